@@ -1,0 +1,213 @@
+"""specs -> graph: who leans on whom, and what each is called by content.
+
+    digest(resource) = sha256(hash version, kind, step version, facts, (role, ending, sha256) of every file,
+                              (role, digest) of every resource, (role, value) of every pin)
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from msgspec import Struct
+
+from llmops import reading
+from llmops.problems import Invalid, Problem, did_you_mean
+from llmops.reading import Kinds, steps_of
+from llmops.specs import Parsed
+from llmops.values import HASH_VERSION, Digest, FileDigest, Files, Key, Need, Node, Ref, Scope, Spec, Unit, digest
+
+
+class Graph(Struct, frozen=True):
+    """The resources of a commit, every one after those it leans on."""
+
+    nodes: dict[Key, Node] = {}
+
+    def __getitem__(self, key: Key) -> Node:
+        return self.nodes[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.nodes
+
+    def leaners(self, key: Key) -> tuple[Key, ...]:
+        """Give the resources that name this one, in order."""
+        return tuple(node.key for node in self.nodes.values() if any(need.key == key for need in node.needs))
+
+    def closure(self, key: Key) -> Iterator[Key]:
+        """Give everything that decides a resource, itself first, nearest first."""
+        seen, waiting = {key}, [key]
+        while waiting:
+            one = waiting.pop(0)
+            yield one
+            for need in self.nodes[one].needs:
+                if need.scope is not Scope.NONE and need.key not in seen:
+                    seen.add(need.key)
+                    waiting.append(need.key)
+
+
+EMPTY = Graph()
+
+
+def build(parsed: Parsed, files: Files, kinds: Kinds) -> Graph:
+    """Order the specs and name each by its closure.
+
+    Raises `Invalid` with every problem of the commit: those that were found in the files, and unknown references,
+    cycles and forbidden uses found here.
+    """
+    needs, problems = _resolve(parsed, files)
+    order, ring = _order(needs)
+    problems += [_ring_problem(ring, parsed.specs, files)] if ring else []
+    nodes: dict[Key, Node] = {}
+    for key in order:
+        nodes[key] = _name(parsed.specs[key], needs[key], nodes, (files, kinds))
+    graph = Graph(nodes)
+    if not parsed.problems and not problems:
+        problems += [*_review(graph, files, kinds), *_forbidden(graph, files, kinds)]
+    if parsed.problems or problems:
+        raise Invalid((*parsed.problems, *problems))
+    return graph
+
+
+def _resolve(parsed: Parsed, files: Files) -> tuple[dict[Key, tuple[Need, ...]], list[Problem]]:
+    needs: dict[Key, tuple[Need, ...]] = {}
+    problems: list[Problem] = []
+    for key, spec in parsed.specs.items():
+        found: list[Need] = []
+        for ref in spec.refs:
+            target = _look_up(ref, parsed)
+            if isinstance(target, Key):
+                found.append(Need(ref.role, target, ref.scope))
+            elif target:
+                problems.append(reading.place(spec, files).problem(steps_of(ref.role), *target))
+        needs[key] = tuple(found)
+    return needs, problems
+
+
+def _look_up(ref: Ref, parsed: Parsed) -> Key | tuple[str, str] | None:
+    """Give the key that a reference means, what is wrong with it, or None when its target is a problem already."""
+    asked = Key.parse(ref.name)
+    kinds = (asked.kind,) if asked.kind else ref.kinds
+    meant = " or ".join(ref.kinds)
+    if not set(kinds) <= set(ref.kinds):
+        return f"{asked} is not a {meant}.", f"Name a {meant}."
+    found = [key for key in (Key(kind, asked.name) for kind in kinds) if key in parsed.specs]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        return f"{asked.name} is {' and '.join(map(str, found))}.", f"Write which: {found[0]}."
+    if any(Key(kind, asked.name) in parsed.broken for kind in kinds):
+        return None
+    names = [key.name for key in parsed.specs if key.kind in kinds]
+    return f'no {meant} is called "{asked.name}".', did_you_mean(asked.name, names) or f"Declare a {meant}."
+
+
+def _order(needs: Mapping[Key, Iterable[Need]]) -> tuple[list[Key], list[Key]]:
+    """Sort so that what is leaned on comes first, or give one ring of keys that has no such order."""
+    sorter = TopologicalSorter({key: sorted({need.key for need in found}) for key, found in sorted(needs.items())})
+    try:
+        return list(sorter.static_order()), []
+    except CycleError as error:
+        return [], list(reversed(error.args[1]))
+
+
+def _ring_problem(ring: list[Key], specs: Mapping[Key, Spec], files: Files) -> Problem:
+    start = ring.index(min(ring))
+    turned = [*ring[start:-1], *ring[: start + 1]]
+    words = " -> ".join(map(str, turned))
+    return reading.place(specs[turned[0]], files).problem(
+        (), f"these lean on one another: {words}.", "Remove one reference."
+    )
+
+
+def _name(spec: Spec, needs: tuple[Need, ...], nodes: Mapping[Key, Node], known: tuple[Files, Kinds]) -> Node:
+    files, kinds = known
+    step = kinds[spec.key.kind].step
+    closure = _Closure(spec, needs, tuple(_file_digests(spec, files)), nodes, step.version if step else 0)
+    own = closure.digest((Scope.BUILD, Scope.LIVE))
+    units: tuple[Unit, ...] = ()
+    if step and step.parts:
+        units = tuple(Unit(closure.digest((Scope.BUILD,), part), part) for part in _parts(spec, step.parts))
+    elif step:
+        units = (Unit(closure.digest((Scope.BUILD,))),)
+    return Node(spec=spec, digest=own, needs=needs, files=closure.files, units=units)
+
+
+def _parts(spec: Spec, field: str) -> Iterator[str]:
+    """Name the items of a list field: suites[0], suites[1], …"""
+    for index in range(len(getattr(spec.body, field))):
+        yield f"{field}[{index}]"
+
+
+def _file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
+    for use in spec.files:
+        if use.scope is Scope.NONE:
+            continue
+        inside = (use.path,) if use.path in files else files.names(use.path)
+        for path in inside:
+            beneath = path[len(use.path) :]
+            suffix = path.rpartition("/")[2].rpartition(".")[2]
+            if path in files:
+                yield FileDigest(f"{use.role}{beneath}", suffix, files.sha256(path))
+
+
+class _Closure(Struct, frozen=True):
+    """Everything that decides one resource."""
+
+    spec: Spec
+    needs: tuple[Need, ...]
+    files: tuple[FileDigest, ...]
+    nodes: Mapping[Key, Node]
+    version: int
+
+    def digest(self, scopes: tuple[Scope, ...], part: str = "") -> Digest:
+        """Name what these scopes decide; with a part, as if it were the only one of its list."""
+        chosen = _Part(part)
+        facts = [(f.role, f.value) for f in self.spec.facts if f.scope in scopes]
+        needs = [(n.role, self.nodes[n.key].digest) for n in self.needs if n.scope in scopes]
+        files = [(f.role, (f.suffix, f.sha256)) for f in self.files]
+        pins = [(p.role, p.value) for p in self.spec.pins]
+        lists = [sorted(chosen.only(pairs), key=str) for pairs in (facts, files, needs, pins)]
+        return digest([HASH_VERSION, self.spec.key.kind, self.version, *lists])
+
+
+class _Part(Struct, frozen=True):
+    """One item of a list field, or the whole resource ('')."""
+
+    name: str
+
+    def only(self, pairs: list[tuple[str, object]]) -> Iterator[tuple[str, object]]:
+        """Drop what belongs to the other items; the place in the list is not part of the name."""
+        field = self.name.partition("[")[0]
+        for role, value in pairs:
+            if not self.name or not role.startswith(f"{field}["):
+                yield role, value
+            elif role.startswith(self.name):
+                yield re.sub(r"\[\d+\]", "[]", role, count=1), value
+
+
+def _review(graph: Graph, files: Files, kinds: Kinds) -> Iterator[Problem]:
+    for node in graph.nodes.values():
+        for one in kinds[node.key.kind].review(node, graph.nodes):
+            yield reading.place(node.spec, files).problem(steps_of(one.role), one.what, one.remedy)
+
+
+def _forbidden(graph: Graph, files: Files, kinds: Kinds) -> Iterator[Problem]:
+    """Say which resources may not be leaned on, each with the list of those that do."""
+    leaners: dict[tuple[Key, str], list[Key]] = {}
+    for node in graph.nodes.values():
+        live = kinds[node.key.kind].live
+        direct = [need.key for need in node.needs]
+        for key in dict.fromkeys([*direct, *graph.closure(node.key)] if live else direct):
+            reason = kinds[key.kind].permits(graph[key].spec.body, live) if key != node.key else ""
+            if reason:
+                leaners.setdefault((key, reason), []).append(node.key)
+    for (key, reason), found in leaners.items():
+        names = " and ".join(map(str, found))
+        verb = "lean" if len(found) > 1 else "leans"
+        spec = graph[key].spec
+        yield reading.place(spec, files).problem(
+            ("spec", "stage"), f"{key} {reason}, and {names} still {verb} on it.", "Change those first."
+        )

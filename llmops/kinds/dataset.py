@@ -1,0 +1,198 @@
+"""Dataset: rows in one of TRL's formats, checked row by row and split by content.
+
+Formats are those of https://huggingface.co/docs/trl/dataset_formats; more columns than a format asks for are kept.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from llmops.fields import Body, Source, about
+from llmops.plugin import Kind, Step
+from llmops.problems import Complaint, Problem
+from llmops.values import Files, Pin
+
+Format: TypeAlias = Literal["text", "messages", "prompt_completion", "preference", "prompt", "rows"]
+
+MOST_PROBLEMS = 10
+"""How many bad rows of one file are listed; the rest are counted."""
+
+
+class Message(Struct):
+    """One turn of a conversation."""
+
+    role: Annotated[str, Meta(min_length=1)]
+    content: str
+
+
+Turns: TypeAlias = Annotated[list[Message], Meta(min_length=1)] | str
+
+
+class TextRow(Struct):
+    """Plain text for language modelling."""
+
+    text: str
+
+
+class MessagesRow(Struct):
+    """A conversation."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+
+
+class PromptCompletionRow(Struct):
+    """What is asked and what shall be answered; the loss is on the answer."""
+
+    prompt: Turns
+    completion: Turns
+
+
+class PreferenceRow(Struct):
+    """Two answers, the better one first."""
+
+    chosen: Turns
+    rejected: Turns
+    prompt: Turns | None = None
+
+
+class PromptRow(Struct):
+    """Only what is asked."""
+
+    prompt: Turns
+
+
+ROWS: dict[str, Any] = {
+    "text": TextRow,
+    "messages": MessagesRow,
+    "prompt_completion": PromptCompletionRow,
+    "preference": PreferenceRow,
+    "prompt": PromptRow,
+    "rows": dict[str, Any],
+}
+
+
+class Split(Body, kw_only=True):
+    """How rows are divided: by a hash of the row, so that a row never changes sides when others come or go."""
+
+    test_fraction: Annotated[float, about("Share of rows kept for evaluation.", gt=0, lt=1)]
+    seed: Annotated[int, about("Another seed, another division.", ge=0)] = 0
+    by: Annotated[
+        tuple[str, ...],
+        about("Columns whose content decides the side; empty means the whole row. A corrected label then stays put."),
+    ] = ()
+
+
+class Dataset(Body, kw_only=True):
+    """Rows to train on or to evaluate with."""
+
+    format: Annotated[Format, about("Columns of a row, as TRL names them; `rows` asks for none.")]
+    sources: Annotated[
+        tuple[Source, ...], about("Files (.jsonl; .txt and .md for format text), in this order.", min_length=1)
+    ]
+    split: Annotated[Split | None, about("Without it every row is in both the train and the test side.")] = None
+
+
+def check(dataset: Dataset) -> Iterable[Complaint]:
+    """Each source is one file whose ending says how it is read."""
+    for index, source in enumerate(dataset.sources):
+        role = f"sources[{index}]"
+        if (source.path is None) == (source.uri is None):
+            yield Complaint(role, "a source is either a path or a uri.", "Give exactly one of them.")
+        name = source.path or source.uri or ""
+        if not readable(name, dataset.format):
+            yield Complaint(role, f"{name or 'this'} is not a file of rows.", f"Use {endings(dataset.format)}.")
+
+
+def endings(format_: Format) -> str:
+    """Say which file endings a format is read from."""
+    return ".jsonl, .txt or .md" if format_ == "text" else ".jsonl"
+
+
+def readable(name: str, format_: Format) -> bool:
+    """Whether a file of this name can hold rows of the format."""
+    return name.endswith((".jsonl", ".txt", ".md") if format_ == "text" else ".jsonl")
+
+
+def examine(dataset: Dataset, files: Files) -> Iterable[Problem]:
+    """Check every row of every file in the repository."""
+    by = dataset.split.by if dataset.split else ()
+    for source in dataset.sources:
+        if source.path is not None:
+            yield from _sample(source.path, list(wrong_rows(source.path, files[source.path], dataset.format, by)))
+
+
+def _sample(path: str, wrong: list[tuple[int, str, str]]) -> Iterator[Problem]:
+    for line, at, what in wrong[:MOST_PROBLEMS]:
+        yield Problem(path, line, at, what, "Correct the row or the dataset's format.")
+    if len(wrong) > MOST_PROBLEMS:
+        more = len(wrong) - MOST_PROBLEMS
+        yield Problem(path, wrong[MOST_PROBLEMS][0], "", f"{more} more rows are wrong.", "Correct them too.")
+
+
+def wrong_rows(name: str, data: bytes, format_: Format, by: tuple[str, ...] = ()) -> Iterator[tuple[int, str, str]]:
+    """Give (line from 1, JSON path, what is wrong) for every row that is not of the format or lacks a ``by`` column."""
+    if not name.endswith(".jsonl"):
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            yield data[: error.start].count(b"\n") + 1, "", f"byte {error.start} is not UTF-8."
+        return
+    decoder = msgspec.json.Decoder(ROWS[format_])
+    rows = 0
+    for line, text in lines(data):
+        rows += 1
+        try:
+            decoder.decode(text)
+            if missing := [column for column in by if column not in msgspec.json.decode(text)]:
+                yield line, "$", f"the row has no column {' and '.join(missing)}, by which the dataset is split."
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError is a DecodeError
+            what, _, at = str(error).partition(" - at ")
+            yield line, at.strip("`"), f"{what}."
+    if not rows:
+        yield 1, "", "the file holds no row."
+
+
+def lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give the lines that hold something, numbered from 1."""
+    for number, text in enumerate(data.split(b"\n"), start=1):
+        if text.strip():
+            yield number, text
+
+
+def rows(name: str, data: bytes) -> Iterator[dict[str, Any]]:
+    """Give the rows of a file; a text file is one row with the column ``text``."""
+    if name.endswith(".jsonl"):
+        for _, text in lines(data):
+            yield msgspec.json.decode(text, type=dict[str, Any])
+    else:
+        yield {"text": data.decode()}
+
+
+def is_test(row: dict[str, Any], split: Split) -> bool:
+    """Whether a row is kept for evaluation: its hash, as a number in [0, 1), is below the fraction."""
+    part = {name: row.get(name) for name in split.by} if split.by else row
+    text = msgspec.json.encode([split.seed, part], order="sorted")
+    return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64 < split.test_fraction
+
+
+def pins(dataset: Dataset) -> Iterable[Pin]:
+    """Every address at the digest of what is there."""
+    for index, source in enumerate(dataset.sources):
+        if source.uri is not None:
+            yield Pin(f"sources[{index}].digest", source.uri, source.digest or "")
+
+
+KIND = Kind(
+    body=Dataset,
+    step=Step(name="prepare", version=1, run="llmops.steps.dataset"),
+    check=check,
+    examine=examine,
+    pins=pins,
+)

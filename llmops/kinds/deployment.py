@@ -1,0 +1,128 @@
+"""Deployment: a model behind an OpenAI-compatible endpoint, and how a new revision of it takes over.
+
+The words of the strategy are those of Argo Rollouts (https://argo-rollouts.readthedocs.io/en/stable/features/canary/).
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+from msgspec import field
+
+from llmops.fields import DURATION_PATTERN, Body, Options, about, ref
+from llmops.plugin import Kind, Step
+from llmops.problems import Complaint
+from llmops.values import Key, Node, Scope
+
+
+class Engine(Body, kw_only=True):
+    """What answers: an external program that speaks the OpenAI API."""
+
+    type: Annotated[str, about("Which engine: transformers, …", scope=Scope.LIVE, pattern="^[a-z][a-z0-9_]*$")] = (
+        "transformers"
+    )
+    version: Annotated[str, about("Version of the program; it is checked at start.", scope=Scope.LIVE)] | None = None
+    config: Annotated[Options, about("The program's own options, in its own words.", scope=Scope.LIVE)] = {}
+
+
+class Pause(Body, kw_only=True):
+    """Wait, so that traffic can show something."""
+
+    duration: Annotated[str, about("How long: 30s, 5m, 1h.", pattern=DURATION_PATTERN)] | None = None
+
+
+class Analysis(Body, kw_only=True):
+    """What the gateway must have seen of the new revision during this step."""
+
+    duration: Annotated[str, about("How long it is watched.", pattern=DURATION_PATTERN)] = "30s"
+    min_requests: Annotated[int, about("Fewer answers than this say nothing.", ge=1)] = 20
+    max_error_rate: Annotated[float, about("Share of failed requests that aborts the release.", ge=0, le=1)] = 0.01
+    max_latency_p95: (
+        Annotated[str, about("Slowest 95th percentile until the last byte.", pattern=DURATION_PATTERN)] | None
+    ) = None
+
+
+class CanaryStep(Body, kw_only=True):
+    """One step: exactly one of the three."""
+
+    set_weight: Annotated[int, about("Percent of the requests that the new revision gets.", ge=0, le=100)] | None = None
+    pause: Annotated[Pause | None, about("Wait.")] = None
+    analysis: Annotated[Analysis | None, about("Compare what was seen with limits; abort when it is worse.")] = None
+
+
+class Canary(Body, kw_only=True):
+    """A new revision takes over in steps."""
+
+    steps: Annotated[tuple[CanaryStep, ...], about("In this order; at the end the weight is 100.")] = ()
+
+
+class Strategy(Body, kw_only=True):
+    """How a new revision takes over; without steps it does so at once when it is healthy."""
+
+    canary: Annotated[Canary, about("In steps.")] = Canary()
+
+
+class KeepWarm(Body, kw_only=True):
+    """Which earlier revisions stay started, so that going back is a traffic switch."""
+
+    revisions: Annotated[int, about("How many good ones.", ge=0, le=5)] = 1
+    for_: Annotated[str, about("How long after they were replaced.", pattern=DURATION_PATTERN)] = field(
+        default="1h", name="for"
+    )
+
+
+class Deployment(Body, kw_only=True):
+    """A model that serves. Its name is the `model` that clients ask for."""
+
+    model: Annotated[str, ref("Model", "Training", about="What serves.")]
+    prompt: Annotated[str, ref("Prompt", about="Every request goes through this prompt.", scope=Scope.LIVE)] | None = (
+        None
+    )
+    engine: Annotated[Engine, about("What answers.", plugin="engines")] = Engine()
+    runtime: Annotated[str, about("Where it runs.", scope=Scope.NONE, pattern="^[a-z][a-z0-9_]*$")] = "local"
+    replicas: Annotated[int, about("Copies of the engine.", scope=Scope.NONE, ge=1, le=64)] = 1
+    requires: Annotated[
+        tuple[Annotated[str, ref("Evaluation", about="An evaluation.")], ...],
+        about("Evaluations of this model that must pass before a new revision is released.", scope=Scope.NONE),
+    ] = ()
+    strategy: Annotated[Strategy, about("How a new revision takes over.", scope=Scope.NONE)] = Strategy()
+    keep_warm: Annotated[KeepWarm, about("Which earlier revisions stay started.", scope=Scope.NONE)] = KeepWarm()
+    progress_deadline: Annotated[
+        str, about("A new revision must be healthy within this time.", scope=Scope.NONE, pattern=DURATION_PATTERN)
+    ] = "10m"
+
+
+def check(deployment: Deployment) -> Iterable[Complaint]:
+    """Steps are one thing each, and weights rise."""
+    weight = 0
+    for index, step in enumerate(deployment.strategy.canary.steps):
+        role = f"strategy.canary.steps[{index}]"
+        given = [name for name in ("set_weight", "pause", "analysis") if getattr(step, name) is not None]
+        if len(given) != 1:
+            yield Complaint(role, "a step is one of set_weight, pause and analysis.", "Make several steps of it.")
+        if step.set_weight is not None:
+            if step.set_weight < weight:
+                yield Complaint(f"{role}.set_weight", "the weight falls.", "Let the weights rise from step to step.")
+            weight = step.set_weight
+
+
+def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[Complaint]:
+    """A required evaluation is about the model that serves."""
+    model = next((need.key for need in node.needs if need.role == "model"), None)
+    for need in node.needs:
+        if need.role.startswith("requires[") and model not in {n.key for n in nodes[need.key].needs}:
+            yield Complaint(
+                need.role, f"{need.key} does not evaluate {model}.", "Require one whose subject is this model."
+            )
+
+
+KIND = Kind(
+    body=Deployment,
+    live=True,
+    step=Step(name="prepare", version=1, run="llmops.steps.prepare"),
+    check=check,
+    review=review,
+)

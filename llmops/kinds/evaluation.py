@@ -1,0 +1,235 @@
+"""Evaluation: lm-eval suites over a subject, and the gates that judge what they find.
+
+What the suites measure is identity; how it is judged is not: a gate can be changed and the stored evidence judged again.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeAlias
+
+import yaml
+from msgspec import Struct
+
+from llmops.fields import Body, about, ref
+from llmops.plugin import Kind, Step
+from llmops.problems import Complaint, Problem, did_you_mean
+from llmops.values import Files, FileUse, Pin, Scope
+
+Rule: TypeAlias = Literal["no_regression", "minimum", "non_inferiority", "superiority"]
+
+TASK_FIELDS = frozenset(
+    "task task_alias tag include dataset_path dataset_name dataset_kwargs custom_dataset training_split "
+    "validation_split test_split fewshot_split process_docs doc_to_text doc_to_target doc_to_image doc_to_audio "
+    "unsafe_code doc_to_choice process_results use_prompt description target_delimiter fewshot_delimiter "
+    "fewshot_config num_fewshot metric_list output_type generation_kwargs repeats filter_list should_decontaminate "
+    "doc_to_decontamination_query gen_prefix metadata".split()
+)
+"""Fields of lm-eval's TaskConfig; a contract test holds them against the installed version."""
+OUTPUT_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until", "multiple_choice")
+
+
+class Gate(Body, kw_only=True):
+    """How evidence is judged. Verdicts are pass, fail and inconclusive."""
+
+    rule: Annotated[Rule, about("What head has to show.")] = "no_regression"
+    detect: Annotated[
+        float, about("no_regression: the drop that the suite must be able to see before it may pass.", gt=0, le=1)
+    ] = 0.05
+    value: Annotated[float, about("minimum: the score that the lower bound has to reach.")] | None = None
+    margin: Annotated[float, about("non_inferiority: the drop that is tolerated.")] | None = None
+    alpha: Annotated[float, about("Chance of failing a change that changes nothing.", gt=0, lt=0.5)] = 0.05
+    power: Annotated[float, about("Chance with which `detect` must be seen.", gt=0.5, lt=1)] = 0.8
+    against: Annotated[
+        Literal["base", "none"], about("Compare with the base revision item by item, or judge head alone.")
+    ] = "base"
+
+
+class Suite(Body, kw_only=True):
+    """One lm-eval task, and the gate on one of its metrics."""
+
+    name: Annotated[str, about("What reports call it; the task's file name if not given.", scope=Scope.NONE)] | None = (
+        None
+    )
+    task: Annotated[
+        str,
+        about(
+            "A task YAML of this repository (evals/x.yaml) or the name of a task built into lm-eval.", scope=Scope.NONE
+        ),
+    ]
+    dataset: (
+        Annotated[str, ref("Dataset", about="Rows to ask about (its test side); replaces the task's own.")] | None
+    ) = None
+    metric: (
+        Annotated[str, about("Which metric the gate judges; the task's first if not given.", scope=Scope.NONE)] | None
+    ) = None
+    num_fewshot: Annotated[int, about("Solved examples in front of each question.", ge=0)] = 0
+    limit: Annotated[int, about("Only the first so many items.", ge=1)] | None = None
+    gate: Annotated[Gate, about("How the metric is judged.", scope=Scope.NONE)] = Gate()
+
+    @property
+    def label(self) -> str:
+        """What reports call the suite."""
+        return self.name or posixpath.basename(self.task).removesuffix(".yaml").removesuffix(".yml")
+
+
+class Subject(Body, kw_only=True):
+    """What is evaluated."""
+
+    model: Annotated[str, ref("Model", "Training", about="The model.")]
+    prompt: (
+        Annotated[str, ref("Prompt", about="Ask through this prompt; its variables are columns of the rows.")] | None
+    ) = None
+
+
+class Evaluation(Body, kw_only=True):
+    """Suites over one subject. Each suite is evidence of its own, kept item by item."""
+
+    subject: Annotated[Subject, about("What is evaluated.")]
+    suites: Annotated[tuple[Suite, ...], about("What is measured.", min_length=1)]
+    batch_size: Annotated[int, about("Items at once; scores can move with it, so it is identity.", ge=1)] = 16
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], about("Number format of the weights.")] = "float32"
+    device: Annotated[str, about("cpu, cuda or cuda:N.", pattern="^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
+    apply_chat_template: Annotated[
+        bool, about("Put each question into the model's chat template; a prompt always does.")
+    ] = False
+    seed: Annotated[int, about("Seed of few-shot choice and of sampling.", ge=0)] = 1234
+
+
+def check(evaluation: Evaluation) -> Iterable[Complaint]:
+    """Labels are unique; gates have what their rule needs."""
+    labels: set[str] = set()
+    for index, suite in enumerate(evaluation.suites):
+        role = f"suites[{index}]"
+        if suite.label in labels:
+            yield Complaint(f"{role}.name", f'two suites are called "{suite.label}".', "Give one another name.")
+        labels.add(suite.label)
+        gate = suite.gate
+        if gate.rule == "minimum" and gate.value is None:
+            yield Complaint(f"{role}.gate.value", "the rule minimum needs a value.", "Add value.")
+        if gate.rule == "non_inferiority" and gate.margin is None:
+            yield Complaint(f"{role}.gate.margin", "the rule non_inferiority needs a margin.", "Add margin.")
+        if gate.rule in ("non_inferiority", "superiority") and gate.against == "none":
+            yield Complaint(f"{role}.gate.against", f"{gate.rule} compares with a base.", "Set against: base.")
+
+
+def is_file(task: str) -> bool:
+    """Whether a suite's task is a file of the repository rather than a built-in name."""
+    return task.endswith((".yaml", ".yml"))
+
+
+def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
+    """The task files, and what they include, import and read."""
+    for index, suite in enumerate(evaluation.suites):
+        if is_file(suite.task):
+            role = f"suites[{index}].task"
+            yield FileUse(role, suite.task, Scope.BUILD)
+            seen = {suite.task}
+            for path in _named_in(suite.task, files, own_rows=suite.dataset is None, seen=seen):
+                yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.task))}", path, Scope.BUILD)
+
+
+def _named_in(path: str, files: Files, *, own_rows: bool, seen: set[str]) -> Iterator[str]:
+    if path not in files:
+        return
+    folder = posixpath.dirname(path)
+    try:
+        task = read_task(files[path])
+    except ValueError:
+        return  # `examine` says so
+    rows = list(_strings((task.fields.get("dataset_kwargs") or {}).get("data_files"))) if own_rows else []
+    modules = [f"{name.rpartition('.')[0]}.py" for name in task.functions]
+    for name, beside in [(n, True) for n in (*_strings(task.fields.get("include")), *modules)] + [
+        (n, False) for n in rows
+    ]:
+        found = posixpath.normpath(posixpath.join(folder, name)) if beside else name
+        if found not in seen:
+            seen.add(found)
+            yield found
+            if beside and is_file(found):
+                yield from _named_in(found, files, own_rows=own_rows, seen=seen)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _strings(one)
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _strings(one)
+
+
+class Task(Struct, frozen=True):
+    """A task file as far as the planner reads it."""
+
+    fields: dict[str, Any]
+    functions: tuple[str, ...]
+    """What its ``!function`` tags name: ``utils.process``."""
+
+
+def read_task(data: bytes) -> Task:
+    """Read an lm-eval task file without running anything of it. Raises ValueError with what is wrong."""
+    functions: list[str] = []
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        pass
+
+    def function(loader: Any, node: Any) -> str:
+        name = str(loader.construct_scalar(node))
+        functions.append(name)
+        return name
+
+    Loader.add_constructor("!function", function)
+    try:
+        fields = yaml.load(data.decode(), Loader=Loader)  # noqa: S506  a SafeLoader with one more tag
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    if not isinstance(fields, dict):
+        raise ValueError("it is not a mapping of fields")  # noqa: TRY004  one error for all that is wrong with the file
+    return Task(fields, tuple(functions))
+
+
+def examine(evaluation: Evaluation, files: Files) -> Iterator[Problem]:
+    """Task files are tasks."""
+    for suite in evaluation.suites:
+        if is_file(suite.task):
+            try:
+                task = read_task(files[suite.task])
+            except ValueError as error:
+                yield Problem(suite.task, 1, "", f"this is not a task of lm-eval: {error}.", "Correct the YAML.")
+            else:
+                yield from _wrong_fields(suite, task.fields)
+
+
+def _wrong_fields(suite: Suite, fields: dict[str, Any]) -> Iterator[Problem]:
+    for name in sorted(set(map(str, fields)) - TASK_FIELDS):
+        yield Problem(suite.task, 1, f"$.{name}", "lm-eval has no such task field.", did_you_mean(name, TASK_FIELDS))
+    output = fields.get("output_type", "generate_until")
+    if output not in OUTPUT_TYPES:
+        yield Problem(suite.task, 1, "$.output_type", f'"{output}" is none.', f"Use one of {', '.join(OUTPUT_TYPES)}.")
+    if suite.dataset is None and not (fields.keys() & {"dataset_path", "custom_dataset", "include"}):
+        yield Problem(
+            suite.task, 1, "", "the task has no rows.", "Give the suite a dataset, or the task a dataset_path."
+        )
+
+
+def pins(evaluation: Evaluation) -> Iterator[Pin]:
+    """A built-in task lives in the lm-eval package and on the hub: both are fixed by the lock."""
+    for index, suite in enumerate(evaluation.suites):
+        if not is_file(suite.task):
+            yield Pin(f"suites[{index}].task", f"lm-eval://{suite.task}")
+
+
+KIND = Kind(
+    body=Evaluation,
+    step=Step(name="evaluate", version=1, run="llmops.steps.evaluate", extra="eval", shared=True, parts="suites"),
+    check=check,
+    leads_to=leads_to,
+    examine=examine,
+    pins=pins,
+)

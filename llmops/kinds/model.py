@@ -1,0 +1,117 @@
+"""Model: weights and tokenizer that come from outside, pinned.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypeAlias, get_args
+
+
+from llmops.fields import Body, Source, about, file
+from llmops.plugin import Kind, Step
+from llmops.problems import Complaint
+from llmops.values import Files, Pin, Scope
+
+Stage: TypeAlias = Literal["draft", "candidate", "approved", "archived", "retired"]
+STAGES: tuple[str, ...] = get_args(Stage)
+
+COMMIT_LENGTH = 40
+
+
+class Hub(Body, kw_only=True):
+    """A repository of the Hugging Face hub."""
+
+    repo: Annotated[str, about("Owner and name.", pattern="^[A-Za-z0-9][-._A-Za-z0-9]*(/[A-Za-z0-9][-._A-Za-z0-9]*)?$")]
+    revision: Annotated[
+        str,
+        about("A commit of 40 hexadecimal digits, or a branch or tag that `llmops lock` pins.", scope=Scope.NONE),
+    ] = "main"
+
+
+class ModelSource(Source, kw_only=True):
+    """Where a model's files come from: exactly one of `hf`, `path` (a folder) and `uri`."""
+
+    hf: Annotated[Hub | None, about("A repository of the Hugging Face hub.")] = None
+
+
+class Model(Body, kw_only=True):
+    """A model that is taken, not made here: its source, licence, card and stage of life."""
+
+    source: Annotated[ModelSource, about("Where the weights come from.")]
+    license: Annotated[str, about("SPDX identifier of the licence, such as Apache-2.0.", scope=Scope.NONE)] | None = (
+        None
+    )
+    card: Annotated[str, file("Model card, Markdown under models/.", scope=Scope.NONE)] | None = None
+    modality: Annotated[
+        Literal["text", "vision", "audio", "multimodal"], about("What the model reads.", scope=Scope.NONE)
+    ] = "text"
+    stage: Annotated[Stage, about("How far the model may go; only an approved one may serve.", scope=Scope.NONE)] = (
+        "draft"
+    )
+
+
+def check(model: Model) -> Iterable[Complaint]:
+    """One source, and a card where cards live."""
+    given = [name for name in ("hf", "path", "uri") if getattr(model.source, name) is not None]
+    if len(given) != 1:
+        found = f"{' and '.join(given)} are given" if given else "no source is given"
+        yield Complaint("source", f"{found}.", "Give exactly one of hf, path and uri.")
+    if model.card is not None and not (model.card.startswith("models/") and model.card.endswith(".md")):
+        yield Complaint("card", f"{model.card} is not a model card.", "Put it under models/ as a .md file.")
+
+
+def examine(model: Model, files: Files) -> Iterable[Complaint]:
+    """A folder must hold a model that transformers can load without running code from it."""
+    folder = model.source.path
+    if folder is None:
+        return
+    names = {path[len(folder) + 1 :] for path in files.names(folder)}
+    if "config.json" not in names:
+        yield Complaint(
+            "source.path", f"{folder} holds no config.json.", "Name the folder of a transformers checkpoint."
+        )
+    elif not any(name.endswith(".safetensors") for name in names):
+        yield Complaint("source.path", f"{folder} holds no .safetensors file.", "Save the weights with safetensors.")
+
+
+def pins(model: Model) -> Iterable[Pin]:
+    """A hub repository at its commit, an address at its digest."""
+    source = model.source
+    if source.hf is not None:
+        fixed = len(source.hf.revision) == COMMIT_LENGTH and set(source.hf.revision) <= set("0123456789abcdef")
+        name = f"hf://{source.hf.repo}@{source.hf.revision}"
+        yield Pin("source.hf.revision", name, source.hf.revision if fixed else "")
+    if source.uri is not None:
+        yield Pin("source.digest", source.uri, source.digest or "")
+
+
+def permits(model: Model, live: bool) -> str:  # noqa: FBT001  the signature of plugin.Kind
+    """A retired model may not be leaned on; only an approved one may serve."""
+    if model.stage == "retired":
+        return "is retired"
+    if live and model.stage != "approved":
+        return f'is in stage "{model.stage}"; only an approved model may serve'
+    return ""
+
+
+def moves(old: Model, new: Model) -> Iterable[Complaint]:
+    """A model goes through its stages one at a time, and back the same way, so that every step can be reverted."""
+    if abs(STAGES.index(new.stage) - STAGES.index(old.stage)) > 1:
+        yield Complaint(
+            "stage",
+            f'a model cannot go from "{old.stage}" to "{new.stage}" in one step.',
+            f"The stages are {' - '.join(STAGES)}: move by one.",
+        )
+
+
+KIND = Kind(
+    body=Model,
+    step=Step(name="fetch", version=1, run="llmops.steps.fetch"),
+    check=check,
+    examine=examine,
+    pins=pins,
+    permits=permits,
+    moves=moves,
+)

@@ -1,0 +1,91 @@
+"""Prompt: what a model is asked with, as messages with variables, and the parameters it is asked with.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from llmops import templates
+from llmops.fields import Body, about, file
+from llmops.plugin import Kind
+from llmops.problems import Complaint, Problem
+from llmops.values import Files
+
+
+class Message(Body, kw_only=True):
+    """One turn; its content is a Jinja template."""
+
+    role: Annotated[Literal["system", "user", "assistant"], about("Who speaks.")]
+    content: Annotated[str, about("Jinja template of what is said.", min_length=1)]
+
+
+class Parameters(Body, kw_only=True):
+    """How the model is asked, in the words of the OpenAI API. What is not given is left to the caller."""
+
+    temperature: Annotated[float, about("0 always takes the likeliest token.", ge=0, le=2)] | None = None
+    top_p: Annotated[float, about("Sample from this share of the probability.", gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, about("Longest answer in tokens.", ge=1)] | None = None
+    stop: Annotated[tuple[str, ...], about("Texts that end the answer.")] = ()
+    seed: Annotated[int, about("Seed of sampling.")] | None = None
+
+
+class Prompt(Body, kw_only=True):
+    """A prompt under version control; renders in a sandbox, and every variable is declared."""
+
+    template: Annotated[str, file("Jinja file under prompts/ that becomes one user message.")] | None = None
+    messages: Annotated[tuple[Message, ...], about("The turns, when one user message is not enough.")] = ()
+    variables: Annotated[dict[str, dict[str, Any]], about("Each variable with the JSON Schema of its values.")] = {}
+    parameters: Annotated[Parameters, about("How the model is asked.")] = Parameters()
+
+
+def check(prompt: Prompt) -> Iterable[Complaint]:
+    """Either a file or messages; schemas that are schemas; variables that match the messages."""
+    if (prompt.template is None) == (not prompt.messages):
+        yield Complaint("", "a prompt has either a template or messages.", "Give exactly one of them.")
+    for name, schema in prompt.variables.items():
+        if not name.isidentifier():
+            yield Complaint(f"variables.{name}", f'"{name}" cannot be a variable.', "Use letters, digits and _.")
+        try:
+            Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            yield Complaint(f"variables.{name}", f"this is not a JSON Schema: {error.message}.", "See json-schema.org.")
+    if prompt.messages:
+        used: set[str] = set()
+        for index, message in enumerate(prompt.messages):
+            try:
+                used |= templates.variables(message.content)
+            except templates.BadTemplate as error:
+                yield Complaint(f"messages[{index}].content", error.what, "Correct the template.")
+                return
+        yield from _undeclared(prompt, used)
+
+
+def examine(prompt: Prompt, files: Files) -> Iterable[Complaint | Problem]:
+    """The template file parses, and its variables are the declared ones."""
+    path = prompt.template
+    if path is None:
+        return
+    try:
+        used = templates.variables(files[path].decode())
+    except UnicodeDecodeError:
+        yield Problem(path, 1, "", "the template is not UTF-8.", "Save the file as UTF-8.")
+    except templates.BadTemplate as error:
+        yield Problem(path, error.line, "", error.what, "Correct the template.")
+    else:
+        yield from _undeclared(prompt, used)
+
+
+def _undeclared(prompt: Prompt, used: Iterable[str]) -> Iterable[Complaint]:
+    for name in sorted(set(used) - set(prompt.variables)):
+        yield Complaint("variables", f'the template uses "{name}", which is not declared.', f"Add {name} to variables.")
+    for name in sorted(set(prompt.variables) - set(used)):
+        yield Complaint(f"variables.{name}", "the template does not use it.", "Remove it, or use it.")
+
+
+KIND = Kind(body=Prompt, check=check, examine=examine)

@@ -1,0 +1,174 @@
+"""Training: a model made from a base and datasets by transformers, peft and trl on Ray.
+
+Field names are those of Hugging Face: `arguments` of transformers' TrainingArguments and trl's SFTConfig, `lora` of
+peft's LoraConfig. A contract test holds them against the installed versions.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from llmops.fields import Body, Options, about, file, ref
+from llmops.plugin import Kind, Step
+from llmops.problems import Complaint
+from llmops.values import Scope
+
+
+class DatasetUse(Body, kw_only=True):
+    """One dataset of the mixture; its train side is used."""
+
+    name: Annotated[str, ref("Dataset", about="Which dataset.")]
+    weight: Annotated[
+        float, about("How often each row is seen in an epoch; 0.5 takes half of the rows, 2 each row twice.", gt=0)
+    ] = 1.0
+
+
+class Architecture(Body, kw_only=True):
+    """What to build when there is no base: a transformers configuration."""
+
+    model_type: Annotated[
+        str, about("A causal language model of transformers: llama, qwen3, …", pattern="^[a-z0-9_-]+$")
+    ]
+    config: Annotated[Options, about("Fields of that model's configuration class: hidden_size, …")] = {}
+
+
+class Tokenizer(Body, kw_only=True):
+    """How a tokenizer is made from the datasets' text when there is no base."""
+
+    type: Annotated[Literal["byte_level_bpe"], about("The algorithm of the `tokenizers` library.")] = "byte_level_bpe"
+    vocab_size: Annotated[int, about("Tokens, the special ones included.", ge=300, le=1_000_000)] = 4096
+    special_tokens: Annotated[tuple[str, ...], about("Markers that the chat template uses.")] = ()
+    chat_template: (
+        Annotated[str, file("Jinja file that turns messages into text, as in tokenizer_config.json.")] | None
+    ) = None
+
+
+class Lora(Body, kw_only=True):
+    """Low-rank adapters, in the words of peft's LoraConfig (https://arxiv.org/abs/2106.09685)."""
+
+    r: Annotated[int, about("Rank of the update matrices.", ge=1)] = 8
+    lora_alpha: Annotated[int, about("Scale; the update is multiplied by lora_alpha / r.", ge=1)] = 16
+    lora_dropout: Annotated[float, about("Dropout before the adapter.", ge=0, lt=1)] = 0.0
+    target_modules: Annotated[
+        tuple[str, ...], about("Names of the layers that get an adapter; empty means every linear layer.")
+    ] = ()
+    modules_to_save: Annotated[tuple[str, ...], about("Layers that are trained whole and kept with the adapter.")] = ()
+    use_rslora: Annotated[bool, about("Scale by lora_alpha / sqrt(r).")] = False
+    use_dora: Annotated[bool, about("Weight-decomposed adapters.")] = False
+
+
+class Arguments(Body, kw_only=True):
+    """The part of TrainingArguments and SFTConfig that decides the result. The defaults are written here, so that they
+    cannot change with a version of transformers."""
+
+    per_device_train_batch_size: Annotated[
+        int, about("Rows in a step for one worker; more workers share them, so that the result stays the same.", ge=1)
+    ] = 8
+    gradient_accumulation_steps: Annotated[int, about("Steps whose gradients are added up.", ge=1)] = 1
+    num_train_epochs: Annotated[float, about("Passes over the data.", gt=0)] = 3.0
+    max_steps: Annotated[int, about("Steps in all; -1 leaves it to num_train_epochs.", ge=-1)] = -1
+    learning_rate: Annotated[float, about("Peak learning rate.", gt=0)] = 5e-5
+    lr_scheduler_type: Annotated[
+        Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"],
+        about("How the learning rate falls."),
+    ] = "linear"
+    warmup_steps: Annotated[int, about("Steps until the peak.", ge=0)] = 0
+    optim: Annotated[Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd"], about("The optimiser.")] = (
+        "adamw_torch"
+    )
+    weight_decay: Annotated[float, about("Decoupled weight decay.", ge=0)] = 0.0
+    adam_beta1: Annotated[float, about("Adam's beta 1.", ge=0, lt=1)] = 0.9
+    adam_beta2: Annotated[float, about("Adam's beta 2.", ge=0, lt=1)] = 0.999
+    adam_epsilon: Annotated[float, about("Adam's epsilon.", gt=0)] = 1e-8
+    max_grad_norm: Annotated[float, about("Gradients are clipped to this norm.", gt=0)] = 1.0
+    label_smoothing_factor: Annotated[float, about("Label smoothing.", ge=0, lt=1)] = 0.0
+    neftune_noise_alpha: Annotated[float, about("Noise on the embeddings.")] | None = None
+    bf16: Annotated[bool, about("Train in bfloat16 (needs a GPU that has it).")] = False
+    gradient_checkpointing: Annotated[bool, about("Trade time for memory.")] = False
+    max_length: Annotated[
+        int, about("Tokens of a row that are used; pretrain cuts the text into such blocks.", ge=8)
+    ] = 1024
+    packing: Annotated[bool, about("Put several rows into one sequence (sft).")] = False
+    assistant_only_loss: Annotated[
+        bool, about("Loss on the assistant's turns only; the chat template needs {% generation %} (sft).")
+    ] = False
+    completion_only_loss: Annotated[bool, about("Loss on the completion only; prompt_completion does so.")] | None = (
+        None
+    )
+
+
+class Resources(Body, kw_only=True):
+    """What Ray gives to the training. Not part of the digest: more workers make it faster, not different."""
+
+    workers: Annotated[int, about("Processes that train together.", ge=1, le=1024)] = 1
+    cpus: Annotated[float, about("CPU cores for each worker.", gt=0)] = 1.0
+    gpus: Annotated[float, about("GPUs for each worker; 0 trains on the CPU.", ge=0)] = 0.0
+
+
+class Checkpoint(Body, kw_only=True):
+    """What is kept on the way, so that a killed run goes on where it was."""
+
+    save_steps: Annotated[int, about("Steps between checkpoints.", ge=1)] = 100
+    keep: Annotated[int, about("Checkpoints kept.", ge=1)] = 2
+
+
+class Training(Body, kw_only=True):
+    """A model trained here: from scratch (`pretrain`) or from a base (`sft`)."""
+
+    task: Annotated[Literal["pretrain", "sft"], about("What is learnt: text as it is, or to answer.")]
+    base: (
+        Annotated[str, ref("Model", "Training", about="What training starts from; only pretrain goes without.")] | None
+    ) = None
+    architecture: Annotated[Architecture | None, about("What to build when there is no base.")] = None
+    tokenizer: Annotated[Tokenizer | None, about("How the tokenizer is made when there is no base.")] = None
+    datasets: Annotated[tuple[DatasetUse, ...], about("The mixture of data.", min_length=1)]
+    finetuning: Annotated[Literal["full", "lora"], about("Train every weight, or adapters.")] = "full"
+    lora: Annotated[Lora | None, about("The adapters when finetuning is lora.")] = None
+    arguments: Annotated[Arguments, about("How it is trained.")] = Arguments()
+    seed: Annotated[int, about("Seed of model, adapter, data order and dropout.", ge=0)] = 42
+    resources: Annotated[Resources, about("What Ray gives to it.", scope=Scope.NONE)] = Resources()
+    checkpoint: Annotated[Checkpoint, about("What is kept on the way.", scope=Scope.NONE)] = Checkpoint()
+
+
+def check(training: Training) -> Iterable[Complaint]:
+    """The fields of a task belong together."""
+    if training.base is None:
+        yield from _from_scratch(training)
+    else:
+        for name in ("architecture", "tokenizer"):
+            if getattr(training, name) is not None:
+                yield Complaint(name, f"the base brings its own {name}.", f"Remove {name}, or remove base.")
+    if training.finetuning == "lora" and training.base is None:
+        yield Complaint("finetuning", "adapters need a base.", "Give base, or train full.")
+    if training.lora is not None and training.finetuning != "lora":
+        yield Complaint(
+            "lora", "finetuning is full, so adapters are not used.", "Set finetuning: lora, or remove lora."
+        )
+    if training.arguments.packing and training.task == "pretrain":
+        yield Complaint("arguments.packing", "pretrain packs its blocks always.", "Remove it.")
+    batch = training.arguments.per_device_train_batch_size * training.arguments.gradient_accumulation_steps
+    if batch % training.resources.workers:
+        yield Complaint(
+            "resources.workers",
+            f"{batch} rows of a step cannot be shared evenly by {training.resources.workers} workers.",
+            "Choose a divisor, so that the result does not depend on it.",
+        )
+
+
+def _from_scratch(training: Training) -> Iterable[Complaint]:
+    if training.task != "pretrain":
+        yield Complaint("base", f"{training.task} needs a base.", "Name a Model or a Training.")
+        return
+    for name in ("architecture", "tokenizer"):
+        if getattr(training, name) is None:
+            yield Complaint(name, f"pretrain without a base needs {name}.", f"Give base, or {name}.")
+
+
+KIND = Kind(
+    body=Training,
+    step=Step(name="train", version=1, run="llmops.steps.train", extra="train"),
+    check=check,
+)

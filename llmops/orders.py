@@ -1,0 +1,94 @@
+"""Work in writing: what a process is told to make, and what it says back.
+
+An order is a folder that the runner's machines see:
+
+    order.json      what to do (`Order`)
+    lock            held by the process that does it; its pid is inside
+    log             everything that the process prints
+    progress.json   how far it is (`Progress`), replaced now and then
+    results/        one `Made` for each unit that is finished
+    outcome.json    written last (`Report`)
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+
+from llmops.values import SHORT, Digest, Key, digest
+
+ORDER, LOCK, LOG = "order.json", "lock", "log"
+PROGRESS, RESULTS, OUTCOME = "progress.json", "results", "outcome.json"
+
+
+class Input(Struct, frozen=True, kw_only=True):
+    """A resource that a job leans on: what it says and what was made of it."""
+
+    key: Key
+    body: Raw
+    files: dict[str, Digest] = {}
+    outputs: dict[str, Digest] = {}
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """One unit of work."""
+
+    unit: Digest
+    key: Key
+    part: str
+    body: Raw
+    files: dict[str, Digest] = {}
+    """Files of the repository by path, each in the store."""
+    inputs: dict[str, Input] = {}
+    """What it leans on, by role: ``base``, ``datasets[0].name``."""
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """Jobs of one step for one process."""
+
+    name: str
+    step: str
+    """The module that does it."""
+    jobs: tuple[Job, ...]
+    store: str
+    cluster: bool = False
+    """Whether the process runs inside a Ray cluster, which it then uses instead of starting its own."""
+
+
+class Progress(Struct, frozen=True):
+    """How far an order is."""
+
+    text: str
+    done: int = 0
+    total: int = 0
+
+
+class Made(Struct, frozen=True, kw_only=True):
+    """What came of one job."""
+
+    unit: Digest
+    outputs: dict[str, Digest]
+    metrics: dict[str, float]
+    started: str
+    seconds: float
+    environment: dict[str, str]
+
+
+class Report(Struct, frozen=True):
+    """How an order ended; '' is well."""
+
+    error: str = ""
+
+
+def name(jobs: tuple[Job, ...]) -> str:
+    """Name an order by what it makes, so that whoever orders the same finds what runs already."""
+    first = jobs[0]
+    whole = jobs[0].unit if len(jobs) == 1 else digest(sorted(job.unit for job in jobs))
+    return f"{first.key.kind.lower()}-{first.key.name[:40]}-{whole[:SHORT]}"
+
+
+def encode(value: Struct) -> bytes:
+    """Write any of these for its file."""
+    return msgspec.json.encode(value)

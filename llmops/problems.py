@@ -1,0 +1,123 @@
+"""What can be wrong, said so that a reader knows what to do next.
+
+A `Problem` is a value: it is collected, sorted and printed at the edge. An error ends the command; its class says
+what happens next and carries the exit code of docs/ARCHITECTURE.md, section 5.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import IntEnum
+
+from msgspec import Struct
+
+
+class Exit(IntEnum):
+    """What the exit code of a command says."""
+
+    WELL = 0  # done, or nothing to do
+    NO = 1  # the answer is no: problems, a failed gate, a blocked release
+    USAGE = 2  # the command line is wrong
+    FAULT = 3  # something broke; there is no verdict
+    STALE = 4  # the plan is stale or a race was lost; trying again is safe
+    HELD = 5  # another run holds the lease
+    UNHEALTHY = 6  # applied, but what runs is not healthy
+    RUNNING = 7  # not finished; the next run takes it up
+    CHANGES = 8  # plan --detailed-exitcode: there is something to do
+    INTERRUPTED = 130  # stopped by a signal
+
+
+class Problem(Struct, frozen=True, order=True):
+    """Something wrong in a user's file: where, what, why it matters or what to do."""
+
+    path: str
+    line: int
+    at: str
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}" if self.line else self.path
+        middle = f" {self.at}:" if self.at else ""
+        end = f" {self.remedy}" if self.remedy else ""
+        return f"{place}:{middle} {self.what}{end}"
+
+
+class Complaint(Struct, frozen=True):
+    """A problem that does not know its file yet: a role of the spec (``lora.r``), what, what to do."""
+
+    role: str
+    what: str
+    remedy: str = ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Suggest the closest known word as a sentence, or list what there is, or say nothing."""
+    words = sorted(set(known))
+    close = get_close_matches(word, words, n=1, cutoff=0.6)
+    if close:
+        return f'Did you mean "{close[0]}"?'
+    if words and len(words) <= 12:  # noqa: PLR2004  a longer list hides the message
+        return f"There is {', '.join(words)}."
+    return ""
+
+
+class LlmopsError(Exception):
+    """The command cannot go on; the message is for the user."""
+
+    exit = Exit.FAULT
+
+
+class Invalid(LlmopsError):
+    """Fix the files: these are all the problems of the commit."""
+
+    exit = Exit.NO
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class Refused(LlmopsError):
+    """The answer is no, and trying again will not change it."""
+
+    exit = Exit.NO
+
+
+class Misused(LlmopsError):
+    """Call the command differently."""
+
+    exit = Exit.USAGE
+
+
+class Broken(LlmopsError):
+    """Something outside the specs failed; there is no verdict."""
+
+    exit = Exit.FAULT
+
+
+class Retry(LlmopsError):
+    """Run it again: the plan is stale or another writer was faster; nothing was harmed."""
+
+    exit = Exit.STALE
+
+
+class Held(LlmopsError):
+    """Wait: another run holds the lease."""
+
+    exit = Exit.HELD
+
+
+class Unhealthy(LlmopsError):
+    """Applied, but what runs is not well."""
+
+    exit = Exit.UNHEALTHY
+
+
+class Unfinished(LlmopsError):
+    """Run it again later: work goes on and the next run takes it up."""
+
+    exit = Exit.RUNNING

@@ -1,0 +1,58 @@
+"""transformers: `transformers serve`, the embedded engine that needs no GPU and no conversion.
+
+Checked against transformers 5.23.0. With continuous batching the program fixes its sampling parameters at its first
+request (its source says so until it supports them per request), so the runtime asks first with the right ones.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from msgspec import Struct
+
+from llmops.fields import Body, about
+from llmops.plugin import Command, Replica
+from llmops.values import Scope
+
+
+class Config(Body, kw_only=True):
+    """Options of `transformers serve`, by the names of its flags."""
+
+    continuous_batching: Annotated[bool, about("Answer several requests at once from a paged KV cache.")] = True
+    cb_num_blocks: Annotated[int, about("Blocks of the KV cache; together with the block size its memory.", ge=1)] = 64
+    cb_block_size: Annotated[int, about("Tokens in a block.", ge=1)] = 32
+    cb_max_batch_tokens: Annotated[int, about("Most tokens computed at once.", ge=1)] = 512
+    device: Annotated[str, about("cpu, cuda or auto.", pattern="^(auto|cpu|cuda(:[0-9]+)?|mps)$")] = "cpu"
+    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], about("Number format of the weights.")] = "auto"
+    attn_implementation: Annotated[
+        Literal["sdpa", "eager", "flash_attention_2"], about("How attention is computed.")
+    ] = "sdpa"
+    threads: Annotated[int, about("CPU threads of a replica.", ge=1, scope=Scope.NONE)] = 1
+
+
+class Transformers:
+    """`transformers serve MODEL`, one process per replica."""
+
+    config = Config
+    versions = ("5.23.0",)
+    decides = MappingProxyType({"checkpoint": "merged"})
+
+    def command(self, config: Struct, replica: Replica) -> Command:
+        """Start in the folder above the model, so that its path cannot hold an '@', which the program reads as a revision."""
+        assert isinstance(config, Config)  # noqa: S101  the caller converts with `config`
+        flags = [f"--host={replica.host}", f"--port={replica.port}", f"--device={config.device}"]
+        flags += [f"--dtype={config.dtype}", f"--attn-implementation={config.attn_implementation}"]
+        if config.continuous_batching:
+            flags += [
+                "--continuous-batching",
+                f"--cb-num-blocks={config.cb_num_blocks}",
+                f"--cb-block-size={config.cb_block_size}",
+                f"--cb-max-batch-tokens={config.cb_max_batch_tokens}",
+            ]
+        return Command(argv=("transformers", "serve", "model", *flags), model="model")
+
+
+ENGINE = Transformers()

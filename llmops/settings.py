@@ -1,0 +1,85 @@
+"""The settings of a repository: `llmops.yaml` at its root.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from llmops.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, about
+
+FILE = "llmops.yaml"
+LOCK_FILE = "llmops.lock"
+
+
+class LedgerSettings(Body, kw_only=True):
+    """Where it is written what was done."""
+
+    results: Annotated[str, about("Git ref of the outcomes.", pattern="^refs/[!-~]+$")] = "refs/llmops/results"
+    releases: Annotated[str, about("Git ref of what runs; the environment is added.", pattern="^refs/[!-~]+$")] = (
+        "refs/llmops/releases"
+    )
+    remote: (
+        Annotated[str, about("Git remote that shares the ledger; `origin` when there is one, null for none.")] | None
+    ) = "origin"
+
+
+class RunnerSettings(Body, kw_only=True):
+    """Where steps run."""
+
+    type: Annotated[Literal["local", "ray"], about("local: child processes here; ray: jobs of a Ray cluster.")] = (
+        "local"
+    )
+    address: Annotated[str, about("ray: address of the dashboard, http://host:8265.", pattern="^https?://")] | None = (
+        None
+    )
+    work: (
+        Annotated[
+            str,
+            about("Folder for running work; every node must see it. In the git directory if not given."),
+        ]
+        | None
+    ) = None
+    parallel: Annotated[int, about("How many orders run at once.", ge=1, le=1000)] = 1
+
+
+class StoreSettings(Body, kw_only=True):
+    """Where bytes are kept."""
+
+    url: (
+        Annotated[
+            str,
+            about(
+                "An fsspec address: file:///…, s3://…, gs://…. In the git directory if not given.",
+                pattern="^[a-z0-9+]+://",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class GatewaySettings(Body, kw_only=True):
+    """Where clients reach the deployments."""
+
+    host: Annotated[str, about("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, about("Port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8080
+    drain: Annotated[
+        str, about("How long a replaced revision may take to finish its requests.", pattern=DURATION_PATTERN)
+    ] = "30s"
+
+
+class Settings(Body, kw_only=True):
+    """What holds for a whole repository."""
+
+    specs: Annotated[
+        tuple[Annotated[str, about("A folder.", pattern=PATH_PATTERN)], ...],
+        about("Folders whose YAML files are specs.", min_length=1),
+    ] = ("specs",)
+    environment: Annotated[str, about("Where `apply` releases to when nothing else is said.", pattern=NAME_PATTERN)] = (
+        "local"
+    )
+    ledger: Annotated[LedgerSettings, about("Where it is written what was done.")] = LedgerSettings()
+    store: Annotated[StoreSettings, about("Where bytes are kept.")] = StoreSettings()
+    runner: Annotated[RunnerSettings, about("Where steps run.")] = RunnerSettings()
+    gateway: Annotated[GatewaySettings, about("Where clients reach the deployments.")] = GatewaySettings()

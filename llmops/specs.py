@@ -1,0 +1,171 @@
+"""files -> specs: everything a commit declares, or every problem at once.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import importlib
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, ValidationError
+from msgspec.structs import replace
+
+from llmops import dialect, reading, schema
+from llmops.problems import Complaint, Problem, did_you_mean
+from llmops.reading import Kinds, Place, Plugins, steps_of
+from llmops.settings import FILE, LOCK_FILE, Settings
+from llmops.values import Files, FileUse, Key, Pin, Spec
+
+SCHEMAS = "schemas/"
+"""Below a folder of specs this holds generated schemas, not specs."""
+
+
+class Parsed(Struct, frozen=True):
+    """What a commit declares, and what is wrong with it."""
+
+    settings: Settings
+    specs: dict[Key, Spec]
+    problems: tuple[Problem, ...]
+    broken: frozenset[Key]
+    """Keys whose spec could be named but not used; a reference to one is not another problem."""
+
+
+def parse(files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
+    """Read everything a commit declares. Never raises for what is in the files: problems are values."""
+    settings, problems = read_settings(files)
+    locked, wrong_lock = _lock(files)
+    problems += wrong_lock
+    specs: dict[Key, Spec] = {}
+    broken: set[Key] = set()
+    for path in spec_paths(files, settings):
+        found = reading.read(path, files, kinds, plugins)
+        problems += found.problems
+        broken.update(found.broken)
+        for spec in found.specs:
+            if spec.key in specs:
+                problems.append(_twice(spec, specs[spec.key], files))
+            else:
+                specs[spec.key] = spec
+    whole: dict[Key, Spec] = {}
+    for key in sorted(specs):
+        whole[key], wrong = _complete(specs[key], kinds, files, locked)
+        problems += wrong
+    return Parsed(settings, whole, tuple(sorted(set(problems))), frozenset(broken))
+
+
+def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
+    """Give the paths of a commit that are meant as specs, each once."""
+    seen: set[str] = set()
+    for folder in settings.specs:
+        for path in files.names(folder):
+            inside = path.removeprefix(f"{folder.rstrip('/')}/")
+            meant = path.endswith((".yaml", ".yml")) or files.oddity(path)
+            if meant and path not in seen and not inside.startswith(SCHEMAS):
+                seen.add(path)
+                yield path
+
+
+def _twice(spec: Spec, first: Spec, files: Files) -> Problem:
+    what = f"{spec.key} is declared twice; the other is {first.path}:{first.line}."
+    return reading.place(spec, files).problem(("metadata", "name"), what, "Rename or remove one.")
+
+
+def _complete(spec: Spec, kinds: Kinds, files: Files, locked: Mapping[str, str]) -> tuple[Spec, list[Problem]]:
+    """Add what only the other files of the commit can tell, and say what is wrong there."""
+    kind = kinds[spec.key.kind]
+    at = reading.place(spec, files)
+    uses = (*spec.files, *kind.leads_to(spec.body, files))
+    problems = [problem for use in uses for problem in _missing(use, files, at)]
+    if not problems:
+        problems = [_placed(one, at) for one in kind.examine(spec.body, files)]
+    pins = tuple(replace(pin, value=pin.value or locked.get(pin.name, "")) for pin in spec.pins)
+    problems += [_unpinned(pin, at) for pin in pins if not pin.value]
+    return replace(spec, files=uses, pins=pins), problems
+
+
+def _placed(one: Complaint | Problem, at: Place) -> Problem:
+    return one if isinstance(one, Problem) else at.problem(steps_of(one.role), one.what, one.remedy)
+
+
+def _missing(use: FileUse, files: Files, at: Place) -> Iterator[Problem]:
+    inside = (use.path,) if use.path in files else files.names(use.path)
+    for path in inside:
+        if oddity := files.oddity(path):
+            yield at.problem(steps_of(use.role), f"{path} is a {oddity}.", "Commit the file itself.")
+    if not inside:
+        around = next((p for p in _parents(use.path) if files.oddity(p)), "")
+        if around:
+            what = f"{use.path} lies in a {files.oddity(around)} ({around})."
+            yield at.problem(steps_of(use.role), what, "Commit the file itself.")
+        else:
+            yield at.problem(steps_of(use.role), f"there is no file {use.path}.", _near(use.path, files))
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := posixpath.dirname(path):
+        yield path
+
+
+def _near(path: str, files: Files) -> str:
+    folder = posixpath.dirname(path)
+    beside = [p for p in files.names(folder) if posixpath.dirname(p) == folder]
+    return did_you_mean(path, beside) or "Add it to the commit."
+
+
+def _unpinned(pin: Pin, at: Place) -> Problem:
+    what = f"{pin.name} may change without a commit here."
+    return at.problem(steps_of(pin.role), what, "Pin it: run `llmops lock` and commit llmops.lock.")
+
+
+def read_settings(files: Files) -> tuple[Settings, list[Problem]]:
+    """Read `llmops.yaml`; a repository without one has the defaults."""
+    if FILE not in files:
+        return Settings(), []
+    at = Place(FILE, files[FILE])
+    try:
+        documents = dialect.load(at.data)
+        value = documents[0].value if documents else {}
+        return msgspec.convert(value, _SettingsFile).spec, []
+    except dialect.Unreadable as error:
+        return Settings(), [Problem(FILE, error.line, "", error.what, error.remedy)]
+    except ValidationError as error:
+        explain = importlib.import_module("llmops.explain")  # slow, and only for a file that is wrong
+        wrong = explain.explain(value, settings_schema())
+        problems = [at.problem(one.path, one.what, one.remedy) for one in wrong]
+        return Settings(), problems or [at.problem([], f"{error}.")]
+
+
+def settings_schema() -> dict[str, Any]:
+    """Give the schema of `llmops.yaml`."""
+    made = schema.document("Settings", Settings, {})
+    made["required"] = ["apiVersion", "kind"]
+    del made["properties"]["metadata"]
+    return made
+
+
+class _SettingsFile(Struct, frozen=True, forbid_unknown_fields=True):
+    apiVersion: Literal["llmops/v1alpha1"]  # noqa: N815  the word of the file
+    kind: Literal["Settings"]
+    spec: Settings = Settings()
+
+
+class Lock(Struct, frozen=True, forbid_unknown_fields=True):
+    """`llmops.lock`: what moving names were fixed at."""
+
+    pins: dict[str, str] = {}
+
+
+def _lock(files: Files) -> tuple[Mapping[str, str], list[Problem]]:
+    if LOCK_FILE not in files:
+        return {}, []
+    try:
+        documents = dialect.load(files[LOCK_FILE])
+        return msgspec.convert(documents[0].value if documents else {}, Lock).pins, []
+    except dialect.Unreadable as error:
+        return {}, [Problem(LOCK_FILE, error.line, "", error.what, "Write it again with `llmops lock`.")]
+    except ValidationError as error:
+        return {}, [Problem(LOCK_FILE, 1, "", f"{error}.", "Write it again with `llmops lock`.")]

@@ -1,0 +1,1 @@
+"""The work behind the kinds' steps. Run as ``python -m llmops.steps FOLDER``; heavy imports live here."""

@@ -1,0 +1,114 @@
+"""``python -m llmops.steps FOLDER``: do the order in a folder, or leave it to the process that does.
+
+Effects: imports the step, reads and writes the order's folder, ends the process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, cast
+
+import msgspec
+from msgspec import Struct
+
+from llmops import orders, store
+from llmops.orders import Job, Made, Order, Report
+from llmops.problems import LlmopsError
+from llmops.steps.desk import Desk, StepFailed, now
+from llmops.values import Digest
+
+RECORDED = ("accelerate", "datasets", "lm_eval", "peft", "ray", "tokenizers", "torch", "transformers", "trl")
+
+
+class Product(Struct, frozen=True):
+    """What a step made of one job."""
+
+    job: Job
+    outputs: dict[str, Digest]
+    metrics: dict[str, float]
+
+
+class StepModule(Protocol):
+    """What a step's module has."""
+
+    def run(self, jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+        """Make each job and yield it when it is finished."""
+
+
+def main(folder: Path) -> int:
+    """Do the order once. Whoever holds the lock does it; anyone else has nothing to do."""
+    with (folder / orders.LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0
+        if (folder / orders.OUTCOME).exists():
+            return 0
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        error = _attempt(folder)
+        _write(folder / orders.OUTCOME, Report(error))
+    return 1 if error else 0
+
+
+def _attempt(folder: Path) -> str:
+    try:
+        order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
+        _do(order, folder)
+    except (StepFailed, LlmopsError) as error:
+        traceback.print_exc()
+        return str(error)
+    except Exception as error:  # noqa: BLE001  the edge of the process: everything becomes a report
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _do(order: Order, folder: Path) -> None:
+    step = cast("StepModule", importlib.import_module(order.step))
+    (folder / orders.RESULTS).mkdir(exist_ok=True)
+    done = {path.stem for path in (folder / orders.RESULTS).glob("*.json")}
+    left = tuple(job for job in order.jobs if job.unit not in done)
+    desk = Desk(folder, store.open_at(order.store), order.cluster)
+    started, clock = now(), time.monotonic()
+    for product in step.run(left, desk):
+        made = Made(
+            unit=product.job.unit,
+            outputs=product.outputs,
+            metrics=product.metrics,
+            started=started,
+            seconds=round(time.monotonic() - clock, 3),
+            environment=environment(),
+        )
+        _write(folder / orders.RESULTS / f"{made.unit}.json", made)
+        started, clock = now(), time.monotonic()
+
+
+def environment() -> dict[str, str]:
+    """Say what this was made with: recorded with the outcome, not part of its digest."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in RECORDED:
+        if name in sys.modules:
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _write(path: Path, value: Struct) -> None:
+    partial = path.with_name(f".{path.name}")
+    partial.write_bytes(orders.encode(value))
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    # A number that the caller ignores: the outcome file is what counts.
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,73 @@
+"""dataset: reads sources, checks their rows and writes the two sides of the split.
+
+Effects: reads sources, writes the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import msgspec
+
+from llmops import store
+from llmops.fields import Source
+from llmops.kinds import dataset as kind
+from llmops.kinds.dataset import Dataset
+from llmops.orders import Job
+from llmops.steps.__main__ import Product
+from llmops.steps.desk import Desk, StepFailed, body
+
+TRAIN, TEST = "train.jsonl", "test.jsonl"
+
+
+def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+    """Make every dataset: a folder with ``train.jsonl`` and ``test.jsonl``."""
+    for job in jobs:
+        dataset = body(job, Dataset)
+        desk.say(f"reading {job.key}")
+        folder = desk.scratch("rows", job.unit)
+        counts = _write_sides(dataset, job, desk, folder)
+        yield Product(job, {"rows": store.add_folder(desk.store, folder)}, counts)
+
+
+def _write_sides(dataset: Dataset, job: Job, desk: Desk, folder: Path) -> dict[str, float]:
+    counts = {"train_rows": 0.0, "test_rows": 0.0}
+    with (folder / TRAIN).open("wb") as train, (folder / TEST).open("wb") as test:
+        for source in dataset.sources:
+            name, data = _bytes(source, job, desk)
+            _check(name, data, dataset)
+            for row in kind.rows(name, data):
+                line = msgspec.json.encode(row, order="sorted") + b"\n"
+                held_out = dataset.split is not None and kind.is_test(row, dataset.split)
+                if not held_out:
+                    train.write(line)
+                    counts["train_rows"] += 1
+                if held_out or dataset.split is None:
+                    test.write(line)
+                    counts["test_rows"] += 1
+    return counts
+
+
+def _bytes(source: Source, job: Job, desk: Desk) -> tuple[str, bytes]:
+    if source.path is not None:
+        return source.path, store.read(desk.store, job.files[source.path])
+    uri = str(source.uri)
+    desk.say(f"downloading {uri}")
+    with fsspec.open(uri, "rb") as file:
+        data: bytes = file.read()
+    found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    pinned = source.digest or job.files.get(uri, "")
+    if found != pinned:
+        raise StepFailed(f"{uri} is {found}, but {pinned} is pinned. Check the source, then run `llmops lock`.")
+    return uri, data
+
+
+def _check(name: str, data: bytes, dataset: Dataset) -> None:
+    by = dataset.split.by if dataset.split else ()
+    wrong = [f"{name}:{line}: {at}: {what}" for line, at, what in kind.wrong_rows(name, data, dataset.format, by)]
+    if wrong:
+        more = f"\n… {len(wrong) - 20} more" if len(wrong) > 20 else ""  # noqa: PLR2004  one screen
+        raise StepFailed("\n".join(wrong[:20]) + more)

@@ -1,0 +1,78 @@
+"""What a step works with: the store, a folder to work in, and a way to say how far it is.
+
+Effects: reads and writes the store and the order's folder.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from llmops import orders, store
+from llmops.orders import Input, Job, Progress
+from llmops.store import Store
+from llmops.values import Digest
+
+B = TypeVar("B")
+
+
+class StepFailed(Exception):  # noqa: N818  named for what happened
+    """The step cannot make what it was asked for; the message says why and what to do."""
+
+
+class Desk(Struct, frozen=True):
+    """Where one order is worked on."""
+
+    folder: Path
+    store: Store
+    cluster: bool
+
+    @property
+    def name(self) -> str:
+        """The order's name: also the name of its Ray Train run."""
+        return self.folder.name
+
+    def scratch(self, *parts: str) -> Path:
+        """Give a folder to write in, made if needed; it is swept when the order is done."""
+        made = self.folder.joinpath("scratch", *parts)
+        made.mkdir(parents=True, exist_ok=True)
+        return made
+
+    def say(self, text: str, done: int = 0, total: int = 0) -> None:
+        """Tell whoever watches how far the work is."""
+        partial = self.folder / f".{orders.PROGRESS}"
+        partial.write_bytes(orders.encode(Progress(text, done, total)))
+        partial.replace(self.folder / orders.PROGRESS)
+
+    def folder_of(self, given: Job | Input, output: str) -> Path:
+        """Give a folder with what an input's output holds, read-only."""
+        if isinstance(given, Job) or output not in given.outputs:
+            raise StepFailed(f"{given.key} has no output called {output}.")
+        return self.materialise(given.outputs[output])
+
+    def materialise(self, digest: Digest) -> Path:
+        """Give a folder with what a manifest holds, read-only."""
+        target = self.folder / "scratch" / "inputs" / digest
+        store.materialise(self.store, digest, target)
+        return target
+
+    def repository(self, files: dict[str, Digest]) -> Path:
+        """Give a folder with these files of the repository at their paths."""
+        target = self.scratch("repository")
+        for path, digest in files.items():
+            store.fetch(self.store, digest, target / path)
+        return target
+
+
+def body(given: Job | Input, kind: type[B]) -> B:
+    """Give the typed body of a job or an input."""
+    return msgspec.json.decode(bytes(given.body), type=kind)
+
+
+def now() -> str:
+    """Give the time as RFC 3339 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

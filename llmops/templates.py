@@ -1,0 +1,114 @@
+"""Prompt templates: Jinja2 in a sandbox, with every variable declared.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+
+MAX_CHARACTERS = 200_000
+"""Longest template and longest rendered text."""
+
+
+class BadTemplate(Exception):  # noqa: N818  named for what the template is
+    """A template that cannot be used: the line in it (from 1) and what is wrong."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(what)
+        self.line, self.what = line, what
+
+
+MAX_NUMBER = 10_000
+"""Largest number that a template may state; what it computes stays under a hundred times that."""
+
+_GROWS = ("center", "format", "batch", "slice")
+_STRING_METHODS = frozenset(
+    "upper lower title capitalize strip lstrip rstrip split splitlines startswith endswith".split()
+)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, without what makes much out of little (``'x' * 10**9``, ``'{:>9999999}'.format(1)``)."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
+        if not numbers or operator == "**" or max(abs(left), abs(right), abs(left * right)) > 100 * MAX_NUMBER:
+            raise SecurityError(f"'{operator}' is only for small numbers in a prompt.")
+        return super().call_binop(context, operator, left, right)
+
+    def wrap_str_format(self, value: Any) -> None:  # noqa: ARG002  the base class lets str.format through here
+        return None
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        if isinstance(obj, (str, bytes)):
+            return attr in _STRING_METHODS
+        return super().is_safe_attribute(obj, attr, value)
+
+
+def _environment() -> _Sandbox:
+    made = _Sandbox(
+        undefined=StrictUndefined,
+        optimized=False,  # nothing of a template is evaluated before it is rendered
+        autoescape=False,  # noqa: S701  prompts are text for a model, not HTML
+        keep_trailing_newline=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("range", "lipsum"):  # a template has nothing to count to
+        del made.globals[name]
+    for name in _GROWS:
+        del made.filters[name]
+    return made
+
+
+_ENVIRONMENT = _environment()
+_REACHES_OUT = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+
+
+def variables(source: str) -> frozenset[str]:
+    """Give the names that a template asks for.
+
+    Raises `BadTemplate` for a syntax error, an over-long template, and tags that reach for other files.
+    """
+    if len(source) > MAX_CHARACTERS:
+        raise BadTemplate(1, f"the template has over {MAX_CHARACTERS:,} characters.")
+    try:
+        tree = _ENVIRONMENT.parse(source)
+        _ENVIRONMENT.compile(source)
+    except TemplateSyntaxError as error:
+        raise BadTemplate(error.lineno, f"this is not a Jinja template: {error.message}") from None
+    except (TemplateError, RecursionError) as error:
+        raise BadTemplate(1, f"this is not a Jinja template: {error}") from None
+    for node in tree.find_all(_REACHES_OUT):
+        raise BadTemplate(node.lineno, "a prompt cannot include or import another template.")
+    for const in tree.find_all(nodes.Const):
+        if isinstance(const.value, (int, float)) and abs(const.value) > MAX_NUMBER:
+            raise BadTemplate(
+                const.lineno, f"a prompt cannot hold a number over {MAX_NUMBER:,}; pass it as a variable."
+            )
+    return frozenset(meta.find_undeclared_variables(tree))
+
+
+def render(source: str, values: Mapping[str, Any]) -> str:
+    """Fill a template in.
+
+    Raises `BadTemplate` when a value is missing, the sandbox refuses something, or the text grows too long.
+    """
+    try:
+        template = _ENVIRONMENT.from_string(source)
+        text, size = [], 0
+        for piece in template.generate(values):
+            size += len(piece)
+            if size > MAX_CHARACTERS:
+                raise BadTemplate(1, f"the rendered prompt has over {MAX_CHARACTERS:,} characters.")
+            text.append(piece)
+    except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise BadTemplate(getattr(error, "lineno", 1) or 1, str(error)) from None
+    return "".join(text)

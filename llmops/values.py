@@ -1,0 +1,380 @@
+"""The nouns: frozen values that compare, hash and print.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+Digest: TypeAlias = str
+"""64 hexadecimal characters: the SHA-256 of a canonical JSON text or of bytes."""
+
+HASH_VERSION = 1
+"""Part of every closure. A new number re-names, and so re-makes, every resource there is."""
+
+SHORT = 12
+"""How many characters of a digest people and file names see."""
+
+
+def digest(value: object) -> Digest:
+    """Name a value by its content: SHA-256 of its JSON with sorted keys and no spaces."""
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
+
+
+class Key(Struct, frozen=True, order=True):
+    """What a resource is called: ``Training/router``."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """Read ``Kind/name``; without a slash the kind is empty."""
+        kind, slash, name = text.partition("/")
+        return cls(kind, name) if slash else cls("", kind)
+
+
+class Files(Protocol):
+    """The files of one commit: content that cannot change, so that reading it is pure."""
+
+    def __contains__(self, path: object, /) -> bool:
+        """Whether the commit holds a regular file there."""
+
+    def __getitem__(self, path: str, /) -> bytes:
+        """Give the bytes of a file."""
+
+    def names(self, folder: str = "") -> tuple[str, ...]:
+        """Give the paths of everything under a folder, sorted, odd entries included."""
+
+    def size(self, path: str) -> int:
+        """Give a file's length in bytes without reading it."""
+
+    def sha256(self, path: str) -> Digest:
+        """Give the digest of a file's bytes."""
+
+    def oddity(self, path: str) -> str:
+        """Say what an entry is when it is no regular file ("symbolic link", "submodule"), or ''."""
+
+
+class Scope(StrEnum):
+    """What a field of a spec decides."""
+
+    BUILD = "build"  # what a step makes, and so what is served
+    LIVE = "live"  # what is served, not what a step makes
+    NONE = "none"  # how it is done or shown: in no digest
+
+
+class Fact(Struct, frozen=True):
+    """One value that a spec states, where it differs from the default."""
+
+    role: str
+    value: str | int | float | bool | None
+    scope: Scope
+
+
+class Ref(Struct, frozen=True):
+    """One resource that a spec names, before it is looked up."""
+
+    role: str
+    kinds: tuple[str, ...]
+    name: str
+    scope: Scope
+
+
+class FileUse(Struct, frozen=True):
+    """One file of the repository that a spec names."""
+
+    role: str
+    path: str
+    scope: Scope
+
+
+class Pin(Struct, frozen=True):
+    """One thing outside git that a spec leans on, and what it is fixed at ('' is not yet)."""
+
+    role: str
+    name: str
+    value: str = ""
+
+
+class Spec(Struct, frozen=True, kw_only=True):
+    """One declared resource, typed, with everything it states and names."""
+
+    key: Key
+    body: Any
+    path: str
+    document: int = 0
+    line: int = 1
+    description: str = ""
+    labels: dict[str, str] = {}
+    owner: str = ""
+    facts: tuple[Fact, ...] = ()
+    refs: tuple[Ref, ...] = ()
+    files: tuple[FileUse, ...] = ()
+    pins: tuple[Pin, ...] = ()
+
+
+class Need(Struct, frozen=True):
+    """An edge of the graph: in this role the resource leans on that one."""
+
+    role: str
+    key: Key
+    scope: Scope
+
+
+class Unit(Struct, frozen=True):
+    """The smallest thing that is made once: its digest names everything that decides it."""
+
+    digest: Digest
+    part: str = ""
+    """Which part of its resource it is: '' for the whole, 'suites[0]' for a suite."""
+
+
+class FileDigest(Struct, frozen=True):
+    """A file of a closure: in this role, with this ending, these bytes."""
+
+    role: str
+    suffix: str
+    sha256: Digest
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """A resource in the graph, named by everything that it leans on."""
+
+    spec: Spec
+    digest: Digest
+    needs: tuple[Need, ...]
+    files: tuple[FileDigest, ...]
+    units: tuple[Unit, ...]
+
+    @property
+    def key(self) -> Key:
+        """What the resource is called."""
+        return self.spec.key
+
+
+class Sign(StrEnum):
+    """How a resource differs between two commits, as it is printed."""
+
+    ADD = "+"
+    EDIT = "~"
+    FOLLOW = "^"
+    DROP = "-"
+    KEEP = "="  # edited in a way that decides nothing
+    BACK = "<"  # goes back to what was there before
+
+
+class Change(Struct, frozen=True):
+    """One resource that is not the same in two graphs, and why."""
+
+    sign: Sign
+    key: Key
+    old: Digest | None
+    new: Digest | None
+    because: tuple[str, ...] = ()
+
+
+class Provenance(Struct, frozen=True, kw_only=True):
+    """Who made an outcome, from what, where and when."""
+
+    commit: str
+    actor: str
+    run: str
+    started: str
+    seconds: float
+    environment: dict[str, str]
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of a unit of work: digests of what it made, and its figures."""
+
+    unit: Digest
+    key: Key
+    part: str
+    step: str
+    outputs: dict[str, Digest]
+    metrics: dict[str, float]
+    provenance: Provenance
+    format: int = 1
+
+
+class Verdict(StrEnum):
+    """What a gate says."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Standing(StrEnum):
+    """What is known of a revision of a deployment."""
+
+    UNKNOWN = "unknown"
+    GOOD = "good"
+    BAD = "bad"
+
+
+class Revision(Struct, frozen=True, kw_only=True):
+    """One revision of a deployment that was released, or tried."""
+
+    commit: str
+    standing: Standing
+    since: str
+    """When it took its standing, RFC 3339 in UTC."""
+    reason: str = ""
+
+
+class Rollout(Struct, frozen=True, kw_only=True):
+    """A new revision on its way in."""
+
+    revision: Digest
+    step: int
+    """Which step of the strategy it is in; -1 while it starts."""
+    entered: float
+    """When the step began, seconds since the epoch."""
+    weight: int = 0
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """What runs of one deployment, as the ledger has it."""
+
+    live: Digest = ""
+    """The revision with the traffic, or '' before the first."""
+    rollout: Rollout | None = None
+    revisions: dict[Digest, Revision] = {}
+
+
+class Intent(Struct, frozen=True, kw_only=True):
+    """A side effect that was about to happen: its external name says where to look for it."""
+
+    name: str
+    keys: tuple[Key, ...]
+    units: tuple[Digest, ...]
+    purpose: str
+    """``apply`` or ``gate``: who takes it up again."""
+    runner: str
+    commit: str
+    at: str
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """The right to change an environment."""
+
+    holder: str
+    """user@host:pid"""
+    fence: int
+    """Rises with every holder; what runs refuses a lower one."""
+    until: float
+    """When it lapses, seconds since the epoch."""
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """What runs in one environment: one commit of its ledger ref."""
+
+    releases: dict[str, Release] = {}
+    intents: dict[str, Intent] = {}
+    lease: Lease | None = None
+    fence: int = 0
+    consumed: tuple[str, ...] = ()
+    """The last plans that were applied; none is applied twice."""
+    commit: str = ""
+    """The last commit that was applied."""
+    format: int = 1
+
+
+class Tier(StrEnum):
+    """How soon an earlier revision can answer again."""
+
+    HOT = "hot"  # its replicas are up: a traffic switch
+    WARM = "warm"  # its model is in the store: a start
+    COLD = "cold"  # its model must be made again
+
+
+class Verb(StrEnum):
+    """What is done to a live resource. For the others, the verb is the name of their kind's step."""
+
+    RELEASE = "release"
+    RESUME = "resume"
+    ROLLBACK = "rollback"
+    RESTORE = "restore"
+    SCALE = "scale"
+    REMOVE = "remove"
+
+
+class Reason(StrEnum):
+    """Why an action is owed."""
+
+    NEW = "new"
+    EDITED = "edited"
+    FOLLOWS = "follows"
+    OWED = "owed"  # unchanged, but never done
+    UNFINISHED = "unfinished"
+    PREVIOUS = "previous"  # a revision that was good before
+    DRIFT = "drift"  # what runs is not what was released
+    DROPPED = "dropped"
+
+
+class Action(Struct, frozen=True, kw_only=True):
+    """One thing to do."""
+
+    sign: Sign
+    verb: str
+    key: Key
+    unit: Digest
+    part: str = ""
+    reason: Reason
+    because: tuple[str, ...] = ()
+    after: tuple[Digest, ...] = ()
+    """Units of this plan that have to be made first."""
+    gates: tuple[Key, ...] = ()
+    """Evaluations that have to pass first."""
+    tier: Tier | None = None
+
+
+class Reuse(Struct, frozen=True, kw_only=True):
+    """Something that is needed and was made before."""
+
+    key: Key
+    part: str
+    unit: Digest
+
+
+class Blocked(Struct, frozen=True, kw_only=True):
+    """Something that is wanted and will not be done."""
+
+    key: Key
+    digest: Digest
+    why: str
+    remedy: str
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What it takes to make an environment what a commit says."""
+
+    commit: str
+    base: str
+    environment: str
+    ledger: tuple[str, str]
+    """Object ids of the two ledger refs that the plan was made from."""
+    policy: Digest
+    """Digest of everything that decides how, not what: settings, gates, strategies."""
+    changes: tuple[Change, ...]
+    actions: tuple[Action, ...]
+    reused: tuple[Reuse, ...]
+    blocked: tuple[Blocked, ...]
+    hash_version: int = HASH_VERSION
+    format: int = 1
+
+    @property
+    def id(self) -> Digest:
+        """Name the plan by all that it says."""
+        return digest(self)
