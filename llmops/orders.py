@@ -41,6 +41,8 @@ class Job(Struct, frozen=True, kw_only=True):
     body: Raw
     files: dict[str, Digest] = {}
     """Files of the repository by path, each in the store."""
+    pins: dict[str, str] = {}
+    """What things outside git are fixed at, by their names."""
     inputs: dict[str, Input] = {}
     """What it leans on, by role: ``base``, ``datasets[0].name``."""
 

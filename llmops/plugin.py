@@ -12,13 +12,15 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
 from llmops.problems import Complaint
-from llmops.values import Digest, Files, FileUse, Key, Pin, Spec
+from llmops.values import Digest, Files, FileUse, Key, Node, Pin
 
 B = TypeVar("B", bound=Struct)
 
@@ -65,8 +67,8 @@ class Kind(Generic[B]):
     """Files that the named files name in turn."""
     pins: Callable[[B], Iterable[Pin]] = field(default=_nothing)
     """Things outside git, each fixed by the spec itself or by `llmops.lock`."""
-    review: Callable[[Spec, Mapping[Key, Spec], Mapping[str, Key]], Iterable[Complaint]] = field(default=_nothing)
-    """What is wrong with a spec among the others; the second mapping gives its own references by role."""
+    review: Callable[[Node, Mapping[Key, Node]], Iterable[Complaint]] = field(default=_nothing)
+    """What is wrong with a resource among the others."""
     permits: Callable[[B, bool], str] = field(default=_allowed)
     """Why this resource may not be leaned on (by something live, if so told), or ''."""
     moves: Callable[[B, B], Iterable[Complaint]] = field(default=_nothing)
@@ -86,58 +88,122 @@ class Engine(Protocol):
 
     config: type[Struct]
     """The options of ``engine.config``, in the program's own words."""
+    decides: Mapping[str, str]
+    """What the choice of this engine decides about the prepared model: ``checkpoint`` is its format."""
     versions: tuple[str, ...]
     """Which versions of the program this contract was checked against, newest first."""
-    step: Step
-    """Makes the folder that `command` serves from what the model's resource made."""
 
     def command(self, config: Struct, replica: Replica) -> Command:
         """Say how one replica is started."""
-
-    def sampling(self, config: Struct) -> frozenset[str]:
-        """Name the request fields that the program fixes at its first request, so that it is asked rightly first."""
-
-    def accepts(self, path: str) -> frozenset[str]:
-        """Name the request fields that the program understands on an API path; the gateway drops the others."""
 
 
 class Replica(Struct, frozen=True, kw_only=True):
     """One copy of a revision: where its model lies and where it shall listen."""
 
     name: str
-    folder: str
-    """The prepared model; the program starts with its parent as the working folder."""
+    model: Path
+    """The prepared model, a folder. The program starts in the folder above it."""
     host: str
     port: int
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """How a program is started and how to see that it is ready."""
+    """How a program is started, how to see that it is ready, and how to speak to it."""
 
     argv: tuple[str, ...]
     environment: dict[str, str] = {}
-    model: str
-    """What the program itself calls its model; the gateway writes it into requests."""
     health: str = "/health"
     """A path that answers 200 when the program is up."""
-    startup_seconds: float = 600.0
-    """How long loading may take before the start counts as failed."""
+    model: str
+    """What the program calls its model in requests."""
+    reports: str
+    """What it calls it in answers; clients see the deployment's name instead."""
+    fields: frozenset[str]
+    """Request fields that the program takes; the gateway keeps the others to itself."""
+    fixed: frozenset[str] = frozenset()
+    """Sampling fields that it fixes at its first request: it is asked first with the prompt's parameters."""
+
+
+class Standby(Struct, frozen=True, kw_only=True):
+    """A revision that shall run: everything a runtime needs to start it."""
+
+    deployment: str
+    revision: Digest
+    replicas: int
+    engine: str
+    config: dict[str, Any]
+    model: Digest
+    """The prepared model in the store."""
+    sampling: dict[str, Any] = {}
+    """Parameters that the first request is made with."""
+    deadline: float
+    """Seconds until a replica that is not ready counts as failed."""
+
+
+class Phase(StrEnum):
+    """What a replica is doing."""
+
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting"  # it ended and is started again after a while
+    FAILED = "failed"  # it was given up
+    STOPPED = "stopped"
+
+
+class Running(Struct, frozen=True, kw_only=True):
+    """One replica as it is at this moment."""
+
+    deployment: str
+    revision: Digest
+    name: str
+    phase: Phase
+    url: str
+    restarts: int = 0
+    error: str = ""
+
+
+class Runtime(Protocol):
+    """Where replicas run. What it starts outlives the process that asked for it and is found again by the next one."""
+
+    def ensure(self, standby: Standby) -> None:
+        """Start what is missing of a revision, and end what is too much."""
+
+    def look(self) -> tuple[Running, ...]:
+        """Give every replica there is."""
+
+    def stop(self, deployment: str, revision: Digest) -> None:
+        """End all replicas of a revision and wait until they are gone."""
+
+    def logs(self, deployment: str) -> Iterator[str]:
+        """Give the lines that the replicas of a deployment have written."""
+
+
+class Doing(StrEnum):
+    """Where an order stands."""
+
+    ABSENT = "absent"  # nobody has begun it
+    RUNNING = "running"
+    ENDED = "ended"  # its report is written
+    LOST = "lost"  # it was begun and nobody does it any more
 
 
 class Runner(Protocol):
-    """Where steps run. Every method is safe to call again: the order's name is the key."""
+    """Where steps run. An order is known by its folder, whose name is unique; every method may be called again."""
 
-    def start(self, order: str) -> None:
-        """Start the order whose work folder has this name, or join it when it runs already."""
+    cluster: bool
+    """Whether orders run inside a Ray cluster."""
 
-    def state(self, order: str) -> str:
-        """Say ``absent``, ``running``, ``done`` or ``lost`` (it ended without leaving a result)."""
+    def start(self, folder: Path) -> None:
+        """Start the order in a folder, or join it when it runs already."""
 
-    def stop(self, order: str) -> None:
-        """End the order and everything it started."""
+    def look(self, folder: Path) -> Doing:
+        """Say where an order stands."""
 
-    def logs(self, order: str) -> Iterator[str]:
-        """Give the lines that the order has written so far."""
+    def stop(self, folder: Path) -> None:
+        """End an order and everything that it started, and wait until it is gone."""
+
+    def logs(self, folder: Path) -> Iterator[str]:
+        """Give the lines that an order has written so far."""
 
 
 class Catalogue(Mapping[str, Any]):
@@ -165,15 +231,3 @@ class Catalogue(Mapping[str, Any]):
 
     def _files(self) -> list[str]:
         return sorted(m.name for m in pkgutil.iter_modules(self._package.__path__) if not m.name.startswith("_"))
-
-
-__all__ = [
-    "Catalogue",
-    "Command",
-    "Digest",
-    "Engine",
-    "Kind",
-    "Replica",
-    "Runner",
-    "Step",
-]

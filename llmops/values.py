@@ -231,6 +231,8 @@ class Revision(Struct, frozen=True, kw_only=True):
     since: str
     """When it took its standing, RFC 3339 in UTC."""
     reason: str = ""
+    replaced: float = 0.0
+    """When another revision took its traffic, seconds since the epoch; 0 while it is live or never was."""
 
 
 class Rollout(Struct, frozen=True, kw_only=True):

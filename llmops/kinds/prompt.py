@@ -43,6 +43,10 @@ class Prompt(Body, kw_only=True):
     variables: Annotated[dict[str, dict[str, Any]], about("Each variable with the JSON Schema of its values.")] = {}
     parameters: Annotated[Parameters, about("How the model is asked.")] = Parameters()
 
+    def turns(self, template: str | None) -> tuple[Message, ...]:
+        """Give the messages; ``template`` is the text of the template file, when there is one."""
+        return self.messages if template is None else (Message(role="user", content=template),)
+
 
 def check(prompt: Prompt) -> Iterable[Complaint]:
     """Either a file or messages; schemas that are schemas; variables that match the messages."""

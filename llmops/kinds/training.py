@@ -8,13 +8,13 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from llmops.fields import Body, Options, about, file, ref
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint
-from llmops.values import Scope
+from llmops.values import Key, Node, Scope
 
 
 class DatasetUse(Body, kw_only=True):
@@ -167,8 +167,23 @@ def _from_scratch(training: Training) -> Iterable[Complaint]:
             yield Complaint(name, f"pretrain without a base needs {name}.", f"Give base, or {name}.")
 
 
+FORMATS = {"pretrain": ("text",), "sft": ("text", "messages", "prompt_completion")}
+"""Which dataset formats a task can learn from."""
+
+
+def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[Complaint]:
+    """Every dataset has a format that the task can learn from."""
+    task = node.spec.body.task
+    for need in node.needs:
+        facts = {fact.role: fact.value for fact in nodes[need.key].spec.facts}
+        if need.role.startswith("datasets[") and facts.get("format") not in FORMATS[task]:
+            what = f"{task} cannot learn from {need.key}, whose format is {facts.get('format')}."
+            yield Complaint(need.role, what, f"Use a dataset of format {' or '.join(FORMATS[task])}.")
+
+
 KIND = Kind(
     body=Training,
     step=Step(name="train", version=1, run="llmops.steps.train", extra="train"),
     check=check,
+    review=review,
 )

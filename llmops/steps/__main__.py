@@ -5,10 +5,8 @@ Effects: imports the step, reads and writes the order's folder, ends the process
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import importlib.metadata
-import os
 import platform
 import sys
 import time
@@ -20,21 +18,10 @@ from typing import Protocol, cast
 import msgspec
 from msgspec import Struct
 
-from llmops import orders, store
+from llmops import locks, orders, store
 from llmops.orders import Job, Made, Order, Report
 from llmops.problems import LlmopsError
-from llmops.steps.desk import Desk, StepFailed, now
-from llmops.values import Digest
-
-RECORDED = ("accelerate", "datasets", "lm_eval", "peft", "ray", "tokenizers", "torch", "transformers", "trl")
-
-
-class Product(Struct, frozen=True):
-    """What a step made of one job."""
-
-    job: Job
-    outputs: dict[str, Digest]
-    metrics: dict[str, float]
+from llmops.steps.desk import Desk, Product, StepFailed, now
 
 
 class StepModule(Protocol):
@@ -46,16 +33,10 @@ class StepModule(Protocol):
 
 def main(folder: Path) -> int:
     """Do the order once. Whoever holds the lock does it; anyone else has nothing to do."""
-    with (folder / orders.LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return 0
-        if (folder / orders.OUTCOME).exists():
-            return 0
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    lock = locks.take(folder / orders.LOCK)
+    if lock is None or (folder / orders.OUTCOME).exists():
+        return 0
+    with lock:
         error = _attempt(folder)
         _write(folder / orders.OUTCOME, Report(error))
     return 1 if error else 0
@@ -88,19 +69,16 @@ def _do(order: Order, folder: Path) -> None:
             metrics=product.metrics,
             started=started,
             seconds=round(time.monotonic() - clock, 3),
-            environment=environment(),
+            environment=environment(product.packages),
         )
         _write(folder / orders.RESULTS / f"{made.unit}.json", made)
         started, clock = now(), time.monotonic()
 
 
-def environment() -> dict[str, str]:
-    """Say what this was made with: recorded with the outcome, not part of its digest."""
+def environment(packages: tuple[str, ...]) -> dict[str, str]:
+    """Say what something was made with: recorded with the outcome, not part of its digest."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in RECORDED:
-        if name in sys.modules:
-            found[name] = importlib.metadata.version(name)
-    return found
+    return found | {name: importlib.metadata.version(name) for name in packages}
 
 
 def _write(path: Path, value: Struct) -> None:

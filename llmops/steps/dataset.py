@@ -17,8 +17,7 @@ from llmops.fields import Source
 from llmops.kinds import dataset as kind
 from llmops.kinds.dataset import Dataset
 from llmops.orders import Job
-from llmops.steps.__main__ import Product
-from llmops.steps.desk import Desk, StepFailed, body
+from llmops.steps.desk import Desk, Product, StepFailed, body
 
 TRAIN, TEST = "train.jsonl", "test.jsonl"
 
@@ -59,7 +58,7 @@ def _bytes(source: Source, job: Job, desk: Desk) -> tuple[str, bytes]:
     with fsspec.open(uri, "rb") as file:
         data: bytes = file.read()
     found = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    pinned = source.digest or job.files.get(uri, "")
+    pinned = job.pins[uri]
     if found != pinned:
         raise StepFailed(f"{uri} is {found}, but {pinned} is pinned. Check the source, then run `llmops lock`.")
     return uri, data

@@ -24,6 +24,16 @@ class StepFailed(Exception):  # noqa: N818  named for what happened
     """The step cannot make what it was asked for; the message says why and what to do."""
 
 
+class Product(Struct, frozen=True):
+    """What a step made of one job."""
+
+    job: Job
+    outputs: dict[str, Digest]
+    metrics: dict[str, float]
+    packages: tuple[str, ...] = ()
+    """What made it: their versions are recorded with the outcome."""
+
+
 class Desk(Struct, frozen=True):
     """Where one order is worked on."""
 

@@ -8,10 +8,9 @@ Pure.
 
 from __future__ import annotations
 
+import sys
 from types import MappingProxyType
 from typing import Annotated, Literal
-
-from msgspec import Struct
 
 from llmops.fields import Body, about
 from llmops.plugin import Command, Replica
@@ -33,16 +32,22 @@ class Config(Body, kw_only=True):
     threads: Annotated[int, about("CPU threads of a replica.", ge=1, scope=Scope.NONE)] = 1
 
 
+FIELDS = frozenset(
+    "model messages prompt stream temperature top_p max_tokens max_completion_tokens stop seed frequency_penalty "
+    "logit_bias tools suffix chat_template_kwargs".split()
+)
+FIXED = frozenset(("temperature", "top_p", "stop", "seed", "frequency_penalty", "logit_bias"))
+
+
 class Transformers:
     """`transformers serve MODEL`, one process per replica."""
 
     config = Config
-    versions = ("5.23.0",)
     decides = MappingProxyType({"checkpoint": "merged"})
+    versions = ("5.23.0",)
 
-    def command(self, config: Struct, replica: Replica) -> Command:
-        """Start in the folder above the model, so that its path cannot hold an '@', which the program reads as a revision."""
-        assert isinstance(config, Config)  # noqa: S101  the caller converts with `config`
+    def command(self, config: Config, replica: Replica) -> Command:
+        """Start beside the model and name it relatively: the program would read an '@' in a path as a revision."""
         flags = [f"--host={replica.host}", f"--port={replica.port}", f"--device={config.device}"]
         flags += [f"--dtype={config.dtype}", f"--attn-implementation={config.attn_implementation}"]
         if config.continuous_batching:
@@ -52,7 +57,20 @@ class Transformers:
                 f"--cb-block-size={config.cb_block_size}",
                 f"--cb-max-batch-tokens={config.cb_max_batch_tokens}",
             ]
-        return Command(argv=("transformers", "serve", "model", *flags), model="model")
+        return Command(
+            argv=(sys.executable, "-m", "transformers.cli.transformers", "serve", replica.model.name, *flags),
+            environment={
+                "OMP_NUM_THREADS": str(config.threads),
+                "HF_HUB_OFFLINE": "1",
+                "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+                "HF_HUB_DISABLE_TELEMETRY": "1",
+                "TOKENIZERS_PARALLELISM": "false",
+            },
+            model=replica.model.name,
+            reports=f"{replica.model.name}@main",
+            fields=FIELDS,
+            fixed=FIXED if config.continuous_batching else frozenset(),
+        )
 
 
 ENGINE = Transformers()

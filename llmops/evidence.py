@@ -1,0 +1,28 @@
+"""What an evaluation found, item by item: the file that evaluations write and gates read.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+ITEMS = "items.jsonl"
+
+
+class Item(Struct, frozen=True, kw_only=True):
+    """One question: what was asked, wanted and answered, and every score of the answer."""
+
+    id: str
+    """Digest of the document, so that items of two runs are paired whatever their order."""
+    question: str
+    target: str
+    answer: str
+    scores: dict[str, float | None]
+
+
+def decode(data: bytes) -> tuple[Item, ...]:
+    """Read an evidence file. A score that was not a number is None."""
+    decoder = msgspec.json.Decoder(Item)
+    return tuple(decoder.decode(line) for line in data.splitlines())

@@ -1,0 +1,333 @@
+"""plan, runner -> outcomes: make what is owed, in order, and write down what came of it.
+
+Before an order is started its intent is in the ledger, under the name that the runner knows it by. So whoever comes
+after a crash looks for that name and joins the work, takes up its result, or begins it again; never beside it.
+
+Effects: starts orders, reads and writes the store, the ledger and the work folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from llmops import ledger, orders, store
+from llmops.events import Event, Happening
+from llmops.graph import Graph
+from llmops.ledger import Ledger
+from llmops.orders import Input, Job, Made, Order, Progress, Report
+from llmops.plugin import Doing, Runner
+from llmops.reading import Kinds
+from llmops.store import Store
+from llmops.values import Action, Digest, Files, Intent, Key, Node, Outcome, Provenance, Scope, State
+
+POLL_SECONDS = 0.2
+MAX_ATTEMPTS = 2
+"""How often an order is begun before a process that vanishes without a report counts as a failure."""
+Tell = Callable[[Event], None]
+
+
+class Shop(Struct, frozen=True, kw_only=True):
+    """What work is done with."""
+
+    ledger: Ledger
+    store: Store
+    runner: Runner
+    work: Path
+    parallel: int
+
+
+class Who(Struct, frozen=True, kw_only=True):
+    """On whose behalf work is done; recorded with every outcome."""
+
+    actor: str
+    run: str
+    commit: str
+    purpose: str
+    """``apply`` or ``gate``."""
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What a commit wants made."""
+
+    graph: Graph
+    files: Files
+    kinds: Kinds
+
+
+class Result(Struct):
+    """What came of a build."""
+
+    made: set[Digest] = set()
+    failed: dict[Digest, str] = {}
+    """Units that could not be made, and why; what leans on them was not begun."""
+
+
+def build(actions: Iterable[Action], wanted: Wanted, shop: Shop, who: Who, tell: Tell) -> Result:
+    """Make every unit that the actions name, and record each as soon as it is there."""
+    building = _Building(tuple(actions), wanted, shop, who, tell)
+    building.adopt()
+    while building.is_busy():
+        building.begin()
+        building.collect()
+        if building.running:
+            time.sleep(POLL_SECONDS)
+    return building.result
+
+
+class _Running(Struct):
+    """An order on its way."""
+
+    folder: Path
+    jobs: tuple[tuple[Digest, Key, str], ...]
+    attempts: int = 1
+    said: Progress | None = None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+class _Building:
+    def __init__(self, actions: tuple[Action, ...], wanted: Wanted, shop: Shop, who: Who, tell: Tell) -> None:
+        self.wanted, self.shop, self.who, self.tell = wanted, shop, who, tell
+        self.waiting = {action.unit: action for action in actions}
+        self.running: list[_Running] = []
+        self.result = Result()
+
+    def is_busy(self) -> bool:
+        return bool(self.waiting or self.running)
+
+    def adopt(self) -> None:
+        """Take up what an earlier run began: join what runs, collect what ended, clear what is gone."""
+        state = ledger.state(self.shop.ledger) or State()
+        for intent in state.intents.values():
+            folder = self.shop.work / intent.name
+            ours = set(intent.units) <= self.waiting.keys()
+            doing = self.shop.runner.look(folder)
+            if intent.purpose != self.who.purpose or (not ours and self.who.purpose != "apply"):
+                continue
+            if doing is Doing.RUNNING and not ours:
+                self.shop.runner.stop(folder)
+            if doing in (Doing.RUNNING, Doing.ENDED) and ours:
+                jobs = tuple((unit, self.waiting[unit].key, self.waiting[unit].part) for unit in intent.units)
+                for unit in intent.units:
+                    del self.waiting[unit]
+                self.running.append(_Running(folder, jobs))
+                self._say(Happening.JOINED, jobs, intent.name)
+            else:
+                self._forget([intent.name])
+
+    def begin(self) -> None:
+        """Start what is ready, as far as there is room, intents first."""
+        self._give_up_on_the_stranded()
+        room = self.shop.parallel - len(self.running)
+        started = [self._write_order(batch) for batch in list(self._batches())[: max(room, 0)]]
+        if not started:
+            return
+        intents = {one.name: self._intent(one) for one in started}
+        ledger.transact(
+            self.shop.ledger,
+            lambda state: replace(state, intents=state.intents | intents),
+            f"intent: {', '.join(sorted(intents))}",
+        )
+        for one in started:
+            self.running.append(one)
+            self._say(Happening.STARTED, one.jobs, one.name)
+            self.shop.runner.start(one.folder)
+
+    def collect(self) -> None:
+        """See what has ended, record it and forget its intent."""
+        ended = [one for one in self.running if self._has_ended(one)]
+        for one in ended:
+            self.running.remove(one)
+            outcomes = list(self._outcomes(one))
+            if outcomes:
+                made = ", ".join(sorted({str(outcome.key) for outcome in outcomes}))
+                ledger.record(self.shop.ledger, outcomes, f"results: {made}")
+            self._settle(one, outcomes)
+        if ended:
+            self._forget([one.name for one in ended])
+            for one in ended:
+                _sweep(one.folder)
+
+    def _batches(self) -> Iterator[tuple[Action, ...]]:
+        """Group what is ready: alone, or with others whose step shares a process once nothing else is left to do."""
+        ready = [action for action in self.waiting.values() if set(action.after) <= self.result.made]
+        alone = [action for action in ready if not self._shared(action)]
+        yield from ((action,) for action in alone)
+        if not alone and not self.running:
+            by_step: dict[str, list[Action]] = {}
+            for action in ready:
+                by_step.setdefault(action.key.kind, []).append(action)
+            yield from (tuple(batch) for batch in by_step.values())
+
+    def _shared(self, action: Action) -> bool:
+        step = self.wanted.kinds[action.key.kind].step
+        return step is not None and step.shared
+
+    def _give_up_on_the_stranded(self) -> None:
+        """Drop what leans on something that failed."""
+        while stranded := [a for a in self.waiting.values() if set(a.after) & self.result.failed.keys()]:
+            for action in stranded:
+                del self.waiting[action.unit]
+                self.result.failed[action.unit] = "what it leans on was not made"
+                self.tell(Event(happening=Happening.SKIPPED, key=action.key, part=action.part))
+
+    def _write_order(self, batch: tuple[Action, ...]) -> _Running:
+        jobs = tuple(_job(action, self.wanted, self.shop) for action in batch)
+        step = self.wanted.kinds[batch[0].key.kind].step
+        assert step is not None  # noqa: S101  only kinds with a step have units
+        folder = self.shop.work / orders.name(jobs)
+        folder.mkdir(parents=True, exist_ok=True)
+        order = Order(name=folder.name, step=step.run, jobs=jobs, store=self.shop.store.url, cluster=self.shop.runner.cluster)
+        _forget_failure(folder)
+        (folder / orders.ORDER).write_bytes(orders.encode(order))
+        for action in batch:
+            del self.waiting[action.unit]
+        return _Running(folder, tuple((action.unit, action.key, action.part) for action in batch))
+
+    def _intent(self, one: _Running) -> Intent:
+        return Intent(
+            name=one.name,
+            keys=tuple(sorted({key for _, key, _ in one.jobs})),
+            units=tuple(unit for unit, _, _ in one.jobs),
+            purpose=self.who.purpose,
+            runner=type(self.shop.runner).__name__.lower(),
+            commit=self.who.commit,
+            at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+
+    def _has_ended(self, one: _Running) -> bool:
+        doing = self.shop.runner.look(one.folder)
+        self._pass_on_progress(one)
+        if doing in (Doing.LOST, Doing.ABSENT) and one.attempts < MAX_ATTEMPTS:
+            one.attempts += 1
+            self._say(Happening.AGAIN, one.jobs, one.name)
+            self.shop.runner.start(one.folder)
+            return False
+        return doing is not Doing.RUNNING
+
+    def _pass_on_progress(self, one: _Running) -> None:
+        try:
+            said = msgspec.json.decode((one.folder / orders.PROGRESS).read_bytes(), type=Progress)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return
+        if said != one.said:
+            one.said = said
+            _, key, part = one.jobs[0]
+            self.tell(Event(happening=Happening.PROGRESS, key=key, part=part, text=said.text, done=said.done, total=said.total))
+
+    def _outcomes(self, one: _Running) -> Iterator[Outcome]:
+        for unit, key, part in one.jobs:
+            path = one.folder / orders.RESULTS / f"{unit}.json"
+            if path.exists():
+                yield self._outcome(msgspec.json.decode(path.read_bytes(), type=Made), key, part)
+
+    def _outcome(self, made: Made, key: Key, part: str) -> Outcome:
+        step = self.wanted.kinds[key.kind].step
+        return Outcome(
+            unit=made.unit,
+            key=key,
+            part=part,
+            step=step.name if step else "",
+            outputs=made.outputs,
+            metrics=made.metrics,
+            provenance=Provenance(
+                commit=self.who.commit,
+                actor=self.who.actor,
+                run=self.who.run,
+                started=made.started,
+                seconds=made.seconds,
+                environment=made.environment,
+            ),
+        )
+
+    def _settle(self, one: _Running, outcomes: list[Outcome]) -> None:
+        """Say what was made and what was not."""
+        found = {outcome.unit: outcome for outcome in outcomes}
+        why = _report(one.folder) or "its process vanished without a report (killed, or out of memory?)"
+        for unit, key, part in one.jobs:
+            if unit in found:
+                self.result.made.add(unit)
+                took, figures = found[unit].provenance.seconds, found[unit].metrics
+                self.tell(Event(happening=Happening.MADE, key=key, part=part, seconds=took, figures=figures))
+            else:
+                self.result.failed[unit] = why
+                self.tell(Event(happening=Happening.FAILED, key=key, part=part, text=why, order=one.name))
+
+    def _say(self, happening: Happening, jobs: Iterable[tuple[Digest, Key, str]], order: str) -> None:
+        for _, key, part in jobs:
+            self.tell(Event(happening=happening, key=key, part=part, order=order))
+
+    def _forget(self, names: list[str]) -> None:
+        ledger.transact(
+            self.shop.ledger,
+            lambda state: replace(state, intents={k: v for k, v in state.intents.items() if k not in names}),
+            f"settled: {', '.join(names)}",
+        )
+
+
+def _job(action: Action, wanted: Wanted, shop: Shop) -> Job:
+    node = wanted.graph[action.key]
+    needs = (need for need in node.needs if need.scope is not Scope.NONE)
+    return Job(
+        unit=action.unit,
+        key=action.key,
+        part=action.part,
+        body=Raw(msgspec.json.encode(node.spec.body)),
+        files=_stored_files(node, wanted.files, shop.store),
+        pins={pin.name: pin.value for pin in node.spec.pins},
+        inputs={need.role: _input(wanted.graph[need.key], wanted.files, shop) for need in needs},
+    )
+
+
+def _input(node: Node, files: Files, shop: Shop) -> Input:
+    outputs: dict[str, Digest] = {}
+    for unit in node.units:
+        found = ledger.outcome(shop.ledger, unit.digest)
+        outputs |= found.outputs if found else {}
+    return Input(
+        key=node.key,
+        body=Raw(msgspec.json.encode(node.spec.body)),
+        files=_stored_files(node, files, shop.store),
+        outputs=outputs,
+    )
+
+
+def _stored_files(node: Node, files: Files, into: Store) -> dict[str, Digest]:
+    """Put the files that a spec names where every machine can read them."""
+    named = (use.path for use in node.spec.files if use.scope is not Scope.NONE)
+    paths = (path for name in named for path in ((name,) if name in files else files.names(name)))
+    return {path: store.add_bytes(into, files[path]) for path in paths if path in files}
+
+
+def outputs(node: Node, where: Ledger) -> Mapping[str, Digest]:
+    """Give everything that was made of a resource, by name."""
+    found = (ledger.outcome(where, unit.digest) for unit in node.units)
+    return {name: digest for one in found if one for name, digest in one.outputs.items()}
+
+
+def _report(folder: Path) -> str:
+    try:
+        return msgspec.json.decode((folder / orders.OUTCOME).read_bytes(), type=Report).error
+    except (FileNotFoundError, msgspec.DecodeError):
+        return ""
+
+
+def _forget_failure(folder: Path) -> None:
+    """Let a failed order be tried again; one that ended well keeps its report."""
+    if _report(folder):
+        (folder / orders.OUTCOME).unlink()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what an order worked with; its log and results stay."""
+    if not _report(folder):
+        shutil.rmtree(folder / "scratch", ignore_errors=True)

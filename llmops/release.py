@@ -1,0 +1,321 @@
+"""action, runtime, gateway -> what runs: carry out releases and rollbacks.
+
+Capacity first, then traffic: a revision gets no request before as many replicas as are wanted have answered one. Every
+step of a rollout is in the ledger before it is made, so that the next run goes on where this one was killed.
+
+Effects: drives the runtime and the gateway, writes the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmops import ledger, rollouts
+from llmops.events import Event, Happening
+from llmops.fields import seconds
+from llmops.kinds.deployment import Deployment
+from llmops.ledger import Ledger
+from llmops.plugin import Phase, Running, Runtime, Standby
+from llmops.problems import Unfinished, Unhealthy
+from llmops.rollouts import Mark, Move
+from llmops.serving import traffic
+from llmops.serving.gateway.table import Served, Table
+from llmops.serving.traffic import Counters, Gate
+from llmops.values import SHORT, Action, Digest, Key, Release, Revision, Rollout, Standing, State, Verb
+
+LOOK_SECONDS = 0.1
+WHOLE = 100
+"""All of the traffic, in percent."""
+
+
+class Floor(Struct, frozen=True, kw_only=True):
+    """Where releases happen."""
+
+    ledger: Ledger
+    runtime: Runtime
+    gate: Gate
+    fence: int
+    """The lease's number: what runs refuses a lower one."""
+    commit: str
+    tell: Callable[[Event], None]
+    guard: Callable[[State], State]
+    """Applied to every state before it is changed: raises when the lease is lost, renews it when it is due."""
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A revision that shall run: how it is started and how it is spoken to."""
+
+    key: Key
+    body: Deployment
+    standby: Standby
+    serve: Callable[[tuple[str, ...]], Served]
+    """Give the routing entry for the addresses of its replicas, with no traffic yet."""
+
+
+def carry_out(action: Action, candidate: Candidate, floor: Floor) -> None:
+    """Do one release, rollback, restoration or change of scale.
+
+    Raises `Unhealthy` when the revision was aborted or does not get well, `Unfinished` when it waits for something.
+    """
+    traffic.ensure(floor.gate)
+    release = _release(floor, action.key)
+    if release.rollout is not None and release.rollout.revision != candidate.standby.revision:
+        _abandon(release.rollout.revision, candidate.key, floor, "another revision is wanted now")
+    if action.verb == Verb.RELEASE:
+        _begin(candidate, floor)
+    _raise_capacity(candidate, floor, verb=action.verb)
+    if action.verb in (Verb.RELEASE, Verb.RESUME) and release.live:
+        _roll(candidate, floor)
+    _settle(candidate, floor)
+    tidy(candidate.key, candidate.body, floor)
+
+
+def remove(key: Key, floor: Floor) -> None:
+    """Take a deployment out of the traffic, let it finish its requests, and end it."""
+    revisions = {one.revision for one in floor.runtime.look() if one.deployment == key.name}
+    drop = {key.name}
+    traffic.change(floor.gate, floor.fence, lambda table: _without(table, drop))
+    for revision in sorted(revisions):
+        _drain(key, revision, floor)
+        floor.runtime.stop(key.name, revision)
+    _change(floor, key, lambda release: replace(release, live="", rollout=None), f"remove: {key}")
+    floor.tell(Event(happening=Happening.REMOVED, key=key))
+
+
+def _without(table: Table, names: set[str]) -> Table:
+    return replace(table, routes={name: served for name, served in table.routes.items() if name not in names})
+
+
+def _release(floor: Floor, key: Key) -> Release:
+    state = ledger.state(floor.ledger) or State()
+    return state.releases.get(str(key), Release())
+
+
+def _change(floor: Floor, key: Key, edit: Callable[[Release], Release], message: str) -> Release:
+    """Change what the ledger says of one deployment, if the lease is still ours."""
+
+    def change(state: State) -> State:
+        held = floor.guard(state)
+        after = edit(held.releases.get(str(key), Release()))
+        return replace(held, releases=held.releases | {str(key): after})
+
+    return ledger.transact(floor.ledger, change, message).releases[str(key)]
+
+
+def _begin(candidate: Candidate, floor: Floor) -> None:
+    """Write down that a new revision is on its way in, before anything is started."""
+    digest = candidate.standby.revision
+    rollout = Rollout(revision=digest, step=-1, entered=time.time())
+    known = Revision(commit=floor.commit, standing=Standing.UNKNOWN, since=_now())
+
+    def edit(release: Release) -> Release:
+        return replace(release, rollout=rollout, revisions=release.revisions | {digest: known})
+
+    _change(floor, candidate.key, edit, f"release: {candidate.key} {digest[:SHORT]}")
+
+
+def _raise_capacity(candidate: Candidate, floor: Floor, *, verb: str) -> None:
+    """Have as many replicas ready as are wanted, and routed to with the weight they had."""
+    digest, wanted = candidate.standby.revision, candidate.standby.replicas
+    ready = [one for one in _replicas(candidate, floor) if one.phase is Phase.READY]
+    if len(ready) != wanted:
+        text = f"starting {wanted} replica{'s' if wanted > 1 else ''} of {digest[:SHORT]}"
+        floor.tell(Event(happening=Happening.STARTING, key=candidate.key, text=text))
+        floor.runtime.ensure(candidate.standby)
+    deadline = time.monotonic() + candidate.standby.deadline
+    while len(ready) < wanted:
+        found = _replicas(candidate, floor)
+        ready = [one for one in found if one.phase is Phase.READY]
+        failed = next((one for one in found if one.phase is Phase.FAILED), None)
+        if failed or time.monotonic() > deadline:
+            why = failed.error if failed else f"it was not ready within {candidate.body.progress_deadline}"
+            _fail(candidate, floor, f"it does not start: {why}", is_new=verb in (Verb.RELEASE, Verb.RESUME))
+        time.sleep(LOOK_SECONDS)
+    urls = tuple(sorted(one.url for one in ready))
+    traffic.change(floor.gate, floor.fence, lambda table: _placed(table, candidate, urls))
+
+
+def _replicas(candidate: Candidate, floor: Floor) -> list[Running]:
+    digest = candidate.standby.revision
+    return [one for one in floor.runtime.look() if (one.deployment, one.revision) == (candidate.key.name, digest)]
+
+
+def _placed(table: Table, candidate: Candidate, urls: tuple[str, ...]) -> Table:
+    """Put a revision's addresses into the routes without changing its share."""
+    name, digest = candidate.key.name, candidate.standby.revision
+    before = table.routes.get(name, ())
+    weight = next((one.weight for one in before if one.revision == digest), 0)
+    entry = replace(candidate.serve(urls), weight=weight)
+    others = tuple(one for one in before if one.revision != digest)
+    return replace(table, routes=table.routes | {name: (*others, entry)})
+
+
+def _fail(candidate: Candidate, floor: Floor, reason: str, *, is_new: bool) -> None:
+    if is_new:
+        _abort(candidate, floor, reason)
+    raise Unhealthy(f"{candidate.key}: {reason}. Look at `llmops logs {candidate.key}`.")
+
+
+def _roll(candidate: Candidate, floor: Floor) -> None:
+    """Take a new revision through the steps of its strategy."""
+    steps = candidate.body.strategy.canary.steps
+    digest = candidate.standby.revision
+    before = _count(candidate, floor)
+    patience = time.monotonic() + candidate.standby.deadline
+    said = ""
+    while True:
+        rollout = _release(floor, candidate.key).rollout
+        if rollout is None:
+            return
+        seen = traffic.window(before, _count(candidate, floor))
+        move = rollouts.advance(steps, rollout, seen, time.time())
+        if move.mark is Mark.DONE:
+            return
+        if move.mark is Mark.ABORT:
+            _abort(candidate, floor, move.reason)
+            raise Unhealthy(f"{candidate.key}: revision {digest[:SHORT]} was aborted: {move.reason}.")
+        if move.mark is Mark.ON:
+            _enter(candidate, move, floor)
+            before, patience, said = _count(candidate, floor), time.monotonic() + candidate.standby.deadline, ""
+            continue
+        if move.reason != said:
+            said = move.reason
+            floor.tell(Event(happening=Happening.WAITING, key=candidate.key, text=said))
+        if move.wait == float("inf") or time.monotonic() > patience:
+            raise Unfinished(f"{candidate.key} waits at weight {rollout.weight}: {said}. Run `llmops apply` to go on.")
+        time.sleep(min(move.wait, LOOK_SECONDS))
+
+
+def _count(candidate: Candidate, floor: Floor) -> Counters:
+    return traffic.counters(floor.gate, candidate.key.name, candidate.standby.revision)
+
+
+def _enter(candidate: Candidate, move: Move, floor: Floor) -> None:
+    """Begin a step: first in the ledger, then in the traffic."""
+    steps = candidate.body.strategy.canary.steps
+    words = f"step {move.rollout.step + 1} of {len(steps)}" if move.rollout.step < len(steps) else "the last step"
+    _change(floor, candidate.key, lambda r: replace(r, rollout=move.rollout), f"rollout: {candidate.key} {words}")
+    _shift(candidate, move.rollout.weight, floor)
+
+
+def _shift(candidate: Candidate, weight: int, floor: Floor) -> None:
+    """Give a revision its share, and the rest to the one that was live."""
+    digest = candidate.standby.revision
+    live = _release(floor, candidate.key).live
+    shares = {digest: weight} | ({live: WHOLE - weight} if live != digest else {})
+
+    def edit(table: Table) -> Table:
+        served = table.routes.get(candidate.key.name, ())
+        moved = tuple(replace(one, weight=shares.get(one.revision, 0)) for one in served)
+        return replace(table, routes=table.routes | {candidate.key.name: moved})
+
+    before = {one.revision: one.weight for one in traffic.read(floor.gate).routes.get(candidate.key.name, ())}
+    if before.get(digest) != weight:
+        took = traffic.change(floor.gate, floor.fence, edit)
+        text = f"{weight} % of the traffic to {digest[:SHORT]}"
+        floor.tell(Event(happening=Happening.WEIGHT, key=candidate.key, text=text, seconds=took))
+
+
+def _settle(candidate: Candidate, floor: Floor) -> None:
+    """Give all the traffic to a revision, then write down that it is live and good."""
+    digest, now = candidate.standby.revision, _now()
+    _shift(candidate, WHOLE, floor)
+
+    def edit(release: Release) -> Release:
+        revisions = dict(release.revisions)
+        known = revisions.get(digest, Revision(commit=floor.commit, standing=Standing.GOOD, since=now))
+        revisions[digest] = replace(known, standing=Standing.GOOD, since=now, replaced=0.0, commit=floor.commit)
+        if release.live not in ("", digest):
+            revisions[release.live] = replace(revisions[release.live], replaced=time.time())
+        return replace(release, live=digest, rollout=None, revisions=revisions)
+
+    if _release(floor, candidate.key).live != digest or _release(floor, candidate.key).rollout is not None:
+        _change(floor, candidate.key, edit, f"live: {candidate.key} {digest[:SHORT]}")
+    floor.tell(Event(happening=Happening.LIVE, key=candidate.key, text=digest[:SHORT]))
+
+
+def _abort(candidate: Candidate, floor: Floor, reason: str) -> None:
+    """Take the traffic back at once, remember that the revision is bad, and end it."""
+    digest = candidate.standby.revision
+    _give_back(candidate.key, digest, floor)
+
+    def edit(release: Release) -> Release:
+        bad = Revision(commit=floor.commit, standing=Standing.BAD, since=_now(), reason=reason)
+        return replace(release, rollout=None, revisions=release.revisions | {digest: bad})
+
+    _change(floor, candidate.key, edit, f"abort: {candidate.key} {digest[:SHORT]}")
+    floor.tell(Event(happening=Happening.ABORTED, key=candidate.key, text=reason))
+    _drain(candidate.key, digest, floor)
+    floor.runtime.stop(candidate.key.name, digest)
+
+
+def _abandon(digest: Digest, key: Key, floor: Floor, reason: str) -> None:
+    """Leave a rollout that nobody wants any more. It says nothing about the revision."""
+    _give_back(key, digest, floor)
+    _change(floor, key, lambda release: replace(release, rollout=None), f"superseded: {key} {digest[:SHORT]}")
+    floor.tell(Event(happening=Happening.ABORTED, key=key, text=f"{digest[:SHORT]}: {reason}"))
+
+
+def _give_back(key: Key, digest: Digest, floor: Floor) -> None:
+    """Give all the traffic to the live revision, and none to this one."""
+    live = _release(floor, key).live
+
+    def edit(table: Table) -> Table:
+        served = table.routes.get(key.name, ())
+        shares = tuple(
+            replace(one, weight=WHOLE if one.revision == live else 0) for one in served if one.revision != digest
+        )
+        return replace(table, routes=table.routes | {key.name: shares})
+
+    traffic.change(floor.gate, floor.fence, edit)
+
+
+def tidy(key: Key, body: Deployment, floor: Floor) -> None:
+    """End the revisions that need not stay warm, after they have finished their requests."""
+    release = _release(floor, key)
+    keep = kept_warm(body, release, time.time())
+    running = {one.revision for one in floor.runtime.look() if one.deployment == key.name}
+    for digest in sorted(running - keep):
+
+        def edit(table: Table, gone: Digest = digest) -> Table:
+            served = tuple(one for one in table.routes.get(key.name, ()) if one.revision != gone)
+            return replace(table, routes=table.routes | {key.name: served})
+
+        traffic.change(floor.gate, floor.fence, edit)
+        _drain(key, digest, floor)
+        floor.runtime.stop(key.name, digest)
+
+
+def kept_warm(body: Deployment, release: Release, now: float) -> frozenset[Digest]:
+    """Say which revisions stay started: what is live or on its way, and the last good ones for a while."""
+    limit = now - seconds(body.keep_warm.for_)
+    good: Iterable[tuple[float, Digest]] = (
+        (one.replaced, digest)
+        for digest, one in release.revisions.items()
+        if one.standing is Standing.GOOD and digest != release.live and one.replaced > limit
+    )
+    warm = [digest for _, digest in sorted(good, reverse=True)][: body.keep_warm.revisions]
+    on_its_way = [release.rollout.revision] if release.rollout else []
+    return frozenset([release.live, *on_its_way, *warm])
+
+
+def _drain(key: Key, digest: Digest, floor: Floor) -> None:
+    """Wait until the gateway has no request of a revision in flight, for a bounded time."""
+    deadline = time.monotonic() + seconds(floor.gate.settings.drain)
+    while time.monotonic() < deadline:
+        try:
+            if traffic.counters(floor.gate, key.name, digest).in_flight == 0:
+                return
+        except OSError:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+

@@ -1,0 +1,134 @@
+"""The ASGI application: what clients of a deployment speak to.
+
+`/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health` and `/metrics`; everything else is 404, so the
+engines' own control paths cannot be reached. Requests and errors have OpenAI's shape
+(https://platform.openai.com/docs/api-reference).
+
+Effects: speaks HTTP to engines, reads the routing table's file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import aiohttp
+
+from llmops.serving.gateway.metrics import Metrics
+from llmops.serving.gateway.proxy import Exchange, Proxy
+from llmops.serving.gateway.requests import Bad
+from llmops.serving.gateway.routes import Routes
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY = 16 << 20
+COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
+PATHS = {**dict.fromkeys(COMPLETIONS, "POST"), "/v1/models": "GET", "/health": "GET", "/metrics": "GET"}
+
+
+class Gateway:
+    """One gateway process."""
+
+    def __init__(self, table: Path) -> None:
+        self._metrics = Metrics()
+        self._routes = Routes(table, self._metrics)
+        self._proxy: Proxy | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Run from the server's start to its end: the client session and the watch on the table."""
+        await receive()
+        timeout = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            self._proxy = Proxy(session, self._routes, self._metrics)
+            self._routes.reload()
+            watch = asyncio.create_task(self._routes.watch())
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            watch.cancel()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        try:
+            if path not in PATHS:
+                raise Bad(f"there is nothing at {path}.", status=404, code="not_found")
+            if method != PATHS[path]:
+                raise Bad(f"{path} takes {PATHS[path]}, not {method}.", status=405, code="method_not_allowed")
+            if path in COMPLETIONS:
+                await self._complete(path, receive, send)
+            else:
+                await self._tell(path, send)
+        except Bad as bad:
+            await send_json(send, bad.status, error_body(bad))
+
+    async def _tell(self, path: str, send: Send) -> None:
+        if path == "/metrics":
+            await send_body(send, 200, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+        elif path == "/v1/models":
+            names = self._routes.names()
+            models = [{"id": name, "object": "model", "created": 0, "owned_by": "llmops"} for name in names]
+            await send_json(send, 200, {"object": "list", "data": models})
+        else:
+            table = self._routes.table
+            await send_json(send, 200, {"status": "ok", "generation": table.generation, "fence": table.fence})
+
+    async def _complete(self, path: str, receive: Receive, send: Send) -> None:
+        assert self._proxy is not None  # noqa: S101  the server starts with the lifespan
+        body = await read_json(receive)
+        name = body.get("model")
+        if not isinstance(name, str) or name not in self._routes.names():
+            known = ", ".join(self._routes.names()) or "none"
+            message = f'there is no deployment "{name}"; there is {known}.'
+            raise Bad(message, status=404, param="model", code="model_not_found")
+        await self._proxy.forward(Exchange(path=path, deployment=name, body=body, receive=receive, send=send))
+
+
+async def read_json(receive: Receive) -> dict[str, Any]:
+    """Read a request's body as a JSON object. Raises `Bad`."""
+    data = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Bad("the client went away.", status=499)
+        data += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(data) > MAX_BODY:
+            raise Bad(f"the request is over {MAX_BODY >> 20} MiB.", status=413, code="request_too_large")
+    try:
+        body = json.loads(bytes(data))
+    except (ValueError, RecursionError) as error:
+        raise Bad(f"the request is not JSON: {error}.") from None
+    if not isinstance(body, dict):
+        raise Bad("the request is not a JSON object.")
+    return body
+
+
+def error_body(bad: Bad) -> dict[str, Any]:
+    """Give an error in OpenAI's shape."""
+    kind = "invalid_request_error" if bad.status < 500 else "server_error"  # noqa: PLR2004  HTTP
+    return {"error": {"message": str(bad), "type": kind, "param": bad.param, "code": bad.code}}
+
+
+async def send_json(send: Send, status: int, value: Any) -> None:
+    """Answer with JSON."""
+    await send_body(send, status, json.dumps(value).encode(), "application/json")
+
+
+async def send_body(send: Send, status: int, body: bytes, kind: str) -> None:
+    """Answer with bytes."""
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,38 @@
+"""What the gateway counts: every metric name stands here.
+
+Effects: keeps counters.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+REQUESTS = "llmops_gateway_requests"
+SECONDS = "llmops_gateway_request_seconds"
+FIRST = "llmops_gateway_first_byte_seconds"
+IN_FLIGHT = "llmops_gateway_in_flight"
+WEIGHT = "llmops_gateway_weight"
+GENERATION = "llmops_gateway_table_generation"
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+LABELS = ("deployment", "revision")
+
+
+class Metrics:
+    """The counters of one gateway."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(REQUESTS, "Requests answered.", (*LABELS, "code"), registry=self.registry)
+        self.seconds = Histogram(
+            SECONDS, "Seconds until the last byte.", LABELS, registry=self.registry, buckets=BUCKETS
+        )
+        self.first = Histogram(FIRST, "Seconds until the first byte.", LABELS, registry=self.registry, buckets=BUCKETS)
+        self.in_flight = Gauge(IN_FLIGHT, "Requests being answered.", LABELS, registry=self.registry)
+        self.weight = Gauge(WEIGHT, "Percent of the traffic.", LABELS, registry=self.registry)
+        self.generation = Gauge(GENERATION, "Generation of the routing table.", registry=self.registry)
+
+    def text(self) -> bytes:
+        """Write all of them in Prometheus' text format 0.0.4."""
+        return generate_latest(self.registry)

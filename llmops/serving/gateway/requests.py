@@ -1,0 +1,96 @@
+"""request -> what the engine is asked: the prompt is rendered, parameters and fields are those of the revision.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from msgspec import Struct
+
+from llmops import templates
+from llmops.serving.gateway.table import PromptPart, Served
+
+
+class Bad(Exception):  # noqa: N818  named for what the request is
+    """A request that cannot be answered, in the words of the OpenAI API's errors."""
+
+    def __init__(self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.param, self.code = status, param, code
+
+
+class Asked(Struct, frozen=True):
+    """What the engine is asked, and which of the client's fields it does not honour."""
+
+    body: dict[str, Any]
+    ignored: tuple[str, ...]
+
+
+def translate(path: str, body: dict[str, Any], served: Served) -> Asked:
+    """Turn a client's request for a deployment into one for the engine of a revision.
+
+    What the prompt or the engine fixes wins over the client; such fields are listed, not refused. Raises `Bad`.
+    """
+    asked = body if served.prompt is None else _through(path, body, served.prompt)
+    fixed = served.fixed | (served.prompt.parameters if served.prompt else {})
+    ignored = sorted(name for name, value in body.items() if name in fixed and value != fixed[name])
+    if "max_completion_tokens" in asked and "max_completion_tokens" not in served.fields:
+        asked = {**asked, "max_tokens": asked["max_completion_tokens"]}
+    asked = {**asked, **fixed, "model": served.model}
+    return Asked({name: value for name, value in asked.items() if name in served.fields}, tuple(ignored))
+
+
+def _through(path: str, body: dict[str, Any], prompt: PromptPart) -> dict[str, Any]:
+    if path != "/v1/chat/completions":
+        raise Bad("this deployment has a prompt, so it answers only on /v1/chat/completions.", code="unsupported")
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        raise Bad("messages must be a list of objects.", param="messages")
+    values, history = _values(body, messages, prompt)
+    for name, schema in prompt.variables.items():
+        _check(name, values, schema)
+    try:
+        turns = [{"role": one.role, "content": templates.render(one.content, values)} for one in prompt.turns]
+    except templates.BadTemplate as error:
+        raise Bad(f"the prompt cannot be filled in: {error.what}", param="variables") from None
+    system = [one for one in turns if one["role"] == "system"]
+    rest = [one for one in turns if one["role"] != "system"]
+    asked = {name: value for name, value in body.items() if name != "variables"}
+    return {**asked, "messages": [*system, *history, *rest]}
+
+
+def _values(
+    body: dict[str, Any], messages: list[dict[str, Any]], prompt: PromptPart
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Give the variables, and the messages that stay: a lone variable is filled by the last user message."""
+    given = body.get("variables")
+    if given is not None:
+        if not isinstance(given, dict):
+            raise Bad("variables must be an object.", param="variables")
+        return given, messages
+    if not prompt.variables:
+        return {}, messages
+    if len(prompt.variables) > 1:
+        names = ", ".join(sorted(prompt.variables))
+        raise Bad(f"this deployment's prompt has the variables {names}: send them as `variables`.", param="variables")
+    if not messages or messages[-1].get("role") != "user":
+        raise Bad("the last message must be the user's.", param="messages")
+    return {next(iter(prompt.variables)): text_of(messages[-1])}, messages[:-1]
+
+
+def _check(name: str, values: dict[str, Any], schema: dict[str, Any]) -> None:
+    if name not in values:
+        raise Bad(f'the variable "{name}" is missing.', param=f"variables.{name}")
+    for error in Draft202012Validator(schema).iter_errors(values[name]):
+        raise Bad(f'the variable "{name}" is not valid: {error.message}.', param=f"variables.{name}")
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Give the text of a message, whose content may be a list of parts."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")

@@ -1,0 +1,80 @@
+"""The routing table: which revisions of a deployment answer, and how much of the traffic each gets.
+
+It is a file. Whoever releases replaces it; the gateway notices, and says on `/health` which generation it serves. A table
+written by an older holder of the lease (a lower fence) is not taken.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from llmops.values import Digest
+
+
+class Turn(Struct, frozen=True):
+    """One message of a prompt; the content is a Jinja template."""
+
+    role: str
+    content: str
+
+
+class PromptPart(Struct, frozen=True, kw_only=True):
+    """A prompt as the gateway needs it."""
+
+    turns: tuple[Turn, ...]
+    variables: dict[str, dict[str, Any]]
+    """Each variable with the JSON Schema of its values."""
+    parameters: dict[str, Any]
+
+
+class Served(Struct, frozen=True, kw_only=True):
+    """One revision."""
+
+    revision: Digest
+    weight: int
+    """Percent of the traffic."""
+    urls: tuple[str, ...]
+    model: str
+    """What the engine calls its model."""
+    reports: str
+    """What the engine calls it in answers."""
+    fields: frozenset[str]
+    """Request fields that the engine takes."""
+    fixed: dict[str, Any] = {}
+    """Sampling fields that the engine does not take from requests, and what they are."""
+    prompt: PromptPart | None = None
+
+
+class Table(Struct, frozen=True, kw_only=True):
+    """All deployments by name."""
+
+    generation: int = 0
+    fence: int = 0
+    routes: dict[str, tuple[Served, ...]] = {}
+
+
+class Balance:
+    """Chooses a revision so that the shares come out exactly, not only on average.
+
+    The revision that is furthest behind its share is next, so of any hundred requests each gets its percent.
+    """
+
+    def __init__(self, served: tuple[Served, ...]) -> None:
+        self._weights = {one.revision: one.weight for one in served if one.weight > 0}
+        self._given = dict.fromkeys(self._weights, 0)
+        self._total = 0
+
+    def choose(self) -> Digest | None:
+        """Give the next revision, or None when none has a share."""
+        if not self._weights:
+            return None
+        self._total += 1
+        whole = sum(self._weights.values())
+        behind = {one: self._total * weight / whole - self._given[one] for one, weight in self._weights.items()}
+        best = max(sorted(behind), key=behind.__getitem__)
+        self._given[best] += 1
+        return best

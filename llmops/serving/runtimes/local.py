@@ -1,0 +1,120 @@
+"""local: replicas are supervised processes on this machine, on loopback.
+
+``replicas/<deployment>-<revision>-<n>/`` holds one supervisor each; ``models/<digest>/model`` what they serve, linked
+from the store. All of it is found again by the next process, and after a reboot started again by the next apply.
+
+Effects: starts and ends processes, reads and writes the runtime folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from llmops import store
+from llmops.plugin import Catalogue, Phase, Replica, Running, Standby
+from llmops.serving import engines, programs
+from llmops.serving.supervise import Program
+from llmops.store import Store
+from llmops.values import SHORT, Digest
+
+HOST = "127.0.0.1"
+LABEL = "replica.json"
+
+
+class Label(Struct, frozen=True):
+    """Whose replica a folder holds."""
+
+    deployment: str
+    revision: Digest
+    number: int
+    model: Digest
+
+
+class Local:
+    """Processes of this machine."""
+
+    def __init__(self, folder: Path, kept: Store) -> None:
+        self._folder, self._store = folder, kept
+
+    def ensure(self, standby: Standby) -> None:
+        for label, folder in self._of(standby.deployment, standby.revision):
+            if label.number >= standby.replicas:
+                self._end(folder)
+        for number in range(standby.replicas):
+            name = f"{standby.deployment}-{standby.revision[:SHORT]}-{number}"
+            folder = self._folder / "replicas" / name
+            if programs.look(folder).phase in (Phase.STOPPED, Phase.FAILED):
+                self._start(standby, number, folder)
+
+    def look(self) -> tuple[Running, ...]:
+        return tuple(self._running(label, folder) for label, folder in self._labels())
+
+    def stop(self, deployment: str, revision: Digest) -> None:
+        for _, folder in self._of(deployment, revision):
+            self._end(folder)
+        self._sweep_models()
+
+    def logs(self, deployment: str) -> Iterator[str]:
+        for label, folder in self._labels():
+            if label.deployment == deployment:
+                yield from (f"{folder.name}: {line}" for line in programs.logs(folder))
+
+    def _start(self, standby: Standby, number: int, folder: Path) -> None:
+        model = self._folder / "models" / standby.model / "model"
+        store.materialise(self._store, standby.model, model)
+        engine = Catalogue(engines, "ENGINE")[standby.engine]
+        replica = Replica(name=folder.name, model=model, host=HOST, port=programs.free_port(HOST))
+        command = engine.command(msgspec.convert(standby.config, engine.config), replica)
+        folder.mkdir(parents=True, exist_ok=True)
+        label = Label(standby.deployment, standby.revision, number, standby.model)
+        (folder / LABEL).write_bytes(msgspec.json.encode(label))
+        programs.start(
+            folder,
+            Program(
+                argv=command.argv,
+                environment=command.environment,
+                cwd=str(model.parent),
+                host=replica.host,
+                port=replica.port,
+                health=command.health,
+                first={"model": command.model, "prompt": "ping", "max_tokens": 1, **standby.sampling},
+                deadline=standby.deadline,
+            ),
+        )
+
+    def _running(self, label: Label, folder: Path) -> Running:
+        state, program = programs.look(folder), programs.program(folder)
+        return Running(
+            deployment=label.deployment,
+            revision=label.revision,
+            name=folder.name,
+            phase=state.phase,
+            url=f"http://{program.host}:{program.port}" if program else "",
+            restarts=state.restarts,
+            error=state.error,
+        )
+
+    def _labels(self) -> Iterator[tuple[Label, Path]]:
+        for path in sorted((self._folder / "replicas").glob(f"*/{LABEL}")):
+            yield msgspec.json.decode(path.read_bytes(), type=Label), path.parent
+
+    def _of(self, deployment: str, revision: Digest) -> list[tuple[Label, Path]]:
+        return [(la, at) for la, at in self._labels() if (la.deployment, la.revision) == (deployment, revision)]
+
+    def _end(self, folder: Path) -> None:
+        programs.stop(folder)
+        programs.remove(folder)
+
+    def _sweep_models(self) -> None:
+        """Remove prepared models that no replica serves; the store keeps them."""
+        used = {label.model for label, _ in self._labels()}
+        for folder in (self._folder / "models").glob("*"):
+            if folder.name not in used:
+                store.remove_folder(folder)
+
+
+RUNTIME = Local

@@ -1,0 +1,62 @@
+"""Where the things of one repository are: its ledger, its store, its work and what runs.
+
+Everything that is not in git refs lives below ``llmops/`` in the git directory that all worktrees share:
+``store/`` (unless the settings name another), ``work/`` (orders), ``runtime/<environment>/`` (replicas and gateway).
+
+Effects: imports the runner that the settings name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pygit2
+from msgspec import Struct
+
+from llmops import ledger, runners, store, tree
+from llmops.ledger import Ledger
+from llmops.plugin import Catalogue, Runner
+from llmops.settings import Settings
+from llmops.store import Store
+
+
+class Site(Struct, frozen=True, kw_only=True):
+    """One repository as one environment sees it."""
+
+    repo: pygit2.Repository
+    settings: Settings
+    environment: str
+    folder: Path
+    ledger: Ledger
+    work: Path
+
+    @property
+    def runtime(self) -> Path:
+        """Where what runs here is written down."""
+        return self.folder / "runtime" / self.environment
+
+
+def locate(repo: pygit2.Repository, settings: Settings, environment: str | None) -> Site:
+    """Find the things of a repository. Raises `Refused` when the settings name a remote that is not there."""
+    named = environment or settings.environment
+    folder = tree.common_folder(repo) / "llmops"
+    return Site(
+        repo=repo,
+        settings=settings,
+        environment=named,
+        folder=folder,
+        ledger=ledger.locate(repo, settings.ledger, named),
+        work=Path(settings.runner.work) if settings.runner.work else folder / "work",
+    )
+
+
+def open_store(site: Site) -> Store:
+    """Open the store that the settings name, or the one in the git directory."""
+    return store.open_at(site.settings.store.url or f"file://{site.folder / 'store'}")
+
+
+def open_runner(site: Site) -> Runner:
+    """Make the runner that the settings name."""
+    site.work.mkdir(parents=True, exist_ok=True)
+    made: Runner = Catalogue(runners, "RUNNER")[site.settings.runner.type](site.settings.runner, site.work)
+    return made

@@ -1,0 +1,226 @@
+"""evaluate: lm-eval as a library; many suites and subjects in one process, evidence kept item by item.
+
+lm-eval's own aggregate errors are not used (`bootstrap_iters=0`): `gates` judges the items.
+
+Effects: reads models and rows, writes the store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lm_eval
+import msgspec
+from datasets import Dataset as Table
+from datasets import DatasetDict, disable_caching, disable_progress_bars
+from lm_eval.api.task import Task
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from llmops import store, templates
+from llmops.evidence import ITEMS, Item
+from llmops.kinds.evaluation import Evaluation, Suite, is_file, read_task
+from llmops.kinds.prompt import Prompt
+from llmops.orders import Input, Job
+from llmops.steps.dataset import TEST, TRAIN
+from llmops.steps.desk import Desk, Product, StepFailed, body
+
+LONGEST = 2000
+"""Characters of a question or an answer that are kept with an item."""
+PACKAGES = ("lm_eval", "transformers", "peft", "torch", "tokenizers", "datasets")
+
+
+def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+    """Evaluate every suite; jobs over the same model share it."""
+    disable_caching()
+    disable_progress_bars()
+    by_model: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_model.setdefault(_model_key(job), []).append(job)
+    done = 0
+    for same in by_model.values():
+        desk.say(f"loading {same[0].inputs['subject.model'].key}", done, len(jobs))
+        model = _model(same[0], desk)
+        for job in same:
+            done += 1
+            desk.say(f"{job.key} {_suite(job).label}", done, len(jobs))
+            yield _evaluate(job, model, desk)
+
+
+def _model_key(job: Job) -> str:
+    evaluation = body(job, Evaluation)
+    outputs = sorted(job.inputs["subject.model"].outputs.items())
+    return json.dumps([outputs, evaluation.dtype, evaluation.device, evaluation.batch_size])
+
+
+def _model(job: Job, desk: Desk) -> HFLM:
+    evaluation = body(job, Evaluation)
+    given = job.inputs["subject.model"]
+    adapter = desk.folder_of(given, "adapter") if "adapter" in given.outputs else None
+    return HFLM(
+        pretrained=str(desk.folder_of(given, "base" if adapter else "model")),
+        peft=str(adapter) if adapter else None,
+        device=evaluation.device,
+        dtype=evaluation.dtype,
+        batch_size=evaluation.batch_size,
+    )
+
+
+def _index(job: Job) -> int:
+    return int(job.part.partition("[")[2].rstrip("]"))
+
+
+def _suite(job: Job) -> Suite:
+    return body(job, Evaluation).suites[_index(job)]
+
+
+def _evaluate(job: Job, model: HFLM, desk: Desk) -> Product:
+    evaluation, suite = body(job, Evaluation), _suite(job)
+    task = _task(job, model, desk)
+    found = lm_eval.simple_evaluate(
+        model=model,
+        tasks=[task],
+        num_fewshot=suite.num_fewshot,
+        limit=suite.limit,
+        batch_size=evaluation.batch_size,
+        bootstrap_iters=0,
+        log_samples=True,
+        apply_chat_template=evaluation.apply_chat_template and "subject.prompt" not in job.inputs,
+        random_seed=evaluation.seed,
+        numpy_random_seed=evaluation.seed,
+        torch_random_seed=evaluation.seed,
+        fewshot_random_seed=evaluation.seed,
+    )
+    samples = found["samples"][task.config.task] if found else []
+    items = _items(samples, task)
+    folder = desk.scratch("evidence", job.unit)
+    (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
+    calls = sum(len(sample["arguments"]) for sample in samples)
+    figures = {"items": float(len(items)), "calls": float(calls)} | _means(items)
+    return Product(job, {"evidence": store.add_folder(desk.store, folder)}, figures, PACKAGES)
+
+
+def _means(items: list[Item]) -> dict[str, float]:
+    names = sorted({name for item in items for name in item.scores})
+    return {name: sum(item.scores.get(name, float("nan")) for item in items) / len(items) for name in names}
+
+
+def _task(job: Job, model: HFLM, desk: Desk) -> Task:
+    suite = _suite(job)
+    changes: dict[str, Any] = {}
+    if dataset := job.inputs.get(f"suites[{_index(job)}].dataset"):
+        changes |= _rows(desk.folder_of(dataset, "rows"))
+    if prompt := job.inputs.get("subject.prompt"):
+        changes |= _through(prompt, model, desk)
+    if not is_file(suite.task):
+        manager, name = TaskManager(), suite.task
+    else:
+        path = desk.repository(job.files) / suite.task
+        manager = TaskManager(include_path=str(path.parent), include_defaults=False)
+        name = str(read_task(path.read_bytes()).fields.get("task") or path.stem)
+    # A group of one: lm-eval's own way to take a task of its index and change some of its fields.
+    tasks = manager.load({"group": "llmops", "task": [{"task": name, **changes}]})["tasks"]
+    if len(tasks) != 1:
+        raise StepFailed(f"{suite.task} is a group of {len(tasks)} tasks. Make a suite of each.")
+    return next(iter(tasks.values()))
+
+
+def _rows(folder: Path) -> dict[str, Any]:
+    """Give the fields that make a task ask about the rows of a dataset."""
+    sides = {"train": _read(folder / TRAIN), "test": _read(folder / TEST)}
+    if not sides["test"]:
+        raise StepFailed("the dataset's test side is empty. Give it more rows or a larger test_fraction.")
+    tables = DatasetDict({name: Table.from_list(rows) for name, rows in sides.items() if rows})
+    return {
+        "custom_dataset": lambda **_: tables,
+        "test_split": "test",
+        "fewshot_split": "train" if sides["train"] else None,
+        "training_split": None,
+        "validation_split": None,
+    }
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def _through(given: Input, model: HFLM, desk: Desk) -> dict[str, Any]:
+    """Give the fields that make a task ask through a prompt, as the gateway would."""
+    prompt = body(given, Prompt)
+    source = store.read(desk.store, given.files[prompt.template]).decode() if prompt.template else None
+    messages = prompt.turns(source)
+
+    def ask(row: dict[str, Any]) -> str:
+        values = {name: row[name] for name in prompt.variables if name in row}
+        turns = [{"role": one.role, "content": templates.render(one.content, values)} for one in messages]
+        return str(model.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+
+    return {"doc_to_text": _named(ask), "target_delimiter": ""} | _generation(prompt)
+
+
+def _named(ask: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
+    def doc_to_text(row: dict[str, Any]) -> str:
+        try:
+            return ask(row)
+        except templates.BadTemplate as error:
+            raise StepFailed(f"the prompt cannot be filled in from a row: {error.what}") from None
+
+    return doc_to_text
+
+
+def _generation(prompt: Prompt) -> dict[str, Any]:
+    given = prompt.parameters
+    if given.max_tokens is None and given.temperature is None and not given.stop:
+        return {}
+    sampled = bool(given.temperature)
+    kwargs: dict[str, Any] = {"do_sample": sampled, "until": list(given.stop) or ["\n\n"]}
+    if sampled:
+        kwargs |= {"temperature": given.temperature} | ({"top_p": given.top_p} if given.top_p else {})
+    return {"generation_kwargs": kwargs | ({"max_gen_toks": given.max_tokens} if given.max_tokens else {})}
+
+
+def _items(samples: list[dict[str, Any]], task: Task) -> list[Item]:
+    """Turn lm-eval's samples into items: one for each document, with the scores of every filter."""
+    items: dict[int, Item] = {}
+    seen: dict[str, int] = {}
+    for sample in samples:
+        number = sample["doc_id"]
+        scores = {_metric(name, sample["filter"]): _number(sample[name]) for name in sample["metrics"]}
+        if number in items:
+            items[number].scores.update(scores)
+            continue
+        same = seen[sample["doc_hash"]] = seen.get(sample["doc_hash"], 0) + 1
+        items[number] = Item(
+            id=sample["doc_hash"] if same == 1 else f"{sample['doc_hash']}#{same}",
+            question=str(sample["arguments"][0][0])[-LONGEST:],
+            target=_target(sample, task)[:LONGEST],
+            answer=_answer(sample, task)[:LONGEST],
+            scores=scores,
+        )
+    return list(items.values())
+
+
+def _metric(name: str, filter_: str) -> str:
+    return name if filter_ == "none" else f"{name},{filter_}"
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def _target(sample: dict[str, Any], task: Task) -> str:
+    target = sample["target"]
+    choices = task.doc_to_choice(sample["doc"]) if task.OUTPUT_TYPE == "multiple_choice" else None
+    return str(choices[target]) if choices and isinstance(target, int) else str(target)
+
+
+def _answer(sample: dict[str, Any], task: Task) -> str:
+    found = sample["filtered_resps"]
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return str(found[0])
+    choices = task.doc_to_choice(sample["doc"])
+    best = max(range(len(choices)), key=lambda number: float(found[number][0]))
+    return str(choices[best])
