@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-ITEMS = "items.jsonl"
+ITEMS, FACTS = "items.jsonl", "suite.json"
 
 
 class Item(Struct, frozen=True, kw_only=True):
@@ -20,6 +20,14 @@ class Item(Struct, frozen=True, kw_only=True):
     target: str
     answer: str
     scores: dict[str, float | None]
+
+
+class SuiteFacts(Struct, frozen=True, kw_only=True):
+    """What a task says about its metrics."""
+
+    metrics: tuple[str, ...]
+    """In the task's order; the first is judged when a suite names none."""
+    lower_is_better: tuple[str, ...] = ()
 
 
 def decode(data: bytes) -> tuple[Item, ...]:

@@ -22,10 +22,11 @@ from llmops.events import Event, Happening
 from llmops.graph import Graph
 from llmops.ledger import Ledger
 from llmops.orders import Input, Job, Made, Order, Progress, Report
-from llmops.plugin import Doing, Runner
+from llmops.plugin import Doing, Runner, Step
 from llmops.reading import Kinds
+from llmops.records import Intent, Outcome, Provenance, State
 from llmops.store import Store
-from llmops.values import Action, Digest, Files, Intent, Key, Node, Outcome, Provenance, Scope, State
+from llmops.values import Action, Digest, Files, Key, Node, Scope
 
 POLL_SECONDS = 0.2
 MAX_ATTEMPTS = 2
@@ -41,6 +42,8 @@ class Shop(Struct, frozen=True, kw_only=True):
     runner: Runner
     work: Path
     parallel: int
+    guard: Callable[[State], State]
+    """Applied to every state before it is changed: raises when the lease is lost, renews it when it is due."""
 
 
 class Who(Struct, frozen=True, kw_only=True):
@@ -61,6 +64,13 @@ class Wanted(Struct, frozen=True, kw_only=True):
     kinds: Kinds
 
 
+class Task(Struct, frozen=True):
+    """One unit to make, and the commit that wants it."""
+
+    action: Action
+    wanted: Wanted
+
+
 class Result(Struct):
     """What came of a build."""
 
@@ -69,14 +79,15 @@ class Result(Struct):
     """Units that could not be made, and why; what leans on them was not begun."""
 
 
-def build(actions: Iterable[Action], wanted: Wanted, shop: Shop, who: Who, tell: Tell) -> Result:
-    """Make every unit that the actions name, and record each as soon as it is there."""
-    building = _Building(tuple(actions), wanted, shop, who, tell)
+def build(tasks: Iterable[Task], shop: Shop, who: Who, tell: Tell) -> Result:
+    """Make every unit that the tasks name, and record each as soon as it is there."""
+    building = _Building(tuple(tasks), shop, who, tell)
     building.adopt()
     while building.is_busy():
         building.begin()
         building.collect()
         if building.running:
+            ledger.transact(shop.ledger, shop.guard, "lease: renewed")
             time.sleep(POLL_SECONDS)
     return building.result
 
@@ -95,9 +106,10 @@ class _Running(Struct):
 
 
 class _Building:
-    def __init__(self, actions: tuple[Action, ...], wanted: Wanted, shop: Shop, who: Who, tell: Tell) -> None:
-        self.wanted, self.shop, self.who, self.tell = wanted, shop, who, tell
-        self.waiting = {action.unit: action for action in actions}
+    def __init__(self, tasks: tuple[Task, ...], shop: Shop, who: Who, tell: Tell) -> None:
+        self.shop, self.who, self.tell = shop, who, tell
+        self.waiting = {task.action.unit: task.action for task in tasks}
+        self.wanted = {task.action.unit: task.wanted for task in tasks}
         self.running: list[_Running] = []
         self.result = Result()
 
@@ -134,7 +146,7 @@ class _Building:
         intents = {one.name: self._intent(one) for one in started}
         ledger.transact(
             self.shop.ledger,
-            lambda state: replace(state, intents=state.intents | intents),
+            lambda state: replace(self.shop.guard(state), intents=state.intents | intents),
             f"intent: {', '.join(sorted(intents))}",
         )
         for one in started:
@@ -169,8 +181,12 @@ class _Building:
             yield from (tuple(batch) for batch in by_step.values())
 
     def _shared(self, action: Action) -> bool:
-        step = self.wanted.kinds[action.key.kind].step
-        return step is not None and step.shared
+        return self._step(action).shared
+
+    def _step(self, action: Action) -> Step:
+        step = self.wanted[action.unit].kinds[action.key.kind].step
+        assert step is not None  # noqa: S101  only kinds with a step have units
+        return step
 
     def _give_up_on_the_stranded(self) -> None:
         """Drop what leans on something that failed."""
@@ -181,12 +197,13 @@ class _Building:
                 self.tell(Event(happening=Happening.SKIPPED, key=action.key, part=action.part))
 
     def _write_order(self, batch: tuple[Action, ...]) -> _Running:
-        jobs = tuple(_job(action, self.wanted, self.shop) for action in batch)
-        step = self.wanted.kinds[batch[0].key.kind].step
-        assert step is not None  # noqa: S101  only kinds with a step have units
+        jobs = tuple(_job(action, self.wanted[action.unit], self.shop) for action in batch)
+        step = self._step(batch[0])
         folder = self.shop.work / orders.name(jobs)
         folder.mkdir(parents=True, exist_ok=True)
-        order = Order(name=folder.name, step=step.run, jobs=jobs, store=self.shop.store.url, cluster=self.shop.runner.cluster)
+        order = Order(
+            name=folder.name, step=step.run, jobs=jobs, store=self.shop.store.url, cluster=self.shop.runner.cluster
+        )
         _forget_failure(folder)
         (folder / orders.ORDER).write_bytes(orders.encode(order))
         for action in batch:
@@ -222,7 +239,11 @@ class _Building:
         if said != one.said:
             one.said = said
             _, key, part = one.jobs[0]
-            self.tell(Event(happening=Happening.PROGRESS, key=key, part=part, text=said.text, done=said.done, total=said.total))
+            self.tell(
+                Event(
+                    happening=Happening.PROGRESS, key=key, part=part, text=said.text, done=said.done, total=said.total
+                )
+            )
 
     def _outcomes(self, one: _Running) -> Iterator[Outcome]:
         for unit, key, part in one.jobs:
@@ -231,7 +252,7 @@ class _Building:
                 yield self._outcome(msgspec.json.decode(path.read_bytes(), type=Made), key, part)
 
     def _outcome(self, made: Made, key: Key, part: str) -> Outcome:
-        step = self.wanted.kinds[key.kind].step
+        step = self.wanted[made.unit].kinds[key.kind].step
         return Outcome(
             unit=made.unit,
             key=key,
@@ -269,7 +290,9 @@ class _Building:
     def _forget(self, names: list[str]) -> None:
         ledger.transact(
             self.shop.ledger,
-            lambda state: replace(state, intents={k: v for k, v in state.intents.items() if k not in names}),
+            lambda state: replace(
+                self.shop.guard(state), intents={k: v for k, v in state.intents.items() if k not in names}
+            ),
             f"settled: {', '.join(names)}",
         )
 

@@ -22,8 +22,9 @@ from pygit2.enums import FileMode
 
 from llmops import git, tree
 from llmops.problems import Broken, Refused, Retry
+from llmops.records import Outcome, State
 from llmops.settings import LedgerSettings
-from llmops.values import Digest, Outcome, State
+from llmops.values import Digest
 
 FORMAT = 1
 ATTEMPTS = 20

@@ -8,14 +8,16 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from statistics import median
 
 from msgspec import Struct
 
 from llmops import rollouts
 from llmops.graph import Graph
 from llmops.reading import Kinds
+from llmops.records import Outcome, Release, Standing, State
 from llmops.rollouts import Due, Seen
 from llmops.values import (
     SHORT,
@@ -27,19 +29,16 @@ from llmops.values import (
     Node,
     Plan,
     Reason,
-    Release,
     Reuse,
     Scope,
     Sign,
-    Standing,
-    State,
     Unit,
     Verb,
     digest,
 )
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class Origin(Struct, frozen=True):
     """What a plan is made from, by name."""
 
     commit: str
@@ -48,7 +47,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     ledger: tuple[str, str] = ("", "")
 
 
-class World(Struct, frozen=True, kw_only=True):
+class World(Struct, frozen=True):
     """What is known outside the tree."""
 
     done: AbstractSet[Digest] = frozenset()
@@ -172,3 +171,15 @@ def _removals(graph: Graph, state: State) -> Iterator[Action]:
         key = Key.parse(name)
         if key not in graph and (release.live or release.rollout):
             yield Action(sign=Sign.DROP, verb=Verb.REMOVE, key=key, unit=release.live, reason=Reason.DROPPED)
+
+
+def estimates(builds: Iterable[Action], past: Iterable[Outcome]) -> dict[Digest, float]:
+    """Give the seconds that units are expected to take: the median of the same resource's runs, or of its kind's."""
+    took = [(one.key, one.part, one.provenance.seconds) for one in past]
+    found: dict[Digest, float] = {}
+    for action in builds:
+        same = [seconds for key, part, seconds in took if (key, part) == (action.key, action.part)]
+        alike = [seconds for key, _, seconds in took if key.kind == action.key.kind]
+        if times := same or alike:
+            found[action.unit] = median(times)
+    return found

@@ -21,11 +21,12 @@ from llmops.kinds.deployment import Deployment
 from llmops.ledger import Ledger
 from llmops.plugin import Phase, Running, Runtime, Standby
 from llmops.problems import Unfinished, Unhealthy
+from llmops.records import Release, Revision, Rollout, Standing, State
 from llmops.rollouts import Mark, Move
 from llmops.serving import traffic
 from llmops.serving.gateway.table import Served, Table
 from llmops.serving.traffic import Counters, Gate
-from llmops.values import SHORT, Action, Digest, Key, Release, Revision, Rollout, Standing, State, Verb
+from llmops.values import SHORT, Action, Digest, Key, Verb
 
 LOOK_SECONDS = 0.1
 WHOLE = 100
@@ -164,6 +165,7 @@ def _roll(candidate: Candidate, floor: Floor) -> None:
     """Take a new revision through the steps of its strategy."""
     steps = candidate.body.strategy.canary.steps
     digest = candidate.standby.revision
+    _again(candidate, floor)
     before = _count(candidate, floor)
     patience = time.monotonic() + candidate.standby.deadline
     said = ""
@@ -188,6 +190,13 @@ def _roll(candidate: Candidate, floor: Floor) -> None:
         if move.wait == float("inf") or time.monotonic() > patience:
             raise Unfinished(f"{candidate.key} waits at weight {rollout.weight}: {said}. Run `llmops apply` to go on.")
         time.sleep(min(move.wait, LOOK_SECONDS))
+
+
+def _again(candidate: Candidate, floor: Floor) -> None:
+    """Bring the traffic to where the ledger says the rollout is: the last run may have ended between the two."""
+    rollout = _release(floor, candidate.key).rollout
+    if rollout is not None and rollout.step >= 0:
+        _shift(candidate, rollout.weight, floor)
 
 
 def _count(candidate: Candidate, floor: Floor) -> Counters:
@@ -317,5 +326,3 @@ def _drain(key: Key, digest: Digest, floor: Floor) -> None:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-

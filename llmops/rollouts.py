@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from llmops.fields import seconds
 from llmops.kinds.deployment import Analysis, CanaryStep
-from llmops.values import Digest, Reason, Release, Rollout, Standing, Tier, Verb
+from llmops.records import Release, Rollout, Standing
+from llmops.values import Digest, Reason, Tier, Verb
 
 
 class Seen(Struct, frozen=True, kw_only=True):

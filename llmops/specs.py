@@ -37,7 +37,7 @@ class Parsed(Struct, frozen=True):
 def parse(files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
     """Read everything a commit declares. Never raises for what is in the files: problems are values."""
     settings, problems = read_settings(files)
-    locked, wrong_lock = _lock(files)
+    lock, wrong_lock = _lock(files)
     problems += wrong_lock
     specs: dict[Key, Spec] = {}
     broken: set[Key] = set()
@@ -52,7 +52,7 @@ def parse(files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
                 specs[spec.key] = spec
     whole: dict[Key, Spec] = {}
     for key in sorted(specs):
-        whole[key], wrong = _complete(specs[key], kinds, files, locked)
+        whole[key], wrong = _complete(specs[key], kinds, files, lock)
         problems += wrong
     return Parsed(settings, whole, tuple(sorted(set(problems))), frozenset(broken))
 
@@ -74,7 +74,7 @@ def _twice(spec: Spec, first: Spec, files: Files) -> Problem:
     return reading.place(spec, files).problem(("metadata", "name"), what, "Rename or remove one.")
 
 
-def _complete(spec: Spec, kinds: Kinds, files: Files, locked: Mapping[str, str]) -> tuple[Spec, list[Problem]]:
+def _complete(spec: Spec, kinds: Kinds, files: Files, lock: Mapping[str, str]) -> tuple[Spec, list[Problem]]:
     """Add what only the other files of the commit can tell, and say what is wrong there."""
     kind = kinds[spec.key.kind]
     at = reading.place(spec, files)
@@ -82,7 +82,7 @@ def _complete(spec: Spec, kinds: Kinds, files: Files, locked: Mapping[str, str])
     problems = [problem for use in uses for problem in _missing(use, files, at)]
     if not problems:
         problems = [_placed(one, at) for one in kind.examine(spec.body, files)]
-    pins = tuple(replace(pin, value=pin.value or locked.get(pin.name, "")) for pin in spec.pins)
+    pins = tuple(pin if pin.value else replace(pin, value=lock.get(pin.name, ""), is_moving=True) for pin in spec.pins)
     problems += [_unpinned(pin, at) for pin in pins if not pin.value]
     return replace(spec, files=uses, pins=pins), problems
 
@@ -157,6 +157,11 @@ class Lock(Struct, frozen=True, forbid_unknown_fields=True):
     """`llmops.lock`: what moving names were fixed at."""
 
     pins: dict[str, str] = {}
+
+
+def locked(files: Files) -> Mapping[str, str]:
+    """Give what `llmops.lock` fixes; nothing when there is none, or it cannot be read."""
+    return _lock(files)[0]
 
 
 def _lock(files: Files) -> tuple[Mapping[str, str], list[Problem]]:

@@ -121,8 +121,12 @@ def merged(repo: pygit2.Repository, base: str, head: str) -> CommitFiles:
     """Give the files that merging head into base would give. Raises `Refused` on a conflict."""
     ancestor = repo.merge_base(base, head)
     if ancestor is None:
-        raise Refused(f"{base[:12]} and {head[:12]} have no common ancestor. In a shallow clone run `git fetch --unshallow`.")
-    index = repo.merge_trees(repo[ancestor].peel(pygit2.Tree), repo[base].peel(pygit2.Tree), repo[head].peel(pygit2.Tree))
+        raise Refused(
+            f"{base[:12]} and {head[:12]} have no common ancestor. In a shallow clone run `git fetch --unshallow`."
+        )
+    index = repo.merge_trees(
+        repo[ancestor].peel(pygit2.Tree), repo[base].peel(pygit2.Tree), repo[head].peel(pygit2.Tree)
+    )
     if index.conflicts:
         paths = sorted({side.path for conflict in index.conflicts for side in conflict if side is not None})
         raise Refused(f"head cannot be merged: both sides changed {', '.join(paths)}. Rebase it onto the base.")

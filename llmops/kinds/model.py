@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal, TypeAlias, get_args
 
-
 from llmops.fields import Body, Source, about, file
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint

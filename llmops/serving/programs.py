@@ -16,12 +16,40 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from llmops import locks
 from llmops.plugin import Phase
-from llmops.serving.supervise import GRACE_SECONDS, LOCK, LOG, SPEC, STATE, Program, State
 
+SPEC, STATE, LOCK, LOG = "spec.json", "state.json", "lock", "log"
 APPEAR_SECONDS = 20.0
+GRACE_SECONDS = 10.0
+"""How long a program may take to end by itself."""
+
+
+class Program(Struct, frozen=True, kw_only=True):
+    """What is kept up."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    cwd: str
+    host: str
+    port: int
+    health: str
+    first: dict[str, object] | None = None
+    """A body for `/v1/completions` that must be answered before the program counts as ready."""
+    deadline: float
+    """Seconds that a start may take."""
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """How it is; replaced in the folder whenever it changes."""
+
+    phase: Phase
+    pid: int = 0
+    restarts: int = 0
+    error: str = ""
+    since: float = 0.0
 
 
 def start(folder: Path, program: Program) -> None:

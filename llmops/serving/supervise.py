@@ -23,12 +23,11 @@ from typing import IO
 
 import msgspec
 import psutil
-from msgspec import Struct
 
 from llmops import locks
 from llmops.plugin import Phase
+from llmops.serving.programs import GRACE_SECONDS, LOCK, LOG, SPEC, STATE, Program, State
 
-SPEC, STATE, LOCK, LOG = "spec.json", "state.json", "lock", "log"
 POLL_SECONDS = 0.1
 HEALTH_SECONDS = 2.0
 UNHEALTHY = 5
@@ -36,33 +35,7 @@ UNHEALTHY = 5
 MAX_STARTS = 3
 """Starts in a row that may fail before the program is given up."""
 LONGEST_PAUSE = 30.0
-GRACE_SECONDS = 10.0
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-
-
-class Program(Struct, frozen=True, kw_only=True):
-    """What is kept up."""
-
-    argv: tuple[str, ...]
-    environment: dict[str, str]
-    cwd: str
-    host: str
-    port: int
-    health: str
-    first: dict[str, object] | None = None
-    """A body for `/v1/completions` that must be answered before the program counts as ready."""
-    deadline: float
-    """Seconds that a start may take."""
-
-
-class State(Struct, frozen=True, kw_only=True):
-    """How it is; replaced in the folder whenever it changes."""
-
-    phase: Phase
-    pid: int = 0
-    restarts: int = 0
-    error: str = ""
-    since: float = 0.0
 
 
 class Supervisor:

@@ -22,7 +22,7 @@ from llmops.problems import Broken, Refused
 from llmops.rollouts import Window
 from llmops.serving import programs
 from llmops.serving.gateway.table import Table
-from llmops.serving.supervise import Program
+from llmops.serving.programs import Program
 from llmops.settings import GatewaySettings
 from llmops.values import SHORT, Digest
 
@@ -107,6 +107,11 @@ def _health(gate: Gate) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found
+
+
+def is_up(gate: Gate) -> bool:
+    """Whether the gateway answers."""
+    return _health(gate) is not None
 
 
 def get(gate: Gate, path: str) -> bytes:

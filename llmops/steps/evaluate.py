@@ -21,7 +21,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from llmops import store, templates
-from llmops.evidence import ITEMS, Item
+from llmops.evidence import FACTS, ITEMS, Item, SuiteFacts
 from llmops.kinds.evaluation import Evaluation, Suite, is_file, read_task
 from llmops.kinds.prompt import Prompt
 from llmops.orders import Input, Job
@@ -98,9 +98,17 @@ def _evaluate(job: Job, model: HFLM, desk: Desk) -> Product:
     items = _items(samples, task)
     folder = desk.scratch("evidence", job.unit)
     (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
+    better = found["higher_is_better"][task.config.task] if found else {}
+    (folder / FACTS).write_bytes(msgspec.json.encode(_facts(items, better)))
     calls = sum(len(sample["arguments"]) for sample in samples)
     figures = {"items": float(len(items)), "calls": float(calls)} | _means(items)
     return Product(job, {"evidence": store.add_folder(desk.store, folder)}, figures, PACKAGES)
+
+
+def _facts(items: list[Item], higher_is_better: dict[str, bool]) -> SuiteFacts:
+    names = tuple(dict.fromkeys(name for item in items for name in item.scores))
+    lower = tuple(name for name in names if higher_is_better.get(name.partition(",")[0]) is False)
+    return SuiteFacts(metrics=names, lower_is_better=lower)
 
 
 def _means(items: list[Item]) -> dict[str, float]:

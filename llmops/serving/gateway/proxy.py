@@ -111,7 +111,9 @@ class Proxy:
                 await exchange.send({"type": "http.response.body", "body": last, "more_body": True})
         except (aiohttp.ClientError, TimeoutError) as error:
             count.code = "502"
-            broken = {"error": {"message": f"the engine broke off: {error}", "type": "server_error", "code": "engine_failed"}}
+            broken = {
+                "error": {"message": f"the engine broke off: {error}", "type": "server_error", "code": "engine_failed"}
+            }
             last = b"data: " + json.dumps(broken).encode() + b"\n\n"
             await exchange.send({"type": "http.response.body", "body": last, "more_body": True})
         finally:

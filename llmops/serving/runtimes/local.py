@@ -8,7 +8,7 @@ Effects: starts and ends processes, reads and writes the runtime folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from msgspec import Struct
 from llmops import store
 from llmops.plugin import Catalogue, Phase, Replica, Running, Standby
 from llmops.serving import engines, programs
-from llmops.serving.supervise import Program
+from llmops.serving.programs import Program
 from llmops.store import Store
 from llmops.values import SHORT, Digest
 
@@ -37,8 +37,8 @@ class Label(Struct, frozen=True):
 class Local:
     """Processes of this machine."""
 
-    def __init__(self, folder: Path, kept: Store) -> None:
-        self._folder, self._store = folder, kept
+    def __init__(self, folder: Path, open_store: Callable[[], Store]) -> None:
+        self._folder, self._open_store = folder, open_store
 
     def ensure(self, standby: Standby) -> None:
         for label, folder in self._of(standby.deployment, standby.revision):
@@ -65,7 +65,7 @@ class Local:
 
     def _start(self, standby: Standby, number: int, folder: Path) -> None:
         model = self._folder / "models" / standby.model / "model"
-        store.materialise(self._store, standby.model, model)
+        store.materialise(self._open_store(), standby.model, model)
         engine = Catalogue(engines, "ENGINE")[standby.engine]
         replica = Replica(name=folder.name, model=model, host=HOST, port=programs.free_port(HOST))
         command = engine.command(msgspec.convert(standby.config, engine.config), replica)

@@ -1,0 +1,103 @@
+"""The command line: parse, call, print, exit. The only place that prints, reads the environment and exits.
+
+Effects: reads arguments and the environment, writes the terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from llmops import __version__
+from llmops.cli import commands
+from llmops.cli.terminal import Terminal, open_terminal
+from llmops.problems import Exit, Invalid, LlmopsError
+
+ABOUT = "GitOps for large language models: what the git tree says is what is trained, evaluated and served."
+EPILOG = """\
+examples:
+  llmops init                    prepare this repository
+  llmops check                   is every spec of HEAD valid?
+  llmops plan                    what would applying HEAD do?
+  llmops apply                   do it
+  llmops gate --base main        what does this branch do to the evaluations?
+  llmops chat router -m "…"      ask a deployment
+
+exit codes: 0 well, 1 the answer is no, 2 wrong usage, 3 fault, 4 stale or lost race (retry), 5 lease held,
+6 applied but unhealthy, 7 still running, 8 changes pending (plan --detailed-exitcode), 130 interrupted"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser(given)
+    if "_ARGCOMPLETE" in os.environ:
+        importlib.import_module("argcomplete").autocomplete(parser)
+    parsed = parser.parse_args(given)
+    terminal = open_terminal(colour=parsed.colour, quiet=parsed.quiet)
+    if "run" not in parsed:
+        parser.print_help()
+        return Exit.USAGE
+    try:
+        return int(parsed.run(parsed, terminal))
+    except LlmopsError as error:
+        return _say(error, terminal)
+    except KeyboardInterrupt:
+        terminal.complain("Interrupted. What was started goes on; `llmops apply` joins it.")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away; Python would complain about it at exit
+        return Exit.WELL
+
+
+def _say(error: LlmopsError, terminal: Terminal) -> int:
+    terminal.complain(str(error))
+    if isinstance(error, Invalid):
+        amount = len(error.problems)
+        terminal.complain(f"{amount} problem{'s' if amount != 1 else ''}. Nothing was changed.")
+    return error.exit
+
+
+def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Build the parser. A known command is the only one that is imported; help and completion import them all."""
+    parser = argparse.ArgumentParser(
+        prog="llmops", description=ABOUT, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"llmops {__version__}")
+    _add_common(parser)
+    names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name in [asked] if asked in names and "_ARGCOMPLETE" not in os.environ else names:
+        _add_command(subparsers, name)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    """Add the options that every command takes, in front of it or behind it."""
+    default = argparse.SUPPRESS if again else None
+    colours = ("auto", "always", "never")
+    parser.add_argument("--colour", "--color", choices=colours, default=default or "auto", help="colour the output")
+    parser.add_argument("-q", "--quiet", action="store_true", default=default or False, help="say only what matters")
+    parser.add_argument("-C", dest="folder", metavar="DIR", default=default or ".", help="run as if started in DIR")
+
+
+def _add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+    module: ModuleType = importlib.import_module(f"llmops.cli.commands.{name}")
+    summary, _, rest = (module.__doc__ or "").partition("\n")
+    about, _, examples = rest.partition("examples:")
+    parser = subparsers.add_parser(
+        name,
+        help=summary.partition(": ")[2].rstrip("."),
+        description=f"{summary.partition(': ')[2]}\n{about.partition('Effects:')[0].rstrip()}",
+        epilog=f"examples:{examples.partition('Effects:')[0].rstrip()}" if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_common(parser, again=True)
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)

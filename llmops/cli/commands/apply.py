@@ -1,0 +1,118 @@
+"""apply: Make the environment what a commit says.
+
+Builds what is owed, judges the required evaluations, and releases. Run it as often as you like: what is done is never
+done again, and what an interrupted run began is taken up where it was. With a plan file exactly that plan is carried
+out, once; if the ledger moved and other actions come out now, it stops with exit code 4.
+
+examples:
+  llmops apply                   make what runs match HEAD
+  llmops apply plan.json         carry out a plan that was made with `llmops plan --out plan.json`
+  llmops apply -e production     another environment
+
+Effects: trains, evaluates, releases; writes the ledger and the store; prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from llmops import ledger, live, reconcile
+from llmops.cli.common import add_environment, add_output, desire, open_site, who
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit, Misused, Refused, Retry, Unfinished
+from llmops.reconcile import Applied, Proposal
+from llmops.reports import gates, plans
+from llmops.reports.words import count
+from llmops.sites import Site
+from llmops.values import HASH_VERSION, Plan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", nargs="?", metavar="PLAN", help="a file made by `llmops plan --out`")
+    parser.add_argument("--allow-deletes", action="store_true", help="allow removing most deployments at once")
+    add_environment(parser)
+    add_output(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    kept = _read(arguments.plan) if arguments.plan else None
+    if kept is not None and arguments.environment is None:
+        arguments.environment = kept.environment
+    site = open_site(arguments, kept.commit if kept else "HEAD")
+    if not ledger.exists(site.ledger):
+        raise Refused("there is no ledger, so it is not known what was done. `llmops init` begins one.")
+    proposal = reconcile.propose(site, desire(site.repo, kept.commit if kept else "HEAD"), kept.base if kept else None)
+    if kept is not None:
+        proposal = _same(kept, proposal)
+    if arguments.output == "text":
+        terminal.say(plans.text(proposal, terminal.paint))
+    deletes = arguments.allow_deletes
+    applied = reconcile.apply(site, proposal, who(proposal.plan.commit, "apply"), terminal.tell, deletes=deletes)
+    if arguments.output == "json":
+        terminal.show({"plan": plans.as_json(proposal), "applied": _as_json(applied)})
+    else:
+        _report(applied, site, proposal, terminal)
+    return _code(applied)
+
+
+def _read(path: str) -> Plan:
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=Plan)
+    except OSError as error:
+        raise Misused(f"cannot read the plan {path}: {error.strerror}.") from None
+    except msgspec.DecodeError as error:
+        raise Misused(f"{path} is not a plan: {error}. Make one with `llmops plan --out {path}`.") from None
+
+
+def _same(kept: Plan, proposal: Proposal) -> Proposal:
+    """Go on with a kept plan if the same comes out now, whatever else moved in the ledger."""
+    made = proposal.plan
+    if kept.hash_version != HASH_VERSION:
+        raise Retry("the plan was made by another version of llmops. Make a new one.")
+    if (kept.actions, kept.blocked, kept.policy) != (made.actions, made.blocked, made.policy):
+        raise Retry(
+            "the plan is stale: other actions are owed now than when it was made. Make a new one and look at it."
+        )
+    return msgspec.structs.replace(proposal, plan=kept)
+
+
+def _report(applied: Applied, site: Site, proposal: Proposal, terminal: Terminal) -> None:
+    if applied.reports:
+        terminal.say("\n".join(gates.table(applied.reports, terminal.paint)))
+        for report in applied.reports:
+            for note in gates.notes(report):
+                terminal.remark(f"  {report.suite}: {note}")
+    for one in applied.blocked:
+        terminal.complain(f"{one.key} was not released: {one.why}. {one.remedy}")
+    for error in applied.unwell:
+        terminal.complain(str(error))
+    if applied.failed:
+        terminal.complain(f"{count(len(applied.failed), 'result')} could not be made.")
+    if applied.is_well and proposal.plan.actions:
+        terminal.say(terminal.paint("Applied.", "good"))
+        if live.deployments(proposal.desired.graph):
+            terminal.say(f"Endpoint: {live.gate(site).url}/v1")
+
+
+def _as_json(applied: Applied) -> object:
+    return {
+        "well": applied.is_well,
+        "failed": dict(applied.failed),
+        "blocked": msgspec.to_builtins(applied.blocked),
+        "unwell": [str(error) for error in applied.unwell],
+        "reports": msgspec.to_builtins(applied.reports),
+    }
+
+
+def _code(applied: Applied) -> Exit:
+    """Give the worst of what happened: a fault, then a no, then unhealthy, then unfinished."""
+    if applied.failed:
+        return Exit.FAULT
+    if applied.blocked:
+        return Exit.NO
+    if any(not isinstance(error, Unfinished) for error in applied.unwell):
+        return Exit.UNHEALTHY
+    return Exit.RUNNING if applied.unwell else Exit.WELL

@@ -1,0 +1,115 @@
+"""chat: Ask a deployment.
+
+With -m one question, else a conversation until Ctrl-D. The answer is printed as it comes; the revision that gave it
+stands behind it.
+
+examples:
+  llmops chat router -m "Return the current event loop."
+  llmops chat router
+  echo "Open a tar archive." | llmops chat router
+
+Effects: speaks HTTP to the gateway, reads the terminal, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from llmops import live, sites
+from llmops.cli.common import add_environment, open_repository, settings_of
+from llmops.cli.terminal import Terminal
+from llmops.problems import Broken, Exit, Refused
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("deployment", metavar="DEPLOYMENT", help="name of the deployment")
+    parser.add_argument("-m", "--message", metavar="TEXT", help="ask this and end")
+    parser.add_argument("--system", metavar="TEXT", help="a system message in front")
+    parser.add_argument("--max-tokens", type=int, default=256, metavar="N", help="longest answer (default: 256)")
+    parser.add_argument("--url", metavar="URL", help="endpoint (default: the gateway of this environment)")
+    add_environment(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    url = arguments.url or _endpoint(arguments)
+    history = [{"role": "system", "content": arguments.system}] if arguments.system else []
+    for question in [arguments.message] if arguments.message else _questions(terminal):
+        history.append({"role": "user", "content": question})
+        answer = Answer(url, arguments.deployment, history, arguments.max_tokens)
+        for piece in answer.pieces():
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        terminal.say("")
+        terminal.remark(terminal.paint(f"(revision {answer.revision})", "dim"))
+        history.append({"role": "assistant", "content": answer.text})
+    return Exit.WELL
+
+
+def _endpoint(arguments: argparse.Namespace) -> str:
+    repo = open_repository(arguments)
+    url = live.gate(sites.locate(repo, settings_of(repo, "HEAD"), arguments.environment)).url
+    if not url:
+        raise Refused("nothing serves here yet. Run `llmops apply` first, or give --url.")
+    return url
+
+
+def _questions(terminal: Terminal) -> Iterator[str]:
+    if not sys.stdin.isatty():
+        yield sys.stdin.read().strip()
+        return
+    terminal.remark("Ctrl-D ends the conversation.")
+    while True:
+        try:
+            question = input("> ").strip()
+        except EOFError:
+            terminal.say("")
+            return
+        if question:
+            yield question
+
+
+class Answer:
+    """One answer as it comes in."""
+
+    def __init__(self, url: str, model: str, messages: list[dict[str, str]], max_tokens: int) -> None:
+        self._url = urlsplit(url)
+        self._body = {"model": model, "messages": messages, "max_tokens": max_tokens, "stream": True}
+        self.text, self.revision = "", ""
+
+    def pieces(self) -> Iterator[str]:
+        """Give the answer piece by piece. Raises `Broken` when the endpoint does not answer."""
+        connection = http.client.HTTPConnection(self._url.netloc, timeout=300)
+        try:
+            headers = {"content-type": "application/json"}
+            connection.request("POST", "/v1/chat/completions", json.dumps(self._body), headers)
+            response = connection.getresponse()
+            self.revision = response.headers.get("x-llmops-revision", "unknown")
+            if response.status != http.client.OK:
+                raise Broken(_message(response.read()))
+            for line in response:
+                if line.startswith(b"data: {"):
+                    yield from self._piece(json.loads(line[6:]))
+        except (OSError, http.client.HTTPException) as error:
+            raise Broken(f"{self._url.geturl()} does not answer: {error}. Is it up? See `llmops status`.") from None
+        finally:
+            connection.close()
+
+    def _piece(self, event: dict[str, object]) -> Iterator[str]:
+        if "error" in event:
+            raise Broken(_message(json.dumps(event).encode()))
+        for choice in event.get("choices", ()):  # type: ignore[attr-defined]
+            piece = choice.get("delta", {}).get("content") or ""
+            self.text += piece
+            yield piece
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")

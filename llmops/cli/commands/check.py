@@ -1,0 +1,58 @@
+"""check: Is every spec of a commit valid?
+
+Reads the commit, not the files in your folder; --worktree reads those instead, as `git add --all` would commit them.
+All problems are reported at once, each with file, line, reason and remedy.
+
+examples:
+  llmops check                    check HEAD
+  llmops check --worktree         check what you have not committed yet
+  llmops check -o json feature    check a branch, for machines
+
+Effects: reads git, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from llmops import graph, reconcile, specs, tree
+from llmops.cli.common import add_output, open_repository
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit, Invalid
+from llmops.reports.words import count, short
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("revision", nargs="?", default="HEAD", help="commit, branch or tag (default: HEAD)")
+    parser.add_argument("--worktree", action="store_true", help="check the working copy instead of a commit")
+    add_output(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    repo = open_repository(arguments)
+    name = "the working copy"
+    if arguments.worktree:
+        files = tree.worktree(repo)
+    else:
+        commit = tree.commit_id(repo, arguments.revision)
+        files, name = tree.files(repo, commit), f"commit {short(commit)}"
+    parsed = specs.parse(files, reconcile.KINDS, reconcile.PLUGINS)
+    problems = ()
+    try:
+        graph.build(parsed, files, reconcile.KINDS)
+    except Invalid as error:
+        problems = error.problems
+    if arguments.output == "json":
+        found = [{"path": p.path, "line": p.line, "at": p.at, "what": p.what, "remedy": p.remedy} for p in problems]
+        terminal.show({"checked": name, "specs": len(parsed.specs), "problems": found})
+    elif problems:
+        terminal.complain("\n".join(map(str, problems)))
+        terminal.complain(f"{count(len(problems), 'problem')} in {name}.")
+    else:
+        terminal.say(f"{count(len(parsed.specs), 'spec')} of {name}: no problem.")
+        if not parsed.specs:
+            folders = ", ".join(f"{folder}/" for folder in parsed.settings.specs)
+            terminal.remark(f"Specs are the YAML files below {folders}.")
+    if not arguments.worktree and tree.is_dirty(repo):
+        terminal.remark("Your folder differs from this commit; --worktree checks it as it is.")
+    return Exit.NO if problems else Exit.WELL

@@ -1,0 +1,26 @@
+"""completion: Print what makes your shell complete llmops.
+
+examples:
+  eval "$(llmops completion bash)"                      now; put it into ~/.bashrc to keep it
+  llmops completion fish > ~/.config/fish/completions/llmops.fish
+
+Effects: prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import argcomplete
+
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="your shell")
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    terminal.say(argcomplete.shellcode(["llmops"], shell=arguments.shell))
+    return Exit.WELL

@@ -1,0 +1,36 @@
+"""diff: What is declared differently in two commits?
+
+Compares resources, not lines: moving a file, reordering specs or editing a comment is no difference.
+
+examples:
+  llmops diff main feature
+  llmops diff HEAD~1 HEAD -o json
+
+Effects: reads git, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from llmops import diff
+from llmops.cli.common import add_output, desire, open_repository
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit
+from llmops.reports import states
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("old", metavar="A", help="the earlier commit")
+    parser.add_argument("new", metavar="B", nargs="?", default="HEAD", help="the later commit (default: HEAD)")
+    add_output(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    repo = open_repository(arguments)
+    found = diff.compare(desire(repo, arguments.old).graph, desire(repo, arguments.new).graph)
+    if arguments.output == "json":
+        terminal.show(states.as_json(found))
+    else:
+        terminal.say(states.changes(found, terminal.paint))
+    return Exit.WELL

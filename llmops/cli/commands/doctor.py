@@ -1,0 +1,147 @@
+"""doctor: Is everything here that is needed?
+
+Looks at git, the installed extras, the ledger, the store, the runner and what runs, and says what to do about each thing
+that is wrong. Exits 1 when something is.
+
+examples:
+  llmops doctor
+  llmops doctor -o json
+
+Effects: looks at this machine, reads git and the ledger, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from msgspec import Struct
+
+from llmops import git, ledger, live, sites, store, tree
+from llmops.cli.common import add_environment, add_output, open_repository, settings_of
+from llmops.cli.terminal import Terminal
+from llmops.plugin import Phase
+from llmops.problems import Exit, LlmopsError
+from llmops.records import State
+from llmops.reports.words import columns
+from llmops.serving import traffic
+from llmops.sites import Site
+
+EXTRAS = {
+    "train": ("ray", "torch", "transformers", "peft", "trl"),
+    "eval": ("lm_eval",),
+    "serve": ("uvicorn", "aiohttp"),
+}
+MIN_GIT = (2, 31)
+LITTLE_SPACE = 5 << 30
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at."""
+
+    what: str
+    state: str
+    remedy: str = ""
+    """What to do; '' when it is well or only a remark."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_environment(parser)
+    add_output(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    found = list(_examine(arguments))
+    if arguments.output == "json":
+        terminal.show([{"what": one.what, "state": one.state, "remedy": one.remedy} for one in found])
+    else:
+        lines = columns([(one.what, one.state) for one in found])
+        for one, line in zip(found, lines, strict=True):
+            terminal.say(f"{terminal.paint('!', 'bad') if one.remedy else terminal.paint('.', 'good')} {line}")
+            if one.remedy:
+                terminal.say(f"    {one.remedy}")
+    return Exit.NO if any(one.remedy for one in found) else Exit.WELL
+
+
+def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
+    yield from _extras()
+    try:
+        repo = open_repository(arguments)
+        yield _git(tree.top(repo))
+        site = sites.locate(repo, settings_of(repo, "HEAD"), arguments.environment)
+    except LlmopsError as error:
+        yield Finding("repository", "cannot be used", str(error))
+        return
+    looks: tuple[tuple[str, Callable[[Site], Finding]], ...] = (
+        ("ledger", lambda s: _ledger(s, offline=arguments.offline)),
+        ("store", _store),
+        ("runner", _runner),
+        ("gateway", _gateway),
+    )
+    for name, look in looks:
+        try:
+            yield look(site)
+        except (LlmopsError, OSError) as error:
+            yield Finding(name, "does not work", str(error))
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, packages in EXTRAS.items():
+        versions, missing = [], []
+        for package in packages:
+            try:
+                versions.append(f"{package} {metadata.version(package)}")
+            except metadata.PackageNotFoundError:
+                missing.append(package)
+        if missing:
+            # Not a fault: planning needs none of them.
+            yield Finding(f"extra {extra}", f"not installed: {', '.join(missing)} (pip install 'llmops[{extra}]')")
+        else:
+            yield Finding(f"extra {extra}", ", ".join(versions))
+
+
+def _git(folder: Path) -> Finding:
+    text = git.run(folder, "--version").split()[2]
+    version = tuple(int(part) for part in text.split(".")[:2])
+    remedy = f"Install git {'.'.join(map(str, MIN_GIT))} or newer." if version < MIN_GIT else ""
+    return Finding("git", text, remedy)
+
+
+def _ledger(site: Site, *, offline: bool) -> Finding:
+    if not offline:
+        ledger.fetch(site.ledger)
+    if not ledger.exists(site.ledger):
+        return Finding("ledger", "there is none", "Begin one: `llmops init`.")
+    state = ledger.state(site.ledger)
+    where = f"shared through {site.ledger.remote}" if site.ledger.remote else "only in this clone"
+    held = f", held by {state.lease.holder.rpartition(':')[0]}" if state and state.lease else ""
+    return Finding("ledger", f"{len(ledger.units(site.ledger))} results, {where}{held}")
+
+
+def _store(site: Site) -> Finding:
+    kept = sites.open_store(site)
+    digest = store.add_bytes(kept, b"llmops doctor\n")
+    store.read(kept, digest)
+    if not kept.local:
+        return Finding("store", kept.url)
+    free = shutil.disk_usage(site.folder).free
+    remedy = "Free some disk space." if free < LITTLE_SPACE else ""
+    return Finding("store", f"{kept.url}, {free >> 30} GiB free", remedy)
+
+
+def _runner(site: Site) -> Finding:
+    sites.open_runner(site)
+    return Finding("runner", site.settings.runner.type)
+
+
+def _gateway(site: Site) -> Finding:
+    gate = live.gate(site)
+    replicas = live.runtime(site).look()
+    ready = sum(one.phase is Phase.READY for one in replicas)
+    if traffic.is_up(gate):
+        return Finding("gateway", f"{gate.url}, {ready} of {len(replicas)} replicas ready")
+    wanted = any(release.live for release in (ledger.state(site.ledger) or State()).releases.values())
+    return Finding("gateway", "not up", "Start what was released: `llmops apply`." if wanted else "")

@@ -1,0 +1,67 @@
+"""gate: What does a branch do to the evaluations?
+
+Plans the merge of head into base, makes the evidence that is missing (what was made before is reused), compares item by
+item and judges by the gates of the base. Exits 1 unless every affected suite passes.
+
+examples:
+  llmops gate --base main                    this branch against main
+  llmops gate --base main --head feature
+  llmops gate --base main -o md              as a comment for a pull request
+  llmops gate --base main --dry-run          only say what would have to be run
+
+Effects: trains and evaluates what is missing; writes the ledger and the store; prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from llmops import gating, ledger, reconcile, tree
+from llmops.cli.common import add_environment, add_output, desire, open_site, who
+from llmops.cli.terminal import Terminal
+from llmops.gating import Comparison, Gated
+from llmops.problems import Exit, Refused
+from llmops.reports import gates
+from llmops.values import Verdict
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base", metavar="REV", required=True, help="what the change is judged against")
+    parser.add_argument("--head", metavar="REV", default="HEAD", help="the change (default: HEAD)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    add_environment(parser)
+    add_output(parser, "md")
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    site = open_site(arguments, arguments.base)
+    if not ledger.exists(site.ledger):
+        raise Refused("there is no ledger, so there is no evidence of the base. `llmops init` begins one.")
+    base = desire(site.repo, arguments.base)
+    head_commit = tree.commit_id(site.repo, arguments.head)
+    head = reconcile.desire(head_commit, tree.merged(site.repo, base.commit, head_commit))
+    comparison = gating.compare(base, head, ledger.units(site.ledger))
+    if arguments.dry_run:
+        terminal.say(_dry(comparison))
+        return Exit.WELL
+    shop = reconcile.open_shop(site, lambda state: state)
+    gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
+    if arguments.output == "json":
+        terminal.show(gates.as_json(gated))
+    else:
+        terminal.say(gates.markdown(gated) if arguments.output == "md" else gates.text(gated, terminal.paint))
+    return _code(gated)
+
+
+def _dry(comparison: Comparison) -> str:
+    if not comparison.affected:
+        return "Nothing that is evaluated is affected by this change."
+    lines = [f"Affected: {', '.join(map(str, comparison.affected))}."]
+    lines += [f"  to {task.action.verb}: {task.action.key} {task.action.part}".rstrip() for task in comparison.owed]
+    return "\n".join(lines if comparison.owed else [*lines, "All evidence is there already."])
+
+
+def _code(gated: Gated) -> Exit:
+    if gated.failed:
+        return Exit.FAULT
+    return Exit.WELL if gated.verdict is Verdict.PASS else Exit.NO

@@ -1,0 +1,36 @@
+"""history: What was made and released of a resource?
+
+examples:
+  llmops history Training/router       every run, with its figures
+  llmops history Deployment/router     every revision, and how it did
+
+Effects: reads git and the ledger, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from llmops import ledger, status
+from llmops.cli.common import add_environment, add_key, add_output, desire, find_key, open_site
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit
+from llmops.records import State
+from llmops.reports import states
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_key(parser, "the resource")
+    add_environment(parser)
+    add_output(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    site = open_site(arguments)
+    key = find_key(arguments.key, desire(site.repo, "HEAD"))
+    found = status.history(key, ledger.state(site.ledger) or State(), ledger.outcomes(site.ledger))
+    if arguments.output == "json":
+        terminal.show(states.as_json(found))
+    else:
+        terminal.say(states.history(key, found, terminal.paint))
+    return Exit.WELL

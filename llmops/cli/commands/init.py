@@ -1,0 +1,73 @@
+"""init: Prepare a repository.
+
+Writes llmops.yaml, the folders and the schemas, and a workflow for GitHub; files that are there stay as they are. Then
+it begins the ledger, here and at the remote, unless there is one.
+
+examples:
+  llmops init
+  llmops init -C path/to/repository
+
+Effects: writes files and the ledger, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import resources
+from pathlib import Path
+
+from llmops import ledger, sites, specs, tree
+from llmops.cli.commands import schema
+from llmops.cli.common import add_environment, open_repository
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit, Invalid
+
+FOLDERS = {
+    "specs": "Specs: one YAML file or several for each resource. `llmops schema` lists the kinds.",
+    "prompts": "Prompt templates (Jinja2), named by specs of kind Prompt.",
+    "models": "Model cards (Markdown), named by specs of kind Model.",
+    "kb": "Documents and data.",
+    "evals": "lm-eval tasks, named by specs of kind Evaluation.",
+}
+WORKFLOW = ".github/workflows/llmops.yml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_environment(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    repo = open_repository(arguments)
+    root = tree.top(repo)
+    templates = resources.files("llmops") / "scaffold"
+    _write(root / "llmops.yaml", (templates / "llmops.yaml").read_text(), root, terminal)
+    for folder, text in FOLDERS.items():
+        if not any((root / folder).glob("*")):
+            _write(root / folder / "README.md", f"{text}\n", root, terminal)
+    _write(root / WORKFLOW, (templates / "workflow.yml").read_text(), root, terminal)
+    schema.write(root / "specs" / "schemas")
+    settings, problems = specs.read_settings(tree.worktree(repo))
+    if problems:
+        raise Invalid(problems)
+    where = sites.locate(repo, settings, arguments.environment).ledger
+    ledger.fetch(where)
+    if ledger.exists(where):
+        terminal.say(f"The ledger is there: {where.releases}.")
+    else:
+        ledger.start(where)
+        terminal.say(f"Began the ledger: {where.results} and {where.releases}{_shared(where.remote)}.")
+    terminal.say("Next: write specs, commit, `llmops check`, `llmops plan`, `llmops apply`.")
+    return Exit.WELL
+
+
+def _shared(remote: str) -> str:
+    return f", shared through {remote}" if remote else ", only here: the repository has no remote"
+
+
+def _write(path: Path, text: str, root: Path, terminal: Terminal) -> None:
+    if path.exists():
+        terminal.remark(f"kept  {path.relative_to(root)}")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    terminal.say(f"wrote {path.relative_to(root)}")

@@ -1,0 +1,52 @@
+"""lock: Fix what moving names stand for.
+
+Looks up branches of the hub, addresses without a digest and built-in tasks that the specs of your folder name, and
+writes them into llmops.lock. Names that are locked stay as they are unless you ask for --update.
+
+examples:
+  llmops lock                pin what is not pinned yet
+  llmops lock --update       look everything up again
+
+Effects: reads the working copy, talks to the network, writes llmops.lock, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from llmops import locking, reconcile, specs, tree
+from llmops.cli.common import open_repository
+from llmops.cli.terminal import Terminal
+from llmops.problems import Broken, Exit
+from llmops.settings import LOCK_FILE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--update", action="store_true", help="look up what is locked already, too")
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    repo = open_repository(arguments)
+    files = tree.worktree(repo)
+    parsed = specs.parse(files, reconcile.KINDS, reconcile.PLUGINS)
+    locked = specs.locked(files)
+    wanted = {pin.name for spec in parsed.specs.values() for pin in spec.pins if pin.is_moving}
+    pins, failed = {}, []
+    for name in sorted(wanted):
+        if name in locked and not arguments.update:
+            pins[name] = locked[name]
+            continue
+        try:
+            pins[name] = locking.resolve(name)
+            terminal.say(f"{name} is {pins[name]}")
+        except Broken as error:
+            failed.append(str(error))
+            pins |= {name: locked[name]} if name in locked else {}
+    if pins != locked:
+        (tree.top(repo) / LOCK_FILE).write_text(locking.text(pins))
+        terminal.say(f"Wrote {LOCK_FILE}: commit it.")
+    elif not failed:
+        terminal.say("Nothing to lock." if not wanted else f"{LOCK_FILE} is up to date.")
+    for line in failed:
+        terminal.complain(line)
+    return Exit.FAULT if failed else Exit.WELL

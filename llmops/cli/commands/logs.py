@@ -1,0 +1,61 @@
+"""logs: What did it print?
+
+For a deployment the lines of its replicas, for anything else those of its last run.
+
+examples:
+  llmops logs Training/router
+  llmops logs Deployment/router --follow
+  llmops logs router -n 50
+
+Effects: reads log files, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from llmops import live, sites
+from llmops.cli.common import add_environment, add_key, desire, find_key, open_repository, settings_of
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit, Refused
+from llmops.sites import Site
+from llmops.values import Key
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_key(parser, "the resource")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as it prints")
+    parser.add_argument("-n", "--lines", type=int, metavar="N", help="only the last N lines")
+    add_environment(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    repo = open_repository(arguments)
+    site = sites.locate(repo, settings_of(repo, "HEAD"), arguments.environment)
+    key = find_key(arguments.key, desire(repo, "HEAD"))
+    read = _reader(site, key)
+    lines = list(read())
+    for line in lines[-arguments.lines :] if arguments.lines else lines:
+        terminal.say(line)
+    while arguments.follow:
+        time.sleep(0.5)
+        for line in islice(read(), len(lines), None):
+            lines.append(line)
+            terminal.say(line)
+    return Exit.WELL
+
+
+def _reader(site: Site, key: Key) -> Callable[[], Iterator[str]]:
+    """Find who wrote the lines of a resource."""
+    if key.kind == "Deployment" and any(one.deployment == key.name for one in live.runtime(site).look()):
+        return lambda: live.runtime(site).logs(key.name)
+    prefix = f"{key.kind.lower()}-{key.name[:40]}-"
+    folders = [path for path in site.work.glob(f"{prefix}*") if len(path.name) == len(prefix) + 12]
+    if not folders:
+        raise Refused(f"nothing of {key} was run on this machine.")
+    newest = max(folders, key=lambda path: path.stat().st_mtime)
+    runner = sites.open_runner(site)
+    return lambda: runner.logs(newest)

@@ -1,0 +1,63 @@
+"""plan: What would applying a commit do?
+
+Shows every action with its sign and reason, what is reused, and how long it is expected to take. Nothing is changed.
+
+  +  new    ~  edited    ^  follows something edited    -  dropped    <  goes back    =  edited, decides nothing
+
+examples:
+  llmops plan                                 what HEAD would do
+  llmops plan --from main --to feature -o md  as a comment for a pull request
+  llmops plan --out plan.json                 keep it; `llmops apply plan.json` does exactly this, once
+  llmops plan --detailed-exitcode             exit 8 when there is something to do
+  llmops plan --worktree                      with your uncommitted files; cannot be applied
+
+Effects: reads git and the ledger, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from llmops import reconcile, tree
+from llmops.cli.common import add_environment, add_output, desire, open_site
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit, Misused
+from llmops.reports import plans
+
+SPECULATIVE = "working copy"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", dest="base", metavar="REV", help="show changes since REV (default: the last applied)")
+    parser.add_argument("--to", dest="head", metavar="REV", default="HEAD", help="the commit to plan (default: HEAD)")
+    parser.add_argument("--worktree", action="store_true", help="plan the working copy; such a plan cannot be applied")
+    parser.add_argument("--out", metavar="FILE", help="keep the plan in a file for `llmops apply FILE`")
+    parser.add_argument("--detailed-exitcode", action="store_true", help="exit 8 when there is something to do")
+    add_environment(parser)
+    add_output(parser, "md")
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    if arguments.worktree and arguments.out:
+        raise Misused("a plan of the working copy cannot be applied, so it cannot be kept. Commit first.")
+    site = open_site(arguments, arguments.head)
+    if arguments.worktree:
+        desired = reconcile.desire(SPECULATIVE, tree.worktree(site.repo))
+    else:
+        desired = desire(site.repo, arguments.head)
+    base = tree.commit_id(site.repo, arguments.base) if arguments.base else None
+    proposal = reconcile.propose(site, desired, base)
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(plans.as_json(proposal), indent=2) + "\n")
+    if arguments.output == "json":
+        terminal.show(plans.as_json(proposal))
+    elif arguments.output == "md":
+        terminal.say(plans.markdown(proposal))
+    else:
+        terminal.say(plans.text(proposal, terminal.paint))
+        if arguments.out:
+            terminal.remark(f"Kept in {arguments.out}: `llmops apply {arguments.out}` does exactly this, once.")
+    pending = proposal.plan.actions or proposal.plan.blocked
+    return Exit.CHANGES if arguments.detailed_exitcode and pending else Exit.WELL

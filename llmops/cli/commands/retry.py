@@ -1,0 +1,47 @@
+"""retry: Forget that a revision was found bad, so that it may be released again.
+
+Say it when the reason was outside the revision: a full disk, a taken port, a network that was down.
+
+examples:
+  llmops retry Deployment/router
+
+Effects: writes the ledger, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from msgspec.structs import replace
+
+from llmops import ledger
+from llmops.cli.common import add_environment, add_key, desire, find_key, open_site
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit, Refused
+from llmops.records import Release, Standing, State
+from llmops.reports.words import short
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_key(parser, "the deployment")
+    add_environment(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    site = open_site(arguments)
+    desired = desire(site.repo, "HEAD")
+    key = find_key(arguments.key, desired)
+    digest = desired.graph[key].digest
+
+    def forgive(state: State) -> State:
+        release = state.releases.get(str(key), Release())
+        known = release.revisions.get(digest)
+        if known is None or known.standing is not Standing.BAD:
+            raise Refused(f"revision {short(digest)} of {key} was not found bad; `llmops apply` releases it.")
+        forgiven = replace(known, standing=Standing.UNKNOWN, reason="")
+        revisions = release.revisions | {digest: forgiven}
+        return replace(state, releases=state.releases | {str(key): replace(release, revisions=revisions)})
+
+    ledger.transact(site.ledger, forgive, f"retry: {key} {short(digest)}")
+    terminal.say(f"Revision {short(digest)} of {key} may be released again: run `llmops apply`.")
+    return Exit.WELL

@@ -1,0 +1,46 @@
+"""rollback: Go back to the previous good revision.
+
+Finds what changed the resource since then and makes one commit that reverts it. History is not rewritten, nothing is
+pushed and nothing is released: push the commit (or open a pull request), and `llmops apply` goes back without training
+or evaluating anything.
+
+examples:
+  llmops rollback Deployment/router
+  llmops rollback router --dry-run
+
+Effects: reads git and the ledger, makes a commit, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from llmops import ledger, revert, tree
+from llmops.cli.common import add_environment, add_key, desire, find_key, open_site
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit
+from llmops.records import Release, State
+from llmops.reports.words import short
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_key(parser, "the resource")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be reverted, and make no commit")
+    add_environment(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    site = open_site(arguments)
+    desired = desire(site.repo, "HEAD")
+    key = find_key(arguments.key, desired)
+    release = (ledger.state(site.ledger) or State()).releases.get(str(key), Release())
+    # Only what is live has standings; anything else goes back to what it was last.
+    target = revert.previous_good(release) if release.live == desired.graph[key].digest else release.live or None
+    undo = revert.find(site.repo, key, target, lambda commit: desire(site.repo, commit).graph)
+    terminal.say(f"{key} was {short(undo.target)} at {short(undo.at)}. To revert:")
+    for commit in undo.commits:
+        terminal.say(f"  {short(commit)} {tree.subject(site.repo, commit)}")
+    if not arguments.dry_run:
+        made = revert.commit(site.repo, undo, key)
+        terminal.say(f"Made commit {short(made)}. Push it, then `llmops apply` goes back.")
+    return Exit.WELL

@@ -1,0 +1,56 @@
+"""schema: Print or write the JSON Schemas of the kinds.
+
+Editors use them for completion and checks while you type: put
+`# yaml-language-server: $schema=schemas/Training.json` at the top of a spec in specs/.
+
+examples:
+  llmops schema Training           print one
+  llmops schema --write            write all into specs/schemas/
+
+Effects: writes files when asked to, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from llmops import reconcile, schema, specs
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit, Misused, did_you_mean
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", nargs="?", metavar="KIND", help="a kind, or Settings")
+    parser.add_argument(
+        "--write", nargs="?", const="specs/schemas", metavar="DIR", help="write all (default: specs/schemas)"
+    )
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    found = schemas()
+    if arguments.write:
+        folder = Path(arguments.folder) / arguments.write
+        write(folder)
+        terminal.say(f"Wrote {len(found)} schemas into {folder}.")
+    elif arguments.kind is None:
+        terminal.say("\n".join(found))
+    elif arguments.kind in found:
+        terminal.show(found[arguments.kind])
+    else:
+        raise Misused(f'no kind is called "{arguments.kind}". {did_you_mean(arguments.kind, found)}')
+    return Exit.WELL
+
+
+def schemas() -> dict[str, dict[str, object]]:
+    """Give the schema of every kind, and of llmops.yaml."""
+    kinds = {kind.name: schema.document(kind.name, kind.body, reconcile.PLUGINS) for kind in reconcile.KINDS.values()}
+    return kinds | {"Settings": specs.settings_schema()}
+
+
+def write(folder: Path) -> None:
+    """Write every schema into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, found in schemas().items():
+        (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")

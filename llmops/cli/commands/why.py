@@ -1,0 +1,47 @@
+"""why: Why is a resource not what it was?
+
+Follows a resource to the first input that differs from an earlier commit: the reason for every retraining, every
+evaluation and every new revision.
+
+examples:
+  llmops why Deployment/router              since the commit that was applied last
+  llmops why router --since HEAD~3
+
+Effects: reads git and the ledger, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from llmops import diff, ledger
+from llmops.cli.common import add_environment, add_key, add_output, desire, find_key, open_site
+from llmops.cli.terminal import Terminal
+from llmops.graph import EMPTY
+from llmops.problems import Exit
+from llmops.records import State
+from llmops.reports import states
+from llmops.reports.words import short
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_key(parser, "the resource: Training/router, or router")
+    parser.add_argument("--since", metavar="REV", help="the earlier commit (default: the one applied last)")
+    parser.add_argument("--to", metavar="REV", default="HEAD", help="the later commit (default: HEAD)")
+    add_environment(parser)
+    add_output(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    site = open_site(arguments, arguments.to)
+    desired = desire(site.repo, arguments.to)
+    key = find_key(arguments.key, desired)
+    since = arguments.since or (ledger.state(site.ledger) or State()).commit
+    old = desire(site.repo, since) if since else None
+    chain = diff.why(old.graph if old else EMPTY, desired.graph, key)
+    if arguments.output == "json":
+        terminal.show(states.as_json({"key": key, "since": since, "chain": chain}))
+    else:
+        name = short(old.commit) if old else "nothing (no commit was applied yet)"
+        terminal.say(states.why(key, chain, name, terminal.paint))
+    return Exit.WELL

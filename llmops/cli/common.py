@@ -1,0 +1,109 @@
+"""What several commands share: options, and how a repository is opened.
+
+Effects: reads the environment, git and the ledger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+from pathlib import Path
+from typing import Any
+
+import pygit2
+
+from llmops import ledger, reconcile, sites, specs, tree
+from llmops.execute import Who
+from llmops.problems import Invalid, Misused, did_you_mean
+from llmops.reconcile import Desired
+from llmops.settings import Settings
+from llmops.sites import Site
+from llmops.values import Key
+
+FORMATS = ("text", "json")
+
+
+def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
+    """Add ``--output``."""
+    parser.add_argument(
+        "-o", "--output", choices=(*FORMATS, *more), default="text", help="form of the report (default: text)"
+    )
+
+
+def add_environment(parser: argparse.ArgumentParser) -> None:
+    """Add ``--environment`` and ``--offline``."""
+    parser.add_argument("-e", "--environment", metavar="NAME", help="environment (default: that of llmops.yaml)")
+    parser.add_argument("--offline", action="store_true", help="use the ledger as it was last fetched")
+
+
+def add_key(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add a resource as an argument, with completion."""
+    parser.add_argument("key", metavar="KEY", help=about).completer = complete_keys  # type: ignore[attr-defined]
+
+
+def complete_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """List the resources of HEAD, for the shell."""
+    try:
+        repo = open_repository(parsed_args)
+        files = tree.files(repo, tree.commit_id(repo, "HEAD"))
+        found = specs.parse(files, reconcile.KINDS, reconcile.PLUGINS).specs
+    except Exception:  # noqa: BLE001  completion must never fail
+        return []
+    return [str(key) for key in found if str(key).startswith(prefix)]
+
+
+def open_repository(arguments: argparse.Namespace) -> pygit2.Repository:
+    """Open the repository around the folder that was asked for."""
+    return tree.discover(Path(arguments.folder))
+
+
+def settings_of(repo: pygit2.Repository, revision: str) -> Settings:
+    """Read `llmops.yaml` of a commit."""
+    settings, problems = specs.read_settings(tree.files(repo, tree.commit_id(repo, revision)))
+    if problems:
+        raise Invalid(problems)
+    return settings
+
+
+def open_site(arguments: argparse.Namespace, revision: str = "HEAD") -> Site:
+    """Find the things of a repository and bring its ledger up to the remote's, unless ``--offline``."""
+    repo = open_repository(arguments)
+    site = sites.locate(repo, settings_of(repo, revision), arguments.environment)
+    if not arguments.offline:
+        ledger.fetch(site.ledger)
+    return site
+
+
+def desire(repo: pygit2.Repository, revision: str) -> Desired:
+    """Read what a revision declares."""
+    commit = tree.commit_id(repo, revision)
+    return reconcile.desire(commit, tree.files(repo, commit))
+
+
+def who(commit: str, purpose: str) -> Who:
+    """Say on whose behalf this runs: the actor of a CI job, or the user."""
+    environment = os.environ
+    run = environment.get("GITHUB_RUN_ID") or environment.get("CI_JOB_ID") or ""
+    actor = environment.get("GITHUB_ACTOR") or environment.get("GITLAB_USER_LOGIN") or _user()
+    return Who(actor=actor, run=run, commit=commit, purpose=purpose)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def find_key(text: str, desired: Desired) -> Key:
+    """Find the resource that a user names: ``Training/router``, or ``router`` when only one is called so."""
+    asked = Key.parse(text)
+    found = [key for key in desired.graph.nodes if key == asked or (not asked.kind and key.name == asked.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Misused(f'"{text}" is {" and ".join(map(str, found))}. Say which: {found[0]}.')
+    known = [str(key) for key in desired.graph.nodes]
+    near = did_you_mean(text, known) or did_you_mean(text, [key.name for key in desired.graph.nodes])
+    raise Misused(f'no resource of {desired.commit[:12]} is called "{text}". {near}'.rstrip())

@@ -1,0 +1,135 @@
+"""What the command line prints with: results to standard output, everything else to standard error.
+
+Colours only on a terminal (https://no-color.org is honoured); progress that redraws itself only there too, and as a
+line now and then where output is kept, as in CI.
+
+Effects: writes the terminal, reads the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from typing import Any, TextIO
+
+from llmops.events import Event, Happening
+from llmops.reports.words import duration, figures
+
+CODES = {"good": "32", "bad": "31", "warn": "33", "new": "36", "dim": "2", "bold": "1"}
+QUIET_SECONDS = 2.0
+"""Work shorter than this shows no progress."""
+LINE_SECONDS = 15.0
+"""How often progress is printed where lines cannot be redrawn."""
+
+
+class Terminal:
+    """Where one command prints."""
+
+    def __init__(self, out: TextIO, err: TextIO, *, coloured: bool, quiet: bool) -> None:
+        self._out, self._err = out, err
+        self._coloured, self._quiet = coloured, quiet
+        self._live = err.isatty() and not quiet
+        self._drawn = False
+        self._begun: dict[tuple[str, str], float] = {}
+        self._last_line = 0.0
+
+    def paint(self, text: str, style: str) -> str:
+        """Colour a text where colours are shown."""
+        return f"\033[{CODES[style]}m{text}\033[0m" if self._coloured and text else text
+
+    def say(self, text: str) -> None:
+        """Print a result."""
+        self._erase()
+        self._out.write(text if text.endswith("\n") else f"{text}\n")
+        self._out.flush()
+
+    def show(self, value: Any) -> None:
+        """Print a result for machines."""
+        self.say(json.dumps(value, indent=2, sort_keys=False))
+
+    def remark(self, text: str) -> None:
+        """Print something on the side."""
+        if not self._quiet:
+            self._erase()
+            self._err.write(f"{text}\n")
+            self._err.flush()
+
+    def complain(self, text: str) -> None:
+        """Print what is wrong."""
+        self._erase()
+        self._err.write(f"{self.paint(text, 'bad') if self._coloured else text}\n")
+        self._err.flush()
+
+    def tell(self, event: Event) -> None:
+        """Print what happens while a plan is carried out."""
+        name = f"{event.key} {event.part}".strip()
+        if event.happening is Happening.PROGRESS:
+            self._progress(name, event)
+            return
+        if event.happening in (Happening.STARTED, Happening.JOINED):
+            self._begun[str(event.key), event.part] = time.monotonic()
+        words = _words(event)
+        style = {Happening.MADE: "good", Happening.LIVE: "good", Happening.FAILED: "bad", Happening.ABORTED: "bad"}
+        self.remark(self.paint(f"  {name}: {words}", style.get(event.happening, "dim")))
+
+    def _progress(self, name: str, event: Event) -> None:
+        since = time.monotonic() - self._begun.setdefault((str(event.key), event.part), time.monotonic())
+        if self._quiet or since < QUIET_SECONDS:
+            return
+        share = f" {event.done}/{event.total}" if event.total else ""
+        line = f"  {name}:{share} {event.text} ({duration(since)}{_left(event, since)})"
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            self._err.write(f"\r\033[K{line[:width]}")
+            self._err.flush()
+            self._drawn = True
+        elif time.monotonic() - self._last_line > LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.remark(line)
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._err.write("\r\033[K")
+            self._drawn = False
+
+
+def _left(event: Event, since: float) -> str:
+    if not event.total or not event.done:
+        return ""
+    return f", about {duration(since / event.done * (event.total - event.done))} left"
+
+
+def _words(event: Event) -> str:
+    match event.happening:
+        case Happening.STARTED:
+            return f"started as {event.order}"
+        case Happening.JOINED:
+            return f"joined {event.order}, which runs already or has ended"
+        case Happening.AGAIN:
+            return f"{event.order} vanished; it goes on from its last checkpoint"
+        case Happening.MADE:
+            return f"done in {duration(event.seconds)}{': ' if event.figures else ''}{figures(event.figures)}"
+        case Happening.FAILED:
+            return f"failed: {event.text}\n    Its log: llmops logs {event.key}"
+        case Happening.SKIPPED:
+            return "not begun, because what it leans on failed"
+        case Happening.WEIGHT:
+            return f"{event.text} (served after {event.seconds * 1000:.0f} ms)"
+        case Happening.LIVE:
+            return f"live: revision {event.text}"
+        case Happening.ABORTED:
+            return f"aborted: {event.text}"
+        case Happening.REMOVED:
+            return "removed"
+        case _:
+            return event.text
+
+
+def open_terminal(*, colour: str, quiet: bool) -> Terminal:
+    """Make the terminal that the options and the environment ask for."""
+    wanted = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    coloured = {"auto": wanted, "always": True, "never": False}[colour]
+    return Terminal(sys.stdout, sys.stderr, coloured=coloured, quiet=quiet)

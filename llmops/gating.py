@@ -1,0 +1,133 @@
+"""base, head -> reports: what a pull request does to the evaluations, judged by the base's gates.
+
+Only what differs is run, and what was run before is taken from the ledger: a rebase, a squash or the merge itself costs
+nothing, because evidence is found by what was asked of what.
+
+Effects: makes what the evidence needs, reads the ledger and the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmops import diff, execute, plan, reading, verdicts
+from llmops.execute import Shop, Task, Who
+from llmops.graph import Graph
+from llmops.kinds.evaluation import Evaluation
+from llmops.plan import Origin, World
+from llmops.problems import Invalid, Problem
+from llmops.reading import steps_of
+from llmops.reconcile import KINDS, Desired, Tell
+from llmops.values import Change, Digest, Key, Sign, Verdict
+from llmops.verdicts import Archive, Report
+
+
+class Gated(Struct, frozen=True, kw_only=True):
+    """What the gate of a pull request says."""
+
+    base: str
+    head: str
+    changes: tuple[Change, ...]
+    reports: tuple[Report, ...]
+    unaffected: tuple[Key, ...]
+    """Evaluations that the change cannot touch."""
+    removed: tuple[str, ...]
+    """Suites that head does not have any more."""
+    made: int = 0
+    """How many units had to be made."""
+    failed: Mapping[Digest, str] = {}
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict; nothing affected is a pass."""
+        found = {report.judgement.verdict for report in self.reports}
+        if Verdict.FAIL in found:
+            return Verdict.FAIL
+        return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in found or self.failed else Verdict.PASS
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """A pull request before anything is run for it."""
+
+    base: Desired
+    head: Desired
+    changes: tuple[Change, ...]
+    affected: tuple[Key, ...]
+    unaffected: tuple[Key, ...]
+    owed: tuple[Task, ...]
+    """What has to be made before it can be judged: of head, and of base where its evidence is missing."""
+
+
+def compare(base: Desired, head: Desired, done: frozenset[Digest]) -> Comparison:
+    """Say what a pull request touches. Raises `Invalid` for a change of a spec that is not allowed."""
+    changes = diff.compare(base.graph, head.graph)
+    if problems := list(_forbidden_moves(changes, base, head)):
+        raise Invalid(problems)
+    evaluations = [key for key, node in head.graph.nodes.items() if isinstance(node.spec.body, Evaluation)]
+    touched = {change.key for change in changes if _matters(change, base.graph, head.graph)}
+    affected = tuple(key for key in evaluations if key in touched)
+    owed = {task.action.unit: task for side in (head, base) for task in _owed(side, affected, done)}
+    return Comparison(
+        base=base,
+        head=head,
+        changes=changes,
+        affected=affected,
+        unaffected=tuple(key for key in evaluations if key not in touched),
+        owed=tuple(owed.values()),
+    )
+
+
+def _matters(change: Change, base: Graph, head: Graph) -> bool:
+    """Whether a change can move a verdict: another digest, or another gate; a description cannot."""
+    if change.sign is not Sign.KEEP:
+        return True
+    return bool(base[change.key].spec.body != head[change.key].spec.body)
+
+
+def _forbidden_moves(changes: Iterable[Change], base: Desired, head: Desired) -> Iterator[Problem]:
+    for change in changes:
+        if change.key in base.graph and change.key in head.graph:
+            old, new = base.graph[change.key].spec, head.graph[change.key].spec
+            for one in KINDS[change.key.kind].moves(old.body, new.body):
+                yield reading.place(new, head.files).problem(steps_of(one.role), one.what, one.remedy)
+
+
+def _owed(side: Desired, affected: tuple[Key, ...], done: frozenset[Digest]) -> Iterator[Task]:
+    """Give what is missing for the evidence of one side."""
+    needed = {key for one in affected if one in side.graph for key in side.graph.closure(one)}
+    part = Graph({key: node for key, node in side.graph.nodes.items() if key in needed})
+    made = plan.make((), part, KINDS, World(done=done), Origin(side.commit, "", ""))
+    yield from (Task(action, side.wanted) for action in made.actions)
+
+
+def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
+    """Make the evidence that is missing and judge. Raises nothing for a bad change: that is the report."""
+    result = execute.build(comparison.owed, shop, who, tell)
+    archive = Archive(shop.ledger, shop.store)
+    ran = {task.action.key for task in comparison.owed}
+    base, head = comparison.base.graph, comparison.head.graph
+    reports = [
+        replace(report, reused=key not in ran)
+        for key in comparison.affected
+        for report in verdicts.judge(key, head, base, archive, by_base=True)
+    ]
+    return Gated(
+        base=comparison.base.commit,
+        head=comparison.head.commit,
+        changes=comparison.changes,
+        reports=tuple(reports),
+        unaffected=comparison.unaffected,
+        removed=tuple(_removed(base, head)),
+        made=len(result.made),
+        failed=result.failed,
+    )
+
+
+def _removed(base: Graph, head: Graph) -> Iterator[str]:
+    for key, node in base.nodes.items():
+        if isinstance(node.spec.body, Evaluation):
+            now = {suite.label for suite in head[key].spec.body.suites} if key in head else set()
+            yield from (f"{key} {suite.label}" for suite in node.spec.body.suites if suite.label not in now)

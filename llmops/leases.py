@@ -1,0 +1,92 @@
+"""The lease of an environment: one writer at a time, even when one stops in the middle and wakes up later.
+
+A lease lapses after a while, and at once when its holder was a process of this machine that is gone. Its number, the
+fence, rises with every holder; every write of the ledger and every change of routes is refused under an old number.
+
+Effects: looks at processes of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from llmops import ledger
+from llmops.ledger import Ledger
+from llmops.problems import Held, Retry
+from llmops.records import Lease, State
+
+SECONDS = 600.0
+"""How long a lease holds without being renewed; it is renewed when half of that is over."""
+CONSUMED = 100
+"""How many applied plans are remembered."""
+
+
+def take(where: Ledger, actor: str, plan: str) -> int:
+    """Take the lease, note the plan as applied ('' is none), and give the fence.
+
+    Raises `Held` while another run has the lease, `Retry` when the plan was applied before.
+    """
+    holder = f"{actor}@{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+
+    def change(state: State) -> State:
+        lease = state.lease
+        if lease is not None and lease.holder != holder and lease.until > time.time() and not _is_gone(lease.holder):
+            left = lease.until - time.time()
+            raise Held(
+                f"{lease.holder.rpartition(':')[0]} is applying to this environment. "
+                f"Wait for it; if it is dead, its lease lapses in {left:.0f} s."
+            )
+        if plan and plan in state.consumed:
+            raise Retry("this plan was applied before; a plan is applied once. Make a new one with `llmops plan`.")
+        fence = state.fence + 1
+        mine = Lease(holder=holder, fence=fence, until=time.time() + SECONDS)
+        consumed = (*state.consumed, *([plan] if plan else []))[-CONSUMED:]
+        return replace(state, lease=mine, fence=fence, consumed=consumed)
+
+    return ledger.transact(where, change, f"lease: {actor}").fence
+
+
+def guard(fence: int) -> Callable[[State], State]:
+    """Give a function that passes a state on while the lease with this fence holds, renewed when it is due."""
+
+    def check(state: State) -> State:
+        lease = state.lease
+        if lease is None or lease.fence != fence:
+            raise Retry("this run has lost its lease to another one. Run it again.")
+        if lease.until - time.time() > SECONDS / 2:
+            return state
+        return replace(state, lease=replace(lease, until=time.time() + SECONDS))
+
+    return check
+
+
+def give_back(where: Ledger, fence: int, commit: str = "") -> None:
+    """End the lease; with a commit, note it as applied. Nothing is done when the lease is not ours any more."""
+
+    def change(state: State) -> State:
+        if state.lease is None or state.lease.fence != fence:
+            return state
+        return replace(state, lease=None, commit=commit or state.commit)
+
+    ledger.transact(where, change, f"applied: {commit[:12]}" if commit else "lease: given back")
+
+
+def _is_gone(holder: str) -> bool:
+    """Whether a holder was a process of this machine that does not run any more."""
+    _, _, place = holder.rpartition("@")
+    host, pid, started = place.split(":")
+    return host == socket.gethostname() and _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """Give when a process was started, in clock ticks since boot; '' when it does not run."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

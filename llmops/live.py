@@ -1,0 +1,138 @@
+"""graph, machine -> what runs of it, and what a revision needs to run.
+
+Effects: looks at the runtime and the gateway, reads the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmops import execute, sites
+from llmops.events import Event
+from llmops.fields import seconds
+from llmops.graph import Graph
+from llmops.kinds.deployment import Deployment
+from llmops.kinds.prompt import Prompt
+from llmops.plugin import Catalogue, Phase, Replica, Runtime, Standby
+from llmops.problems import Broken
+from llmops.records import State
+from llmops.release import Candidate, Floor
+from llmops.rollouts import Seen
+from llmops.serving import engines, runtimes, traffic
+from llmops.serving.gateway.table import PromptPart, Served, Turn
+from llmops.serving.traffic import Gate
+from llmops.sites import Site
+from llmops.values import Digest, Files, Key, Node
+
+ENGINES = Catalogue(engines, "ENGINE")
+RUNTIMES = Catalogue(runtimes, "RUNTIME")
+
+
+def deployments(graph: Graph) -> tuple[Key, ...]:
+    """Give the deployments that a commit declares."""
+    return tuple(key for key, node in graph.nodes.items() if isinstance(node.spec.body, Deployment))
+
+
+def gate(site: Site) -> Gate:
+    """Give the gateway of an environment."""
+    return Gate(site.runtime / "gateway", site.settings.gateway)
+
+
+def runtime(site: Site, name: str = "local") -> Runtime:
+    """Give a runtime of an environment."""
+    made: Runtime = RUNTIMES[name](site.runtime, lambda: sites.open_store(site))
+    return made
+
+
+def seen(site: Site, graph: Graph, done: AbstractSet[Digest]) -> dict[Key, Seen]:
+    """Look at what runs of every deployment."""
+    found: dict[Key, Seen] = {}
+    table = traffic.read(gate(site))
+    running = runtime(site).look()
+    serves = traffic.is_up(gate(site))
+    for key in deployments(graph):
+        ready: dict[Digest, int] = {}
+        for one in running:
+            if one.deployment == key.name and one.phase is Phase.READY:
+                ready[one.revision] = ready.get(one.revision, 0) + 1
+        weights = {one.revision: one.weight for one in table.routes.get(key.name, ())} if serves else {}
+        node = graph[key]
+        prepared = frozenset([node.digest] if {unit.digest for unit in node.units} <= done else [])
+        found[key] = Seen(ready=ready, weights=weights, prepared=prepared)
+    return found
+
+
+def floor(site: Site, fence: int, commit: str, tell: Callable[[Event], None], guard: Callable[[State], State]) -> Floor:
+    """Give the place where releases happen."""
+    return Floor(
+        ledger=site.ledger,
+        runtime=runtime(site),
+        gate=gate(site),
+        fence=fence,
+        commit=commit,
+        tell=tell,
+        guard=guard,
+    )
+
+
+def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
+    """Say what a deployment's revision needs to run. Raises `Broken` when its model was not prepared."""
+    node = graph[key]
+    body: Deployment = node.spec.body
+    prepared = execute.outputs(node, site.ledger).get("model")
+    if prepared is None:
+        raise Broken(f"the model of {key} was not prepared. Run `llmops apply` again.")
+    prompt = _prompt(node, graph, files)
+    engine = ENGINES[body.engine.type]
+    config = msgspec.convert(body.engine.config, engine.config)
+    # Only to learn how the engine is spoken to; the address does not matter for that.
+    command = engine.command(config, Replica(name="", model=Path("model"), host="", port=0))
+    fixed = {name: value for name, value in (prompt.parameters if prompt else {}).items() if name in command.fixed}
+
+    def serve(urls: tuple[str, ...]) -> Served:
+        return Served(
+            revision=node.digest,
+            weight=0,
+            urls=urls,
+            model=command.model,
+            reports=command.reports,
+            fields=command.fields,
+            fixed=_fixed(command.fixed, fixed),
+            prompt=prompt,
+        )
+
+    standby = Standby(
+        deployment=key.name,
+        revision=node.digest,
+        replicas=body.replicas,
+        engine=body.engine.type,
+        config=body.engine.config,
+        model=prepared,
+        sampling=fixed,
+        deadline=seconds(body.progress_deadline),
+    )
+    return Candidate(key=key, body=body, standby=standby, serve=serve)
+
+
+def _fixed(names: AbstractSet[str], given: dict[str, Any]) -> dict[str, Any]:
+    """Give every field that the engine does not take from requests, with what it uses; None is its own default."""
+    return {name: given.get(name) for name in sorted(names)}
+
+
+def _prompt(node: Node, graph: Graph, files: Files) -> PromptPart | None:
+    key = next((need.key for need in node.needs if need.role == "prompt"), None)
+    if key is None:
+        return None
+    prompt: Prompt = graph[key].spec.body
+    source = files[prompt.template].decode() if prompt.template else None
+    given = msgspec.to_builtins(prompt.parameters)
+    return PromptPart(
+        turns=tuple(Turn(one.role, one.content) for one in prompt.turns(source)),
+        variables=prompt.variables,
+        parameters={name: value for name, value in given.items() if value not in (None, [], ())},
+    )

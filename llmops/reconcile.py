@@ -1,0 +1,228 @@
+"""The whole flow on one page: from a commit to what is trained, judged and served.
+
+    desire    commit           -> what it declares, ordered and named
+    propose   desired, ledger  -> a plan
+    apply     plan             -> outcomes, verdicts, releases
+
+Effects: joins the modules that have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from msgspec import Struct
+
+from llmops import diff, execute, graph, kinds, leases, ledger, live, plan, release, sites, specs, store, tree, verdicts
+from llmops.events import Event, Happening
+from llmops.execute import Shop, Task, Wanted, Who
+from llmops.graph import EMPTY, Graph
+from llmops.plan import Origin, World
+from llmops.plugin import Catalogue
+from llmops.problems import Invalid, Misused, Refused, Unfinished, Unhealthy
+from llmops.reading import Kinds, Plugins
+from llmops.records import Release, State
+from llmops.release import Floor
+from llmops.serving import engines
+from llmops.settings import Settings
+from llmops.sites import Site
+from llmops.tree import CommitFiles
+from llmops.values import Action, Blocked, Digest, Plan, Verb, Verdict
+from llmops.verdicts import Archive, Report
+
+KINDS: Kinds = Catalogue(kinds, "KIND")
+PLUGINS: Plugins = {"engines": Catalogue(engines, "ENGINE")}
+Tell = Callable[[Event], None]
+
+
+class Desired(Struct, frozen=True):
+    """What a commit declares."""
+
+    commit: str
+    files: CommitFiles
+    settings: Settings
+    graph: Graph
+
+    @property
+    def wanted(self) -> Wanted:
+        """The same, for `execute`."""
+        return Wanted(graph=self.graph, files=self.files, kinds=KINDS)
+
+
+class Proposal(Struct, frozen=True, kw_only=True):
+    """A plan, and what it was made from."""
+
+    plan: Plan
+    old: Graph
+    desired: Desired
+    estimates: dict[Digest, float]
+    """Seconds that a unit is expected to take, from past runs."""
+    notes: tuple[str, ...] = ()
+
+
+class Applied(Struct, frozen=True, kw_only=True):
+    """What came of an apply."""
+
+    failed: Mapping[Digest, str] = {}
+    blocked: tuple[Blocked, ...] = ()
+    unwell: tuple[Unhealthy | Unfinished, ...] = ()
+    """Releases that were aborted, or that wait."""
+    reports: tuple[Report, ...] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the environment is what the commit says."""
+        return not (self.failed or self.blocked or self.unwell)
+
+
+def desire(commit: str, files: CommitFiles) -> Desired:
+    """Read what a commit declares. Raises `Invalid` with every problem in it."""
+    parsed = specs.parse(files, KINDS, PLUGINS)
+    return Desired(commit, files, parsed.settings, graph.build(parsed, files, KINDS))
+
+
+def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
+    """Plan what makes the environment what a commit says. Nothing is changed.
+
+    ``base`` only chooses which changes are shown: those since the commit that was applied last, if it is not given.
+    """
+    known = ledger.state(site.ledger)
+    notes = () if known else ("There is no ledger yet, so nothing is known to be done: `llmops init` begins one.",)
+    state = known or State()
+    base = base or state.commit
+    old, more = earlier(site, base)
+    done = ledger.units(site.ledger)
+    seen = live.seen(site, desired.graph, done) if state.releases else {}
+    origin = Origin(desired.commit, base, site.environment, ledger.tips(site.ledger))
+    changes = diff.compare(old, desired.graph)
+    made = plan.make(changes, desired.graph, KINDS, World(done, state, seen), origin)
+    if lost := _lost(site, made):
+        made = plan.make(changes, desired.graph, KINDS, World(done - lost, state, seen), origin)
+        more = (*more, f"{len(lost)} results are in the ledger but not in this store: they are made again.")
+    return Proposal(plan=made, old=old, desired=desired, estimates=_estimates(site, made), notes=(*notes, *more))
+
+
+def earlier(site: Site, commit: str) -> tuple[Graph, tuple[str, ...]]:
+    """Give the graph of a commit that was applied before; an empty one, and why, when it cannot be read."""
+    if not commit:
+        return EMPTY, ()
+    try:
+        return desire(commit, tree.files(site.repo, tree.commit_id(site.repo, commit))).graph, ()
+    except Misused:
+        return EMPTY, (f"Commit {commit[:12]}, applied before, is not in this clone: everything shows as new.",)
+    except Invalid:
+        return EMPTY, (f"The specs of {commit[:12]}, applied before, are not valid: everything shows as new.",)
+
+
+def _lost(site: Site, made: Plan) -> frozenset[Digest]:
+    """Find results that the plan leans on and whose bytes are gone."""
+    if not made.actions:
+        return frozenset()
+    kept = sites.open_store(site)
+    found = ((one.unit, ledger.outcome(site.ledger, one.unit)) for one in made.reused)
+    return frozenset(
+        unit for unit, outcome in found if outcome and not all(store.has(kept, one) for one in outcome.outputs.values())
+    )
+
+
+def _estimates(site: Site, made: Plan) -> dict[Digest, float]:
+    builds = [action for action in made.actions if action.verb not in set(Verb)]
+    return plan.estimates(builds, ledger.outcomes(site.ledger).values()) if builds else {}
+
+
+def apply(site: Site, proposal: Proposal, who: Who, tell: Tell, *, deletes: bool = False) -> Applied:
+    """Carry out a plan.
+
+    Raises `Held` while another run has the lease, `Retry` when the plan was applied before or the lease was lost, and
+    `Refused` when most deployments would be removed and ``deletes`` is not set.
+    """
+    made = proposal.plan
+    _refuse_mass_deletes(made, proposal.desired.graph, deletes=deletes)
+    if not made.actions and (ledger.state(site.ledger) or State()).commit == made.commit:
+        return Applied(blocked=made.blocked)
+    fence = leases.take(site.ledger, who.actor, made.id if made.actions else "")
+    applied = None
+    try:
+        applied = _carry_out(site, proposal, who, tell, fence)
+    finally:
+        leases.give_back(site.ledger, fence, who.commit if applied and applied.is_well else "")
+    return applied
+
+
+def _refuse_mass_deletes(made: Plan, desired: Graph, *, deletes: bool) -> None:
+    gone = [str(action.key) for action in made.actions if action.verb == Verb.REMOVE]
+    if len(gone) > max(1, len(live.deployments(desired))) and not deletes:
+        raise Refused(f"this removes {len(gone)} deployments: {', '.join(gone)}. Say --allow-deletes if it is meant.")
+
+
+def _carry_out(site: Site, proposal: Proposal, who: Who, tell: Tell, fence: int) -> Applied:
+    """Build what is owed, then release what may be released, then end what need not run any more."""
+    shop = open_shop(site, leases.guard(fence))
+    floor = live.floor(site, fence, who.commit, tell, shop.guard)
+    actions = proposal.plan.actions
+    builds = [Task(action, proposal.desired.wanted) for action in actions if action.verb not in set(Verb)]
+    failed = execute.build(builds, shop, who, tell).failed
+    blocked, unwell, reports = list(proposal.plan.blocked), [], []
+    for action in (action for action in actions if action.verb in set(Verb)):
+        found = tuple(_judge_gates(site, action, proposal, shop))
+        reports += found
+        for report in found:
+            tell(Event(happening=Happening.JUDGED, key=action.key, text=f"{report.suite}: {report.judgement.verdict}"))
+        if stop := _stop(action, failed, found):
+            blocked.append(stop)
+            continue
+        try:
+            _release(site, action, proposal.desired, floor)
+        except (Unhealthy, Unfinished) as error:
+            unwell.append(error)
+    _tidy(proposal.desired.graph, floor)
+    return Applied(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
+
+
+def open_shop(site: Site, guard: Callable[[State], State]) -> Shop:
+    """Give what work is done with."""
+    return Shop(
+        ledger=site.ledger,
+        store=sites.open_store(site),
+        runner=sites.open_runner(site),
+        work=site.work,
+        parallel=site.settings.runner.parallel,
+        guard=guard,
+    )
+
+
+def _release(site: Site, action: Action, desired: Desired, floor: Floor) -> None:
+    if action.verb == Verb.REMOVE:
+        release.remove(action.key, floor)
+    else:
+        release.carry_out(action, live.candidate(site, desired.graph, desired.files, action.key), floor)
+
+
+def _stop(action: Action, failed: Mapping[Digest, str], reports: tuple[Report, ...]) -> Blocked | None:
+    """Say why a release may not happen, or None."""
+    if set(action.after) & failed.keys():
+        why, remedy = "what it leans on was not made", "See what failed above."
+    elif wrong := [one for one in reports if one.judgement.verdict is not Verdict.PASS]:
+        words = "; ".join(f"{one.suite} is {one.judgement.verdict}" for one in wrong)
+        why, remedy = f"a required evaluation did not pass: {words}", "Change what is evaluated, or its gate."
+    else:
+        return None
+    return Blocked(key=action.key, digest=action.unit, why=why, remedy=remedy)
+
+
+def _judge_gates(site: Site, action: Action, proposal: Proposal, shop: Shop) -> Iterator[Report]:
+    """Judge the evaluations that a release requires, against the revision that is live."""
+    if not action.gates:
+        return
+    state = ledger.state(site.ledger) or State()
+    known = state.releases.get(str(action.key), Release())
+    base = proposal.old
+    if action.key not in base or base[action.key].digest != known.live:
+        base, _ = earlier(site, known.revisions[known.live].commit if known.live else "")
+    for key in action.gates:
+        yield from verdicts.judge(key, proposal.desired.graph, base, Archive(shop.ledger, shop.store), by_base=False)
+
+
+def _tidy(desired: Graph, floor: Floor) -> None:
+    for key in live.deployments(desired):
+        release.tidy(key, desired[key].spec.body, floor)

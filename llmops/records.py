@@ -1,0 +1,114 @@
+"""What the ledger remembers: what was made, and what runs.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from llmops.values import Digest, Key
+
+
+class Provenance(Struct, frozen=True, kw_only=True):
+    """Who made an outcome, from what, where and when."""
+
+    commit: str
+    actor: str
+    run: str
+    started: str
+    seconds: float
+    environment: dict[str, str]
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of a unit of work: digests of what it made, and its figures."""
+
+    unit: Digest
+    key: Key
+    part: str
+    step: str
+    outputs: dict[str, Digest]
+    metrics: dict[str, float]
+    provenance: Provenance
+    format: int = 1
+
+
+class Standing(StrEnum):
+    """What is known of a revision of a deployment."""
+
+    UNKNOWN = "unknown"
+    GOOD = "good"
+    BAD = "bad"
+
+
+class Revision(Struct, frozen=True, kw_only=True):
+    """One revision of a deployment that was released, or tried."""
+
+    commit: str
+    standing: Standing
+    since: str
+    """When it took its standing, RFC 3339 in UTC."""
+    reason: str = ""
+    replaced: float = 0.0
+    """When another revision took its traffic, seconds since the epoch; 0 while it is live or never was."""
+
+
+class Rollout(Struct, frozen=True, kw_only=True):
+    """A new revision on its way in."""
+
+    revision: Digest
+    step: int
+    """Which step of the strategy it is in; -1 while it starts."""
+    entered: float
+    """When the step began, seconds since the epoch."""
+    weight: int = 0
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """What runs of one deployment, as the ledger has it."""
+
+    live: Digest = ""
+    """The revision with the traffic, or '' before the first."""
+    rollout: Rollout | None = None
+    revisions: dict[Digest, Revision] = {}
+
+
+class Intent(Struct, frozen=True, kw_only=True):
+    """A side effect that was about to happen: its external name says where to look for it."""
+
+    name: str
+    keys: tuple[Key, ...]
+    units: tuple[Digest, ...]
+    purpose: str
+    """``apply`` or ``gate``: who takes it up again."""
+    runner: str
+    commit: str
+    at: str
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """The right to change an environment."""
+
+    holder: str
+    """user@host:pid"""
+    fence: int
+    """Rises with every holder; what runs refuses a lower one."""
+    until: float
+    """When it lapses, seconds since the epoch."""
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """What runs in one environment: one commit of its ledger ref."""
+
+    releases: dict[str, Release] = {}
+    intents: dict[str, Intent] = {}
+    lease: Lease | None = None
+    fence: int = 0
+    consumed: tuple[str, ...] = ()
+    """The last plans that were applied; none is applied twice."""
+    commit: str = ""
+    """The last commit that was applied."""
+    format: int = 1

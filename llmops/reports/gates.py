@@ -1,0 +1,149 @@
+"""What a gate found -> text, Markdown, JSON.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from llmops.gates import Judgement
+from llmops.gating import Gated
+from llmops.reports.words import VERDICT_STYLES, Paint, cell, columns, count, markdown_table, plain, short
+from llmops.values import Verdict
+from llmops.verdicts import Flip, Report
+
+HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "verdict")
+SHOWN = 5
+"""How many items that got worse a report shows."""
+MARKER = "<!-- llmops-gate -->"
+
+
+def verdict_line(gated: Gated) -> str:
+    """Say in a sentence how a pull request stands."""
+    if gated.failed:
+        return f"No verdict: {count(len(gated.failed), 'result')} could not be made."
+    if not gated.reports:
+        return "Pass: nothing that is evaluated is affected by this change."
+    words = {
+        Verdict.PASS: "Pass: head is good enough on every affected suite.",
+        Verdict.FAIL: "Fail: head is worse.",
+        Verdict.INCONCLUSIVE: "Inconclusive: the evidence does not decide, and no evidence is not a pass.",
+    }
+    return words[gated.verdict]
+
+
+def text(gated: Gated, paint: Paint = plain) -> str:
+    """Write a gate's report for people at a terminal."""
+    lines = [f"Gate: {short(gated.head)} against {short(gated.base)}", ""]
+    lines += table(gated.reports, paint)
+    lines += [f"  {report.suite}: {note}" for report in gated.reports for note in notes(report)]
+    for report in gated.reports:
+        lines += _worst(report, paint)
+    lines += [f"  removed by this change: {name}" for name in gated.removed]
+    if gated.unaffected:
+        lines.append(paint(f"  not affected: {', '.join(map(str, gated.unaffected))}", "dim"))
+    lines += [f"  not made: {why}" for why in dict.fromkeys(gated.failed.values())]
+    lines += ["", paint(verdict_line(gated), VERDICT_STYLES[gated.verdict])]
+    return "\n".join(lines) + "\n"
+
+
+def table(reports: Iterable[Report], paint: Paint = plain) -> list[str]:
+    """Write the reports as an aligned table."""
+    found = list(reports)
+    if not found:
+        return []
+    lines = columns([HEADER, *(row(report) for report in found)])
+    styles = ["bold", *(VERDICT_STYLES[report.judgement.verdict] for report in found)]
+    painted = [f"  {paint(line, style)}" for line, style in zip(lines, styles, strict=True)]
+    return [*painted, ""]
+
+
+def row(report: Report) -> tuple[str, ...]:
+    """Give the cells of one suite."""
+    found = report.judgement
+    return (
+        report.suite,
+        report.metric,
+        _rate(found.base),
+        _rate(found.head),
+        _delta(found),
+        str(found.items),
+        f"{found.worse}/{found.better}" if found.delta is not None else "",
+        f"{found.p:.2g}" if found.p is not None else "",
+        found.verdict.value,
+    )
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _delta(found: Judgement) -> str:
+    if found.delta is None:
+        return f"[{found.low:.3f}, {found.high:.3f}]" if found.low is not None and found.high is not None else ""
+    return f"{found.delta:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def notes(report: Report) -> list[str]:
+    """Give what has to be said about a suite besides its figures."""
+    said = [report.judgement.note] if report.judgement.note else []
+    if report.gate_changed:
+        said.append("this change edits the gate; it was judged by the old one")
+    if report.is_new:
+        said.append("the suite is new, so it was judged by its own gate")
+    if report.judgement.detectable is not None and report.judgement.verdict is Verdict.PASS:
+        said.append(f"a drop of {report.judgement.detectable:.3f} would have been seen")
+    if report.reused:
+        said.append("all evidence was there already")
+    return said
+
+
+def _worst(report: Report, paint: Paint) -> list[str]:
+    shown = report.worse[:SHOWN] if report.judgement.verdict is Verdict.FAIL else ()
+    lines = [f"  worst items of {report.suite} ({report.judgement.worse} got worse):"] if shown else []
+    for flip in shown:
+        lines.append(paint(f"    {_line(flip.question, 90)}", "dim"))
+        lines.append(
+            f"      wanted {_line(flip.target)!r}, base said {_line(flip.base)!r}, head says {_line(flip.head)!r}"
+        )
+    return lines
+
+
+def _line(text_: str, most: int = 60) -> str:
+    flat = " ".join(text_.split())
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def markdown(gated: Gated) -> str:
+    """Write a gate's report as a comment of a pull request."""
+    sign = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "⚠️"}[gated.verdict]
+    lines = [MARKER, f"### {sign} llmops gate", "", f"**{verdict_line(gated)}**", ""]
+    if gated.reports:
+        lines += [*markdown_table(HEADER, [row(report) for report in gated.reports]), ""]
+    lines += [f"- {cell(report.suite)}: {cell(note)}" for report in gated.reports for note in notes(report)]
+    lines += [f"- ⚠️ removed by this change: {cell(name)}" for name in gated.removed]
+    if gated.unaffected:
+        lines.append(f"- not affected: {', '.join(map(str, gated.unaffected))}")
+    for report in gated.reports:
+        lines += _folded(report.suite, report.worse[:SHOWN])
+    lines += ["", f"<sub>head `{short(gated.head)}`, base `{short(gated.base)}`; run it yourself: "]
+    lines[-1] += f"`llmops gate --base {short(gated.base)} --head {short(gated.head)}`</sub>"
+    return "\n".join(lines) + "\n"
+
+
+def _folded(suite: str, flips: tuple[Flip, ...]) -> list[str]:
+    if not flips:
+        return []
+    rows = [(_line(one.question, 120), _line(one.target), _line(one.base), _line(one.head)) for one in flips]
+    body = markdown_table(("asked", "wanted", "base said", "head says"), rows)
+    return ["", f"<details><summary>Worst items of {cell(suite)}</summary>", "", *body, "", "</details>"]
+
+
+def as_json(gated: Gated) -> dict[str, Any]:
+    """Give a gate's report for machines."""
+    found: dict[str, Any] = msgspec.to_builtins(gated)
+    return {"verdict": gated.verdict.value, "summary": verdict_line(gated), **found}

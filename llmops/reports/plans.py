@@ -1,0 +1,165 @@
+"""plan -> text, Markdown, JSON.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from llmops.reconcile import Proposal
+from llmops.reports.words import STYLES, Paint, columns, count, duration, markdown_table, plain, short
+from llmops.values import Action, Change, Plan, Sign, Tier, Verb
+
+DELETE, UPDATE, NO_OP = "delete", "update", "no-op"
+TERRAFORM = {Sign.ADD: "create", Sign.EDIT: UPDATE, Sign.FOLLOW: UPDATE, Sign.DROP: DELETE, Sign.KEEP: NO_OP}
+TIERS = {
+    Tier.HOT: "hot: its replicas are up, so this is a traffic switch",
+    Tier.WARM: "warm: its model is in the store, so its replicas are started",
+    Tier.COLD: "cold: its model has to be made again",
+}
+
+
+def text(proposal: Proposal, paint: Paint = plain) -> str:
+    """Write a plan for people at a terminal."""
+    made = proposal.plan
+    since = f", changes since {short(made.base)}" if made.base else ""
+    lines = [f"Plan {short(made.id)} for {made.environment}: commit {short(made.commit)}{since}", ""]
+    lines += [f"  {line}" for line in _lines(proposal, paint)]
+    lines += [f"  {line}" for line in _kept(made, paint)]
+    for one in made.blocked:
+        lines += [f"  {paint('!', 'bad')} {one.key} is blocked: {one.why}.", f"      {one.remedy}"]
+    if len(lines) > 2:  # noqa: PLR2004  more than the title
+        lines.append("")
+    lines += [f"Note: {note}" for note in proposal.notes]
+    if made.reused:
+        names = ", ".join(dict.fromkeys(f"{one.key} {short(one.unit)}" for one in made.reused))
+        lines.append(paint(f"Reused: {names}", "dim"))
+    lines.append(paint(summary(proposal), "bold"))
+    return "\n".join(lines) + "\n"
+
+
+def _lines(proposal: Proposal, paint: Paint) -> Iterator[str]:
+    actions = proposal.plan.actions
+    rows = [(str(action.key), action.verb, _why(action), _expected(action, proposal)) for action in actions]
+    for action, line in zip(actions, columns(rows), strict=True):
+        yield f"{paint(action.sign, STYLES[action.sign])} {line}"
+
+
+def _why(action: Action) -> str:
+    part = f"{action.part}: " if action.part else ""
+    words = list(action.because[:2]) or [action.reason.value]
+    if len(action.because) > 2:  # noqa: PLR2004  two reasons fit into a line
+        words.append("…")
+    if action.tier is not None:
+        words = [TIERS[action.tier]]
+    if action.gates:
+        words.append(f"when {' and '.join(map(str, action.gates))} passes")
+    return part + ", ".join(words)
+
+
+def _expected(action: Action, proposal: Proposal) -> str:
+    seconds = proposal.estimates.get(action.unit)
+    return f"about {duration(seconds)}" if seconds is not None else ""
+
+
+def _kept(made: Plan, paint: Paint) -> Iterator[str]:
+    """Say which edits decide nothing, and which changes were made before."""
+    acted = {action.key for action in made.actions}
+    rows = [(str(one.key), _nothing(one)) for one in made.changes if one.key not in acted]
+    signs = [one.sign for one in made.changes if one.key not in acted]
+    for sign, line in zip(signs, columns(rows), strict=True):
+        yield f"{paint(sign, STYLES[sign])} {line}"
+
+
+def _nothing(change: Change) -> str:
+    said = ", ".join(change.because)
+    if change.sign is Sign.KEEP:
+        return f"{said}: decides nothing, nothing is made again"
+    if change.sign is Sign.DROP:
+        return "is not declared any more; what it made is kept"
+    return f"{said or 'declared'}: nothing to do"
+
+
+def summary(proposal: Proposal) -> str:
+    """Say in a line what a plan does."""
+    made = proposal.plan
+    verbs = Counter(action.verb for action in made.actions)
+    if not verbs and not made.blocked:
+        return "Nothing to do: everything is as the commit says." + _reused(made)
+    work = ", ".join(f"{amount} to {verb}" for verb, amount in verbs.items()) or "nothing to do"
+    if made.blocked:
+        work += f", {len(made.blocked)} blocked"
+    return f"Plan: {work}.{_reused(made)}{_whole(proposal)}"
+
+
+def _reused(made: Plan) -> str:
+    return f" {count(len(made.reused), 'result')} reused." if made.reused else ""
+
+
+def _whole(proposal: Proposal) -> str:
+    builds = [action for action in proposal.plan.actions if action.verb not in set(Verb)]
+    known = [proposal.estimates[action.unit] for action in builds if action.unit in proposal.estimates]
+    if not builds:
+        return ""
+    if len(known) < len(builds):
+        return " No estimate yet: some of this was never done before."
+    return f" About {duration(sum(known))}."
+
+
+def markdown(proposal: Proposal) -> str:
+    """Write a plan as a comment of a pull request."""
+    made = proposal.plan
+    lines = [f"### llmops plan for `{made.environment}`", "", f"**{summary(proposal)}**", ""]
+    if made.actions:
+        rows = [(f"`{a.sign}`", str(a.key), a.verb, _why(a), _expected(a, proposal)) for a in made.actions]
+        lines += [*markdown_table(("", "resource", "action", "why", "expected"), rows), ""]
+    for one in made.blocked:
+        lines += [f"> **{one.key} is blocked**: {one.why}. {one.remedy}", ""]
+    lines += [f"> {note}" for note in proposal.notes]
+    if quiet := list(_kept(made, plain)):
+        lines += [
+            "<details><summary>Changes that need no work</summary>",
+            "",
+            "```",
+            *quiet,
+            "```",
+            "",
+            "</details>",
+            "",
+        ]
+    if made.reused:
+        names = [f"- {one.key} `{short(one.unit)}`" for one in made.reused]
+        lines += ["<details><summary>Reused results</summary>", "", *names, "", "</details>", ""]
+    lines.append(f"<sub>plan `{short(made.id)}`, commit `{short(made.commit)}`</sub>")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(proposal: Proposal) -> dict[str, Any]:
+    """Give a plan for machines. `apply` reads the same; the names follow `terraform show -json` where they can."""
+    made = proposal.plan
+    return {
+        "plan_id": made.id,
+        **msgspec.to_builtins(made),
+        "resource_changes": [
+            {
+                "address": str(change.key),
+                "type": change.key.kind,
+                "name": change.key.name,
+                "change": {
+                    "actions": [TERRAFORM[change.sign]],
+                    "before": change.old,
+                    "after": change.new,
+                    "reasons": list(change.because),
+                },
+            }
+            for change in made.changes
+        ],
+        "estimates": proposal.estimates,
+        "notes": list(proposal.notes),
+        "summary": summary(proposal),
+    }

@@ -1,0 +1,100 @@
+"""key, history -> the commit that takes it back. History is never rewritten: a revert is a new commit.
+
+Effects: reads git, makes one commit on the branch that is checked out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pygit2
+from msgspec import Struct
+
+from llmops import git, tree
+from llmops.graph import Graph
+from llmops.problems import LlmopsError, Refused
+from llmops.records import Release, Standing
+from llmops.values import SHORT, Digest, Key
+
+MOST_COMMITS = 1000
+"""How far back is looked."""
+
+
+class Undo(Struct, frozen=True):
+    """What has to be reverted."""
+
+    target: Digest
+    at: str
+    """The commit that had it last."""
+    commits: tuple[str, ...]
+    """What changed it since, newest first."""
+
+
+def previous_good(release: Release) -> Digest:
+    """Give the revision that was good before the live one. Raises `Refused` when there is none."""
+    good = [
+        (one.replaced, digest)
+        for digest, one in release.revisions.items()
+        if one.standing is Standing.GOOD and digest != release.live
+    ]
+    if not good:
+        raise Refused("there is no earlier good revision to go back to. See `llmops history`.")
+    return max(good)[1]
+
+
+def find(repo: pygit2.Repository, key: Key, target: Digest | None, read: Callable[[str], Graph]) -> Undo:
+    """Find what changed a resource since it was ``target``; since it was last different, when that is None.
+
+    Raises `Refused` when it never was, as far as this clone goes.
+    """
+    changed: list[str] = []
+    digests = _digests(repo, key, read)
+    newer, current = next(digests)
+    newest = current
+    for commit_, digest in digests:
+        if digest != current:
+            changed.append(newer)
+        if digest not in (None, newest) and target in (None, digest):
+            return Undo(str(digest), commit_, tuple(changed))
+        newer, current = commit_, digest
+    wanted = f"{key} as {target[:SHORT]}" if target else f"an earlier {key}"
+    raise Refused(f"no commit of this branch holds {wanted}. In a shallow clone run `git fetch --unshallow`.")
+
+
+def _digests(repo: pygit2.Repository, key: Key, read: Callable[[str], Graph]) -> Iterator[tuple[str, Digest | None]]:
+    """Give each commit of the branch, newest first, with what the resource was called there."""
+    commit = repo.head.peel(pygit2.Commit)
+    for _ in range(MOST_COMMITS):
+        name = str(commit.id)
+        try:
+            graph = read(name)
+            yield name, graph[key].digest if key in graph else None
+        except LlmopsError:
+            yield name, None
+        if not commit.parents:
+            return
+        commit = commit.parents[0]
+
+
+def commit(repo: pygit2.Repository, undo: Undo, key: Key) -> str:
+    """Make one commit that reverts all of it, and give its id.
+
+    Raises `Refused` when the folder has uncommitted changes or the reverts do not apply cleanly; nothing is left behind.
+    """
+    if tree.is_dirty(repo):
+        raise Refused("your folder has uncommitted changes. Commit or stash them first.")
+    folder = tree.top(repo)
+    before = git.run(folder, "rev-parse", "HEAD").strip()
+    try:
+        for one in undo.commits:
+            mainline = ["--mainline", "1"] if len(repo[one].peel(pygit2.Commit).parents) > 1 else []
+            git.run(folder, "revert", "--no-commit", *mainline, one)
+    except git.GitFailed as error:
+        git.run(folder, "reset", "--quiet", "--hard", before)
+        raise Refused(
+            f"the commits do not revert cleanly: {error.words.splitlines()[0]}. Revert them by hand."
+        ) from None
+    subjects = "\n".join(f"- {one[:SHORT]} {tree.subject(repo, one)}" for one in undo.commits)
+    message = f"Revert {key} to {undo.target[:SHORT]} of {undo.at[:SHORT]}\n\nThis reverts:\n{subjects}\n"
+    git.run(folder, "commit", "--quiet", "--message", message)
+    return git.run(folder, "rev-parse", "HEAD").strip()

@@ -1,0 +1,175 @@
+"""graph, ledger, what runs -> report: how every resource stands.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from llmops.graph import Graph
+from llmops.plugin import Running
+from llmops.records import Outcome, Release, Standing, State
+from llmops.rollouts import Seen
+from llmops.values import SHORT, Blocked, Digest, Key, Node, Plan
+
+
+class Condition(StrEnum):
+    """How a resource stands."""
+
+    DONE = "done"  # made
+    DECLARED = "declared"  # there is nothing to make
+    OWED = "owed"  # not made yet
+    RUNNING = "running"  # being made
+    LIVE = "live"  # serves, as declared
+    ROLLING = "rolling"  # on its way in
+    OUTDATED = "outdated"  # serves, but something else is declared
+    BLOCKED = "blocked"
+    DOWN = "down"
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One resource."""
+
+    key: Key
+    digest: Digest
+    condition: Condition
+    detail: str = ""
+
+
+class Overview(Struct, frozen=True, kw_only=True):
+    """Everything at once."""
+
+    commit: str
+    applied: str
+    """The commit that was applied last."""
+    environment: str
+    endpoint: str
+    rows: tuple[Row, ...]
+    actions: int
+    """How many actions are owed."""
+    holder: str = ""
+    """Who is applying at this moment."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether nothing that should serve is down or blocked."""
+        return not any(row.condition in (Condition.DOWN, Condition.BLOCKED) for row in self.rows)
+
+
+class Known(Struct, frozen=True):
+    """What is known outside the tree."""
+
+    state: State
+    outcomes: Mapping[Digest, Outcome]
+    seen: Mapping[Key, Seen]
+    running: tuple[Running, ...]
+    endpoint: str
+
+
+def overview(graph: Graph, plan: Plan, known: Known) -> Overview:
+    """Say how every resource of a commit stands."""
+    lease = known.state.lease
+    return Overview(
+        commit=plan.commit,
+        applied=known.state.commit,
+        environment=plan.environment,
+        endpoint=known.endpoint,
+        rows=tuple(_rows(graph, plan, known)),
+        actions=len(plan.actions),
+        holder=lease.holder.rpartition(":")[0] if lease else "",
+    )
+
+
+def _rows(graph: Graph, plan: Plan, known: Known) -> Iterator[Row]:
+    blocked = {one.key: one for one in plan.blocked}
+    busy = {unit for intent in known.state.intents.values() for unit in intent.units}
+    for key, node in graph.nodes.items():
+        if str(key) in known.state.releases or key in known.seen:
+            yield _live(node, known, blocked.get(key))
+        else:
+            yield _built(node, known, busy)
+
+
+def _built(node: Node, known: Known, busy: set[Digest]) -> Row:
+    units = [unit.digest for unit in node.units]
+    found = [known.outcomes[unit] for unit in units if unit in known.outcomes]
+    if not units:
+        condition, detail = Condition.DECLARED, ""
+    elif len(found) == len(units):
+        condition, detail = Condition.DONE, "; ".join(_figures(outcome) for outcome in found)
+    elif busy & set(units):
+        condition, detail = Condition.RUNNING, ""
+    else:
+        condition, detail = Condition.OWED, ""
+    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail)
+
+
+def _figures(outcome: Outcome) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
+
+
+def _live(node: Node, known: Known, blocked: Blocked | None) -> Row:
+    release = known.state.releases.get(str(node.key), Release())
+    seen = known.seen.get(node.key, Seen())
+    ready, weight = seen.ready.get(release.live, 0), seen.weights.get(release.live, 0)
+    serving = f"revision {release.live[:SHORT]}, {ready} ready, {weight} % of the traffic" if release.live else ""
+    errors = "; ".join(one.error for one in known.running if one.deployment == node.key.name and one.error)
+    if blocked is not None:
+        condition, detail = Condition.BLOCKED, f"{blocked.why}; {serving}" if serving else blocked.why
+    elif release.rollout is not None:
+        rollout = release.rollout
+        condition = Condition.ROLLING
+        detail = f"{rollout.revision[:SHORT]} has {rollout.weight} % at step {rollout.step + 1}; {serving}"
+    elif not release.live:
+        condition, detail = Condition.OWED, ""
+    elif ready == 0 or weight == 0:
+        condition, detail = Condition.DOWN, f"{serving}; {errors}" if errors else serving
+    else:
+        condition = Condition.LIVE if release.live == node.digest else Condition.OUTDATED
+        detail = serving
+    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail)
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One line of the history of a resource."""
+
+    at: str
+    what: str
+    digest: Digest
+    commit: str
+    detail: str = ""
+
+
+def history(key: Key, state: State, outcomes: Mapping[Digest, Outcome]) -> tuple[Entry, ...]:
+    """Give what was made and released of a resource, newest first."""
+    made = [
+        Entry(
+            at=one.provenance.started,
+            what=f"{one.step} {one.part}".strip(),
+            digest=one.unit,
+            commit=one.provenance.commit,
+            detail=f"{one.provenance.seconds:.0f} s, {_figures(one)}",
+        )
+        for one in outcomes.values()
+        if one.key == key
+    ]
+    release = state.releases.get(str(key), Release())
+    released = [
+        Entry(
+            at=one.since,
+            what="live" if digest == release.live else _standing(one.standing),
+            digest=digest,
+            commit=one.commit,
+            detail=one.reason,
+        )
+        for digest, one in release.revisions.items()
+    ]
+    return tuple(sorted([*made, *released], key=lambda entry: (entry.at, entry.digest), reverse=True))
+
+
+def _standing(standing: Standing) -> str:
+    return {Standing.GOOD: "was good", Standing.BAD: "was bad", Standing.UNKNOWN: "on its way"}[standing]

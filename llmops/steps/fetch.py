@@ -1,0 +1,71 @@
+"""fetch: brings a model into the store, from the hub at a commit, from the repository, or from an address.
+
+Effects: talks to the hub, reads addresses, writes the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+
+from llmops import store
+from llmops.kinds.model import Hub, Model
+from llmops.orders import Job
+from llmops.steps.desk import Desk, Product, StepFailed, body
+
+WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*", "README.md")
+"""What is taken of a hub repository: weights as safetensors and what describes them; no pickles, no code."""
+
+
+def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+    """Make every model: a folder that transformers can load."""
+    for job in jobs:
+        model = body(job, Model)
+        desk.say(f"fetching {job.key}")
+        if model.source.hf is not None:
+            folder = _from_hub(model.source.hf, job, desk)
+        elif model.source.path is not None:
+            folder = desk.repository(job.files) / model.source.path
+        else:
+            folder = _from_address(str(model.source.uri), job, desk)
+        _check(folder, job)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        yield Product(job, {"model": store.add_folder(desk.store, folder)}, {"bytes": float(size)})
+
+
+def _from_hub(hub: Hub, job: Job, desk: Desk) -> Path:
+    client = importlib.import_module("huggingface_hub")  # comes with the extras that use models
+    revision = job.pins[f"hf://{hub.repo}@{hub.revision}"]
+    target = desk.scratch("hub")
+    client.snapshot_download(hub.repo, revision=revision, local_dir=target, allow_patterns=list(WANTED))
+    shutil.rmtree(target / ".cache", ignore_errors=True)
+    return target
+
+
+def _from_address(uri: str, job: Job, desk: Desk) -> Path:
+    """Take a tar archive of a model folder."""
+    archive = desk.scratch("download") / "model.tar"
+    digest = hashlib.sha256()
+    with fsspec.open(uri, "rb") as source, archive.open("wb") as target:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+            target.write(chunk)
+    found = f"sha256:{digest.hexdigest()}"
+    if found != job.pins[uri]:
+        raise StepFailed(f"{uri} is {found}, but {job.pins[uri]} is pinned. Check the source, then run `llmops lock`.")
+    folder = desk.scratch("unpacked")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    inner = list(folder.iterdir())
+    return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+
+
+def _check(folder: Path, job: Job) -> None:
+    if not (folder / "config.json").exists() or not list(folder.glob("*.safetensors")):
+        raise StepFailed(f"{job.key}: what was fetched has no config.json with .safetensors weights beside it.")

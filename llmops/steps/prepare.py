@@ -1,0 +1,27 @@
+"""prepare: makes the model folder that an engine serves: whole models as they are, adapters merged into their base.
+
+Effects: reads and writes the store.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+
+from llmops import store
+from llmops.orders import Job
+from llmops.steps.desk import Desk, Product
+
+PACKAGES = ("torch", "transformers", "peft")
+
+
+def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+    """Give each deployment the digest of its model."""
+    for job in jobs:
+        given = job.inputs["model"]
+        if "adapter" not in given.outputs:
+            yield Product(job, {"model": given.outputs["model"]}, {})
+            continue
+        desk.say(f"merging {given.key}")
+        fuse = importlib.import_module("llmops.steps.fuse")  # peft and transformers, only when there is something to merge
+        yield Product(job, {"model": store.add_folder(desk.store, fuse.merged(given, desk))}, {}, PACKAGES)
