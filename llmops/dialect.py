@@ -1,8 +1,8 @@
 """bytes -> plain values: one YAML dialect for every spec, and where in the file each value stands.
 
-The dialect is YAML 1.2 with the core schema (https://yaml.org/spec/1.2.2/#103-core-schema): ``no`` is a string, ``1e3`` a
-number. Stricter than YAML where YAML harms: duplicate keys, keys that are not strings, tags, recursion, and files that
-are too large, too deep or grow too large through aliases are refused. Not-a-number and infinity stay strings.
+The dialect is YAML 1.2 with the core schema (https://yaml.org/spec/1.2.2/#103-core-schema): ``no`` is a string, ``1e3``
+a number. Stricter than YAML where YAML harms: duplicate keys, keys that are not strings, tags, recursion, and files
+that are too large, too deep or grow too large through aliases are refused. Not-a-number and infinity stay strings.
 
 Pure.
 """
@@ -26,7 +26,7 @@ _STR, _SEQ, _MAP = (f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"
 _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 
 
-class Unreadable(Exception):  # noqa: N818  named for what the file is
+class Unreadable(Exception):
     """The bytes are not YAML as llmops reads it."""
 
     def __init__(self, line: int, what: str, remedy: str = "") -> None:
@@ -44,7 +44,7 @@ class Document(Struct, frozen=True):
 class _Loader(_Base):  # type: ignore[misc]
     """libyaml's parser with the resolution rules of the core schema and no others."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's way to hold them
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
 
 _PATTERNS = {
@@ -63,13 +63,13 @@ def load(data: bytes) -> tuple[Document, ...]:
 
     Raises `Unreadable` with the line (from 1; 0 when there is none), what is wrong and what to do.
     """
-    return tuple(Document(_Reader().value(node), node.start_mark.line + 1) for node in _nodes(data))
+    return tuple(Document(_Reader().value(node), _line(node)) for node in _nodes(data))
 
 
 def line_of(data: bytes, document: int, path: Sequence[str | int]) -> int:
     """Give the line of a value, or of the closest thing around it that exists. The file was readable before."""
     node = list(_nodes(data))[document]
-    line: int = node.start_mark.line + 1
+    line: int = _line(node)
     for step in path:
         found = _child(node, step)
         if found is None:
@@ -82,10 +82,10 @@ def _child(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == step:
-                return key.start_mark.line + 1, value
+                return _line(key), value
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
         item = node.value[step]
-        return item.start_mark.line + 1, item
+        return _line(item), item
     return None
 
 
@@ -105,6 +105,10 @@ def check_size(size: int) -> None:
     """Refuse a file by its length in bytes, before it is read."""
     if size > MAX_BYTES:
         raise Unreadable(0, f"{size / 1e6:.1f} MB is over the limit of 1 MiB.", "Keep data in a file of its own.")
+
+
+def _line(node: Any) -> int:
+    return int(node.start_mark.line) + 1
 
 
 def _text(data: bytes) -> str:
@@ -127,7 +131,7 @@ def _measure(text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            line = event.start_mark.line + 1
+            line = _line(event)
             raise Unreadable(line, f"values are nested more than {MAX_DEPTH} deep.", "Make the spec flatter.")
 
 
@@ -140,7 +144,7 @@ class _Reader:
 
     def value(self, node: yaml.Node) -> Any:
         self._count += 1
-        line = node.start_mark.line + 1
+        line = _line(node)
         if self._count > MAX_NODES:
             raise Unreadable(line, f"aliases grow this file past {MAX_NODES:,} values.", "Write it without aliases.")
         if isinstance(node, yaml.ScalarNode):
@@ -160,7 +164,7 @@ class _Reader:
         _refuse_tag(node, _MAP)
         found: dict[str, Any] = {}
         for key, item in node.value:
-            line = key.start_mark.line + 1
+            line = _line(key)
             if not isinstance(key, yaml.ScalarNode) or key.tag != _STR:
                 raise Unreadable(line, "a key is not a string.", "Put it in quotes.")
             if key.value == "<<":
@@ -174,7 +178,7 @@ class _Reader:
 def _refuse_tag(node: yaml.Node, expected: str) -> None:
     if node.tag != expected:
         tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-        raise Unreadable(node.start_mark.line + 1, f"the tag {tag} is not allowed.", "Specs are plain data: remove it.")
+        raise Unreadable(_line(node), f"the tag {tag} is not allowed.", "Specs are plain data: remove it.")
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
@@ -196,5 +200,5 @@ def _integer(node: yaml.ScalarNode) -> int:
     text: str = node.value
     base = {"0o": 8, "0x": 16}.get(text[:2], 10)
     if len(text) > 100:  # noqa: PLR2004  int() of a huge text takes quadratic time
-        raise Unreadable(node.start_mark.line + 1, "a number has over 100 digits.", "Put it in quotes.")
+        raise Unreadable(_line(node), "a number has over 100 digits.", "Put it in quotes.")
     return int(text, base)

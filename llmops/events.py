@@ -36,7 +36,8 @@ class Event(Struct, frozen=True, kw_only=True):
 
     happening: Happening
     key: Key
-    part: str = ""
+    label: str = ""
+    """Which part of the resource."""
     text: str = ""
     order: str = ""
     done: int = 0

@@ -26,7 +26,7 @@ from llmops.plugin import Doing, Runner, Step
 from llmops.reading import Kinds
 from llmops.records import Intent, Outcome, Provenance, State
 from llmops.store import Store
-from llmops.values import Action, Digest, Files, Key, Node, Scope
+from llmops.values import Action, Digest, Files, Node, Scope
 
 POLL_SECONDS = 0.2
 MAX_ATTEMPTS = 2
@@ -96,7 +96,7 @@ class _Running(Struct):
     """An order on its way."""
 
     folder: Path
-    jobs: tuple[tuple[Digest, Key, str], ...]
+    actions: tuple[Action, ...]
     attempts: int = 1
     said: Progress | None = None
 
@@ -128,11 +128,9 @@ class _Building:
             if doing is Doing.RUNNING and not ours:
                 self.shop.runner.stop(folder)
             if doing in (Doing.RUNNING, Doing.ENDED) and ours:
-                jobs = tuple((unit, self.waiting[unit].key, self.waiting[unit].part) for unit in intent.units)
-                for unit in intent.units:
-                    del self.waiting[unit]
-                self.running.append(_Running(folder, jobs))
-                self._say(Happening.JOINED, jobs, intent.name)
+                actions = tuple(self.waiting.pop(unit) for unit in intent.units)
+                self.running.append(_Running(folder, actions))
+                self._say(Happening.JOINED, actions, intent.name)
             else:
                 self._forget([intent.name])
 
@@ -151,7 +149,7 @@ class _Building:
         )
         for one in started:
             self.running.append(one)
-            self._say(Happening.STARTED, one.jobs, one.name)
+            self._say(Happening.STARTED, one.actions, one.name)
             self.shop.runner.start(one.folder)
 
     def collect(self) -> None:
@@ -194,7 +192,7 @@ class _Building:
             for action in stranded:
                 del self.waiting[action.unit]
                 self.result.failed[action.unit] = "what it leans on was not made"
-                self.tell(Event(happening=Happening.SKIPPED, key=action.key, part=action.part))
+                self.tell(Event(happening=Happening.SKIPPED, key=action.key, label=action.label))
 
     def _write_order(self, batch: tuple[Action, ...]) -> _Running:
         jobs = tuple(_job(action, self.wanted[action.unit], self.shop) for action in batch)
@@ -208,13 +206,13 @@ class _Building:
         (folder / orders.ORDER).write_bytes(orders.encode(order))
         for action in batch:
             del self.waiting[action.unit]
-        return _Running(folder, tuple((action.unit, action.key, action.part) for action in batch))
+        return _Running(folder, batch)
 
     def _intent(self, one: _Running) -> Intent:
         return Intent(
             name=one.name,
-            keys=tuple(sorted({key for _, key, _ in one.jobs})),
-            units=tuple(unit for unit, _, _ in one.jobs),
+            keys=tuple(sorted({action.key for action in one.actions})),
+            units=tuple(action.unit for action in one.actions),
             purpose=self.who.purpose,
             runner=type(self.shop.runner).__name__.lower(),
             commit=self.who.commit,
@@ -226,7 +224,7 @@ class _Building:
         self._pass_on_progress(one)
         if doing in (Doing.LOST, Doing.ABSENT) and one.attempts < MAX_ATTEMPTS:
             one.attempts += 1
-            self._say(Happening.AGAIN, one.jobs, one.name)
+            self._say(Happening.AGAIN, one.actions, one.name)
             self.shop.runner.start(one.folder)
             return False
         return doing is not Doing.RUNNING
@@ -238,26 +236,23 @@ class _Building:
             return
         if said != one.said:
             one.said = said
-            _, key, part = one.jobs[0]
-            self.tell(
-                Event(
-                    happening=Happening.PROGRESS, key=key, part=part, text=said.text, done=said.done, total=said.total
-                )
-            )
+            first = one.actions[0]
+            label = first.label if len(one.actions) == 1 else f"and {len(one.actions) - 1} more"
+            event = Event(happening=Happening.PROGRESS, key=first.key, label=label, text=said.text)
+            self.tell(replace(event, done=said.done, total=said.total))
 
     def _outcomes(self, one: _Running) -> Iterator[Outcome]:
-        for unit, key, part in one.jobs:
-            path = one.folder / orders.RESULTS / f"{unit}.json"
+        for action in one.actions:
+            path = one.folder / orders.RESULTS / f"{action.unit}.json"
             if path.exists():
-                yield self._outcome(msgspec.json.decode(path.read_bytes(), type=Made), key, part)
+                yield self._outcome(msgspec.json.decode(path.read_bytes(), type=Made), action)
 
-    def _outcome(self, made: Made, key: Key, part: str) -> Outcome:
-        step = self.wanted[made.unit].kinds[key.kind].step
+    def _outcome(self, made: Made, action: Action) -> Outcome:
         return Outcome(
             unit=made.unit,
-            key=key,
-            part=part,
-            step=step.name if step else "",
+            key=action.key,
+            part=action.label,
+            step=self._step(action).name,
             outputs=made.outputs,
             metrics=made.metrics,
             provenance=Provenance(
@@ -274,18 +269,19 @@ class _Building:
         """Say what was made and what was not."""
         found = {outcome.unit: outcome for outcome in outcomes}
         why = _report(one.folder) or "its process vanished without a report (killed, or out of memory?)"
-        for unit, key, part in one.jobs:
-            if unit in found:
-                self.result.made.add(unit)
-                took, figures = found[unit].provenance.seconds, found[unit].metrics
-                self.tell(Event(happening=Happening.MADE, key=key, part=part, seconds=took, figures=figures))
+        for action in one.actions:
+            event = Event(happening=Happening.MADE, key=action.key, label=action.label, order=one.name)
+            if action.unit in found:
+                self.result.made.add(action.unit)
+                outcome = found[action.unit]
+                self.tell(replace(event, seconds=outcome.provenance.seconds, figures=outcome.metrics))
             else:
-                self.result.failed[unit] = why
-                self.tell(Event(happening=Happening.FAILED, key=key, part=part, text=why, order=one.name))
+                self.result.failed[action.unit] = why
+                self.tell(replace(event, happening=Happening.FAILED, text=why))
 
-    def _say(self, happening: Happening, jobs: Iterable[tuple[Digest, Key, str]], order: str) -> None:
-        for _, key, part in jobs:
-            self.tell(Event(happening=happening, key=key, part=part, order=order))
+    def _say(self, happening: Happening, actions: Iterable[Action], order: str) -> None:
+        for action in actions:
+            self.tell(Event(happening=happening, key=action.key, label=action.label, order=order))
 
     def _forget(self, names: list[str]) -> None:
         ledger.transact(

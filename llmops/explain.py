@@ -33,13 +33,13 @@ def explain(value: Any, schema: dict[str, Any]) -> tuple[Wrong, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _say(error: ValidationError) -> Iterable[Wrong]:
+def _say(error: ValidationError) -> Iterable[Wrong]:  # noqa: C901  one arm for each sort of error
     path = tuple(error.absolute_path)
     value: Any = error.instance
     want: Any = error.validator_value
     match error.validator:
         case "additionalProperties":
-            known = list(error.schema.get("properties", {}))
+            known = list(_known_fields(error))
             for name in sorted(set(value) - set(known)):
                 yield Wrong((*path, name), "there is no such field.", did_you_mean(name, known))
         case "required":
@@ -64,6 +64,13 @@ def _say(error: ValidationError) -> Iterable[Wrong]:
             yield Wrong(path, f"{error.message}.")
 
 
+def _known_fields(error: ValidationError) -> dict[str, Any]:
+    """Give the fields that the schema around an error knows."""
+    schema: Any = error.schema
+    found: dict[str, Any] = schema.get("properties", {})
+    return found
+
+
 def _meant(error: ValidationError) -> list[ValidationError]:
     """Give the errors of the one choice whose type the value has: that is what the user meant."""
     choices: dict[Any, list[ValidationError]] = {}
@@ -74,7 +81,7 @@ def _meant(error: ValidationError) -> list[ValidationError]:
 
 
 def _kinds(error: ValidationError) -> str:
-    return " or ".join(_a(one.validator_value) for one in error.context or () if one.validator == "type")
+    return " or ".join(_a(str(one.validator_value)) for one in error.context or () if one.validator == "type")
 
 
 _WORDS = {"object": "a mapping", "array": "a list", "integer": "a whole number", "number": "a number"}

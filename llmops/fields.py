@@ -14,7 +14,7 @@ from functools import cache
 from typing import Annotated, Any, Protocol, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Meta, Struct
+from msgspec import NODEFAULT, UNSET, Meta, Struct
 from msgspec import inspect as types
 
 from llmops.values import Fact, FileUse, Ref, Scope
@@ -72,7 +72,7 @@ Scalar: TypeAlias = str | int | float | bool | None
 Options: TypeAlias = dict[str, Any]
 
 
-class Source(Body):
+class Source(Body, frozen=True):
     """Where bytes come from: a file of this repository, or an address with the digest of what is there."""
 
     path: Annotated[str, file("A file of this repository, from its root.")] | None = None
@@ -159,16 +159,13 @@ def _walk(value: Any, kind: types.Type, role: str, mark: Mark, walk: _Walk) -> N
     elif isinstance(kind, types.StructType):
         _walk_struct(value, kind, role, mark, walk)
     elif isinstance(value, (tuple, list)):
-        item = _item_type(kind)
         walk.found.facts.append(Fact(f"{role}[]", len(value), mark.scope))
         for index, one in enumerate(value):
-            _walk(one, item, f"{role}[{index}]", _inner(mark), walk)
+            _walk(one, _item_type(kind), f"{role}[{index}]", _inner(mark), walk)
     elif isinstance(value, dict):
-        item = kind.value_type if isinstance(kind, types.DictType) else types.AnyType()
-        if not value:
-            walk.found.facts.append(Fact(f"{role}{{}}", None, mark.scope))
+        walk.found.facts += [] if value else [Fact(f"{role}{{}}", None, mark.scope)]
         for name in sorted(value):
-            _walk(value[name], item, f"{role}.{name}", _inner(mark), walk)
+            _walk(value[name], _item_type(kind), f"{role}.{name}", _inner(mark), walk)
     else:
         walk.found.facts.append(Fact(role, value, mark.scope))
 
@@ -218,12 +215,14 @@ def _inner(mark: Mark) -> Mark:
 def _item_type(kind: types.Type) -> types.Type:
     if isinstance(kind, (types.VarTupleType, types.ListType)):
         return kind.item_type
+    if isinstance(kind, types.DictType):
+        return kind.value_type
     return types.AnyType()
 
 
 def _default(field: types.Field) -> Any:
-    if field.default is not types.NODEFAULT:
+    if field.default is not NODEFAULT:
         return field.default
-    if field.default_factory is not types.NODEFAULT:
+    if field.default_factory is not NODEFAULT:
         return field.default_factory()
     return UNSET

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist, fmean, stdev
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmops.kinds.evaluation import Gate
 from llmops.values import Verdict
@@ -59,7 +60,8 @@ def judge(gate: Gate, head: Scores, base: Scores | None) -> Judgement:
         return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=problem, items=len(head))
     values = [score for score in head.values() if score is not None]
     if alone:
-        return _minimum(gate, values)
+        known = [score for score in (base or {}).values() if score is not None]
+        return replace(_minimum(gate, values), base=fmean(known) if known else None)
     if base is None:
         return _first(gate, values)
     both = sorted(head.keys() & base.keys())

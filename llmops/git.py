@@ -31,7 +31,7 @@ def run(
     """
     quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(  # noqa: S603  arguments are ours, and there is no shell
+        done = subprocess.run(
             ["git", *arguments],  # noqa: S607  the user's git, found as their shell finds it
             cwd=folder,
             env={**os.environ, **quiet, **(environment or {})},

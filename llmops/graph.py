@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -129,16 +130,18 @@ def _name(spec: Spec, needs: tuple[Need, ...], nodes: Mapping[Key, Node], known:
     own = closure.digest((Scope.BUILD, Scope.LIVE))
     units: tuple[Unit, ...] = ()
     if step and step.parts:
-        units = tuple(Unit(closure.digest((Scope.BUILD,), part), part) for part in _parts(spec, step.parts))
+        parts = _parts(spec, step.parts)
+        units = tuple(Unit(closure.digest((Scope.BUILD,), part), part, label) for part, label in parts)
     elif step:
         units = (Unit(closure.digest((Scope.BUILD,))),)
     return Node(spec=spec, digest=own, needs=needs, files=closure.files, units=units)
 
 
-def _parts(spec: Spec, field: str) -> Iterator[str]:
-    """Name the items of a list field: suites[0], suites[1], …"""
-    for index in range(len(getattr(spec.body, field))):
-        yield f"{field}[{index}]"
+def _parts(spec: Spec, field: str) -> Iterator[tuple[str, str]]:
+    """Name the items of a list field, for us and for people: suites[0], choice."""
+    for index, item in enumerate(getattr(spec.body, field)):
+        part = f"{field}[{index}]"
+        yield part, getattr(item, "label", part)
 
 
 def _file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
@@ -153,6 +156,10 @@ def _file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
                 yield FileDigest(f"{use.role}{beneath}", suffix, files.sha256(path))
 
 
+Said: TypeAlias = tuple[str, object]
+"""What a closure holds in one role."""
+
+
 class _Closure(Struct, frozen=True):
     """Everything that decides one resource."""
 
@@ -165,10 +172,10 @@ class _Closure(Struct, frozen=True):
     def digest(self, scopes: tuple[Scope, ...], part: str = "") -> Digest:
         """Name what these scopes decide; with a part, as if it were the only one of its list."""
         chosen = _Part(part)
-        facts = [(f.role, f.value) for f in self.spec.facts if f.scope in scopes]
-        needs = [(n.role, self.nodes[n.key].digest) for n in self.needs if n.scope in scopes]
-        files = [(f.role, (f.suffix, f.sha256)) for f in self.files]
-        pins = [(p.role, p.value) for p in self.spec.pins]
+        facts: list[Said] = [(f.role, f.value) for f in self.spec.facts if f.scope in scopes]
+        needs: list[Said] = [(n.role, self.nodes[n.key].digest) for n in self.needs if n.scope in scopes]
+        files: list[Said] = [(f.role, (f.suffix, f.sha256)) for f in self.files]
+        pins: list[Said] = [(p.role, p.value) for p in self.spec.pins]
         lists = [sorted(chosen.only(pairs), key=str) for pairs in (facts, files, needs, pins)]
         return digest([HASH_VERSION, self.spec.key.kind, self.version, *lists])
 
@@ -178,7 +185,7 @@ class _Part(Struct, frozen=True):
 
     name: str
 
-    def only(self, pairs: list[tuple[str, object]]) -> Iterator[tuple[str, object]]:
+    def only(self, pairs: list[Said]) -> Iterator[Said]:
         """Drop what belongs to the other items; the place in the list is not part of the name."""
         field = self.name.partition("[")[0]
         for role, value in pairs:

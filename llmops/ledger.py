@@ -1,8 +1,8 @@
 """outcomes <-> git refs: what was done and what runs, shared by every clone; the only writer of those refs.
 
-Two refs (their names are settings): ``results`` holds one immutable JSON file per unit of work, so that writers merge by
-union; ``releases/<environment>`` holds one `State` and moves by compare-and-swap only. With a remote, the remote's ref
-decides: it is fetched before and pushed with a lease after. A ref that is missing means unknown, never empty.
+Two refs (their names are settings): ``results`` holds one immutable JSON file per unit of work, so that writers merge
+by union; ``releases/<environment>`` holds one `State` and moves by compare-and-swap only. With a remote, the remote's
+ref decides: it is fetched before and pushed with a lease after. A ref that is missing means unknown, never empty.
 
 Effects: reads and writes git refs and objects, talks to the git remote.
 """
@@ -116,7 +116,8 @@ def outcome(ledger: Ledger, unit: Digest) -> Outcome | None:
     tip = _tip(ledger, ledger.results)
     path = f"{unit[:2]}/{unit[2:]}.json"
     root = ledger.repo[tip].peel(pygit2.Tree) if tip else None
-    return _decode(root[path].data, Outcome) if root is not None and path in root else None
+    blob = root[path] if root is not None and path in root else None
+    return _decode(blob.data, Outcome) if isinstance(blob, pygit2.Blob) else None
 
 
 def record(ledger: Ledger, found: Iterable[Outcome], message: str) -> None:
@@ -173,7 +174,8 @@ def _united(ledger: Ledger, here: str, there: str) -> str:
 def state(ledger: Ledger) -> State | None:
     """Read what runs; None when that is not known here."""
     tip = _tip(ledger, ledger.releases)
-    return _decode(ledger.repo[tip].peel(pygit2.Tree)[STATE_FILE].data, State) if tip else None
+    blob = ledger.repo[tip].peel(pygit2.Tree)[STATE_FILE] if tip else None
+    return _decode(blob.data, State) if isinstance(blob, pygit2.Blob) else None
 
 
 def transact(ledger: Ledger, change: Callable[[State], State], message: str) -> State:
@@ -293,8 +295,8 @@ def _tree(ledger: Ledger, files: dict[str, bytes], over: str = "") -> Any:
     for path, data in sorted(files.items()):
         shard, _, name = path.rpartition("/")
         if shard and shard not in shards:
-            below = base is not None and shard in base
-            shards[shard] = repo.TreeBuilder(base[shard]) if base is not None and below else repo.TreeBuilder()
+            below = base[shard] if base is not None and shard in base else None
+            shards[shard] = repo.TreeBuilder(below) if isinstance(below, pygit2.Tree) else repo.TreeBuilder()
         builder = shards[shard] if shard else root
         if builder.get(name) is None:
             builder.insert(name, repo.create_blob(data), FileMode.BLOB)

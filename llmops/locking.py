@@ -9,8 +9,6 @@ import hashlib
 import importlib
 import importlib.metadata
 
-import fsspec
-
 from llmops.problems import Broken, LlmopsError
 
 HUB, TASK = "hf://", "lm-eval://"
@@ -49,6 +47,7 @@ def _hub_commit(name: str) -> str:
 
 def _digest(address: str) -> str:
     digest = hashlib.sha256()
+    fsspec = importlib.import_module("fsspec")
     with fsspec.open(address, "rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)

@@ -130,6 +130,7 @@ class _Maker(Struct, frozen=True):
             key=node.key,
             unit=unit.digest,
             part=unit.part,
+            label=unit.label,
             reason=reason,
             because=change.because if change else (),
             after=tuple(sorted(owed & needed)),

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from llmops.problems import Complaint
+from llmops.problems import Complaint, Problem
 from llmops.values import Digest, Files, FileUse, Key, Node, Pin
 
 B = TypeVar("B", bound=Struct)
@@ -61,7 +61,7 @@ class Kind(Generic[B]):
     """Converged to what runs, instead of made once."""
     check: Callable[[B], Iterable[Complaint]] = field(default=_nothing)
     """What the schema cannot say about one spec."""
-    examine: Callable[[B, Files], Iterable[Complaint]] = field(default=_nothing)
+    examine: Callable[[B, Files], Iterable[Complaint | Problem]] = field(default=_nothing)
     """What is wrong inside the files that the spec names (all of them exist when this is called)."""
     leads_to: Callable[[B, Files], Iterable[FileUse]] = field(default=_nothing)
     """Files that the named files name in turn."""

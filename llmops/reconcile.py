@@ -162,7 +162,9 @@ def _carry_out(site: Site, proposal: Proposal, who: Who, tell: Tell, fence: int)
     actions = proposal.plan.actions
     builds = [Task(action, proposal.desired.wanted) for action in actions if action.verb not in set(Verb)]
     failed = execute.build(builds, shop, who, tell).failed
-    blocked, unwell, reports = list(proposal.plan.blocked), [], []
+    blocked: list[Blocked] = list(proposal.plan.blocked)
+    unwell: list[Unhealthy | Unfinished] = []
+    reports: list[Report] = []
     for action in (action for action in actions if action.verb in set(Verb)):
         found = tuple(_judge_gates(site, action, proposal, shop))
         reports += found

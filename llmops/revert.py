@@ -79,7 +79,7 @@ def _digests(repo: pygit2.Repository, key: Key, read: Callable[[str], Graph]) ->
 def commit(repo: pygit2.Repository, undo: Undo, key: Key) -> str:
     """Make one commit that reverts all of it, and give its id.
 
-    Raises `Refused` when the folder has uncommitted changes or the reverts do not apply cleanly; nothing is left behind.
+    Raises `Refused` when the folder has uncommitted changes or the reverts do not apply cleanly; nothing is left.
     """
     if tree.is_dirty(repo):
         raise Refused("your folder has uncommitted changes. Commit or stash them first.")

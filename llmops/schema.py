@@ -20,7 +20,7 @@ API_VERSION = "llmops/v1alpha1"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-class Metadata(Body, kw_only=True):
+class Metadata(Body, frozen=True, kw_only=True):
     """What a resource is called and who looks after it. In no digest."""
 
     name: Annotated[str, Meta(description="A DNS label, unique for its kind.", pattern=NAME_PATTERN)]

@@ -13,7 +13,7 @@ FILE = "llmops.yaml"
 LOCK_FILE = "llmops.lock"
 
 
-class LedgerSettings(Body, kw_only=True):
+class LedgerSettings(Body, frozen=True, kw_only=True):
     """Where it is written what was done."""
 
     results: Annotated[str, about("Git ref of the outcomes.", pattern="^refs/[!-~]+$")] = "refs/llmops/results"
@@ -25,7 +25,7 @@ class LedgerSettings(Body, kw_only=True):
     ) = "origin"
 
 
-class RunnerSettings(Body, kw_only=True):
+class RunnerSettings(Body, frozen=True, kw_only=True):
     """Where steps run."""
 
     type: Annotated[Literal["local", "ray"], about("local: child processes here; ray: jobs of a Ray cluster.")] = (
@@ -44,7 +44,7 @@ class RunnerSettings(Body, kw_only=True):
     parallel: Annotated[int, about("How many orders run at once.", ge=1, le=1000)] = 1
 
 
-class StoreSettings(Body, kw_only=True):
+class StoreSettings(Body, frozen=True, kw_only=True):
     """Where bytes are kept."""
 
     url: (
@@ -59,7 +59,7 @@ class StoreSettings(Body, kw_only=True):
     ) = None
 
 
-class GatewaySettings(Body, kw_only=True):
+class GatewaySettings(Body, frozen=True, kw_only=True):
     """Where clients reach the deployments."""
 
     host: Annotated[str, about("Address to listen on.")] = "127.0.0.1"
@@ -69,7 +69,7 @@ class GatewaySettings(Body, kw_only=True):
     ] = "30s"
 
 
-class Settings(Body, kw_only=True):
+class Settings(Body, frozen=True, kw_only=True):
     """What holds for a whole repository."""
 
     specs: Annotated[

@@ -52,7 +52,7 @@ def locate(repo: pygit2.Repository, settings: Settings, environment: str | None)
 
 def open_store(site: Site) -> Store:
     """Open the store that the settings name, or the one in the git directory."""
-    return store.open_at(site.settings.store.url or f"file://{site.folder / 'store'}")
+    return store.open_at(site.settings.store.url or (site.folder / "store").absolute().as_uri())
 
 
 def open_runner(site: Site) -> Runner:

@@ -10,14 +10,15 @@ Effects: reads and writes files.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import shutil
 import stat
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
-import fsspec
 import msgspec
 from msgspec import Struct
 
@@ -42,12 +43,40 @@ class Manifest(Struct, frozen=True):
     format: int = 1
 
 
+class LocalFiles:
+    """The part of fsspec's file systems that the store uses, for this machine's own: importing fsspec takes 80 ms."""
+
+    def exists(self, path: str) -> bool:
+        """Whether a file is there."""
+        return Path(path).exists()
+
+    def cat_file(self, path: str) -> bytes:
+        """Read a file."""
+        return Path(path).read_bytes()
+
+    def pipe_file(self, path: str, data: bytes) -> None:
+        """Write a file."""
+        Path(path).write_bytes(data)
+
+    def put_file(self, source: str, target: str) -> None:
+        """Copy a file into the store."""
+        shutil.copyfile(source, target)
+
+    def get_file(self, source: str, target: str) -> None:
+        """Copy a file out of the store."""
+        shutil.copyfile(source, target)
+
+    def makedirs(self, path: str, *, exist_ok: bool) -> None:
+        """Make a folder."""
+        Path(path).mkdir(parents=True, exist_ok=exist_ok)
+
+
 class Store(Struct, frozen=True):
     """Where bytes are kept."""
 
     url: str
     files: Any
-    """The fsspec file system."""
+    """An fsspec file system, or `LocalFiles`."""
     root: str
     local: bool
     """Whether the root is a folder of this machine, so that files can be linked."""
@@ -55,9 +84,10 @@ class Store(Struct, frozen=True):
 
 def open_at(url: str) -> Store:
     """Open the store at an fsspec address, such as ``file:///srv/llmops`` or ``s3://bucket/llmops``."""
-    files, root = fsspec.core.url_to_fs(url)
-    protocols = (files.protocol,) if isinstance(files.protocol, str) else files.protocol
-    return Store(url, files, root.rstrip("/"), "file" in protocols)
+    if url.startswith("file://"):
+        return Store(url, LocalFiles(), unquote(url.removeprefix("file://")).rstrip("/"), local=True)
+    files, root = importlib.import_module("fsspec.core").url_to_fs(url)
+    return Store(url, files, root.rstrip("/"), local=False)
 
 
 def has(store: Store, digest: Digest) -> bool:
@@ -83,9 +113,8 @@ def add_file(store: Store, path: Path) -> Entry:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     found = path.stat()
-    if not has(store, digest):
-        if not (store.local and _link(path, Path(_path(store, digest)))):
-            _put_file(store, digest, path)
+    if not has(store, digest) and not (store.local and _link(path, Path(_path(store, digest)))):
+        _put_file(store, digest, path)
     return Entry(digest, found.st_size, bool(found.st_mode & stat.S_IXUSR))
 
 

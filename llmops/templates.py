@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_CHARACTERS = 200_000
 """Longest template and longest rendered text."""
 
 
-class BadTemplate(Exception):  # noqa: N818  named for what the template is
+class BadTemplate(Exception):
     """A template that cannot be used: the line in it (from 1) and what is wrong."""
 
     def __init__(self, line: int, what: str) -> None:
@@ -28,7 +29,19 @@ MAX_NUMBER = 10_000
 
 _GROWS = ("center", "format", "batch", "slice")
 _STRING_METHODS = frozenset(
-    "upper lower title capitalize strip lstrip rstrip split splitlines startswith endswith".split()
+    (
+        "upper",
+        "lower",
+        "title",
+        "capitalize",
+        "strip",
+        "lstrip",
+        "rstrip",
+        "split",
+        "splitlines",
+        "startswith",
+        "endswith",
+    )
 )
 
 
@@ -56,7 +69,7 @@ def _environment() -> _Sandbox:
     made = _Sandbox(
         undefined=StrictUndefined,
         optimized=False,  # nothing of a template is evaluated before it is rendered
-        autoescape=False,  # noqa: S701  prompts are text for a model, not HTML
+        autoescape=False,
         keep_trailing_newline=False,
         trim_blocks=True,
         lstrip_blocks=True,

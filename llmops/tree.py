@@ -70,9 +70,10 @@ class CommitFiles:
         return isinstance(entry, pygit2.Blob) and entry.filemode != FileMode.LINK
 
     def __getitem__(self, path: str) -> bytes:
-        if path not in self:
+        entry = self._entry(path)
+        if not isinstance(entry, pygit2.Blob) or path not in self:
             raise KeyError(path)
-        return self._repo[self._entry(path).id].data
+        return entry.data
 
     def names(self, folder: str = "") -> tuple[str, ...]:
         folder = folder.rstrip("/")

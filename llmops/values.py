@@ -139,6 +139,8 @@ class Unit(Struct, frozen=True):
     digest: Digest
     part: str = ""
     """Which part of its resource it is: '' for the whole, 'suites[0]' for a suite."""
+    label: str = ""
+    """What people call the part."""
 
 
 class FileDigest(Struct, frozen=True):
@@ -188,7 +190,7 @@ class Change(Struct, frozen=True):
 class Verdict(StrEnum):
     """What a gate says."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105  not a password
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
 
@@ -233,6 +235,7 @@ class Action(Struct, frozen=True, kw_only=True):
     key: Key
     unit: Digest
     part: str = ""
+    label: str = ""
     reason: Reason
     because: tuple[str, ...] = ()
     after: tuple[Digest, ...] = ()

@@ -34,6 +34,7 @@ class Terminal:
         self._live = err.isatty() and not quiet
         self._drawn = False
         self._begun: dict[tuple[str, str], float] = {}
+        self._first: dict[tuple[str, str], tuple[float, int]] = {}
         self._last_line = 0.0
 
     def paint(self, text: str, style: str) -> str:
@@ -65,22 +66,26 @@ class Terminal:
 
     def tell(self, event: Event) -> None:
         """Print what happens while a plan is carried out."""
-        name = f"{event.key} {event.part}".strip()
+        name = f"{event.key} {event.label}".strip()
         if event.happening is Happening.PROGRESS:
             self._progress(name, event)
             return
         if event.happening in (Happening.STARTED, Happening.JOINED):
-            self._begun[str(event.key), event.part] = time.monotonic()
+            self._begun[str(event.key), event.label] = time.monotonic()
         words = _words(event)
         style = {Happening.MADE: "good", Happening.LIVE: "good", Happening.FAILED: "bad", Happening.ABORTED: "bad"}
         self.remark(self.paint(f"  {name}: {words}", style.get(event.happening, "dim")))
 
     def _progress(self, name: str, event: Event) -> None:
-        since = time.monotonic() - self._begun.setdefault((str(event.key), event.part), time.monotonic())
+        now = time.monotonic()
+        since = now - self._begun.setdefault((str(event.key), event.label), now)
+        if event.done:
+            self._first.setdefault((str(event.key), event.label), (now, event.done))
         if self._quiet or since < QUIET_SECONDS:
             return
         share = f" {event.done}/{event.total}" if event.total else ""
-        line = f"  {name}:{share} {event.text} ({duration(since)}{_left(event, since)})"
+        left = _left(event, now, self._first.get((str(event.key), event.label)))
+        line = f"  {name}:{share} {event.text} ({duration(since)}{left})"
         if self._live:
             width = shutil.get_terminal_size().columns - 1
             self._err.write(f"\r\033[K{line[:width]}")
@@ -96,36 +101,29 @@ class Terminal:
             self._drawn = False
 
 
-def _left(event: Event, since: float) -> str:
-    if not event.total or not event.done:
+def _left(event: Event, now: float, first: tuple[float, int] | None) -> str:
+    """Say how long it may still take, by the pace since the first sign of progress; starting up says nothing of it."""
+    if first is None or event.done <= first[1] or event.done >= event.total:
         return ""
-    return f", about {duration(since / event.done * (event.total - event.done))} left"
+    pace = (now - first[0]) / (event.done - first[1])
+    return f", about {duration(pace * (event.total - event.done))} left"
 
 
 def _words(event: Event) -> str:
-    match event.happening:
-        case Happening.STARTED:
-            return f"started as {event.order}"
-        case Happening.JOINED:
-            return f"joined {event.order}, which runs already or has ended"
-        case Happening.AGAIN:
-            return f"{event.order} vanished; it goes on from its last checkpoint"
-        case Happening.MADE:
-            return f"done in {duration(event.seconds)}{': ' if event.figures else ''}{figures(event.figures)}"
-        case Happening.FAILED:
-            return f"failed: {event.text}\n    Its log: llmops logs {event.key}"
-        case Happening.SKIPPED:
-            return "not begun, because what it leans on failed"
-        case Happening.WEIGHT:
-            return f"{event.text} (served after {event.seconds * 1000:.0f} ms)"
-        case Happening.LIVE:
-            return f"live: revision {event.text}"
-        case Happening.ABORTED:
-            return f"aborted: {event.text}"
-        case Happening.REMOVED:
-            return "removed"
-        case _:
-            return event.text
+    made = f"done in {duration(event.seconds)}{': ' if event.figures else ''}{figures(event.figures)}"
+    words = {
+        Happening.STARTED: f"started as {event.order}",
+        Happening.JOINED: f"joined {event.order}, which runs already or has ended",
+        Happening.AGAIN: f"{event.order} vanished; it goes on from its last checkpoint",
+        Happening.MADE: made,
+        Happening.FAILED: f"failed: {event.text}\n    Its log: llmops logs {event.key}",
+        Happening.SKIPPED: "not begun, because what it leans on failed",
+        Happening.WEIGHT: f"{event.text} (served after {event.seconds * 1000:.0f} ms)",
+        Happening.LIVE: f"live: revision {event.text}",
+        Happening.ABORTED: f"aborted: {event.text}",
+        Happening.REMOVED: "removed",
+    }
+    return words.get(event.happening, event.text)
 
 
 def open_terminal(*, colour: str, quiet: bool) -> Terminal:

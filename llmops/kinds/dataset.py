@@ -78,7 +78,7 @@ ROWS: dict[str, Any] = {
 }
 
 
-class Split(Body, kw_only=True):
+class Split(Body, frozen=True, kw_only=True):
     """How rows are divided: by a hash of the row, so that a row never changes sides when others come or go."""
 
     test_fraction: Annotated[float, about("Share of rows kept for evaluation.", gt=0, lt=1)]
@@ -89,7 +89,7 @@ class Split(Body, kw_only=True):
     ] = ()
 
 
-class Dataset(Body, kw_only=True):
+class Dataset(Body, frozen=True, kw_only=True):
     """Rows to train on or to evaluate with."""
 
     format: Annotated[Format, about("Columns of a row, as TRL names them; `rows` asks for none.")]

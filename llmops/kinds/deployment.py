@@ -18,7 +18,7 @@ from llmops.problems import Complaint
 from llmops.values import Key, Node, Scope
 
 
-class Engine(Body, kw_only=True):
+class Engine(Body, frozen=True, kw_only=True):
     """What answers: an external program that speaks the OpenAI API."""
 
     type: Annotated[str, about("Which engine: transformers, …", scope=Scope.LIVE, pattern="^[a-z][a-z0-9_]*$")] = (
@@ -28,13 +28,13 @@ class Engine(Body, kw_only=True):
     config: Annotated[Options, about("The program's own options, in its own words.", scope=Scope.LIVE)] = {}
 
 
-class Pause(Body, kw_only=True):
+class Pause(Body, frozen=True, kw_only=True):
     """Wait, so that traffic can show something."""
 
     duration: Annotated[str, about("How long: 30s, 5m, 1h.", pattern=DURATION_PATTERN)] | None = None
 
 
-class Analysis(Body, kw_only=True):
+class Analysis(Body, frozen=True, kw_only=True):
     """What the gateway must have seen of the new revision during this step."""
 
     duration: Annotated[str, about("How long it is watched.", pattern=DURATION_PATTERN)] = "30s"
@@ -45,7 +45,7 @@ class Analysis(Body, kw_only=True):
     ) = None
 
 
-class CanaryStep(Body, kw_only=True):
+class CanaryStep(Body, frozen=True, kw_only=True):
     """One step: exactly one of the three."""
 
     set_weight: Annotated[int, about("Percent of the requests that the new revision gets.", ge=0, le=100)] | None = None
@@ -53,19 +53,19 @@ class CanaryStep(Body, kw_only=True):
     analysis: Annotated[Analysis | None, about("Compare what was seen with limits; abort when it is worse.")] = None
 
 
-class Canary(Body, kw_only=True):
+class Canary(Body, frozen=True, kw_only=True):
     """A new revision takes over in steps."""
 
     steps: Annotated[tuple[CanaryStep, ...], about("In this order; at the end the weight is 100.")] = ()
 
 
-class Strategy(Body, kw_only=True):
+class Strategy(Body, frozen=True, kw_only=True):
     """How a new revision takes over; without steps it does so at once when it is healthy."""
 
     canary: Annotated[Canary, about("In steps.")] = Canary()
 
 
-class KeepWarm(Body, kw_only=True):
+class KeepWarm(Body, frozen=True, kw_only=True):
     """Which earlier revisions stay started, so that going back is a traffic switch."""
 
     revisions: Annotated[int, about("How many good ones.", ge=0, le=5)] = 1
@@ -74,7 +74,7 @@ class KeepWarm(Body, kw_only=True):
     )
 
 
-class Deployment(Body, kw_only=True):
+class Deployment(Body, frozen=True, kw_only=True):
     """A model that serves. Its name is the `model` that clients ask for."""
 
     model: Annotated[str, ref("Model", "Training", about="What serves.")]

@@ -1,6 +1,7 @@
 """Evaluation: lm-eval suites over a subject, and the gates that judge what they find.
 
-What the suites measure is identity; how it is judged is not: a gate can be changed and the stored evidence judged again.
+What the suites measure is identity; how it is judged is not: a gate can be changed, and the stored evidence is judged
+again.
 
 Pure.
 """
@@ -22,17 +23,49 @@ from llmops.values import Files, FileUse, Pin, Scope
 Rule: TypeAlias = Literal["no_regression", "minimum", "non_inferiority", "superiority"]
 
 TASK_FIELDS = frozenset(
-    "task task_alias tag include dataset_path dataset_name dataset_kwargs custom_dataset training_split "
-    "validation_split test_split fewshot_split process_docs doc_to_text doc_to_target doc_to_image doc_to_audio "
-    "unsafe_code doc_to_choice process_results use_prompt description target_delimiter fewshot_delimiter "
-    "fewshot_config num_fewshot metric_list output_type generation_kwargs repeats filter_list should_decontaminate "
-    "doc_to_decontamination_query gen_prefix metadata".split()
+    (
+        "task",
+        "task_alias",
+        "tag",
+        "include",
+        "dataset_path",
+        "dataset_name",
+        "dataset_kwargs",
+        "custom_dataset",
+        "training_split",
+        "validation_split",
+        "test_split",
+        "fewshot_split",
+        "process_docs",
+        "doc_to_text",
+        "doc_to_target",
+        "doc_to_image",
+        "doc_to_audio",
+        "unsafe_code",
+        "doc_to_choice",
+        "process_results",
+        "use_prompt",
+        "description",
+        "target_delimiter",
+        "fewshot_delimiter",
+        "fewshot_config",
+        "num_fewshot",
+        "metric_list",
+        "output_type",
+        "generation_kwargs",
+        "repeats",
+        "filter_list",
+        "should_decontaminate",
+        "doc_to_decontamination_query",
+        "gen_prefix",
+        "metadata",
+    )
 )
 """Fields of lm-eval's TaskConfig; a contract test holds them against the installed version."""
 OUTPUT_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until", "multiple_choice")
 
 
-class Gate(Body, kw_only=True):
+class Gate(Body, frozen=True, kw_only=True):
     """How evidence is judged. Verdicts are pass, fail and inconclusive."""
 
     rule: Annotated[Rule, about("What head has to show.")] = "no_regression"
@@ -48,7 +81,7 @@ class Gate(Body, kw_only=True):
     ] = "base"
 
 
-class Suite(Body, kw_only=True):
+class Suite(Body, frozen=True, kw_only=True):
     """One lm-eval task, and the gate on one of its metrics."""
 
     name: Annotated[str, about("What reports call it; the task's file name if not given.", scope=Scope.NONE)] | None = (
@@ -76,7 +109,7 @@ class Suite(Body, kw_only=True):
         return self.name or posixpath.basename(self.task).removesuffix(".yaml").removesuffix(".yml")
 
 
-class Subject(Body, kw_only=True):
+class Subject(Body, frozen=True, kw_only=True):
     """What is evaluated."""
 
     model: Annotated[str, ref("Model", "Training", about="The model.")]
@@ -85,7 +118,7 @@ class Subject(Body, kw_only=True):
     ) = None
 
 
-class Evaluation(Body, kw_only=True):
+class Evaluation(Body, frozen=True, kw_only=True):
     """Suites over one subject. Each suite is evidence of its own, kept item by item."""
 
     subject: Annotated[Subject, about("What is evaluated.")]

@@ -19,7 +19,7 @@ STAGES: tuple[str, ...] = get_args(Stage)
 COMMIT_LENGTH = 40
 
 
-class Hub(Body, kw_only=True):
+class Hub(Body, frozen=True, kw_only=True):
     """A repository of the Hugging Face hub."""
 
     repo: Annotated[str, about("Owner and name.", pattern="^[A-Za-z0-9][-._A-Za-z0-9]*(/[A-Za-z0-9][-._A-Za-z0-9]*)?$")]
@@ -29,13 +29,13 @@ class Hub(Body, kw_only=True):
     ] = "main"
 
 
-class ModelSource(Source, kw_only=True):
+class ModelSource(Source, frozen=True, kw_only=True):
     """Where a model's files come from: exactly one of `hf`, `path` (a folder) and `uri`."""
 
     hf: Annotated[Hub | None, about("A repository of the Hugging Face hub.")] = None
 
 
-class Model(Body, kw_only=True):
+class Model(Body, frozen=True, kw_only=True):
     """A model that is taken, not made here: its source, licence, card and stage of life."""
 
     source: Annotated[ModelSource, about("Where the weights come from.")]

@@ -18,14 +18,14 @@ from llmops.problems import Complaint, Problem
 from llmops.values import Files
 
 
-class Message(Body, kw_only=True):
+class Message(Body, frozen=True, kw_only=True):
     """One turn; its content is a Jinja template."""
 
     role: Annotated[Literal["system", "user", "assistant"], about("Who speaks.")]
     content: Annotated[str, about("Jinja template of what is said.", min_length=1)]
 
 
-class Parameters(Body, kw_only=True):
+class Parameters(Body, frozen=True, kw_only=True):
     """How the model is asked, in the words of the OpenAI API. What is not given is left to the caller."""
 
     temperature: Annotated[float, about("0 always takes the likeliest token.", ge=0, le=2)] | None = None
@@ -35,7 +35,7 @@ class Parameters(Body, kw_only=True):
     seed: Annotated[int, about("Seed of sampling.")] | None = None
 
 
-class Prompt(Body, kw_only=True):
+class Prompt(Body, frozen=True, kw_only=True):
     """A prompt under version control; renders in a sandbox, and every variable is declared."""
 
     template: Annotated[str, file("Jinja file under prompts/ that becomes one user message.")] | None = None

@@ -17,7 +17,7 @@ from llmops.problems import Complaint
 from llmops.values import Key, Node, Scope
 
 
-class DatasetUse(Body, kw_only=True):
+class DatasetUse(Body, frozen=True, kw_only=True):
     """One dataset of the mixture; its train side is used."""
 
     name: Annotated[str, ref("Dataset", about="Which dataset.")]
@@ -26,7 +26,7 @@ class DatasetUse(Body, kw_only=True):
     ] = 1.0
 
 
-class Architecture(Body, kw_only=True):
+class Architecture(Body, frozen=True, kw_only=True):
     """What to build when there is no base: a transformers configuration."""
 
     model_type: Annotated[
@@ -35,7 +35,7 @@ class Architecture(Body, kw_only=True):
     config: Annotated[Options, about("Fields of that model's configuration class: hidden_size, …")] = {}
 
 
-class Tokenizer(Body, kw_only=True):
+class Tokenizer(Body, frozen=True, kw_only=True):
     """How a tokenizer is made from the datasets' text when there is no base."""
 
     type: Annotated[Literal["byte_level_bpe"], about("The algorithm of the `tokenizers` library.")] = "byte_level_bpe"
@@ -46,7 +46,7 @@ class Tokenizer(Body, kw_only=True):
     ) = None
 
 
-class Lora(Body, kw_only=True):
+class Lora(Body, frozen=True, kw_only=True):
     """Low-rank adapters, in the words of peft's LoraConfig (https://arxiv.org/abs/2106.09685)."""
 
     r: Annotated[int, about("Rank of the update matrices.", ge=1)] = 8
@@ -60,9 +60,11 @@ class Lora(Body, kw_only=True):
     use_dora: Annotated[bool, about("Weight-decomposed adapters.")] = False
 
 
-class Arguments(Body, kw_only=True):
-    """The part of TrainingArguments and SFTConfig that decides the result. The defaults are written here, so that they
-    cannot change with a version of transformers."""
+class Arguments(Body, frozen=True, kw_only=True):
+    """The part of TrainingArguments and SFTConfig that decides the result.
+
+    The defaults are written here, so that they cannot change with a version of transformers.
+    """
 
     per_device_train_batch_size: Annotated[
         int, about("Rows in a step for one worker; more workers share them, so that the result stays the same.", ge=1)
@@ -100,7 +102,7 @@ class Arguments(Body, kw_only=True):
     )
 
 
-class Resources(Body, kw_only=True):
+class Resources(Body, frozen=True, kw_only=True):
     """What Ray gives to the training. Not part of the digest: more workers make it faster, not different."""
 
     workers: Annotated[int, about("Processes that train together.", ge=1, le=1024)] = 1
@@ -108,14 +110,14 @@ class Resources(Body, kw_only=True):
     gpus: Annotated[float, about("GPUs for each worker; 0 trains on the CPU.", ge=0)] = 0.0
 
 
-class Checkpoint(Body, kw_only=True):
+class Checkpoint(Body, frozen=True, kw_only=True):
     """What is kept on the way, so that a killed run goes on where it was."""
 
     save_steps: Annotated[int, about("Steps between checkpoints.", ge=1)] = 100
     keep: Annotated[int, about("Checkpoints kept.", ge=1)] = 2
 
 
-class Training(Body, kw_only=True):
+class Training(Body, frozen=True, kw_only=True):
     """A model trained here: from scratch (`pretrain`) or from a base (`sft`)."""
 
     task: Annotated[Literal["pretrain", "sft"], about("What is learnt: text as it is, or to answer.")]

@@ -17,6 +17,7 @@ from llmops.values import Action, Change, Plan, Sign, Tier, Verb
 
 DELETE, UPDATE, NO_OP = "delete", "update", "no-op"
 TERRAFORM = {Sign.ADD: "create", Sign.EDIT: UPDATE, Sign.FOLLOW: UPDATE, Sign.DROP: DELETE, Sign.KEEP: NO_OP}
+INFINITIVES = {Verb.ROLLBACK.value: "roll back"}
 TIERS = {
     Tier.HOT: "hot: its replicas are up, so this is a traffic switch",
     Tier.WARM: "warm: its model is in the store, so its replicas are started",
@@ -51,7 +52,7 @@ def _lines(proposal: Proposal, paint: Paint) -> Iterator[str]:
 
 
 def _why(action: Action) -> str:
-    part = f"{action.part}: " if action.part else ""
+    part = f"{action.label}: " if action.label else ""
     words = list(action.because[:2]) or [action.reason.value]
     if len(action.because) > 2:  # noqa: PLR2004  two reasons fit into a line
         words.append("…")
@@ -69,9 +70,9 @@ def _expected(action: Action, proposal: Proposal) -> str:
 
 def _kept(made: Plan, paint: Paint) -> Iterator[str]:
     """Say which edits decide nothing, and which changes were made before."""
-    acted = {action.key for action in made.actions}
-    rows = [(str(one.key), _nothing(one)) for one in made.changes if one.key not in acted]
-    signs = [one.sign for one in made.changes if one.key not in acted]
+    told = {action.key for action in made.actions} | {one.key for one in made.reused if not made.base}
+    rows = [(str(one.key), _nothing(one)) for one in made.changes if one.key not in told]
+    signs = [one.sign for one in made.changes if one.key not in told]
     for sign, line in zip(signs, columns(rows), strict=True):
         yield f"{paint(sign, STYLES[sign])} {line}"
 
@@ -82,7 +83,7 @@ def _nothing(change: Change) -> str:
         return f"{said}: decides nothing, nothing is made again"
     if change.sign is Sign.DROP:
         return "is not declared any more; what it made is kept"
-    return f"{said or 'declared'}: nothing to do"
+    return f"{said}: made already" if said else "declared"
 
 
 def summary(proposal: Proposal) -> str:
@@ -91,7 +92,7 @@ def summary(proposal: Proposal) -> str:
     verbs = Counter(action.verb for action in made.actions)
     if not verbs and not made.blocked:
         return "Nothing to do: everything is as the commit says." + _reused(made)
-    work = ", ".join(f"{amount} to {verb}" for verb, amount in verbs.items()) or "nothing to do"
+    work = ", ".join(f"{amount} to {INFINITIVES.get(verb, verb)}" for verb, amount in verbs.items()) or "nothing to do"
     if made.blocked:
         work += f", {len(made.blocked)} blocked"
     return f"Plan: {work}.{_reused(made)}{_whole(proposal)}"

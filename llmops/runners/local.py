@@ -21,7 +21,7 @@ from llmops import locks, orders
 from llmops.plugin import Doing
 from llmops.settings import RunnerSettings
 
-TOKEN_FILE = "ray.token"
+TOKEN_FILE = "ray.token"  # noqa: S105  a file name
 GRACE_SECONDS = 5.0
 NOISE = ("PlacementGroupCleaner",)
 """Lines of Ray that say nothing: it looks for a dashboard that an embedded cluster does not have."""
@@ -40,7 +40,7 @@ class Local:
         if self.look(folder) in (Doing.RUNNING, Doing.ENDED):
             return
         with (folder / orders.LOG).open("ab") as log:
-            self._children[folder] = subprocess.Popen(  # noqa: S603  our own module
+            self._children[folder] = subprocess.Popen(
                 [sys.executable, "-m", "llmops.steps", str(folder)],
                 cwd=folder,
                 env=self._environment(),

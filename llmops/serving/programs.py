@@ -60,7 +60,7 @@ def start(folder: Path, program: Program) -> None:
     (folder / SPEC).write_bytes(msgspec.json.encode(program))
     (folder / STATE).unlink(missing_ok=True)
     with (folder / LOG).open("ab") as log:
-        subprocess.Popen(  # noqa: S603  our own module
+        subprocess.Popen(
             [sys.executable, "-m", "llmops.serving.supervise", str(folder)],
             cwd=folder,
             env=dict(os.environ),

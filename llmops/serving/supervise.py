@@ -73,7 +73,7 @@ class Supervisor:
         self.stopping = True
 
     def _start(self, log: IO[bytes]) -> None:
-        self.child = subprocess.Popen(  # noqa: S603  the engine's own command
+        self.child = subprocess.Popen(
             self.program.argv,
             cwd=self.program.cwd,
             env={**os.environ, **self.program.environment},

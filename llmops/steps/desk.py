@@ -20,7 +20,7 @@ from llmops.values import Digest
 B = TypeVar("B")
 
 
-class StepFailed(Exception):  # noqa: N818  named for what happened
+class StepFailed(Exception):
     """The step cannot make what it was asked for; the message says why and what to do."""
 
 
@@ -54,9 +54,7 @@ class Desk(Struct, frozen=True):
 
     def say(self, text: str, done: int = 0, total: int = 0) -> None:
         """Tell whoever watches how far the work is."""
-        partial = self.folder / f".{orders.PROGRESS}"
-        partial.write_bytes(orders.encode(Progress(text, done, total)))
-        partial.replace(self.folder / orders.PROGRESS)
+        say(self.folder, Progress(text, done, total))
 
     def folder_of(self, given: Job | Input, output: str) -> Path:
         """Give a folder with what an input's output holds, read-only."""
@@ -76,6 +74,13 @@ class Desk(Struct, frozen=True):
         for path, digest in files.items():
             store.fetch(self.store, digest, target / path)
         return target
+
+
+def say(folder: Path, progress: Progress) -> None:
+    """Tell whoever watches the order of a folder how far it is."""
+    partial = folder / f".{orders.PROGRESS}"
+    partial.write_bytes(orders.encode(progress))
+    partial.replace(folder / orders.PROGRESS)
 
 
 def body(given: Job | Input, kind: type[B]) -> B:

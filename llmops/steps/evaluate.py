@@ -95,7 +95,7 @@ def _evaluate(job: Job, model: HFLM, desk: Desk) -> Product:
         fewshot_random_seed=evaluation.seed,
     )
     samples = found["samples"][task.config.task] if found else []
-    items = _items(samples, task)
+    items = _items(samples, task, _question(job, desk))
     folder = desk.scratch("evidence", job.unit)
     (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
     better = found["higher_is_better"][task.config.task] if found else {}
@@ -113,7 +113,12 @@ def _facts(items: list[Item], higher_is_better: dict[str, bool]) -> SuiteFacts:
 
 def _means(items: list[Item]) -> dict[str, float]:
     names = sorted({name for item in items for name in item.scores})
-    return {name: sum(item.scores.get(name, float("nan")) for item in items) / len(items) for name in names}
+    return {name: sum(_value(item, name) for item in items) / len(items) for name in names}
+
+
+def _value(item: Item, name: str) -> float:
+    score = item.scores.get(name)
+    return float("nan") if score is None else score
 
 
 def _task(job: Job, model: HFLM, desk: Desk) -> Task:
@@ -157,26 +162,37 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _through(given: Input, model: HFLM, desk: Desk) -> dict[str, Any]:
     """Give the fields that make a task ask through a prompt, as the gateway would."""
+    fill = _filler(given, desk)
+
+    def doc_to_text(row: dict[str, Any]) -> str:
+        return str(model.tokenizer.apply_chat_template(fill(row), add_generation_prompt=True, tokenize=False))
+
+    return {"doc_to_text": doc_to_text, "target_delimiter": ""} | _generation(body(given, Prompt))
+
+
+def _filler(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
+    """Give a function from a row to the messages of a prompt."""
     prompt = body(given, Prompt)
     source = store.read(desk.store, given.files[prompt.template]).decode() if prompt.template else None
-    messages = prompt.turns(source)
+    turns = prompt.turns(source)
 
-    def ask(row: dict[str, Any]) -> str:
+    def fill(row: dict[str, Any]) -> list[dict[str, str]]:
         values = {name: row[name] for name in prompt.variables if name in row}
-        turns = [{"role": one.role, "content": templates.render(one.content, values)} for one in messages]
-        return str(model.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
-
-    return {"doc_to_text": _named(ask), "target_delimiter": ""} | _generation(prompt)
-
-
-def _named(ask: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
-    def doc_to_text(row: dict[str, Any]) -> str:
         try:
-            return ask(row)
+            return [{"role": one.role, "content": templates.render(one.content, values)} for one in turns]
         except templates.BadTemplate as error:
             raise StepFailed(f"the prompt cannot be filled in from a row: {error.what}") from None
 
-    return doc_to_text
+    return fill
+
+
+def _question(job: Job, desk: Desk) -> Callable[[dict[str, Any]], str]:
+    """Give a function from a sample to what people shall see as its question."""
+    prompt = job.inputs.get("subject.prompt")
+    if prompt is None:
+        return lambda sample: str(sample["arguments"][0][0])
+    fill = _filler(prompt, desk)
+    return lambda sample: fill(sample["doc"])[-1]["content"]
 
 
 def _generation(prompt: Prompt) -> dict[str, Any]:
@@ -190,20 +206,22 @@ def _generation(prompt: Prompt) -> dict[str, Any]:
     return {"generation_kwargs": kwargs | ({"max_gen_toks": given.max_tokens} if given.max_tokens else {})}
 
 
-def _items(samples: list[dict[str, Any]], task: Task) -> list[Item]:
+def _items(samples: list[dict[str, Any]], task: Task, question: Callable[[dict[str, Any]], str]) -> list[Item]:
     """Turn lm-eval's samples into items: one for each document, with the scores of every filter."""
     items: dict[int, Item] = {}
     seen: dict[str, int] = {}
     for sample in samples:
         number = sample["doc_id"]
-        scores = {_metric(name, sample["filter"]): _number(sample[name]) for name in sample["metrics"]}
+        scores: dict[str, float | None] = {
+            _metric(name, sample["filter"]): _number(sample[name]) for name in sample["metrics"]
+        }
         if number in items:
             items[number].scores.update(scores)
             continue
         same = seen[sample["doc_hash"]] = seen.get(sample["doc_hash"], 0) + 1
         items[number] = Item(
             id=sample["doc_hash"] if same == 1 else f"{sample['doc_hash']}#{same}",
-            question=str(sample["arguments"][0][0])[-LONGEST:],
+            question=question(sample)[-LONGEST:],
             target=_target(sample, task)[:LONGEST],
             answer=_answer(sample, task)[:LONGEST],
             scores=scores,

@@ -23,5 +23,7 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
             yield Product(job, {"model": given.outputs["model"]}, {})
             continue
         desk.say(f"merging {given.key}")
-        fuse = importlib.import_module("llmops.steps.fuse")  # peft and transformers, only when there is something to merge
+        fuse = importlib.import_module(
+            "llmops.steps.fuse"
+        )  # peft and transformers, only when there is something to merge
         yield Product(job, {"model": store.add_folder(desk.store, fuse.merged(given, desk))}, {}, PACKAGES)

@@ -34,7 +34,8 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from llmops.kinds.training import Lora, Training
-from llmops.steps.desk import Desk
+from llmops.orders import Progress
+from llmops.steps.desk import say
 from llmops.steps.recipe import LOSSES, Recipe
 
 LOG_STEPS = 10
@@ -193,12 +194,12 @@ class _Reporter(TrainerCallback):
     """Hands checkpoints to Ray and tells the desk how far the training is."""
 
     def __init__(self, recipe: Recipe, *, is_first: bool) -> None:
-        self._desk = Desk(Path(recipe.desk), None, cluster=False)
+        self._folder = Path(recipe.desk)
         self._is_first = is_first
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
         if self._is_first and logs and "loss" in logs:
-            self._desk.say(f"loss {float(logs['loss']):.3f}", state.global_step, state.max_steps)
+            say(self._folder, Progress(f"loss {float(logs['loss']):.3f}", state.global_step, state.max_steps))
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"

@@ -81,10 +81,8 @@ def _same(kept: Plan, proposal: Proposal) -> Proposal:
 
 def _report(applied: Applied, site: Site, proposal: Proposal, terminal: Terminal) -> None:
     if applied.reports:
-        terminal.say("\n".join(gates.table(applied.reports, terminal.paint)))
-        for report in applied.reports:
-            for note in gates.notes(report):
-                terminal.remark(f"  {report.suite}: {note}")
+        notes = [f"  {report.suite}: {note}" for report in applied.reports for note in gates.notes(report)]
+        terminal.say("\n".join([*gates.table(applied.reports, terminal.paint), *notes]))
     for one in applied.blocked:
         terminal.complain(f"{one.key} was not released: {one.why}. {one.remedy}")
     for error in applied.unwell:

@@ -18,7 +18,7 @@ import argparse
 from llmops import graph, reconcile, specs, tree
 from llmops.cli.common import add_output, open_repository
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Invalid
+from llmops.problems import Exit, Invalid, Problem
 from llmops.reports.words import count, short
 
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         commit = tree.commit_id(repo, arguments.revision)
         files, name = tree.files(repo, commit), f"commit {short(commit)}"
     parsed = specs.parse(files, reconcile.KINDS, reconcile.PLUGINS)
-    problems = ()
+    problems: tuple[Problem, ...] = ()
     try:
         graph.build(parsed, files, reconcile.KINDS)
     except Invalid as error:

@@ -1,7 +1,7 @@
 """doctor: Is everything here that is needed?
 
-Looks at git, the installed extras, the ledger, the store, the runner and what runs, and says what to do about each thing
-that is wrong. Exits 1 when something is.
+Looks at git, the installed extras, the ledger, the store, the runner and what runs, and says what to do about each
+thing that is wrong. Exits 1 when something is.
 
 examples:
   llmops doctor

@@ -17,7 +17,7 @@ from llmops.plugin import Command, Replica
 from llmops.values import Scope
 
 
-class Config(Body, kw_only=True):
+class Config(Body, frozen=True, kw_only=True):
     """Options of `transformers serve`, by the names of its flags."""
 
     continuous_batching: Annotated[bool, about("Answer several requests at once from a paged KV cache.")] = True
@@ -33,8 +33,23 @@ class Config(Body, kw_only=True):
 
 
 FIELDS = frozenset(
-    "model messages prompt stream temperature top_p max_tokens max_completion_tokens stop seed frequency_penalty "
-    "logit_bias tools suffix chat_template_kwargs".split()
+    (
+        "model",
+        "messages",
+        "prompt",
+        "stream",
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "max_completion_tokens",
+        "stop",
+        "seed",
+        "frequency_penalty",
+        "logit_bias",
+        "tools",
+        "suffix",
+        "chat_template_kwargs",
+    )
 )
 FIXED = frozenset(("temperature", "top_p", "stop", "seed", "frequency_penalty", "logit_bias"))
 

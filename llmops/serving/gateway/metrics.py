@@ -35,4 +35,4 @@ class Metrics:
 
     def text(self) -> bytes:
         """Write all of them in Prometheus' text format 0.0.4."""
-        return generate_latest(self.registry)
+        return bytes(generate_latest(self.registry))

@@ -14,7 +14,7 @@ from llmops import templates
 from llmops.serving.gateway.table import PromptPart, Served
 
 
-class Bad(Exception):  # noqa: N818  named for what the request is
+class Bad(Exception):
     """A request that cannot be answered, in the words of the OpenAI API's errors."""
 
     def __init__(self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None) -> None:

@@ -45,8 +45,8 @@ class Routes:
         self._seen = (found.st_ino, found.st_mtime_ns)
         try:
             self._take(msgspec.json.decode(self._path.read_bytes(), type=Table))
-        except (msgspec.DecodeError, FileNotFoundError) as error:
-            LOG.error("the routing table cannot be read, the old one stays: %s", error)
+        except (msgspec.DecodeError, FileNotFoundError):
+            LOG.exception("the routing table cannot be read; the old one stays")
 
     def _take(self, table: Table) -> None:
         if table.fence < self.table.fence:

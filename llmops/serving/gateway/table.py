@@ -1,7 +1,7 @@
 """The routing table: which revisions of a deployment answer, and how much of the traffic each gets.
 
-It is a file. Whoever releases replaces it; the gateway notices, and says on `/health` which generation it serves. A table
-written by an older holder of the lease (a lower fence) is not taken.
+It is a file. Whoever releases replaces it; the gateway notices, and says on `/health` which generation it serves. A
+table written by an older holder of the lease (a lower fence) is not taken.
 
 Pure.
 """
