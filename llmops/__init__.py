@@ -14,8 +14,8 @@ Read the modules in the order the data flows; `reconcile` joins them on one page
     store      digest         <-> bytes
     status     graph, ledger   -> report           pure
 
-`values` and `records` hold the nouns, `problems` what can be wrong, `fields` and `plugin` what kinds, engines and runners
-are made of.
+`values` and `records` hold the nouns, `problems` what can be wrong, `fields` and `plugin` what kinds, engines and
+runners are made of.
 """
 
 __version__ = "0.1.0"

@@ -29,19 +29,7 @@ MAX_NUMBER = 10_000
 
 _GROWS = ("center", "format", "batch", "slice")
 _STRING_METHODS = frozenset(
-    (
-        "upper",
-        "lower",
-        "title",
-        "capitalize",
-        "strip",
-        "lstrip",
-        "rstrip",
-        "split",
-        "splitlines",
-        "startswith",
-        "endswith",
-    )
+    "upper lower title capitalize strip lstrip rstrip split splitlines startswith endswith".split()
 )
 
 

@@ -23,43 +23,11 @@ from llmops.values import Files, FileUse, Pin, Scope
 Rule: TypeAlias = Literal["no_regression", "minimum", "non_inferiority", "superiority"]
 
 TASK_FIELDS = frozenset(
-    (
-        "task",
-        "task_alias",
-        "tag",
-        "include",
-        "dataset_path",
-        "dataset_name",
-        "dataset_kwargs",
-        "custom_dataset",
-        "training_split",
-        "validation_split",
-        "test_split",
-        "fewshot_split",
-        "process_docs",
-        "doc_to_text",
-        "doc_to_target",
-        "doc_to_image",
-        "doc_to_audio",
-        "unsafe_code",
-        "doc_to_choice",
-        "process_results",
-        "use_prompt",
-        "description",
-        "target_delimiter",
-        "fewshot_delimiter",
-        "fewshot_config",
-        "num_fewshot",
-        "metric_list",
-        "output_type",
-        "generation_kwargs",
-        "repeats",
-        "filter_list",
-        "should_decontaminate",
-        "doc_to_decontamination_query",
-        "gen_prefix",
-        "metadata",
-    )
+    "task task_alias tag include dataset_path dataset_name dataset_kwargs custom_dataset training_split "
+    "validation_split test_split fewshot_split process_docs doc_to_text doc_to_target doc_to_image doc_to_audio "
+    "unsafe_code doc_to_choice process_results use_prompt description target_delimiter fewshot_delimiter "
+    "fewshot_config num_fewshot metric_list output_type generation_kwargs repeats filter_list "
+    "should_decontaminate doc_to_decontamination_query gen_prefix metadata".split()
 )
 """Fields of lm-eval's TaskConfig; a contract test holds them against the installed version."""
 OUTPUT_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until", "multiple_choice")

@@ -33,23 +33,8 @@ class Config(Body, frozen=True, kw_only=True):
 
 
 FIELDS = frozenset(
-    (
-        "model",
-        "messages",
-        "prompt",
-        "stream",
-        "temperature",
-        "top_p",
-        "max_tokens",
-        "max_completion_tokens",
-        "stop",
-        "seed",
-        "frequency_penalty",
-        "logit_bias",
-        "tools",
-        "suffix",
-        "chat_template_kwargs",
-    )
+    "model messages prompt stream temperature top_p max_tokens max_completion_tokens stop seed frequency_penalty "
+    "logit_bias tools suffix chat_template_kwargs".split()
 )
 FIXED = frozenset(("temperature", "top_p", "stop", "seed", "frequency_penalty", "logit_bias"))
 
