@@ -47,7 +47,7 @@ def first_commit_to_endpoint(stage: Stage, good: float) -> None:
     stage.llmops("apply")
     seconds = time.monotonic() - started
     scores = _scores(stage)
-    untrained, tuned, items = scores["Evaluation/untrained"], scores["Evaluation/routing"], scores["items"]
+    untrained, tuned, items = scores["untrained"], scores["tuned"], scores["items"]
     stage.llmops("chat", "router", "-m", "Return the current event loop.")
     _require(untrained <= CHANCE, f"the base model scores {untrained:.2f}, more than chance ({CHANCE})")
     _require(tuned >= good, f"the fine-tuned model scores {tuned:.2f}, less than {good}")
@@ -194,15 +194,11 @@ def _live(stage: Stage) -> str:
 
 
 def _scores(stage: Stage) -> dict[str, float]:
-    """Read what the evaluations found: for each the share of right choices, and how many items there were."""
-    found = {"items": float("inf")}
-    for key in ("Evaluation/untrained", "Evaluation/routing"):
-        for entry in reversed(stage.ask_json("history", key)):
-            figures = dict(pair.rsplit(" ", 1) for pair in entry["detail"].split(", ")[1:])
-            if "acc" in figures:
-                found[key] = float(figures["acc"])
-                found["items"] = min(found["items"], float(figures["items"]))
-    return found
+    """Read what the evaluations of HEAD found: shares of right answers, and how many items there were."""
+    rows = {f"{row['key']['kind']}/{row['key']['name']}": row["figures"] for row in stage.ask_json("status")["rows"]}
+    untrained = rows["Evaluation/untrained"]["untrained-choice"]
+    exact = rows["Evaluation/routing"]["answer"]
+    return {"untrained": untrained["acc"], "tuned": exact["exact_match"], "items": exact["items"]}
 
 
 def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001  a claim

@@ -181,8 +181,14 @@ def _walk_struct(value: Struct, kind: types.StructType, role: str, mark: Mark, w
         if plugin is not None and field.name == "config":
             typed = msgspec.convert(one, plugin.config)
             _walk(typed, shape(plugin.config), here, Mark(scope=Scope.LIVE), walk)
-        elif one != _default(field):
+        elif one != _default(field) or _is_pluggable(field.type):
             _walk(one, field.type, here, _inner(mark), walk)
+
+
+def _is_pluggable(kind: types.Type) -> bool:
+    """Whether a field chooses a plug-in: then even its default decides something."""
+    mark = (kind.extra or {}).get("mark") if isinstance(kind, types.Metadata) else None
+    return isinstance(mark, Mark) and bool(mark.plugin)
 
 
 def _unwrap(value: Any, kind: types.Type, mark: Mark) -> tuple[types.Type, Mark]:

@@ -38,6 +38,8 @@ class Row(Struct, frozen=True, kw_only=True):
     digest: Digest
     condition: Condition
     detail: str = ""
+    figures: dict[str, dict[str, float]] = {}
+    """What was measured of each part; '' is the whole."""
 
 
 class Overview(Struct, frozen=True, kw_only=True):
@@ -105,7 +107,9 @@ def _built(node: Node, known: Known, busy: set[Digest]) -> Row:
         condition, detail = Condition.RUNNING, ""
     else:
         condition, detail = Condition.OWED, ""
-    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail)
+    # By today's label: the same unit may have been made under another one.
+    figures = {unit.label: known.outcomes[unit.digest].metrics for unit in node.units if unit.digest in known.outcomes}
+    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail, figures=figures)
 
 
 def _figures(outcome: Outcome) -> str:

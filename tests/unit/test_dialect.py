@@ -1,0 +1,87 @@
+"""One YAML dialect, with bounds."""
+
+import pytest
+
+from llmops import dialect
+
+
+def read(text: str | bytes) -> object:
+    return dialect.load(text.encode() if isinstance(text, str) else text)[0].value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no", "no"),
+        ("yes", "yes"),
+        ("true", True),
+        ("~", None),
+        ("010", 10),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("1_000", "1_000"),
+        ("1:30", "1:30"),
+        ("2024-01-01", "2024-01-01"),
+        (".nan", ".nan"),
+        (".inf", ".inf"),
+    ],
+)
+def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
+    assert read(f"a: {text}") == {"a": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("a: 1\na: 2", 2, "twice"),
+        ("1: a", 1, "not a string"),
+        ("<<: {}", 1, "merge"),
+        ("a: !!python/object:os.system x", 1, "tag"),
+        ("a: !!int foo", 1, "tag"),
+        ("a: &x [*x]", 1, "alias"),
+        ("a: [1", 2, "not YAML"),
+        ("a: b: c", 1, "not YAML"),
+        (b"\xff\xfe", 1, "not UTF-8"),
+        (b"a: 1\nb: \xff", 2, "not UTF-8"),
+        ("[" * 10_000, 1, "nested"),
+        ("- " * 200 + "x", 1, "nested"),
+        ("k: " + "9" * 5000, 1, "digits"),
+        ("\x00", 0, "not YAML"),
+    ],
+)
+def test_what_is_refused_says_where_and_why(text: str | bytes, line: int, words: str) -> None:
+    with pytest.raises(dialect.Unreadable) as error:
+        read(text)
+
+    assert (error.value.line, words in error.value.what) == (line, True), error.value.what
+
+
+def test_an_alias_bomb_is_refused_before_it_grows() -> None:
+    layers = [f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]" for n in range(9)]
+    bomb = "\n".join(["a: &a [x, x, x, x, x, x, x, x, x, x]", *layers])
+
+    with pytest.raises(dialect.Unreadable, match="aliases"):
+        read(bomb)
+
+
+def test_a_few_aliases_are_fine() -> None:
+    assert read("a: &x [1, 2]\nb: *x") == {"a": [1, 2], "b": [1, 2]}
+
+
+def test_a_file_over_the_limit_is_refused_by_its_size() -> None:
+    with pytest.raises(dialect.Unreadable, match="limit"):
+        dialect.check_size(50_000_000)
+
+
+def test_every_value_has_a_line() -> None:
+    text = b"x: 1\nspec:\n  a:\n   - b: 1\n   - c: 2\n"
+
+    assert dialect.line_of(text, 0, ["spec", "a", 1, "c"]) == 5
+    assert dialect.line_of(text, 0, ["spec", "a", 0, "missing"]) == 4
+    assert dialect.line_of(text, 0, ["nothing"]) == 1
+
+
+def test_documents_know_where_they_begin() -> None:
+    assert [document.line for document in dialect.load(b"---\na: 1\n---\nb: 2\n")] == [2, 4]
