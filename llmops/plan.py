@@ -113,7 +113,7 @@ class _Maker(Struct, frozen=True):
         for key, node in self.graph.nodes.items():
             for unit in () if key in content else node.units:
                 if unit.digest in self.world.done:
-                    there.append(Reuse(key=key, part=unit.part, unit=unit.digest))
+                    there.append(Reuse(key=key, part=unit.part, label=unit.label, unit=unit.digest))
                 elif unit.digest not in owed:
                     actions.append(self._build(node, unit, owed))
                     owed.add(unit.digest)

@@ -92,7 +92,7 @@ def _placed(one: Complaint | Problem, at: Place) -> Problem:
 
 
 def _missing(use: FileUse, files: Files, at: Place) -> Iterator[Problem]:
-    inside = (use.path,) if use.path in files else files.names(use.path)
+    inside = (use.path,) if use.path in files or files.oddity(use.path) else files.names(use.path)
     for path in inside:
         if oddity := files.oddity(path):
             yield at.problem(steps_of(use.role), f"{path} is a {oddity}.", "Commit the file itself.")

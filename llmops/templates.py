@@ -84,9 +84,9 @@ def variables(source: str) -> frozenset[str]:
         tree = _ENVIRONMENT.parse(source)
         _ENVIRONMENT.compile(source)
     except TemplateSyntaxError as error:
-        raise BadTemplate(error.lineno, f"this is not a Jinja template: {error.message}") from None
+        raise BadTemplate(error.lineno, f"this is not a Jinja template: {str(error.message).rstrip('.')}.") from None
     except (TemplateError, RecursionError) as error:
-        raise BadTemplate(1, f"this is not a Jinja template: {error}") from None
+        raise BadTemplate(1, f"this is not a Jinja template: {str(error).rstrip('.')}.") from None
     for node in tree.find_all(_REACHES_OUT):
         raise BadTemplate(node.lineno, "a prompt cannot include or import another template.")
     for const in tree.find_all(nodes.Const):
@@ -111,5 +111,5 @@ def render(source: str, values: Mapping[str, Any]) -> str:
                 raise BadTemplate(1, f"the rendered prompt has over {MAX_CHARACTERS:,} characters.")
             text.append(piece)
     except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise BadTemplate(getattr(error, "lineno", 1) or 1, str(error)) from None
+        raise BadTemplate(getattr(error, "lineno", 1) or 1, f"{str(error).rstrip('.')}.") from None
     return "".join(text)

@@ -250,6 +250,7 @@ class Reuse(Struct, frozen=True, kw_only=True):
 
     key: Key
     part: str
+    label: str
     unit: Digest
 
 

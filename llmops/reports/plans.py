@@ -11,12 +11,19 @@ from typing import Any
 
 import msgspec
 
+from llmops.graph import Graph
 from llmops.reconcile import Proposal
 from llmops.reports.words import STYLES, Paint, columns, count, duration, markdown_table, plain, short
-from llmops.values import Action, Change, Plan, Sign, Tier, Verb
+from llmops.values import Action, Change, Plan, Reason, Reuse, Sign, Tier, Verb
 
 DELETE, UPDATE, NO_OP = "delete", "update", "no-op"
 TERRAFORM = {Sign.ADD: "create", Sign.EDIT: UPDATE, Sign.FOLLOW: UPDATE, Sign.DROP: DELETE, Sign.KEEP: NO_OP}
+REASONS = {
+    Reason.DROPPED: "not declared any more",
+    Reason.OWED: "not made yet",
+    Reason.DRIFT: "it should run and does not",
+    Reason.UNFINISHED: "it was interrupted",
+}
 INFINITIVES = {Verb.ROLLBACK.value: "roll back"}
 TIERS = {
     Tier.HOT: "hot: its replicas are up, so this is a traffic switch",
@@ -31,15 +38,14 @@ def text(proposal: Proposal, paint: Paint = plain) -> str:
     since = f", changes since {short(made.base)}" if made.base else ""
     lines = [f"Plan {short(made.id)} for {made.environment}: commit {short(made.commit)}{since}", ""]
     lines += [f"  {line}" for line in _lines(proposal, paint)]
-    lines += [f"  {line}" for line in _kept(made, paint)]
+    lines += [f"  {line}" for line in _kept(made, proposal.desired.graph, paint)]
     for one in made.blocked:
         lines += [f"  {paint('!', 'bad')} {one.key} is blocked: {one.why}.", f"      {one.remedy}"]
     if len(lines) > 2:  # noqa: PLR2004  more than the title
         lines.append("")
     lines += [f"Note: {note}" for note in proposal.notes]
     if made.reused:
-        names = ", ".join(dict.fromkeys(f"{one.key} {short(one.unit)}" for one in made.reused))
-        lines.append(paint(f"Reused: {names}", "dim"))
+        lines.append(paint(f"Reused: {', '.join(_named(one) for one in made.reused)}", "dim"))
     lines.append(paint(summary(proposal), "bold"))
     return "\n".join(lines) + "\n"
 
@@ -51,9 +57,13 @@ def _lines(proposal: Proposal, paint: Paint) -> Iterator[str]:
         yield f"{paint(action.sign, STYLES[action.sign])} {line}"
 
 
+def _named(one: Reuse) -> str:
+    return f"{one.key} {one.label} {short(one.unit)}".replace("  ", " ")
+
+
 def _why(action: Action) -> str:
     part = f"{action.label}: " if action.label else ""
-    words = list(action.because[:2]) or [action.reason.value]
+    words = list(action.because[:2]) or [REASONS.get(action.reason, action.reason.value)]
     if len(action.because) > 2:  # noqa: PLR2004  two reasons fit into a line
         words.append("…")
     if action.tier is not None:
@@ -68,22 +78,24 @@ def _expected(action: Action, proposal: Proposal) -> str:
     return f"about {duration(seconds)}" if seconds is not None else ""
 
 
-def _kept(made: Plan, paint: Paint) -> Iterator[str]:
+def _kept(made: Plan, graph: Graph, paint: Paint) -> Iterator[str]:
     """Say which edits decide nothing, and which changes were made before."""
     told = {action.key for action in made.actions} | {one.key for one in made.reused if not made.base}
-    rows = [(str(one.key), _nothing(one)) for one in made.changes if one.key not in told]
-    signs = [one.sign for one in made.changes if one.key not in told]
+    quiet = [one for one in made.changes if one.key not in told]
+    rows = [(str(one.key), _nothing(one, graph)) for one in quiet]
+    signs = [one.sign for one in quiet]
     for sign, line in zip(signs, columns(rows), strict=True):
         yield f"{paint(sign, STYLES[sign])} {line}"
 
 
-def _nothing(change: Change) -> str:
-    said = ", ".join(change.because)
+def _nothing(change: Change, graph: Graph) -> str:
+    """Say why a change needs no work."""
+    said = ", ".join(change.because) or "new"
     if change.sign is Sign.KEEP:
-        return f"{said}: decides nothing, nothing is made again"
+        return f"{said}: in no digest, so nothing is made again"
     if change.sign is Sign.DROP:
-        return "is not declared any more; what it made is kept"
-    return f"{said}: made already" if said else "declared"
+        return "not declared any more; what it made is kept"
+    return f"{said}: {'made already' if graph[change.key].units else 'nothing to make'}"
 
 
 def summary(proposal: Proposal) -> str:
@@ -117,12 +129,12 @@ def markdown(proposal: Proposal) -> str:
     made = proposal.plan
     lines = [f"### llmops plan for `{made.environment}`", "", f"**{summary(proposal)}**", ""]
     if made.actions:
-        rows = [(f"`{a.sign}`", str(a.key), a.verb, _why(a), _expected(a, proposal)) for a in made.actions]
+        rows = [(a.sign, str(a.key), a.verb, _why(a), _expected(a, proposal)) for a in made.actions]
         lines += [*markdown_table(("", "resource", "action", "why", "expected"), rows), ""]
     for one in made.blocked:
         lines += [f"> **{one.key} is blocked**: {one.why}. {one.remedy}", ""]
     lines += [f"> {note}" for note in proposal.notes]
-    if quiet := list(_kept(made, plain)):
+    if quiet := list(_kept(made, proposal.desired.graph, plain)):
         lines += [
             "<details><summary>Changes that need no work</summary>",
             "",
@@ -134,7 +146,7 @@ def markdown(proposal: Proposal) -> str:
             "",
         ]
     if made.reused:
-        names = [f"- {one.key} `{short(one.unit)}`" for one in made.reused]
+        names = [f"- {_named(one)}" for one in made.reused]
         lines += ["<details><summary>Reused results</summary>", "", *names, "", "</details>", ""]
     lines.append(f"<sub>plan `{short(made.id)}`, commit `{short(made.commit)}`</sub>")
     return "\n".join(lines) + "\n"

@@ -1,0 +1,72 @@
+"""Real git repositories for tests."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pygit2
+
+from llmops import ledger, sites, tree
+from llmops.ledger import Ledger
+from llmops.settings import LedgerSettings, Settings
+from llmops.sites import Site
+
+IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false")
+
+
+class Repo:
+    """A working copy with, if it is asked for, a bare remote beside it."""
+
+    def __init__(self, folder: Path, *, remote: bool = True) -> None:
+        self.folder = folder / "work"
+        self.remote = folder / "remote.git"
+        self.folder.mkdir(parents=True)
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("config", "user.name", "test")
+        self.git("config", "user.email", "test@localhost")
+        if remote:
+            self.git("init", "--quiet", "--bare", "--initial-branch=main", str(self.remote))
+            self.git("remote", "add", "origin", str(self.remote))
+
+    def git(self, *arguments: str, check: bool = True) -> str:
+        done = subprocess.run(
+            ["git", *IDENTITY, *arguments], cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def write(self, files: Mapping[str, str | bytes]) -> None:
+        for path, text in files.items():
+            file = self.folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(text.encode() if isinstance(text, str) else text)
+
+    def commit(self, files: Mapping[str, str | bytes] | None = None, message: str = "change") -> str:
+        self.write(files or {})
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        file = self.folder / path
+        text = file.read_text()
+        assert old in text, f"{path} does not hold {old!r}"
+        file.write_text(text.replace(old, new))
+
+    def open(self) -> pygit2.Repository:
+        return tree.discover(self.folder)
+
+    def ledger(self, environment: str = "local") -> Ledger:
+        return ledger.locate(self.open(), LedgerSettings(), environment)
+
+    def site(self, settings: Settings | None = None) -> Site:
+        return sites.locate(self.open(), settings or Settings(), None)
+
+    def clone(self, folder: Path, *options: str) -> Repo:
+        """Clone the remote."""
+        made = object.__new__(Repo)
+        made.folder, made.remote = folder, self.remote
+        subprocess.run(["git", "clone", "--quiet", *options, f"file://{self.remote}", str(folder)], check=True)
+        return made

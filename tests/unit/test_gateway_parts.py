@@ -1,0 +1,133 @@
+"""What the gateway makes of a request, and how it shares the traffic."""
+
+from collections import Counter
+
+import pytest
+
+from llmops.serving import traffic
+from llmops.serving.gateway.requests import Bad, translate
+from llmops.serving.gateway.table import Balance, PromptPart, Served, Turn
+from llmops.serving.traffic import Counters
+
+FIELDS = frozenset(["model", "messages", "stream", "max_tokens", "temperature", "prompt"])
+CHAT = "/v1/chat/completions"
+
+
+def served(prompt: PromptPart | None = None, weight: int = 100, revision: str = "a" * 64, **more: object) -> Served:
+    return Served(
+        revision=revision, weight=weight, urls=("u",), model="m", reports="m@main", fields=FIELDS, prompt=prompt, **more
+    )
+
+
+ASK = PromptPart(
+    turns=(Turn("system", "Be short."), Turn("user", "Q: {{ question }}")),
+    variables={"question": {"type": "string", "minLength": 2}},
+    parameters={"temperature": 0, "max_tokens": 8},
+)
+
+
+def user(text: str) -> dict[str, object]:
+    return {"model": "chat", "messages": [{"role": "user", "content": text}]}
+
+
+def test_without_a_prompt_a_request_passes_with_the_fields_that_the_engine_takes() -> None:
+    asked = translate(CHAT, {**user("hi"), "user": "me", "n": 1, "max_tokens": 3}, served())
+
+    assert asked.body == {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
+
+
+def test_max_completion_tokens_is_honoured_by_engines_that_only_know_max_tokens() -> None:
+    assert translate(CHAT, {**user("hi"), "max_completion_tokens": 3}, served()).body["max_tokens"] == 3
+
+
+def test_the_last_user_message_fills_a_lone_variable_in() -> None:
+    body = {
+        "messages": [{"role": "user", "content": "old"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "new"}]
+    }
+
+    assert translate(CHAT, body, served(ASK)).body["messages"] == [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "old"},
+        {"role": "assistant", "content": "a"},
+        {"role": "user", "content": "Q: new"},
+    ]
+
+
+def test_content_may_be_a_list_of_parts() -> None:
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]}]}
+
+    assert translate(CHAT, body, served(ASK)).body["messages"][-1]["content"] == "Q: one two"
+
+
+def test_variables_can_be_sent_by_name() -> None:
+    body = {"messages": [{"role": "user", "content": "before"}], "variables": {"question": "why"}}
+
+    contents = [message["content"] for message in translate(CHAT, body, served(ASK)).body["messages"]]
+
+    assert contents == ["Be short.", "before", "Q: why"]
+
+
+def test_what_the_prompt_fixes_wins_and_is_told() -> None:
+    asked = translate(CHAT, {**user("why"), "temperature": 1.5, "max_tokens": 8}, served(ASK))
+
+    assert (asked.body["temperature"], asked.ignored) == (0, ("temperature",))
+
+
+def test_what_the_engine_cannot_change_is_told() -> None:
+    asked = translate(CHAT, {**user("why"), "temperature": 1.5}, served(fixed={"temperature": None}))
+
+    assert asked.ignored == ("temperature",)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": "hi"}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "variables.question"),
+        ({"messages": [], "variables": {"other": "x"}}, "variables.question"),
+        ({"messages": [], "variables": {"question": 3}}, "variables.question"),
+        ({"messages": [], "variables": 3}, "variables"),
+    ],
+)
+def test_a_request_that_does_not_fit_the_prompt_says_which_part(body: dict[str, object], param: str) -> None:
+    with pytest.raises(Bad) as error:
+        translate(CHAT, body, served(ASK))
+
+    assert (error.value.status, error.value.param) == (400, param)
+
+
+def test_a_deployment_with_a_prompt_does_not_take_raw_text() -> None:
+    with pytest.raises(Bad, match="only on /v1/chat/completions"):
+        translate("/v1/completions", {"prompt": "x"}, served(ASK))
+
+
+def test_shares_come_out_exactly() -> None:
+    one, other, none = "a" * 64, "b" * 64, "c" * 64
+    balance = Balance((served(weight=25, revision=one), served(weight=75, revision=other), served(weight=0, revision=none)))
+
+    given = [balance.choose() for _ in range(400)]
+
+    assert Counter(given) == {one: 100, other: 300}
+    for start in range(0, 400, 20):
+        assert given[start : start + 20].count(one) == 5
+
+
+def test_nobody_is_chosen_when_nobody_has_a_share() -> None:
+    assert Balance((served(weight=0),)).choose() is None
+
+
+def test_a_window_is_what_happened_between_two_readings() -> None:
+    before = Counters(100, 2, 0, ((0.1, 50), (1.0, 90), (float("inf"), 100)))
+    after = Counters(200, 5, 0, ((0.1, 50), (1.0, 190), (float("inf"), 200)))
+
+    window = traffic.window(before, after)
+
+    assert (window.requests, window.errors) == (100, 3)
+    assert window.latency_p95 == pytest.approx(0.955)
+
+
+def test_a_quantile_of_nothing_is_none() -> None:
+    assert traffic.quantile([], 0.95) is None
+    assert traffic.quantile([(1.0, 0.0)], 0.95) is None

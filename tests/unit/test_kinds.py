@@ -1,0 +1,301 @@
+"""What each kind asks for beyond its schema."""
+
+import pytest
+
+from llmops import gating, reconcile
+from llmops.kinds import dataset, evaluation, model
+from llmops.kinds.dataset import Split
+from llmops.problems import Invalid
+from llmops.reconcile import Desired
+from llmops.settings import Settings
+from tests.trees import Tree, build, spec, system
+
+
+def problems(tree: Tree) -> list[str]:
+    with pytest.raises(Invalid) as error:
+        build(tree)
+    return [str(problem) for problem in error.value.problems]
+
+
+def with_spec(text: str, **files: str) -> Tree:
+    return Tree({**system(), "specs/new.yaml": text, **files})
+
+
+# Dataset
+
+
+def test_bad_rows_are_named_by_their_number() -> None:
+    rows = '{"text": "a"}\n{"text": 1}\n\n{"words": "b"}\n[1]\n{"text": "c"\n'
+    found = problems(with_spec(spec("Dataset", "d", "{format: text, sources: [{path: d.jsonl}]}"), **{"d.jsonl": rows}))
+
+    assert [line.split(" ")[0] for line in found] == ["d.jsonl:2:", "d.jsonl:4:", "d.jsonl:5:", "d.jsonl:6:"]
+    assert "$.text" in found[0]
+    assert "missing required field `text`" in found[1]
+
+
+def test_many_bad_rows_are_counted() -> None:
+    rows = '{"no": 1}\n' * 500
+    found = problems(with_spec(spec("Dataset", "d", "{format: text, sources: [{path: d.jsonl}]}"), **{"d.jsonl": rows}))
+
+    assert len(found) == dataset.MOST_PROBLEMS + 1
+    assert "490 more rows are wrong" in found[-1]
+
+
+@pytest.mark.parametrize(
+    ("format_", "row"),
+    [
+        ("text", '{"text": "a", "more": 1}'),
+        ("messages", '{"messages": [{"role": "user", "content": "a"}]}'),
+        ("prompt_completion", '{"prompt": "a", "completion": "b"}'),
+        ("prompt_completion", '{"prompt": [{"role": "user", "content": "a"}], "completion": "b"}'),
+        ("preference", '{"chosen": "a", "rejected": "b"}'),
+        ("prompt", '{"prompt": "a"}'),
+        ("rows", '{"anything": [1, 2]}'),
+    ],
+)
+def test_rows_of_every_format_are_known(format_: str, row: str) -> None:
+    text = spec("Dataset", "d", f"{{format: {format_}, sources: [{{path: d.jsonl}}]}}")
+
+    build(with_spec(text, **{"d.jsonl": f"{row}\n"}))
+
+
+def test_a_row_without_a_column_of_the_split_is_a_problem() -> None:
+    text = spec("Dataset", "d", "{format: rows, sources: [{path: d.jsonl}], split: {test_fraction: 0.5, by: [key]}}")
+    found = problems(with_spec(text, **{"d.jsonl": '{"key": 1}\n{"kye": 1}\n'}))
+
+    assert found == [
+        "d.jsonl:2: $: the row has no column key, by which the dataset is split. Correct the row or the dataset's format."
+    ]
+
+
+def test_a_row_never_changes_sides_when_others_come_or_go() -> None:
+    rows = [{"text": str(number)} for number in range(200)]
+    split = Split(test_fraction=0.25)
+
+    sides = {row["text"]: dataset.is_test(row, split) for row in rows}
+
+    assert 0.15 < sum(sides.values()) / 200 < 0.35
+    assert all(dataset.is_test(row, split) is sides[row["text"]] for row in rows[50:120])
+
+
+def test_a_corrected_label_stays_on_its_side_when_the_split_looks_at_the_question() -> None:
+    split = Split(test_fraction=0.5, by=("question",))
+
+    assert all(
+        dataset.is_test({"question": n, "label": "a"}, split) is dataset.is_test({"question": n, "label": "b"}, split)
+        for n in range(50)
+    )
+
+
+def test_another_seed_is_another_division() -> None:
+    rows = [{"text": str(number)} for number in range(50)]
+
+    one, other = (
+        [dataset.is_test(row, Split(test_fraction=0.5, seed=seed)) for row in rows] for seed in (0, 1)
+    )
+
+    assert one != other
+
+
+def test_a_file_ending_that_no_row_is_read_from_is_refused() -> None:
+    found = problems(with_spec(spec("Dataset", "d", "{format: messages, sources: [{path: d.csv}]}"), **{"d.csv": "a"}))
+
+    assert "d.csv is not a file of rows. Use .jsonl." in found[0]
+
+
+# Model
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{}", "no source is given"),
+        ("{path: m, uri: 'https://x/y', digest: 'sha256:" + "0" * 64 + "'}", "path and uri are given"),
+    ],
+)
+def test_a_model_has_exactly_one_source(source: str, words: str) -> None:
+    assert any(words in line for line in problems(with_spec(spec("Model", "m", f"source: {source}"))))
+
+
+def test_a_model_folder_needs_a_config_and_safetensors() -> None:
+    text = spec("Model", "m", "source: {path: weights/m}")
+
+    assert "holds no config.json" in problems(with_spec(text, **{"weights/m/pytorch_model.bin": "x"}))[0]
+    assert "holds no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
+    build(with_spec(text, **{"weights/m/config.json": "{}", "weights/m/model.safetensors": "x"}))
+
+
+def test_a_branch_of_the_hub_has_to_be_locked() -> None:
+    text = spec("Model", "m", "source: {hf: {repo: org/name}}")
+
+    assert "hf://org/name@main may change without a commit here" in problems(with_spec(text))[0]
+
+    commit = "0123456789" * 4
+    locked = build(with_spec(text, **{"llmops.lock": f'pins: {{"hf://org/name@main": "{commit}"}}\n'}))
+    fixed = build(with_spec(spec("Model", "m", f"source: {{hf: {{repo: org/name, revision: '{commit}'}}}}")))
+    assert {n.digest for n in locked.nodes.values()} == {n.digest for n in fixed.nodes.values()}
+
+
+def test_a_model_card_lies_among_the_cards() -> None:
+    text = spec("Model", "m", f"source: {{hf: {{repo: a/b, revision: {'a' * 40}}}}}\ncard: docs/m.md")
+
+    assert "docs/m.md is not a model card" in problems(with_spec(text, **{"docs/m.md": "x"}))[0]
+
+
+def desired(tree: Tree) -> Desired:
+    return Desired("c" * 40, tree, Settings(), build(tree))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("old", model.STAGES)
+@pytest.mark.parametrize("new", model.STAGES)
+def test_a_model_goes_through_its_stages_one_at_a_time_and_back_the_same_way(old: str, new: str) -> None:
+    def tree(stage: str) -> Tree:
+        return with_spec(spec("Model", "m", f"source: {{hf: {{repo: a/b, revision: {'a' * 40}}}}}\nstage: {stage}"))
+
+    legal = abs(model.STAGES.index(old) - model.STAGES.index(new)) <= 1
+    if legal:
+        gating.compare(desired(tree(old)), desired(tree(new)), frozenset())
+    else:
+        with pytest.raises(Invalid, match="in one step"):
+            gating.compare(desired(tree(old)), desired(tree(new)), frozenset())
+
+
+# Training
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("{task: sft, datasets: [{name: rows}]}", "sft needs a base"),
+        ("{task: pretrain, datasets: [{name: corpus}]}", "needs architecture"),
+        ("{task: sft, base: base, tokenizer: {}, datasets: [{name: rows}]}", "brings its own tokenizer"),
+        ("{task: sft, base: base, lora: {}, datasets: [{name: rows}]}", "adapters are not used"),
+        ("{task: pretrain, base: base, datasets: [{name: rows}]}", "pretrain cannot learn from Dataset/rows"),
+        ("{task: sft, base: base, datasets: [{name: rows}], resources: {workers: 3}}", "shared evenly by 3 workers"),
+        ("{task: sft, base: base, datasets: [{name: rows}], arguments: {output_dir: x}}", "no such field"),
+        ("{task: dpo, base: base, datasets: [{name: rows}]}", '"dpo" is not allowed here'),
+    ],
+)
+def test_the_fields_of_a_training_belong_together(body: str, words: str) -> None:
+    found = problems(with_spec(spec("Training", "t", body)))
+
+    assert any(words in line for line in found), found
+
+
+# Prompt
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("{}", "either a template or messages"),
+        ("{messages: [{role: user, content: '{{ a }}'}]}", 'the template uses "a", which is not declared'),
+        ("{messages: [{role: user, content: hi}], variables: {a: {}}}", "the template does not use it"),
+        ("{messages: [{role: user, content: '{{ a'}], variables: {a: {}}}", "not a Jinja template"),
+        ("{messages: [{role: user, content: '{{ a|foo }}'}], variables: {a: {}}}", "No filter named 'foo'"),
+        ("{messages: [{role: user, content: '{% include \"x\" %}'}]}", "cannot include"),
+        ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {type: strin}}}", "not a JSON Schema"),
+        ("{messages: [{role: tool, content: hi}]}", '"tool" is not allowed here'),
+    ],
+)
+def test_prompts_are_checked_before_they_are_asked(body: str, words: str) -> None:
+    found = problems(with_spec(spec("Prompt", "p", body)))
+
+    assert any(words in line for line in found), found
+
+
+def test_a_mistake_in_a_template_file_is_shown_there() -> None:
+    text = spec("Prompt", "p", "template: prompts/p.jinja")
+
+    assert problems(with_spec(text, **{"prompts/p.jinja": "one\ntwo {% if %}\n"}))[0].startswith("prompts/p.jinja:2: ")
+
+
+# Evaluation
+
+
+def test_two_suites_of_one_name_are_a_problem() -> None:
+    body = "{subject: {model: tuned}, suites: [{task: evals/sums.yaml, dataset: rows}, {task: evals/sums.yaml, dataset: rows}]}"
+
+    assert 'two suites are called "sums"' in problems(with_spec(spec("Evaluation", "e", body)))[0]
+
+
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ("{rule: minimum}", "needs a value"),
+        ("{rule: non_inferiority}", "needs a margin"),
+        ("{rule: superiority, against: none}", "compares with a base"),
+        ("{alpha: 0.7}", "alpha"),
+    ],
+)
+def test_a_gate_has_what_its_rule_needs(gate: str, words: str) -> None:
+    body = f"{{subject: {{model: tuned}}, suites: [{{task: evals/sums.yaml, dataset: rows, gate: {gate}}}]}}"
+
+    assert words in problems(with_spec(spec("Evaluation", "e", body)))[0]
+
+
+def test_what_a_task_includes_imports_and_reads_is_part_of_the_evidence() -> None:
+    files = {
+        "evals/t/task.yaml": "include: _base.yaml\ntask: t\nprocess_docs: !function helpers.clean\n",
+        "evals/t/_base.yaml": "dataset_path: json\ndataset_kwargs: {data_files: {test: data/test.jsonl}}\n",
+        "evals/t/helpers.py": "def clean(rows): return rows\n",
+        "data/test.jsonl": "{}\n",
+    }
+    tree = with_spec(spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: evals/t/task.yaml}]}"), **files)
+
+    def unit(one: Tree) -> str:
+        return next(node.units[0].digest for key, node in build(one).nodes.items() if key.name == "e")
+
+    for path in files:
+        assert unit(tree) != unit(Tree({**tree, path: tree[path] + b"# more\n"})), path
+    assert "there is no file evals/t/helpers.py" in problems(tree.without("evals/t/helpers.py"))[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("task: t\ndoc_to_txt: x\ndataset_path: json\n", 'no such task field. Did you mean "doc_to_text"?'),
+        ("task: t\noutput_type: choice\ndataset_path: json\n", '"choice" is none'),
+        ("task: t\n", "the task has no rows"),
+        ("task: [t\n", "not a task of lm-eval"),
+    ],
+)
+def test_task_files_are_checked(task: str, words: str) -> None:
+    text = spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: evals/t.yaml}]}")
+
+    assert words in problems(with_spec(text, **{"evals/t.yaml": task}))[0]
+
+
+def test_a_built_in_task_has_to_be_locked() -> None:
+    text = spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: hellaswag}]}")
+
+    assert "lm-eval://hellaswag may change" in problems(with_spec(text))[0]
+
+
+def test_reading_a_task_runs_nothing_of_it() -> None:
+    found = evaluation.read_task(b"task: t\na: !function os.abort\n")
+
+    assert found.functions == ("os.abort",)
+
+
+# Deployment
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ("[{set_weight: 10, pause: {}}]", "a step is one of"),
+        ("[{}]", "a step is one of"),
+        ("[{set_weight: 50}, {set_weight: 10}]", "the weight falls"),
+        ("[{set_weight: 150}]", "150 is greater than the maximum of 100"),
+        ("[{pause: {duration: soon}}]", "Write a duration"),
+    ],
+)
+def test_steps_are_one_thing_each(steps: str, words: str) -> None:
+    found = problems(with_spec(spec("Deployment", "d", f"{{model: tuned, strategy: {{canary: {{steps: {steps}}}}}}}")))
+
+    assert any(words in line for line in found), found
+
+
+def test_every_kind_is_found_by_its_file() -> None:
+    assert set(reconcile.KINDS) == {"Dataset", "Deployment", "Evaluation", "Model", "Prompt", "Training"}

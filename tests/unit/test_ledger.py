@@ -1,0 +1,251 @@
+"""The ledger on real repositories, with several writers."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from llmops import leases, ledger
+from llmops.ledger import Ledger
+from llmops.problems import Broken, Held, Refused, Retry
+from llmops.records import Lease, Outcome, Provenance, State
+from llmops.settings import LedgerSettings
+from llmops.values import Key, digest
+from tests.repos import Repo
+
+
+def outcome(name: object, seconds: float = 1.0) -> Outcome:
+    return Outcome(
+        unit=digest(name),
+        key=Key("Training", "t"),
+        part="",
+        step="train",
+        outputs={"model": digest("m")},
+        metrics={"loss": 0.5},
+        provenance=Provenance(commit="c", actor="a", run="", started="t", seconds=seconds, environment={}),
+    )
+
+
+@pytest.fixture
+def here(repo: Repo) -> Ledger:
+    made = repo.ledger()
+    ledger.start(made)
+    return made
+
+
+@pytest.fixture
+def there(repo: Repo, here: Ledger, tmp_path: Path) -> Ledger:
+    made = repo.clone(tmp_path / "other").ledger()
+    ledger.fetch(made)
+    return made
+
+
+def test_a_missing_ledger_is_unknown_not_empty(repo: Repo) -> None:
+    assert ledger.state(repo.ledger()) is None
+    with pytest.raises(Refused, match="it is not known what was done"):
+        ledger.record(repo.ledger(), [outcome(1)], "m")
+
+
+def test_what_was_recorded_is_read_again(here: Ledger) -> None:
+    ledger.record(here, [outcome(1), outcome(2)], "two")
+
+    assert ledger.units(here) == {digest(1), digest(2)}
+    assert ledger.outcome(here, digest(1)) == outcome(1)
+    assert ledger.outcome(here, digest(3)) is None
+
+
+def test_another_clone_sees_it_after_a_fetch(here: Ledger, there: Ledger) -> None:
+    ledger.record(here, [outcome(1)], "m")
+    ledger.fetch(there)
+
+    assert ledger.units(there) == {digest(1)}
+
+
+def test_two_writers_merge_by_union(here: Ledger, there: Ledger) -> None:
+    ledger.record(here, [outcome(1)], "m")
+    ledger.record(there, [outcome(2)], "m")  # has not seen the other
+    ledger.fetch(here)
+
+    assert ledger.units(here) == ledger.units(there) == {digest(1), digest(2)}
+
+
+def test_an_outcome_that_is_there_stays_as_it_is(here: Ledger, there: Ledger) -> None:
+    ledger.record(here, [outcome(1, seconds=1.0)], "m")
+    ledger.record(there, [outcome(1, seconds=2.0)], "m")
+    ledger.record(here, [outcome(1, seconds=3.0)], "m")
+    ledger.fetch(here)
+
+    for one in (here, there):
+        found = ledger.outcome(one, digest(1))
+        assert found is not None
+        assert found.provenance.seconds == 1.0
+
+
+def test_no_update_of_the_state_is_lost(here: Ledger, there: Ledger) -> None:
+    def count(where: Ledger) -> None:
+        for _ in range(10):
+            ledger.transact(where, lambda state: replace(state, fence=state.fence + 1), "count")
+
+    threads = [threading.Thread(target=count, args=(one,)) for one in (here, there)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ledger.fetch(here)
+
+    found = ledger.state(here)
+    assert found is not None
+    assert found.fence == 20
+
+
+def test_a_change_that_changes_nothing_writes_nothing(here: Ledger) -> None:
+    before = ledger.tips(here)
+
+    ledger.transact(here, lambda state: state, "nothing")
+
+    assert ledger.tips(here) == before
+
+
+def test_results_that_could_not_be_published_are_kept_and_published_later(repo: Repo, here: Ledger, there: Ledger) -> None:
+    away = repo.remote.with_name("away.git")
+    repo.remote.rename(away)
+    with pytest.raises(Broken, match="kept here"):
+        ledger.record(here, [outcome(1)], "m")
+    away.rename(repo.remote)
+
+    assert ledger.units(here) == {digest(1)}
+    ledger.publish_results(here)
+    ledger.fetch(there)
+    assert ledger.units(there) == {digest(1)}
+
+
+def test_an_unreachable_remote_says_what_to_do(repo: Repo, here: Ledger) -> None:
+    repo.remote.rename(repo.remote.with_name("away.git"))
+
+    with pytest.raises(Broken, match="--offline"):
+        ledger.fetch(here)
+
+
+def test_a_state_of_a_newer_version_is_refused(here: Ledger) -> None:
+    ledger.transact(here, lambda state: replace(state, format=99), "from the future")
+
+    with pytest.raises(Refused, match="newer llmops"):
+        ledger.state(here)
+
+
+def test_without_a_remote_the_ledger_is_local(tmp_path: Path) -> None:
+    repo = Repo(tmp_path, remote=False)
+    repo.commit()
+    where = repo.ledger()
+    ledger.start(where)
+    ledger.record(where, [outcome(1)], "m")
+
+    assert where.remote == ""
+    assert ledger.units(where) == {digest(1)}
+
+
+def test_a_remote_that_is_not_there_is_named(repo: Repo) -> None:
+    with pytest.raises(Refused, match='no git remote "upstream"'):
+        ledger.locate(repo.open(), LedgerSettings(remote="upstream"), "local")
+
+
+def test_branches_can_hold_the_ledger_where_other_refs_are_refused(repo: Repo) -> None:
+    settings = LedgerSettings(results="refs/heads/llmops/results", releases="refs/heads/llmops/releases")
+    where = ledger.locate(repo.open(), settings, "local")
+    ledger.start(where)
+    ledger.record(where, [outcome(1)], "m")
+
+    assert "refs/heads/llmops/results" in repo.git("ls-remote", "origin")
+
+
+def test_a_remote_that_refuses_the_ref_says_how_to_choose_another(repo: Repo) -> None:
+    hook = repo.remote / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\ngrep -q refs/llmops && { echo no such refs here; exit 1; }\nexit 0\n")
+    hook.chmod(0o755)
+
+    with pytest.raises(Refused, match="refs/heads/llmops/results"):
+        ledger.start(repo.ledger())
+
+
+def test_a_locked_ref_is_waited_for_and_then_explained(tmp_path: Path) -> None:
+    repo = Repo(tmp_path, remote=False)
+    repo.commit()
+    where = repo.ledger()
+    ledger.start(where)
+    lock = repo.folder / ".git" / "refs" / "llmops" / "results.lock"
+    lock.write_text("")
+
+    with pytest.raises((Retry, Broken)):
+        ledger.record(where, [outcome(1)], "m")
+    lock.unlink()
+    ledger.record(where, [outcome(1)], "m")
+    assert ledger.units(where) == {digest(1)}
+
+
+# Leases
+
+
+def test_a_lease_is_held_by_one(here: Ledger, there: Ledger) -> None:
+    ledger.transact(here, lambda state: replace(state, lease=Lease(holder="x@elsewhere:1:1", fence=3, until=9e9)), "held")
+
+    with pytest.raises(Held, match="x@elsewhere"):
+        leases.take(there, "me", "plan")
+
+
+def test_a_lease_lapses(here: Ledger) -> None:
+    old = Lease(holder="x@elsewhere:1:1", fence=3, until=1.0)
+    ledger.transact(here, lambda state: replace(state, lease=old, fence=3), "held")
+
+    assert leases.take(here, "me", "plan") == 4
+
+
+def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(here: Ledger) -> None:
+    import socket
+
+    dead = Lease(holder=f"x@{socket.gethostname()}:999999:1", fence=1, until=9e9)
+    ledger.transact(here, lambda state: replace(state, lease=dead, fence=1), "held")
+
+    assert leases.take(here, "me", "plan") == 2
+
+
+def test_who_lost_the_lease_cannot_write(here: Ledger) -> None:
+    guard = leases.guard(leases.take(here, "me", "one"))
+    ledger.transact(here, guard, "fine")
+    leases.take(here, "me", "two")
+
+    with pytest.raises(Retry, match="lost its lease"):
+        ledger.transact(here, lambda state: guard(state), "late")
+
+
+def test_a_lease_is_renewed_when_half_of_it_is_over(here: Ledger) -> None:
+    import time
+
+    fence = leases.take(here, "me", "one")
+
+    def age(state: State) -> State:
+        assert state.lease is not None
+        return replace(state, lease=replace(state.lease, until=time.time() + leases.SECONDS / 3))
+
+    ledger.transact(here, age, "time passes")
+    found = ledger.transact(here, leases.guard(fence), "renew")
+
+    assert found.lease is not None
+    assert found.lease.until > time.time() + leases.SECONDS / 2
+
+
+def test_a_plan_is_applied_once(here: Ledger) -> None:
+    fence = leases.take(here, "me", "plan")
+    leases.give_back(here, fence)
+
+    with pytest.raises(Retry, match="applied once"):
+        leases.take(here, "me", "plan")
+
+
+def test_giving_a_lease_back_notes_the_commit(here: Ledger) -> None:
+    fence = leases.take(here, "me", "plan")
+    leases.give_back(here, fence, "c" * 40)
+
+    found = ledger.state(here)
+    assert found is not None
+    assert (found.lease, found.commit) == (None, "c" * 40)

@@ -1,0 +1,123 @@
+"""Bytes under their digest."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from llmops import store
+from llmops.problems import Broken
+from llmops.store import Store
+
+
+@pytest.fixture(params=["file", "memory"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return store.open_at((tmp_path / "store").as_uri() if request.param == "file" else f"memory://{tmp_path.name}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "folder"
+    (made / "sub").mkdir(parents=True)
+    (made / "a").write_text("a\n")
+    (made / "sub" / "b").write_text("b\n")
+    return made
+
+
+def test_bytes_come_back_by_their_sha256(kept: Store) -> None:
+    digest = store.add_bytes(kept, b"hello")
+
+    assert digest == hashlib.sha256(b"hello").hexdigest()
+    assert store.read(kept, digest) == b"hello"
+
+
+def test_a_folder_comes_back_as_it_was(kept: Store, folder: Path, tmp_path: Path) -> None:
+    digest = store.add_folder(kept, folder)
+    store.materialise(kept, digest, tmp_path / "out")
+
+    assert (tmp_path / "out" / "a").read_text() == "a\n"
+    assert (tmp_path / "out" / "sub" / "b").read_text() == "b\n"
+    assert store.complete(kept, digest)
+
+
+def test_the_same_folder_has_the_same_digest_in_every_store(folder: Path, tmp_path: Path) -> None:
+    one = store.open_at((tmp_path / "one").as_uri())
+    other = store.open_at("memory://other")
+
+    assert store.add_folder(one, folder) == store.add_folder(other, folder)
+
+
+def test_on_one_disk_files_are_linked_not_copied(folder: Path, tmp_path: Path) -> None:
+    kept = store.open_at((tmp_path / "store").as_uri())
+    digest = store.add_folder(kept, folder)
+    store.materialise(kept, digest, tmp_path / "out")
+
+    assert os.stat(folder / "a").st_ino == os.stat(tmp_path / "out" / "a").st_ino
+    assert not os.access(tmp_path / "out" / "a", os.W_OK) or os.geteuid() == 0
+    assert (tmp_path / "out" / "a").stat().st_mode & 0o222 == 0
+
+
+def test_what_is_missing_says_so(kept: Store) -> None:
+    with pytest.raises(Broken, match="not in the store"):
+        store.read(kept, "0" * 64)
+
+
+def test_a_corrupted_blob_is_found_by_its_digest_and_not_used(tmp_path: Path) -> None:
+    kept = store.open_at((tmp_path / "store").as_uri())
+    digest = store.add_bytes(kept, b"hello")
+    blob = tmp_path / "store" / "objects" / digest[:2] / digest[2:]
+    blob.chmod(0o644)
+    blob.write_bytes(b"jello")
+
+    with pytest.raises(Broken, match="corrupt"):
+        store.read(kept, digest)
+
+
+def test_a_half_written_file_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = store.open_at((tmp_path / "store").as_uri())
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        store.add_bytes(kept, b"hello")
+    monkeypatch.undo()
+
+    assert not store.has(kept, hashlib.sha256(b"hello").hexdigest())
+    assert store.read(kept, store.add_bytes(kept, b"hello")) == b"hello"
+
+
+def test_a_folder_whose_file_is_gone_is_not_complete(folder: Path, tmp_path: Path) -> None:
+    kept = store.open_at((tmp_path / "store").as_uri())
+    digest = store.add_folder(kept, folder)
+    gone = store.manifest(kept, digest).files["a"].sha256
+    (tmp_path / "store" / "objects" / gone[:2] / gone[2:]).unlink()
+
+    assert not store.complete(kept, digest)
+
+
+def test_a_link_out_of_the_folder_is_refused(kept: Store, folder: Path) -> None:
+    (folder / "passwd").symlink_to("/etc/passwd")
+
+    with pytest.raises(Broken, match="link out of its folder"):
+        store.add_folder(kept, folder)
+
+
+def test_a_manifest_that_names_a_path_outside_is_not_used(kept: Store, tmp_path: Path) -> None:
+    blob = store.add_bytes(kept, b"x")
+    evil = store.add_bytes(kept, f'{{"files": {{"../evil": {{"sha256": "{blob}", "size": 1}}}}}}'.encode())
+
+    with pytest.raises(Broken, match="outside"):
+        store.materialise(kept, evil, tmp_path / "out")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_an_executable_stays_one(folder: Path, tmp_path: Path) -> None:
+    (folder / "run").write_text("#!/bin/sh\n")
+    (folder / "run").chmod(0o755)
+    kept = store.open_at((tmp_path / "store").as_uri())
+    store.materialise(kept, store.add_folder(kept, folder), tmp_path / "out")
+
+    assert os.access(tmp_path / "out" / "run", os.X_OK)
