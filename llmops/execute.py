@@ -202,7 +202,7 @@ class _Building:
         order = Order(
             name=folder.name, step=step.run, jobs=jobs, store=self.shop.store.url, cluster=self.shop.runner.cluster
         )
-        _forget_failure(folder)
+        _forget_what_does_not_hold(folder, self.shop.store)
         (folder / orders.ORDER).write_bytes(orders.encode(order))
         for action in batch:
             del self.waiting[action.unit]
@@ -340,10 +340,18 @@ def _report(folder: Path) -> str:
         return ""
 
 
-def _forget_failure(folder: Path) -> None:
-    """Let a failed order be tried again; one that ended well keeps its report."""
-    if _report(folder):
-        (folder / orders.OUTCOME).unlink()
+def _forget_what_does_not_hold(folder: Path, kept: Store) -> None:
+    """Let an order be done again that failed, or whose results are not in the store any more."""
+    gone = [path for path in (folder / orders.RESULTS).glob("*.json") if not _is_kept(path, kept)]
+    for path in gone:
+        path.unlink()
+    if gone or _report(folder):
+        (folder / orders.OUTCOME).unlink(missing_ok=True)
+
+
+def _is_kept(result: Path, kept: Store) -> bool:
+    made = msgspec.json.decode(result.read_bytes(), type=Made)
+    return all(store.has(kept, digest) for digest in made.outputs.values())
 
 
 def _sweep(folder: Path) -> None:

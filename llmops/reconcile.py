@@ -91,14 +91,16 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
     state = known or State()
     base = base or state.commit
     old, more = earlier(site, base)
-    done = ledger.units(site.ledger)
+    known_done = done = ledger.units(site.ledger)
     seen = live.seen(site, desired.graph, done) if state.releases else {}
     origin = Origin(desired.commit, base, site.environment, ledger.tips(site.ledger))
     changes = diff.compare(old, desired.graph)
     made = plan.make(changes, desired.graph, KINDS, World(done, state, seen), origin)
-    if lost := _lost(site, made):
-        made = plan.make(changes, desired.graph, KINDS, World(done - lost, state, seen), origin)
-        more = (*more, f"{len(lost)} results are in the ledger but not in this store: they are made again.")
+    while lost := _lost(site, made):  # what is made again may lean on more that is gone
+        done -= lost
+        made = plan.make(changes, desired.graph, KINDS, World(done, state, seen), origin)
+    if gone := len(known_done) - len(done):
+        more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {gone}.")
     return Proposal(plan=made, old=old, desired=desired, estimates=_estimates(site, made), notes=(*notes, *more))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llmops import cli
 from tests.repos import Repo
 
 os.environ.setdefault("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -20,3 +21,47 @@ def repo(tmp_path: Path) -> Repo:
     made.commit({"llmops.yaml": "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n"}, "first")
     made.git("push", "--quiet", "--set-upstream", "origin", "main")
     return made
+
+
+PLUGINS = Path(__file__).parent / "plugins"
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Put the tests' kinds and engines beside our own, here and in child processes; gives the counter's file."""
+    import llmops.kinds
+    import llmops.serving.engines
+
+    counter = tmp_path / "cooked"
+    counter.touch()
+    monkeypatch.setattr(llmops.kinds, "__path__", [*llmops.kinds.__path__, str(PLUGINS / "kinds")])
+    monkeypatch.setattr(
+        llmops.serving.engines, "__path__", [*llmops.serving.engines.__path__, str(PLUGINS / "engines")]
+    )
+    monkeypatch.setenv("COOKED", str(counter))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return counter
+
+
+class Shell:
+    """Runs llmops in a repository, in this process, and keeps what it printed."""
+
+    def __init__(self, repo: Repo, capsys: pytest.CaptureFixture[str]) -> None:
+        self.repo, self._capsys = repo, capsys
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: str) -> int:
+        self._capsys.readouterr()
+        try:
+            code = int(cli.main(["-C", str(self.repo.folder), *arguments]))
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        self.out, self.err = self._capsys.readouterr()
+        return code
+
+
+@pytest.fixture
+def llmops(repo: Repo, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """The command line, in the repository of `repo`."""
+    return Shell(repo, capsys)

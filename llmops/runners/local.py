@@ -51,9 +51,11 @@ class Local:
             )
 
     def look(self, folder: Path) -> Doing:
-        if (folder / orders.OUTCOME).exists():
-            return Doing.ENDED
         child = self._children.get(folder)
+        if (folder / orders.OUTCOME).exists():
+            if child is not None:
+                child.wait()  # it has nothing left to do but to end
+            return Doing.ENDED
         if (child is not None and child.poll() is None) or locks.holder(folder / orders.LOCK):
             return Doing.RUNNING
         return Doing.LOST if (folder / orders.LOCK).exists() else Doing.ABSENT

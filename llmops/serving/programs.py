@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -59,19 +58,26 @@ def start(folder: Path, program: Program) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SPEC).write_bytes(msgspec.json.encode(program))
     (folder / STATE).unlink(missing_ok=True)
-    with (folder / LOG).open("ab") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "llmops.serving.supervise", str(folder)],
-            cwd=folder,
-            env=dict(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    _detach((sys.executable, "-m", "llmops.serving.supervise", str(folder)), folder / LOG)
     deadline = time.monotonic() + APPEAR_SECONDS
     while not (folder / STATE).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def _detach(argv: tuple[str, ...], log: Path) -> None:
+    """Start a process in a session of its own, which nobody waits for."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    os.posix_spawn(
+        argv[0],
+        argv,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
 def look(folder: Path) -> State:

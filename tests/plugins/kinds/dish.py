@@ -1,0 +1,24 @@
+"""Dish: a kind for tests, in one file. What is cooked leans on other dishes and takes as long as it says.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from llmops.fields import Body, about, ref
+from llmops.plugin import Kind, Step
+from llmops.values import Scope
+
+
+class Dish(Body, frozen=True, kw_only=True):
+    """Something that is cooked."""
+
+    text: Annotated[str, about("What it becomes.")]
+    of: Annotated[tuple[Annotated[str, ref("Dish", about="A dish.")], ...], about("What it is made of.")] = ()
+    seconds: Annotated[float, about("How long it takes.", scope=Scope.NONE)] = 0.0
+    fails: Annotated[str, about("How it goes wrong: error or vanish.", scope=Scope.NONE)] = ""
+
+
+KIND = Kind(body=Dish, step=Step(name="cook", version=1, run="tests.plugins.steps.cook"))

@@ -1,0 +1,29 @@
+"""Menu: a kind whose step shares a process and makes its parts one by one.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from llmops.fields import Body, about, ref
+from llmops.plugin import Kind, Step
+
+
+class Course(Body, frozen=True, kw_only=True):
+    """One course."""
+
+    label: Annotated[str, about("What it is called.")]
+
+
+class Menu(Body, frozen=True, kw_only=True):
+    """Several courses with a dish."""
+
+    dish: Annotated[str, ref("Dish", about="The dish.")]
+    courses: Annotated[tuple[Course, ...], about("The courses.")]
+
+
+KIND = Kind(
+    body=Menu, step=Step(name="serve", version=1, run="tests.plugins.steps.cook", shared=True, parts="courses")
+)

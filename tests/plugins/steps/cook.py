@@ -1,0 +1,48 @@
+"""cook: writes what was cooked, and one line for every time that it was, so that tests can count."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+from llmops import store
+from llmops.orders import Job
+from llmops.steps.desk import Desk, Product, StepFailed, body
+from tests.plugins.kinds.dish import Dish
+
+COUNTER = "COOKED"
+"""Environment variable with the path of the file that the lines go to."""
+
+
+def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+    for job in jobs:
+        text = job.part
+        if job.key.kind == "Dish":
+            dish = body(job, Dish)
+            _note(f"begin {job.key} {os.getpid()}")
+            _cook(dish, desk)
+            text = " ".join([dish.text, *(_said(given.outputs["text"], desk) for given in job.inputs.values())])
+        _note(f"done {job.key} {job.part} {os.getpid()}".replace("  ", " "))
+        yield Product(job, {"text": store.add_bytes(desk.store, text.encode())}, {"letters": float(len(text))})
+
+
+def _cook(dish: Dish, desk: Desk) -> None:
+    if dish.fails == "error":
+        raise StepFailed("it burnt")
+    if dish.fails == "vanish":
+        os.kill(os.getpid(), signal.SIGKILL)
+    steps = max(1, round(dish.seconds * 20))
+    for step in range(steps):
+        desk.say("cooking", step + 1, steps)
+        time.sleep(dish.seconds / steps)
+
+
+def _said(digest: str, desk: Desk) -> str:
+    return store.read(desk.store, digest).decode()
+
+
+def _note(line: str) -> None:
+    with open(os.environ[COUNTER], "a") as file:  # noqa: PTH123  one write call is one line, whoever else writes
+        file.write(f"{line}\n")
