@@ -133,8 +133,10 @@ def _raise_capacity(candidate: Candidate, floor: Floor, *, verb: str) -> None:
         ready = [one for one in found if one.phase is Phase.READY]
         failed = next((one for one in found if one.phase is Phase.FAILED), None)
         if failed or time.monotonic() > deadline:
-            why = failed.error if failed else f"it was not ready within {candidate.body.progress_deadline}"
-            _fail(candidate, floor, f"it does not start: {why}", is_new=verb in (Verb.RELEASE, Verb.RESUME))
+            said = "; ".join(dict.fromkeys(one.error for one in found if one.error))
+            late = f"it was not ready within {candidate.body.progress_deadline}{f' ({said})' if said else ''}"
+            why = f"it does not start: {failed.error if failed else late}"
+            _fail(candidate, floor, why, is_new=verb in (Verb.RELEASE, Verb.RESUME))
         time.sleep(LOOK_SECONDS)
     urls = tuple(sorted(one.url for one in ready))
     traffic.change(floor.gate, floor.fence, lambda table: _placed(table, candidate, urls))

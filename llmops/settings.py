@@ -34,6 +34,7 @@ class RunnerSettings(Body, frozen=True, kw_only=True):
     address: Annotated[str, about("ray: address of the dashboard, http://host:8265.", pattern="^https?://")] | None = (
         None
     )
+    python: Annotated[str, about("ray: the Python of the cluster's nodes, with llmops installed.")] = "python"
     work: (
         Annotated[
             str,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,11 @@ from tests.repos import Repo
 
 os.environ.setdefault("GIT_CONFIG_GLOBAL", "/dev/null")
 os.environ.setdefault("GIT_CONFIG_SYSTEM", "/dev/null")
+# Ray reads these when it is first imported, so they are here, before anything can import it.
+_SECRET = Path(tempfile.mkdtemp(prefix="llmops-tests-")) / "ray.token"
+_SECRET.touch(mode=0o600)
+_SECRET.write_text(secrets.token_hex(32))
+os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN_PATH"] = "token", str(_SECRET)
 
 
 @pytest.fixture

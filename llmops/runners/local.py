@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmops import locks, orders
+from llmops import locks, orders, processes
 from llmops.plugin import Doing
 from llmops.settings import RunnerSettings
 
@@ -34,29 +33,21 @@ class Local:
 
     def __init__(self, settings: RunnerSettings, work: Path) -> None:
         self._settings, self._work = settings, work
-        self._children: dict[Path, subprocess.Popen[bytes]] = {}
+        self._children: dict[Path, int] = {}
 
     def start(self, folder: Path) -> None:
         if self.look(folder) in (Doing.RUNNING, Doing.ENDED):
             return
-        with (folder / orders.LOG).open("ab") as log:
-            self._children[folder] = subprocess.Popen(
-                [sys.executable, "-m", "llmops.steps", str(folder)],
-                cwd=folder,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        argv = (sys.executable, "-m", "llmops.steps", str(folder))
+        self._children[folder] = processes.detach(argv, folder / orders.LOG, self._environment())
 
     def look(self, folder: Path) -> Doing:
         child = self._children.get(folder)
+        gone = child is None or processes.has_ended(child)
         if (folder / orders.OUTCOME).exists():
-            if child is not None:
-                child.wait()  # it has nothing left to do but to end
             return Doing.ENDED
-        if (child is not None and child.poll() is None) or locks.holder(folder / orders.LOCK):
+        # Until a child of ours has the lock it is on its way to it.
+        if not gone or locks.holder(folder / orders.LOCK):
             return Doing.RUNNING
         return Doing.LOST if (folder / orders.LOCK).exists() else Doing.ABSENT
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from llmops import locks
+from llmops import locks, processes
 from llmops.plugin import Phase
 
 SPEC, STATE, LOCK, LOG = "spec.json", "state.json", "lock", "log"
@@ -58,26 +58,10 @@ def start(folder: Path, program: Program) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SPEC).write_bytes(msgspec.json.encode(program))
     (folder / STATE).unlink(missing_ok=True)
-    _detach((sys.executable, "-m", "llmops.serving.supervise", str(folder)), folder / LOG)
+    processes.detach((sys.executable, "-m", "llmops.serving.supervise", str(folder)), folder / LOG, os.environ)
     deadline = time.monotonic() + APPEAR_SECONDS
     while not (folder / STATE).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-
-
-def _detach(argv: tuple[str, ...], log: Path) -> None:
-    """Start a process in a session of its own, which nobody waits for."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    os.posix_spawn(
-        argv[0],
-        argv,
-        os.environ,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )
 
 
 def look(folder: Path) -> State:

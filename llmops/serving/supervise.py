@@ -50,10 +50,10 @@ class Supervisor:
 
     def run(self) -> None:
         """Keep the program up until a signal, or until it has failed to start too often."""
-        failures = 0
+        failures, error = 0, ""
         while not self.stopping and failures < MAX_STARTS:
             with (self.folder / LOG).open("ab") as log:
-                self._start(log)
+                self._start(log, error)
                 error = self._wait_until_ready()
             if not error:
                 failures = 0
@@ -72,7 +72,7 @@ class Supervisor:
         """End the program when the loop comes round."""
         self.stopping = True
 
-    def _start(self, log: IO[bytes]) -> None:
+    def _start(self, log: IO[bytes], last: str) -> None:
         self.child = subprocess.Popen(
             self.program.argv,
             cwd=self.program.cwd,
@@ -83,7 +83,7 @@ class Supervisor:
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509  no threads here
         )
-        self._say(Phase.STARTING)
+        self._say(Phase.STARTING, last)
 
     def _wait_until_ready(self) -> str:
         """Wait for health and the first answer; say what went wrong, or ''."""

@@ -87,7 +87,9 @@ def test_a_revert_makes_nothing(kitchen: Shell, plugins: Path) -> None:
 
 def test_another_clone_with_the_same_store_makes_nothing(kitchen: Shell, plugins: Path, tmp_path: Path) -> None:
     store = (tmp_path / "shared").as_uri()
-    kitchen.repo.commit({"llmops.yaml": f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {{store: {{url: '{store}'}}}}\n"})
+    kitchen.repo.commit(
+        {"llmops.yaml": f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {{store: {{url: '{store}'}}}}\n"}
+    )
     kitchen.repo.git("push", "--quiet")
     kitchen("apply")
     plugins.write_text("")

@@ -129,7 +129,12 @@ def test_work_that_nobody_wants_any_more_is_ended(repo: Repo, llmops: Shell, plu
     while not begun(plugins) and time.monotonic() < deadline:
         time.sleep(0.05)
     pid = int(plugins.read_text().split()[2])
-    repo.commit({"specs/flour.yaml": spec("Dish", "flour", "text: rye"), "specs/dough.yaml": spec("Dish", "dough", "{text: dough, of: [flour]}")})
+    repo.commit(
+        {
+            "specs/flour.yaml": spec("Dish", "flour", "text: rye"),
+            "specs/dough.yaml": spec("Dish", "dough", "{text: dough, of: [flour]}"),
+        }
+    )
 
     assert llmops("apply") == Exit.WELL
 
@@ -140,7 +145,10 @@ def test_work_that_nobody_wants_any_more_is_ended(repo: Repo, llmops: Shell, plu
 def test_two_at_once_do_everything_once(repo: Repo, llmops: Shell, plugins: Path) -> None:
     kitchen(repo, llmops, seconds=0.3)
     script = CRASHING.format(kinds=str(ROOT / "tests/plugins/kinds"), point="", after=0, folder=str(repo.folder))
-    both = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
     codes = sorted(process.wait() for process in both)
 
     assert codes in ([0, 0], [0, Exit.STALE], [0, Exit.HELD])

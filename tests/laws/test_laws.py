@@ -31,7 +31,9 @@ def trees(draw: st.DrawFn) -> Tree:
     datasets = sorted(draw(st.sets(NAMES, min_size=1)))
     for name in datasets:
         files[f"data/{name}.jsonl"] = ROW % draw(st.sampled_from("xyz"))
-        files[f"specs/d-{name}.yaml"] = spec("Dataset", name, f"format: messages\nsources: [{{path: data/{name}.jsonl}}]")
+        files[f"specs/d-{name}.yaml"] = spec(
+            "Dataset", name, f"format: messages\nsources: [{{path: data/{name}.jsonl}}]"
+        )
     trainings: list[str] = []
     model = f"source: {{hf: {{repo: a/b, revision: {draw(st.sampled_from('ab')) * 40}}}}}\nstage: approved"
     files["specs/m.yaml"] = spec("Model", "m", model, description=draw(NAMES))

@@ -33,7 +33,10 @@ class Handler(BaseHTTPRequestHandler):
         words = f"{TAG}{json.dumps(body, sort_keys=True)}"
         time.sleep(float(DELAY))
         if not body.get("stream"):
-            answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": words}}], "model": "model@main"}
+            answer = {
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": words}}],
+                "model": "model@main",
+            }
             self._send(200, answer)
             return
         self.send_response(200)

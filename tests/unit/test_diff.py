@@ -3,8 +3,7 @@
 from llmops import diff
 from llmops.graph import EMPTY
 from llmops.values import Key, Sign
-from tests.trees import build, spec, system
-from tests.trees import Tree
+from tests.trees import Tree, build, spec, system
 
 
 def signs(before: Tree, after: Tree) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -34,7 +33,9 @@ def test_a_changed_file_is_named() -> None:
 
 
 def test_another_reference_is_named() -> None:
-    tree = Tree({**system(), "specs/other.yaml": spec("Dataset", "other", "format: text\nsources: [{path: data/corpus.txt}]")})
+    tree = Tree(
+        {**system(), "specs/other.yaml": spec("Dataset", "other", "format: text\nsources: [{path: data/corpus.txt}]")}
+    )
     after = tree.edited("specs/base.yaml", "datasets: [{name: corpus}]", "datasets: [{name: other}]")
     after = after.edited("specs/other.yaml", "format: text", "format: text\n  split: {test_fraction: 0.5}")
 
@@ -64,7 +65,12 @@ def test_why_leads_to_the_first_input_that_differs() -> None:
 
     chain = diff.why(old, new, Key("Deployment", "chat"))
 
-    assert [str(change.key) for change in chain] == ["Deployment/chat", "Training/tuned", "Training/base", "Dataset/corpus"]
+    assert [str(change.key) for change in chain] == [
+        "Deployment/chat",
+        "Training/tuned",
+        "Training/base",
+        "Dataset/corpus",
+    ]
     assert [change.sign for change in chain] == [Sign.FOLLOW, Sign.FOLLOW, Sign.FOLLOW, Sign.EDIT]
     assert chain[-1].because == ("data/corpus.txt changed",)
 

@@ -98,7 +98,8 @@ def test_a_large_improvement_on_few_items_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "verdict"), [(0.9, Verdict.PASS), (0.5, Verdict.FAIL), (0.72, Verdict.INCONCLUSIVE), (0.68, Verdict.INCONCLUSIVE)]
+    ("rate", "verdict"),
+    [(0.9, Verdict.PASS), (0.5, Verdict.FAIL), (0.72, Verdict.INCONCLUSIVE), (0.68, Verdict.INCONCLUSIVE)],
 )
 def test_a_minimum_is_judged_by_bounds_not_by_the_point(rate: float, verdict: Verdict) -> None:
     ones = round(rate * 100)

@@ -42,7 +42,11 @@ def test_max_completion_tokens_is_honoured_by_engines_that_only_know_max_tokens(
 
 def test_the_last_user_message_fills_a_lone_variable_in() -> None:
     body = {
-        "messages": [{"role": "user", "content": "old"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "new"}]
+        "messages": [
+            {"role": "user", "content": "old"},
+            {"role": "assistant", "content": "a"},
+            {"role": "user", "content": "new"},
+        ]
     }
 
     assert translate(CHAT, body, served(ASK)).body["messages"] == [
@@ -54,7 +58,9 @@ def test_the_last_user_message_fills_a_lone_variable_in() -> None:
 
 
 def test_content_may_be_a_list_of_parts() -> None:
-    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]}]}
+    body = {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]}]
+    }
 
     assert translate(CHAT, body, served(ASK)).body["messages"][-1]["content"] == "Q: one two"
 
@@ -105,7 +111,9 @@ def test_a_deployment_with_a_prompt_does_not_take_raw_text() -> None:
 
 def test_shares_come_out_exactly() -> None:
     one, other, none = "a" * 64, "b" * 64, "c" * 64
-    balance = Balance((served(weight=25, revision=one), served(weight=75, revision=other), served(weight=0, revision=none)))
+    balance = Balance(
+        (served(weight=25, revision=one), served(weight=75, revision=other), served(weight=0, revision=none))
+    )
 
     given = [balance.choose() for _ in range(400)]
 

@@ -10,8 +10,8 @@ import pytest
 
 from llmops import diff, plan, reconcile
 from llmops.plan import Origin, World
-from llmops.records import Release, Revision, Standing, State
 from llmops.reconcile import Desired, Proposal
+from llmops.records import Release, Revision, Standing, State
 from llmops.reports import plans
 from llmops.rollouts import Seen
 from llmops.settings import Settings
@@ -25,7 +25,9 @@ CHAT = Key("Deployment", "chat")
 def overlay(folder: Path) -> Tree:
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     gone = [path.removesuffix(".gone") for path in files if path.endswith(".gone")]
-    return Tree({**system(), **{path: data for path, data in files.items() if not path.endswith(".gone")}}).without(*gone)
+    return Tree({**system(), **{path: data for path, data in files.items() if not path.endswith(".gone")}}).without(
+        *gone
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
@@ -37,7 +39,12 @@ def test_a_plan_reads_as_agreed(case: Path, form: str) -> None:
     if (case / "was-good").exists():
         known[after[CHAT].digest] = Revision(commit="a" * 40, standing=Standing.GOOD, since="2026-01-01T00:00:00Z")
     world = World(
-        frozenset(unit.digest for graph in ([before, after] if len(known) > 1 else [before]) for n in graph.nodes.values() for unit in n.units),
+        frozenset(
+            unit.digest
+            for graph in ([before, after] if len(known) > 1 else [before])
+            for n in graph.nodes.values()
+            for unit in n.units
+        ),
         State(releases={str(CHAT): Release(live=live, revisions=known)}, commit="b" * 40),
         {CHAT: Seen(ready=dict.fromkeys(known, 1), weights={live: 100})},
     )

@@ -53,9 +53,19 @@ def test_moving_files_and_splitting_specs_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("path", "old", "new", "follow"),
     [
-        ("specs/tuned.yaml", "max_steps: 10", "max_steps: 11", {"Training/tuned", "Evaluation/sums", "Deployment/chat"}),
+        (
+            "specs/tuned.yaml",
+            "max_steps: 10",
+            "max_steps: 11",
+            {"Training/tuned", "Evaluation/sums", "Deployment/chat"},
+        ),
         ("data/rows.jsonl", "1+1", "1 + 1", {"Dataset/rows", "Training/tuned", "Evaluation/sums", "Deployment/chat"}),
-        ("prompts/ask.jinja", "{{ question }}", "Q: {{ question }}", {"Prompt/ask", "Evaluation/sums", "Deployment/chat"}),
+        (
+            "prompts/ask.jinja",
+            "{{ question }}",
+            "Q: {{ question }}",
+            {"Prompt/ask", "Evaluation/sums", "Deployment/chat"},
+        ),
         ("evals/sums.yaml", "doc_to_text: x", "doc_to_text: z", {"Evaluation/sums"}),
         ("specs/sums.yaml", "limit: 1", "limit: 2", {"Evaluation/sums"}),
         ("specs/chat.yaml", "requires: [sums]", "engine: {config: {cb_num_blocks: 99}}", {"Deployment/chat"}),
@@ -80,7 +90,9 @@ def test_a_suite_is_a_unit_of_its_own_wherever_it_stands_in_the_list() -> None:
 
 def test_adding_a_suite_leaves_the_evidence_of_the_others() -> None:
     more = system().edited(
-        "specs/sums.yaml", "limit: 1}\n", "limit: 1}\n    - {name: more, task: evals/sums.yaml, dataset: rows, num_fewshot: 2}\n"
+        "specs/sums.yaml",
+        "limit: 1}\n",
+        "limit: 1}\n    - {name: more, task: evals/sums.yaml, dataset: rows, num_fewshot: 2}\n",
     )
 
     before = {unit.digest for unit in build(system())[SUMS].units}
@@ -170,8 +182,10 @@ def test_a_retired_model_names_everything_that_still_leans_on_it() -> None:
     tree = Tree({**system(), "specs/m.yaml": model("retired"), "specs/t.yaml": tuned, "specs/e.yaml": evaluation})
 
     assert problems(tree) == [
-        "specs/m.yaml:6: $.spec.stage: Model/given is retired, and Evaluation/e and Training/t still lean on it. "
-        "Change those first."
+        (
+            "specs/m.yaml:6: $.spec.stage: Model/given is retired, and Evaluation/e and Training/t still lean on it. "
+            "Change those first."
+        )
     ]
 
 

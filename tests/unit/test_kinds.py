@@ -90,9 +90,7 @@ def test_a_corrected_label_stays_on_its_side_when_the_split_looks_at_the_questio
 def test_another_seed_is_another_division() -> None:
     rows = [{"text": str(number)} for number in range(50)]
 
-    one, other = (
-        [dataset.is_test(row, Split(test_fraction=0.5, seed=seed)) for row in rows] for seed in (0, 1)
-    )
+    one, other = ([dataset.is_test(row, Split(test_fraction=0.5, seed=seed)) for row in rows] for seed in (0, 1))
 
     assert one != other
 

@@ -107,7 +107,9 @@ def test_a_change_that_changes_nothing_writes_nothing(here: Ledger) -> None:
     assert ledger.tips(here) == before
 
 
-def test_results_that_could_not_be_published_are_kept_and_published_later(repo: Repo, here: Ledger, there: Ledger) -> None:
+def test_results_that_could_not_be_published_are_kept_and_published_later(
+    repo: Repo, here: Ledger, there: Ledger
+) -> None:
     away = repo.remote.with_name("away.git")
     repo.remote.rename(away)
     with pytest.raises(Broken, match="kept here"):
@@ -187,7 +189,9 @@ def test_a_locked_ref_is_waited_for_and_then_explained(tmp_path: Path) -> None:
 
 
 def test_a_lease_is_held_by_one(here: Ledger, there: Ledger) -> None:
-    ledger.transact(here, lambda state: replace(state, lease=Lease(holder="x@elsewhere:1:1", fence=3, until=9e9)), "held")
+    ledger.transact(
+        here, lambda state: replace(state, lease=Lease(holder="x@elsewhere:1:1", fence=3, until=9e9)), "held"
+    )
 
     with pytest.raises(Held, match="x@elsewhere"):
         leases.take(there, "me", "plan")

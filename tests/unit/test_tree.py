@@ -70,9 +70,7 @@ def test_a_spec_in_a_submodule_is_a_problem(repo: Repo, tmp_path: Path) -> None:
 def test_a_huge_spec_is_refused_without_being_read(repo: Repo) -> None:
     repo.commit({"specs/huge.yaml": b"a: " + b"x" * 50_000_000})
 
-    assert problems(repo) == [
-        "specs/huge.yaml: 50.0 MB is over the limit of 1 MiB. Keep data in a file of its own."
-    ]
+    assert problems(repo) == ["specs/huge.yaml: 50.0 MB is over the limit of 1 MiB. Keep data in a file of its own."]
 
 
 def test_a_folder_that_is_no_repository_says_how_to_begin(tmp_path: Path) -> None:

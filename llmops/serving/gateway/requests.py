@@ -39,8 +39,9 @@ def translate(path: str, body: dict[str, Any], served: Served) -> Asked:
     ignored = sorted(name for name, value in body.items() if name in fixed and value != fixed[name])
     if "max_completion_tokens" in asked and "max_completion_tokens" not in served.fields:
         asked = {**asked, "max_tokens": asked["max_completion_tokens"]}
-    asked = {**asked, **fixed, "model": served.model}
-    return Asked({name: value for name, value in asked.items() if name in served.fields}, tuple(ignored))
+    asked = {name: value for name, value in asked.items() if name in served.fields and name not in fixed}
+    given = {name: value for name, value in fixed.items() if name in served.fields and value is not None}
+    return Asked({**asked, **given, "model": served.model}, tuple(ignored))
 
 
 def _through(path: str, body: dict[str, Any], prompt: PromptPart) -> dict[str, Any]:

@@ -17,7 +17,9 @@ class Config(Body, frozen=True, kw_only=True):
     """How it behaves."""
 
     tag: Annotated[str, about("Put in front of every answer.")] = ""
-    fails: Annotated[str, about("crash (at start), deaf (never ready), mute (no generation), errors (500 to chats).")] = ""
+    fails: Annotated[
+        str, about("crash (at start), deaf (never ready), mute (no generation), errors (500 to chats).")
+    ] = ""
     delay: Annotated[float, about("Seconds before an answer, and between its pieces.", ge=0)] = 0.0
 
 

@@ -24,6 +24,4 @@ class Menu(Body, frozen=True, kw_only=True):
     courses: Annotated[tuple[Course, ...], about("The courses.")]
 
 
-KIND = Kind(
-    body=Menu, step=Step(name="serve", version=1, run="tests.plugins.steps.cook", shared=True, parts="courses")
-)
+KIND = Kind(body=Menu, step=Step(name="serve", version=1, run="tests.plugins.steps.cook", shared=True, parts="courses"))

@@ -1,0 +1,501 @@
+"""Releases on real processes: gateway, supervisors and an engine that needs no model."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from demo.load import Load
+from llmops import ledger, live
+from llmops.plugin import Phase
+from llmops.problems import Exit
+from llmops.records import Release, Standing
+from llmops.serving import programs
+from tests.conftest import ROOT, Shell
+from tests.repos import Repo
+from tests.trees import spec
+
+pytestmark = pytest.mark.usefixtures("plugins")
+
+SETTINGS = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {gateway: {port: 0, drain: 2s}}\n"
+MODEL = {
+    "models/m/config.json": "{}",
+    "models/m/model.safetensors": "x",
+    "specs/model.yaml": spec("Model", "m", "source: {path: models/m}\nstage: approved"),
+}
+
+
+def deployment(tag: str, more: str = "", steps: str = "[]", fails: str = "", delay: float = 0.0) -> str:
+    engine = f"engine: {{type: echo, config: {{tag: '{tag}', fails: '{fails}', delay: {delay}}}}}"
+    body = f"model: m\n{engine}\nstrategy: {{canary: {{steps: {steps}}}}}\nprogress_deadline: 15s\n{more}"
+    return spec("Deployment", "chat", body)
+
+
+CANARY = "[{set_weight: 30}, {analysis: {duration: 1s, min_requests: 5}}, {set_weight: 60}, {pause: {duration: 0.3s}}]"
+
+
+@pytest.fixture
+def stage(repo: Repo, llmops: Shell) -> Iterator[Shell]:
+    repo.commit({"llmops.yaml": SETTINGS, **MODEL, "specs/chat.yaml": deployment("one ")})
+    assert llmops("init") == Exit.WELL
+    yield llmops
+    llmops("stop")
+
+
+def release(shell: Shell) -> Release:
+    state = ledger.state(shell.repo.ledger())
+    assert state is not None
+    return state.releases["Deployment/chat"]
+
+
+def endpoint(shell: Shell) -> str:
+    return live.gate(shell.repo.site()).url
+
+
+def ask(
+    shell: Shell, body: dict[str, Any] | str, path: str = "/v1/chat/completions", method: str = "POST"
+) -> tuple[int, Any, dict[str, str]]:
+    connection = http.client.HTTPConnection(urlsplit(endpoint(shell)).netloc, timeout=20)
+    try:
+        connection.request(method, path, body if isinstance(body, str) else json.dumps(body))
+        answer = connection.getresponse()
+        text = answer.read()
+    finally:
+        connection.close()
+    return answer.status, json.loads(text) if text[:1] in (b"{", b"[") else text.decode(), dict(answer.headers)
+
+
+def chat(shell: Shell, text: str = "hi", **more: Any) -> tuple[int, Any, dict[str, str]]:
+    return ask(shell, {"model": "chat", "messages": [{"role": "user", "content": text}], **more})
+
+
+def content(answer: Any) -> str:
+    return str(answer["choices"][0]["message"]["content"])
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def load(shell: Shell) -> Load:
+    return Load(endpoint(shell), "chat", ["one", "two", "three"], clients=3)
+
+
+def change(shell: Shell, text: str) -> None:
+    shell.repo.commit({"specs/chat.yaml": text})
+
+
+def test_a_first_revision_answers_in_the_shape_of_the_openai_api(stage: Shell) -> None:
+    assert stage("apply") == Exit.WELL
+
+    status, answer, headers = chat(stage, "hello", max_tokens=3, user="me")
+    assert status == 200
+    assert content(answer).startswith("one ")
+    assert json.loads(content(answer).removeprefix("one ")) == {
+        "max_tokens": 3,
+        "messages": [{"role": "user", "content": "hello"}],
+        "model": "model",
+    }
+    assert answer["model"] == "chat"
+    assert headers["x-llmops-revision"] == release(stage).live[:12]
+    assert ask(stage, "", "/v1/models", "GET")[1]["data"][0]["id"] == "chat"
+
+
+def test_errors_have_the_shape_of_the_openai_api(stage: Shell) -> None:
+    stage("apply")
+
+    cases: list[tuple[int, dict[str, Any] | str, str, str]] = [
+        (404, {"model": "other", "messages": []}, "/v1/chat/completions", "POST"),
+        (404, {"messages": []}, "/v1/chat/completions", "POST"),
+        (400, "{", "/v1/chat/completions", "POST"),
+        (400, "[]", "/v1/chat/completions", "POST"),
+        (404, "", "/load_model", "POST"),
+        (404, "", "/update_weights", "POST"),
+        (405, "", "/v1/models", "POST"),
+        (422, {"model": "chat", "messages": "bad"}, "/v1/chat/completions", "POST"),
+    ]
+    for status, body, path, method in cases:
+        found, answer, _ = ask(stage, body, path, method)
+        assert found == status, (path, body)
+        assert set(answer["error"]) == {"message", "type", "param", "code"}
+
+
+def test_a_stream_is_passed_on_piece_by_piece(stage: Shell) -> None:
+    change(stage, deployment("slow ", delay=0.3))
+    stage("apply")
+    connection = http.client.HTTPConnection(urlsplit(endpoint(stage)).netloc, timeout=20)
+    body = {"model": "chat", "messages": [{"role": "user", "content": "a b c"}], "stream": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    answer = connection.getresponse()
+    times, events = [], []
+    for line in answer:
+        if line.startswith(b"data: "):
+            times.append(time.monotonic())
+            events.append(line)
+    connection.close()
+
+    assert events[-1] == b"data: [DONE]\n"
+    assert b'"model":"chat"' in events[0]
+    assert times[-1] - times[0] > 0.8, "the pieces came all at once"
+
+
+def test_a_client_that_goes_away_ends_the_work_for_it(stage: Shell) -> None:
+    change(stage, deployment("slow ", delay=0.2))
+    stage("apply")
+    connection = http.client.HTTPConnection(urlsplit(endpoint(stage)).netloc, timeout=20)
+    body = {"model": "chat", "messages": [{"role": "user", "content": "x " * 50}], "stream": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    connection.getresponse().readline()
+    connection.close()
+
+    def metrics() -> str:
+        return str(ask(stage, "", "/metrics", "GET")[1])
+
+    wait_for(lambda: 'code="499"' in metrics())
+    assert "llmops_gateway_in_flight" in metrics()
+
+
+def test_a_second_revision_takes_over_in_steps_and_no_request_fails(stage: Shell) -> None:
+    stage("apply")
+    old = release(stage).live
+    change(stage, deployment("two ", steps=CANARY))
+
+    with load(stage) as clients:
+        assert stage("apply") == Exit.WELL
+        time.sleep(0.5)
+
+    assert clients.failed == []
+    assert set(clients.by_revision()) == {old[:12], release(stage).live[:12]}
+    assert content(chat(stage)[1]).startswith("two ")
+    found = release(stage)
+    assert {one.standing for one in found.revisions.values()} == {Standing.GOOD}
+    assert "30 % of the traffic" in stage.err
+    assert "60 % of the traffic" in stage.err
+
+
+def test_going_back_is_a_switch_and_no_request_fails(stage: Shell) -> None:
+    stage("apply")
+    old = release(stage).live
+    change(stage, deployment("two "))
+    stage("apply")
+    new = release(stage).live
+    stage.repo.git("revert", "--no-edit", "HEAD")
+    pids = {one.pid for one in psutil.process_iter() if "tests.plugins.echo_server" in _command(one)}
+
+    with load(stage) as clients:
+        time.sleep(0.3)
+        assert stage("apply") == Exit.WELL
+        time.sleep(0.3)
+
+    assert "rollback" in stage.out
+    assert "hot" in stage.out
+    assert clients.failed == []
+    assert set(clients.by_revision()) == {old[:12], new[:12]}
+    assert release(stage).live == old
+    assert {one.pid for one in psutil.process_iter() if "tests.plugins.echo_server" in _command(one)} == pids
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
+
+
+def test_the_rollback_command_makes_a_revert_commit_and_the_next_apply_goes_back(stage: Shell) -> None:
+    stage("apply")
+    old = release(stage).live
+    change(stage, deployment("two "))
+    stage("apply")
+    stage.repo.commit({"README.md": "something else"})
+
+    assert stage("rollback", "chat") == Exit.WELL
+    assert "Revert Deployment/chat" in stage.repo.git("log", "-1", "--format=%s")
+    assert stage("apply") == Exit.WELL
+
+    assert release(stage).live == old
+    assert (stage.repo.folder / "README.md").exists()
+
+
+def test_rollback_without_an_earlier_good_revision_says_so(stage: Shell) -> None:
+    stage("apply")
+
+    assert stage("rollback", "chat") == Exit.NO
+    assert "no earlier good revision" in stage.err
+
+
+@pytest.mark.parametrize(
+    ("fails", "words"),
+    [("crash", "it ended with code 3 while it started"), ("deaf", "not ready within"), ("mute", "not ready within")],
+)
+def test_a_revision_that_does_not_start_is_bad_and_gets_no_traffic(stage: Shell, fails: str, words: str) -> None:
+    stage("apply")
+    old = release(stage).live
+    text = deployment("bad ", fails=fails).replace("15s", "2s")
+    change(stage, text)
+
+    with load(stage) as clients:
+        assert stage("apply") == Exit.UNHEALTHY
+
+    assert words in stage.err
+    assert clients.failed == []
+    assert set(clients.by_revision()) == {old[:12]}
+    assert release(stage).live == old
+    assert [one.standing for digest, one in release(stage).revisions.items() if digest != old] == [Standing.BAD]
+
+
+def test_a_canary_that_fails_its_analysis_is_aborted_and_remembered(stage: Shell) -> None:
+    stage("apply")
+    old = release(stage).live
+    change(stage, deployment("bad ", steps=CANARY, fails="errors"))
+
+    with load(stage) as clients:
+        assert stage("apply") == Exit.UNHEALTHY
+        time.sleep(0.3)
+        aborted = time.monotonic()
+        time.sleep(0.5)
+
+    assert "requests failed" in stage.err
+    assert release(stage).live == old
+    assert [one for one in clients.failed if one.sent > aborted] == []
+    assert stage("apply") == Exit.NO
+    assert "is blocked" in stage.out
+    assert stage("status") == Exit.UNHEALTHY
+    assert "blocked" in stage.out
+
+    assert stage("retry", "chat") == Exit.WELL
+    with load(stage):
+        assert stage("apply") == Exit.UNHEALTHY  # it is as bad as before, but it was tried
+
+
+def test_a_canary_without_traffic_waits_and_says_so(stage: Shell) -> None:
+    stage("apply")
+    change(stage, deployment("two ", steps=CANARY).replace("15s", "3s"))
+
+    assert stage("apply") == Exit.RUNNING
+    assert "without traffic there is no verdict" in stage.err
+
+    with load(stage):
+        assert stage("apply") == Exit.WELL  # the next run goes on where this one stopped
+    assert content(chat(stage)[1]).startswith("two ")
+
+
+def test_a_rollout_that_is_not_wanted_any_more_gives_the_traffic_back(stage: Shell) -> None:
+    stage("apply")
+    old = release(stage).live
+    change(stage, deployment("two ", steps=CANARY).replace("15s", "3s"))
+    assert stage("apply") == Exit.RUNNING
+    stage.repo.git("revert", "--no-edit", "HEAD")
+
+    assert stage("apply") == Exit.WELL
+
+    assert (release(stage).live, release(stage).rollout) == (old, None)
+    assert {content(chat(stage)[1])[:4] for _ in range(10)} == {"one "}
+
+
+KILLED = """
+import os, signal, sys
+from llmops import cli, release
+import llmops.serving.engines
+llmops.serving.engines.__path__.append({engines!r})
+inner = release.traffic.change
+left = {after!r}
+def change(*arguments):
+    global left
+    found = inner(*arguments)
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+release.traffic.change = change
+cli.main(["-C", {folder!r}, "apply"])
+"""
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_an_apply_that_is_killed_in_a_canary_is_taken_up(stage: Shell, after: int) -> None:
+    stage("apply")
+    change(stage, deployment("two ", steps=CANARY))
+    script = KILLED.format(engines=str(ROOT / "tests/plugins/engines"), after=after, folder=str(stage.repo.folder))
+
+    with load(stage) as clients:
+        killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert stage("apply") == Exit.WELL
+
+    assert clients.failed == []
+    assert content(chat(stage)[1]).startswith("two ")
+    assert release(stage).rollout is None
+    assert stage("apply") == Exit.WELL
+    assert "Nothing to do" in stage.out
+
+
+def test_what_runs_outlives_the_apply_and_is_found_by_another_process(stage: Shell) -> None:
+    script = KILLED.format(engines=str(ROOT / "tests/plugins/engines"), after=99, folder=str(stage.repo.folder))
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
+
+    assert chat(stage)[0] == 200
+    assert stage("apply") == Exit.WELL
+    assert "Nothing to do" in stage.out
+
+
+def test_a_replica_that_dies_is_started_again(stage: Shell) -> None:
+    stage("apply")
+    folder = next((stage.repo.site().runtime / "replicas").iterdir())
+    before = programs.look(folder).pid
+    os.kill(before, signal.SIGKILL)
+
+    wait_for(lambda: programs.look(folder).phase is Phase.READY and programs.look(folder).pid != before)
+    assert chat(stage)[0] == 200
+    assert programs.look(folder).restarts == 1
+
+
+def test_the_gateway_is_started_again_with_its_routes(stage: Shell) -> None:
+    stage("apply")
+    folder = live.gate(stage.repo.site()).folder
+    before = programs.look(folder).pid
+    os.kill(before, signal.SIGKILL)
+
+    wait_for(lambda: programs.look(folder).phase is Phase.READY and programs.look(folder).pid != before)
+    assert chat(stage)[0] == 200
+
+
+def test_what_should_run_and_does_not_is_restored(stage: Shell) -> None:
+    stage("apply")
+    live_before = release(stage).live
+    assert stage("stop") == Exit.WELL
+    assert stage("status") == Exit.UNHEALTHY
+
+    assert stage("apply") == Exit.WELL
+
+    assert "restore" in stage.out
+    assert release(stage).live == live_before
+    assert chat(stage)[0] == 200
+
+
+def test_a_killed_supervisor_leaves_nothing_running(stage: Shell) -> None:
+    stage("apply")
+    folder = next((stage.repo.site().runtime / "replicas").iterdir())
+    engine = programs.look(folder).pid
+    os.kill(int((folder / programs.LOCK).read_text()), signal.SIGKILL)
+
+    wait_for(lambda: not psutil.pid_exists(engine) or psutil.Process(engine).status() == psutil.STATUS_ZOMBIE)
+    assert stage("apply") == Exit.WELL
+    assert chat(stage)[0] == 200
+
+
+def test_replicas_are_added_and_taken_away_without_a_failed_request(stage: Shell) -> None:
+    stage("apply")
+
+    def replicas() -> int:
+        return sum(one.phase is Phase.READY for one in live.runtime(stage.repo.site()).look())
+
+    with load(stage) as clients:
+        change(stage, deployment("one ", more="replicas: 3"))
+        assert stage("apply") == Exit.WELL
+        assert replicas() == 3
+        change(stage, deployment("one ", more="replicas: 1"))
+        assert stage("apply") == Exit.WELL
+        assert replicas() == 1
+
+    assert clients.failed == []
+
+
+def test_a_deployment_that_is_dropped_is_drained_and_removed(stage: Shell) -> None:
+    stage("apply")
+    (stage.repo.folder / "specs" / "chat.yaml").unlink()
+    stage.repo.commit()
+
+    assert stage("apply") == Exit.WELL
+
+    assert chat(stage)[0] == 404
+    assert live.runtime(stage.repo.site()).look() == ()
+    assert stage("apply") == Exit.WELL
+    assert "Nothing to do" in stage.out
+
+
+def test_dropping_most_deployments_needs_to_be_said(stage: Shell) -> None:
+    stage.repo.commit({"specs/more.yaml": "---\n".join(deployment("x ").replace("chat", name) for name in ("a", "b"))})
+    stage("apply")
+    for name in ("chat.yaml", "more.yaml"):
+        (stage.repo.folder / "specs" / name).unlink()
+    stage.repo.commit()
+
+    assert stage("apply") == Exit.NO
+    assert "--allow-deletes" in stage.err
+    assert chat(stage)[0] == 200
+    assert stage("apply", "--allow-deletes") == Exit.WELL
+
+
+def test_old_revisions_are_ended_when_they_need_not_stay_warm(stage: Shell) -> None:
+    stage("apply")
+    for tag in ("two ", "three "):
+        change(stage, deployment(tag, more="keep_warm: {revisions: 1}"))
+        stage("apply")
+
+    def running() -> set[str]:
+        return {one.revision for one in live.runtime(stage.repo.site()).look()}
+
+    assert len(running()) == 2
+    change(stage, deployment("three ", more="keep_warm: {revisions: 0}"))
+    stage("apply")
+    assert running() == {release(stage).live}
+
+
+def test_a_taken_port_is_named(stage: Shell) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        stage.repo.commit({"llmops.yaml": SETTINGS.replace("port: 0", f"port: {port}")})
+
+        assert stage("apply") == Exit.NO
+        assert f"port {port} of 127.0.0.1 is taken" in stage.err
+
+
+def test_the_chat_command_and_the_openai_client_get_answers(stage: Shell) -> None:
+    import openai
+
+    stage("apply")
+
+    assert stage("chat", "chat", "-m", "hello there") == Exit.WELL
+    assert "hello there" in stage.out
+    client = openai.OpenAI(base_url=f"{endpoint(stage)}/v1", api_key="none")
+    answer = client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "hi"}])
+    assert (answer.model, str(answer.choices[0].message.content)[:4]) == ("chat", "one ")
+    pieces = client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "hi"}], stream=True)
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces).startswith("one ")
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="other", messages=[])
+    client.close()
+
+
+def test_a_table_of_an_older_lease_is_not_taken(stage: Shell) -> None:
+    stage("apply")
+    path: Path = live.gate(stage.repo.site()).folder / "table.json"
+    table = json.loads(path.read_text())
+    late = {**table, "generation": table["generation"] + 1, "fence": table["fence"] - 1, "routes": {}}
+    partial = path.with_name("late")
+    partial.write_text(json.dumps(late))
+    partial.replace(path)
+    time.sleep(0.3)
+
+    assert chat(stage)[0] == 200
+    assert ask(stage, "", "/health", "GET")[1]["generation"] == table["generation"]
