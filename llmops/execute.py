@@ -8,25 +8,23 @@ Effects: starts orders, reads and writes the store, the ledger and the work fold
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import ledger, orders, store
+from llmops import dispatch, ledger, orders
+from llmops.dispatch import Wanted
 from llmops.events import Event, Happening
-from llmops.graph import Graph
 from llmops.ledger import Ledger
-from llmops.orders import Input, Job, Made, Order, Progress, Report
+from llmops.orders import Made, Order, Progress
 from llmops.plugin import Doing, Runner, Step
-from llmops.reading import Kinds
 from llmops.records import Intent, Outcome, Provenance, State
 from llmops.store import Store
-from llmops.values import Action, Digest, Files, Node, Scope
+from llmops.values import Action, Digest
 
 POLL_SECONDS = 0.2
 MAX_ATTEMPTS = 2
@@ -54,14 +52,6 @@ class Who(Struct, frozen=True, kw_only=True):
     commit: str
     purpose: str
     """``apply`` or ``gate``."""
-
-
-class Wanted(Struct, frozen=True, kw_only=True):
-    """What a commit wants made."""
-
-    graph: Graph
-    files: Files
-    kinds: Kinds
 
 
 class Task(Struct, frozen=True):
@@ -165,7 +155,7 @@ class _Building:
         if ended:
             self._forget([one.name for one in ended])
             for one in ended:
-                _sweep(one.folder)
+                dispatch.sweep(one.folder)
 
     def _batches(self) -> Iterator[tuple[Action, ...]]:
         """Group what is ready: alone, or with others whose step shares a process once nothing else is left to do."""
@@ -195,14 +185,16 @@ class _Building:
                 self.tell(Event(happening=Happening.SKIPPED, key=action.key, label=action.label))
 
     def _write_order(self, batch: tuple[Action, ...]) -> _Running:
-        jobs = tuple(_job(action, self.wanted[action.unit], self.shop) for action in batch)
+        jobs = tuple(
+            dispatch.job(action, self.wanted[action.unit], self.shop.ledger, self.shop.store) for action in batch
+        )
         step = self._step(batch[0])
         folder = self.shop.work / orders.name(jobs)
         folder.mkdir(parents=True, exist_ok=True)
         order = Order(
             name=folder.name, step=step.run, jobs=jobs, store=self.shop.store.url, cluster=self.shop.runner.cluster
         )
-        _forget_what_does_not_hold(folder, self.shop.store)
+        dispatch.forget_what_does_not_hold(folder, self.shop.store)
         (folder / orders.ORDER).write_bytes(orders.encode(order))
         for action in batch:
             del self.waiting[action.unit]
@@ -268,7 +260,7 @@ class _Building:
     def _settle(self, one: _Running, outcomes: list[Outcome]) -> None:
         """Say what was made and what was not."""
         found = {outcome.unit: outcome for outcome in outcomes}
-        why = _report(one.folder) or "its process vanished without a report (killed, or out of memory?)"
+        why = dispatch.report(one.folder) or "its process vanished without a report (killed, or out of memory?)"
         for action in one.actions:
             event = Event(happening=Happening.MADE, key=action.key, label=action.label, order=one.name)
             if action.unit in found:
@@ -291,70 +283,3 @@ class _Building:
             ),
             f"settled: {', '.join(names)}",
         )
-
-
-def _job(action: Action, wanted: Wanted, shop: Shop) -> Job:
-    node = wanted.graph[action.key]
-    needs = (need for need in node.needs if need.scope is not Scope.NONE)
-    return Job(
-        unit=action.unit,
-        key=action.key,
-        part=action.part,
-        body=Raw(msgspec.json.encode(node.spec.body)),
-        files=_stored_files(node, wanted.files, shop.store),
-        pins={pin.name: pin.value for pin in node.spec.pins},
-        inputs={need.role: _input(wanted.graph[need.key], wanted.files, shop) for need in needs},
-    )
-
-
-def _input(node: Node, files: Files, shop: Shop) -> Input:
-    outputs: dict[str, Digest] = {}
-    for unit in node.units:
-        found = ledger.outcome(shop.ledger, unit.digest)
-        outputs |= found.outputs if found else {}
-    return Input(
-        key=node.key,
-        body=Raw(msgspec.json.encode(node.spec.body)),
-        files=_stored_files(node, files, shop.store),
-        outputs=outputs,
-    )
-
-
-def _stored_files(node: Node, files: Files, into: Store) -> dict[str, Digest]:
-    """Put the files that a spec names where every machine can read them."""
-    named = (use.path for use in node.spec.files if use.scope is not Scope.NONE)
-    paths = (path for name in named for path in ((name,) if name in files else files.names(name)))
-    return {path: store.add_bytes(into, files[path]) for path in paths if path in files}
-
-
-def outputs(node: Node, where: Ledger) -> Mapping[str, Digest]:
-    """Give everything that was made of a resource, by name."""
-    found = (ledger.outcome(where, unit.digest) for unit in node.units)
-    return {name: digest for one in found if one for name, digest in one.outputs.items()}
-
-
-def _report(folder: Path) -> str:
-    try:
-        return msgspec.json.decode((folder / orders.OUTCOME).read_bytes(), type=Report).error
-    except (FileNotFoundError, msgspec.DecodeError):
-        return ""
-
-
-def _forget_what_does_not_hold(folder: Path, kept: Store) -> None:
-    """Let an order be done again that failed, or whose results are not in the store any more."""
-    gone = [path for path in (folder / orders.RESULTS).glob("*.json") if not _is_kept(path, kept)]
-    for path in gone:
-        path.unlink()
-    if gone or _report(folder):
-        (folder / orders.OUTCOME).unlink(missing_ok=True)
-
-
-def _is_kept(result: Path, kept: Store) -> bool:
-    made = msgspec.json.decode(result.read_bytes(), type=Made)
-    return all(store.has(kept, digest) for digest in made.outputs.values())
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what an order worked with; its log and results stay."""
-    if not _report(folder):
-        shutil.rmtree(folder / "scratch", ignore_errors=True)

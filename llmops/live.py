@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from llmops import execute, sites
+from llmops import dispatch, sites
 from llmops.events import Event
 from llmops.fields import seconds
 from llmops.graph import Graph
@@ -84,7 +84,7 @@ def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
     """Say what a deployment's revision needs to run. Raises `Broken` when its model was not prepared."""
     node = graph[key]
     body: Deployment = node.spec.body
-    prepared = execute.outputs(node, site.ledger).get("model")
+    prepared = dispatch.outputs(node, site.ledger).get("model")
     if prepared is None:
         raise Broken(f"the model of {key} was not prepared. Run `llmops apply` again.")
     prompt = _prompt(node, graph, files)

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from msgspec import Struct
 
 from llmops import diff, execute, graph, kinds, leases, ledger, live, plan, release, sites, specs, store, tree, verdicts
+from llmops.dispatch import Wanted
 from llmops.events import Event, Happening
-from llmops.execute import Shop, Task, Wanted, Who
+from llmops.execute import Shop, Task, Who
 from llmops.graph import EMPTY, Graph
 from llmops.plan import Origin, World
 from llmops.plugin import Catalogue

@@ -1,0 +1,97 @@
+"""unit -> order: what a step is told, and the folder that it is told in.
+
+Everything that a step may read goes into its order: the body, the pins, the files and what was made of what it leans
+on, all by digest. So an order can be carried to any machine that reaches the store.
+
+Effects: reads the ledger, reads and writes the store and the folders of orders.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Raw, Struct
+
+from llmops import ledger, orders, store
+from llmops.graph import Graph
+from llmops.ledger import Ledger
+from llmops.orders import Input, Job, Made, Report
+from llmops.reading import Kinds
+from llmops.store import Store
+from llmops.values import Action, Digest, Files, Node, Scope
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What a commit wants made."""
+
+    graph: Graph
+    files: Files
+    kinds: Kinds
+
+
+def job(action: Action, wanted: Wanted, where: Ledger, into: Store) -> Job:
+    """State what a step is to make, with everything it may read; the files that the spec names go into the store."""
+    node = wanted.graph[action.key]
+    needs = (need for need in node.needs if need.scope is not Scope.NONE)
+    return Job(
+        unit=action.unit,
+        key=action.key,
+        part=action.part,
+        body=Raw(msgspec.json.encode(node.spec.body)),
+        files=_stored_files(node, wanted.files, into),
+        pins={pin.name: pin.value for pin in node.spec.pins},
+        inputs={need.role: _input(wanted.graph[need.key], wanted.files, where, into) for need in needs},
+    )
+
+
+def _input(node: Node, files: Files, where: Ledger, into: Store) -> Input:
+    return Input(
+        key=node.key,
+        body=Raw(msgspec.json.encode(node.spec.body)),
+        files=_stored_files(node, files, into),
+        outputs=dict(outputs(node, where)),
+    )
+
+
+def _stored_files(node: Node, files: Files, into: Store) -> dict[str, Digest]:
+    """Put the files that a spec names where every machine can read them."""
+    named = (use.path for use in node.spec.files if use.scope is not Scope.NONE)
+    paths = (path for name in named for path in ((name,) if name in files else files.names(name)))
+    return {path: store.add_bytes(into, files[path]) for path in paths if path in files}
+
+
+def outputs(node: Node, where: Ledger) -> Mapping[str, Digest]:
+    """Give everything that was made of a resource, by name."""
+    found = (ledger.outcome(where, unit.digest) for unit in node.units)
+    return {name: digest for one in found if one for name, digest in one.outputs.items()}
+
+
+def report(folder: Path) -> str:
+    """Give why an order failed, as its process said; nothing if it did not, or has not said."""
+    try:
+        return msgspec.json.decode((folder / orders.OUTCOME).read_bytes(), type=Report).error
+    except (FileNotFoundError, msgspec.DecodeError):
+        return ""
+
+
+def forget_what_does_not_hold(folder: Path, kept: Store) -> None:
+    """Let an order be done again that failed, or whose results are not in the store any more."""
+    gone = [path for path in (folder / orders.RESULTS).glob("*.json") if not _is_kept(path, kept)]
+    for path in gone:
+        path.unlink()
+    if gone or report(folder):
+        (folder / orders.OUTCOME).unlink(missing_ok=True)
+
+
+def _is_kept(result: Path, kept: Store) -> bool:
+    made = msgspec.json.decode(result.read_bytes(), type=Made)
+    return all(store.has(kept, digest) for digest in made.outputs.values())
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an order worked with; its log and results stay."""
+    if not report(folder):
+        shutil.rmtree(folder / "scratch", ignore_errors=True)
