@@ -1,0 +1,54 @@
+# The one list of commands: people and continuous integration call the same ones.
+
+PYTHON ?= python3
+VENV := .venv
+# PyPI's torch for Linux brings gigabytes of CUDA. This index holds the CPU build of the same version; if it cannot be
+# reached, pip takes what it finds elsewhere. For CUDA: make TORCH_INDEX=https://pypi.org/simple …
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+RUN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix docs bench tools
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(READY)  ## from a commit to a trained, gated, served and reverted model (10 minutes; again: 1 minute)
+	$(RUN)/python -m demo.run
+
+test: $(READY)  ## the whole test suite (15 minutes)
+	$(RUN)/python -m pytest
+
+check: $(READY)  ## lint, types, layers, and our own specs
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/llmops check --worktree
+
+fix: $(READY)  ## format, and repair what ruff can repair
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+docs: $(READY)  ## write the generated pages and schemas again
+	$(RUN)/python -m docs.generate
+	$(RUN)/llmops schema --write
+
+bench: $(READY)  ## measure speed against peers and the floor
+	$(RUN)/python -m benchmarks
+
+tools:
+	@command -v git >/dev/null || { echo "git is missing. Debian: sudo apt-get install git"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing. Debian: sudo apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$$($(PYTHON) --version) is too old: CPython 3.11 or later is needed; name one with: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "venv is missing. Debian: sudo apt-get install python3-venv"; exit 1; }
+
+$(READY): pyproject.toml constraints.txt | tools
+	@echo "Installing into $(VENV) (about 2 GB; some minutes the first time) …"
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --disable-pip-version-check --retries 0 --timeout 30 --no-deps \
+		--index-url $(TORCH_INDEX) torch==2.13.0 || echo "The CPU build of torch cannot be had there: taking what pip finds."
+	$(RUN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,eval,serve,test]'
+	@touch $@
