@@ -16,6 +16,8 @@ Read the modules in the order the data flows; `reconcile` joins them on one page
 
 `values` and `records` hold the nouns, `problems` what can be wrong, `fields` and `plugin` what kinds, engines and
 runners are made of.
+
+Pure.
 """
 
 __version__ = "0.1.0"
