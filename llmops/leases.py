@@ -32,20 +32,21 @@ def take(where: Ledger, actor: str, plan: str) -> int:
 
     Raises `Held` while another run has the lease, `Retry` when the plan was applied before.
     """
-    holder = f"{actor}@{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+    process = _process(os.getpid())
 
     def change(state: State) -> State:
         lease = state.lease
-        if lease is not None and lease.holder != holder and lease.until > time.time() and not _is_gone(lease.holder):
+        if lease is not None and lease.process != process and lease.until > time.time() and not _is_gone(lease.process):
             left = lease.until - time.time()
             raise Held(
-                f"{lease.holder.rpartition(':')[0]} is applying to this environment. "
+                f"{lease.holder} is applying to this environment. "
                 f"Wait for it; if it is dead, its lease lapses in {left:.0f} s."
             )
         if plan and plan in state.consumed:
             raise Retry("this plan was applied before; a plan is applied once. Make a new one with `llmops plan`.")
         fence = state.fence + 1
-        mine = Lease(holder=holder, fence=fence, until=time.time() + SECONDS)
+        holder = f"{actor}@{socket.gethostname()}:{os.getpid()}"
+        mine = Lease(holder=holder, process=process, fence=fence, until=time.time() + SECONDS)
         consumed = (*state.consumed, *([plan] if plan else []))[-CONSUMED:]
         return replace(state, lease=mine, fence=fence, consumed=consumed)
 
@@ -77,16 +78,27 @@ def give_back(where: Ledger, fence: int, commit: str = "") -> None:
     ledger.transact(where, change, f"applied: {commit[:12]}" if commit else "lease: given back")
 
 
-def _is_gone(holder: str) -> bool:
-    """Whether a holder was a process of this machine that does not run any more."""
-    _, _, place = holder.rpartition("@")
-    host, pid, started = place.split(":")
-    return host == socket.gethostname() and _started(int(pid)) != started
+def _is_gone(process: str) -> bool:
+    """Whether this was a process of this machine that does not run any more."""
+    place, _, which = process.rpartition(" ")
+    return place == _here() and process != _process(int(which.partition(":")[0]))
+
+
+def _process(pid: int) -> str:
+    """Name a process so that nothing else is called so: process ids come again, and so do host names."""
+    return f"{_here()} {pid}:{_started(pid)}"
+
+
+def _here() -> str:
+    """Name this boot of this machine, and the space that its process ids count in."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {Path('/proc/self/ns/pid').readlink().name}"
 
 
 def _started(pid: int) -> str:
-    """Give when a process was started, in clock ticks since boot; '' when it does not run."""
+    """Give when a process was started, in clock ticks since boot; '' when it does not run (a zombie does not)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+    return "" if fields[0] in "ZX" else fields[19]

@@ -93,7 +93,9 @@ class Lease(Struct, frozen=True, kw_only=True):
     """The right to change an environment."""
 
     holder: str
-    """user@host:pid"""
+    """user@host:pid, for people"""
+    process: str = ""
+    """Which process it is, so that whoever comes later can see whether it runs; '' when that cannot be seen."""
     fence: int
     """Rises with every holder; what runs refuses a lower one."""
     until: float

@@ -82,7 +82,7 @@ def overview(graph: Graph, plan: Plan, known: Known) -> Overview:
         endpoint=known.endpoint,
         rows=tuple(_rows(graph, plan, known)),
         actions=len(plan.actions),
-        holder=lease.holder.rpartition(":")[0] if lease else "",
+        holder=lease.holder if lease else "",
     )
 
 

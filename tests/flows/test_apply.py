@@ -236,7 +236,7 @@ def test_a_lease_that_is_held_stops_a_second_apply(kitchen: Shell) -> None:
     from llmops import ledger
     from llmops.records import Lease
 
-    lease = Lease(holder="ci@runner:1:1", fence=7, until=9e9)
+    lease = Lease(holder="ci@runner:1", fence=7, until=9e9)
     ledger.transact(kitchen.repo.ledger(), lambda state: replace(state, lease=lease, fence=7), "held")
 
     assert kitchen("apply") == Exit.HELD

@@ -117,7 +117,7 @@ def _ledger(site: Site, *, offline: bool) -> Finding:
         return Finding("ledger", "there is none", "Begin one: `llmops init`.")
     state = ledger.state(site.ledger)
     where = f"shared through {site.ledger.remote}" if site.ledger.remote else "only in this clone"
-    held = f", held by {state.lease.holder.rpartition(':')[0]}" if state and state.lease else ""
+    held = f", held by {state.lease.holder}" if state and state.lease else ""
     return Finding("ledger", f"{len(ledger.units(site.ledger))} results, {where}{held}")
 
 
