@@ -39,7 +39,8 @@ class Mark(Struct, frozen=True):
 def about(text: str, *, scope: Scope = Scope.BUILD, plugin: str = "", **limits: Any) -> Meta:
     """Describe a field. ``limits`` are those of `msgspec.Meta` (ge, le, pattern, min_length, …).
 
-    ``plugin`` names the plug-in folder whose member ``type`` gives ``config`` its schema (``engines``).
+    ``plugin`` names the plug-in folder that the field chooses from: by its value, or, if it is an object, by its
+    ``type``, which then gives ``config`` its schema (``engines``).
     """
     return Meta(description=text, extra={"mark": Mark(scope=scope, plugin=plugin)}, **limits)
 
@@ -167,7 +168,13 @@ def _walk(value: Any, kind: types.Type, role: str, mark: Mark, walk: _Walk) -> N
         for name in sorted(value):
             _walk(value[name], _item_type(kind), f"{role}.{name}", _inner(mark), walk)
     else:
-        walk.found.facts.append(Fact(role, value, mark.scope))
+        _walk_plain(value, role, mark, walk)
+
+
+def _walk_plain(value: Scalar, role: str, mark: Mark, walk: _Walk) -> None:
+    if mark.plugin:
+        walk.plugins(mark.plugin, str(value))
+    walk.found.facts.append(Fact(role, value, mark.scope))
 
 
 def _walk_struct(value: Struct, kind: types.StructType, role: str, mark: Mark, walk: _Walk) -> None:

@@ -18,12 +18,13 @@ from llmops.fields import seconds
 from llmops.graph import Graph
 from llmops.kinds.deployment import Deployment
 from llmops.kinds.prompt import Prompt
-from llmops.plugin import Catalogue, Phase, Replica, Runtime, Standby
+from llmops.plugin import Catalogue, Engine, Phase, Replica, Runtime, Standby
 from llmops.problems import Broken
 from llmops.records import State
 from llmops.release import Candidate, Floor
 from llmops.rollouts import Seen
 from llmops.serving import engines, runtimes, traffic
+from llmops.serving.everywhere import Everywhere
 from llmops.serving.gateway.table import PromptPart, Served, Turn
 from llmops.serving.traffic import Gate
 from llmops.sites import Site
@@ -43,10 +44,9 @@ def gate(site: Site) -> Gate:
     return Gate(site.runtime / "gateway", site.settings.gateway)
 
 
-def runtime(site: Site, name: str = "local") -> Runtime:
-    """Give a runtime of an environment."""
-    made: Runtime = RUNTIMES[name](site.runtime, lambda: sites.open_store(site))
-    return made
+def runtime(site: Site) -> Runtime:
+    """Give the runtimes of an environment."""
+    return Everywhere({name: made(site.runtime, lambda: sites.open_store(site)) for name, made in RUNTIMES.items()})
 
 
 def seen(site: Site, graph: Graph, done: AbstractSet[Digest]) -> dict[Key, Seen]:
@@ -81,7 +81,10 @@ def floor(site: Site, fence: int, commit: str, tell: Callable[[Event], None], gu
 
 
 def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
-    """Say what a deployment's revision needs to run. Raises `Broken` when its model was not prepared."""
+    """Say what a deployment's revision needs to run.
+
+    Raises `Broken` when its model was not prepared, or its engine is not the version that the spec asks for.
+    """
     node = graph[key]
     body: Deployment = node.spec.body
     prepared = dispatch.outputs(node, site.ledger).get("model")
@@ -89,6 +92,7 @@ def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
         raise Broken(f"the model of {key} was not prepared. Run `llmops apply` again.")
     prompt = _prompt(node, graph, files)
     engine = ENGINES[body.engine.type]
+    _check_version(key, body, engine)
     config = msgspec.convert(body.engine.config, engine.config)
     # Only to learn how the engine is spoken to; the address does not matter for that.
     command = engine.command(config, Replica(name="", model=Path("model"), host="", port=0))
@@ -109,6 +113,7 @@ def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
     standby = Standby(
         deployment=key.name,
         revision=node.digest,
+        runtime=body.runtime,
         replicas=body.replicas,
         engine=body.engine.type,
         config=body.engine.config,
@@ -117,6 +122,15 @@ def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
         deadline=seconds(body.progress_deadline),
     )
     return Candidate(key=key, body=body, standby=standby, serve=serve)
+
+
+def _check_version(key: Key, body: Deployment, engine: Engine) -> None:
+    installed = engine.installed()
+    if body.engine.version not in (None, installed):
+        raise Broken(
+            f"{key} asks for {body.engine.type} {body.engine.version}, and {installed or 'none'} is installed. "
+            "Install that version, or change engine.version."
+        )
 
 
 def _fixed(names: AbstractSet[str], given: dict[str, Any]) -> dict[str, Any]:

@@ -93,6 +93,9 @@ class Engine(Protocol):
     versions: tuple[str, ...]
     """Which versions of the program this contract was checked against, newest first."""
 
+    def installed(self) -> str:
+        """Say which version of the program is here; '' when there is none."""
+
     def command(self, config: Struct, replica: Replica) -> Command:
         """Say how one replica is started."""
 
@@ -129,6 +132,7 @@ class Standby(Struct, frozen=True, kw_only=True):
 
     deployment: str
     revision: Digest
+    runtime: str
     replicas: int
     engine: str
     config: dict[str, Any]

@@ -32,7 +32,7 @@ from llmops.values import Action, Blocked, Digest, Plan, Verb, Verdict
 from llmops.verdicts import Archive, Report
 
 KINDS: Kinds = Catalogue(kinds, "KIND")
-PLUGINS: Plugins = {"engines": Catalogue(engines, "ENGINE")}
+PLUGINS: Plugins = {"engines": Catalogue(engines, "ENGINE"), "runtimes": live.RUNTIMES}
 Tell = Callable[[Event], None]
 
 
@@ -143,6 +143,7 @@ def apply(site: Site, proposal: Proposal, who: Who, tell: Tell, *, deletes: bool
     _refuse_mass_deletes(made, proposal.desired.graph, deletes=deletes)
     if not made.actions and (ledger.state(site.ledger) or State()).commit == made.commit:
         return Applied(blocked=made.blocked)
+    ledger.publish_results(site.ledger)  # those of a run that could not
     fence = leases.take(site.ledger, who.actor, made.id if made.actions else "")
     applied = None
     try:

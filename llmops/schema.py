@@ -35,6 +35,8 @@ def document(name: str, body: type[Struct], plugins: Mapping[str, Mapping[str, A
     ``plugins`` maps a plug-in folder ("engines") to its members by type; each has a ``config`` Struct.
     """
     (metadata, spec), defs = msgspec.json.schema_components([Metadata, body], ref_template="#/$defs/{name}")
+    for folder, field in _named(shape(body)):
+        defs[body.__name__]["properties"][field]["enum"] = sorted(plugins[folder])
     for folder, struct in _plugged(shape(body)):
         found = sorted(plugins[folder].items())
         defs[struct.__name__]["properties"]["type"]["enum"] = [type_ for type_, _ in found]
@@ -60,15 +62,24 @@ def document(name: str, body: type[Struct], plugins: Mapping[str, Mapping[str, A
 
 def _plugged(kind: types.Type) -> Iterator[tuple[str, type[Struct]]]:
     """Find the structs whose ``config`` belongs to a plug-in, with the folder of the plug-ins."""
-    if not isinstance(kind, types.StructType):
-        return
-    for field in kind.fields:
-        inner = field.type
-        mark = (inner.extra or {}).get("mark") if isinstance(inner, types.Metadata) else None
-        if isinstance(mark, Mark) and mark.plugin and isinstance(inner, types.Metadata):
-            plain = inner.type
-            if isinstance(plain, types.StructType):
-                yield mark.plugin, plain.cls
+    for folder, field in _choices(kind):
+        plain = field.type.type if isinstance(field.type, types.Metadata) else field.type
+        if isinstance(plain, types.StructType):
+            yield folder, plain.cls
+
+
+def _named(kind: types.Type) -> Iterator[tuple[str, str]]:
+    """Find the fields whose value is the name of a plug-in, with the folder of the plug-ins."""
+    for folder, field in _choices(kind):
+        if isinstance(field.type, types.Metadata) and isinstance(field.type.type, types.StrType):
+            yield folder, field.encode_name
+
+
+def _choices(kind: types.Type) -> Iterator[tuple[str, types.Field]]:
+    for field in kind.fields if isinstance(kind, types.StructType) else ():
+        mark = (field.type.extra or {}).get("mark") if isinstance(field.type, types.Metadata) else None
+        if isinstance(mark, Mark) and mark.plugin:
+            yield mark.plugin, field
 
 
 def _when(type_: str, plugin: Any, defs: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,12 @@ class Engine(Body, frozen=True, kw_only=True):
     type: Annotated[str, about("Which engine: transformers, …", scope=Scope.LIVE, pattern="^[a-z][a-z0-9_]*$")] = (
         "transformers"
     )
-    version: Annotated[str, about("Version of the program; it is checked at start.", scope=Scope.LIVE)] | None = None
+    version: (
+        Annotated[
+            str, about("Version of the program; a release is refused when another one is installed.", scope=Scope.LIVE)
+        ]
+        | None
+    ) = None
     config: Annotated[Options, about("The program's own options, in its own words.", scope=Scope.LIVE)] = {}
 
 
@@ -82,7 +87,9 @@ class Deployment(Body, frozen=True, kw_only=True):
         None
     )
     engine: Annotated[Engine, about("What answers.", plugin="engines")] = Engine()
-    runtime: Annotated[str, about("Where it runs.", scope=Scope.NONE, pattern="^[a-z][a-z0-9_]*$")] = "local"
+    runtime: Annotated[
+        str, about("Where it runs.", scope=Scope.NONE, plugin="runtimes", pattern="^[a-z][a-z0-9_]*$")
+    ] = "local"
     replicas: Annotated[int, about("Copies of the engine.", scope=Scope.NONE, ge=1, le=64)] = 1
     requires: Annotated[
         tuple[Annotated[str, ref("Evaluation", about="An evaluation.")], ...],

@@ -3,11 +3,12 @@
 Checked against transformers 5.23.0. With continuous batching the program fixes its sampling parameters at its first
 request (its source says so until it supports them per request), so the runtime asks first with the right ones.
 
-Pure.
+Effects: asks which version is installed.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -45,6 +46,12 @@ class Transformers:
     config = Config
     decides = MappingProxyType({"checkpoint": "merged"})
     versions = ("5.23.0",)
+
+    def installed(self) -> str:
+        try:
+            return importlib.metadata.version("transformers")
+        except importlib.metadata.PackageNotFoundError:
+            return ""
 
     def command(self, config: Config, replica: Replica) -> Command:
         """Start beside the model and name it relatively: the program would read an '@' in a path as a revision."""

@@ -30,6 +30,9 @@ class Echo:
     decides = MappingProxyType({"checkpoint": "merged"})
     versions = ("1",)
 
+    def installed(self) -> str:
+        return "1"
+
     def command(self, config: Config, replica: Replica) -> Command:
         argv = (sys.executable, "-m", "tests.plugins.echo_server", replica.host, str(replica.port))
         return Command(
