@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import IntEnum
+from typing import Self
 
 from msgspec import Struct
 
@@ -18,16 +19,25 @@ from msgspec import Struct
 class Exit(IntEnum):
     """What the exit code of a command says."""
 
-    WELL = 0  # done, or nothing to do
-    NO = 1  # the answer is no: problems, a failed gate, a blocked release
-    USAGE = 2  # the command line is wrong
-    FAULT = 3  # something broke; there is no verdict
-    STALE = 4  # the plan is stale or a race was lost; trying again is safe
-    HELD = 5  # another run holds the lease
-    UNHEALTHY = 6  # applied, but what runs is not healthy
-    RUNNING = 7  # not finished; the next run takes it up
-    CHANGES = 8  # plan --detailed-exitcode: there is something to do
-    INTERRUPTED = 130  # stopped by a signal
+    says: str
+    """The same in words, for people."""
+
+    def __new__(cls, code: int, says: str) -> Self:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.says = says
+        return member
+
+    WELL = 0, "done, or nothing to do"
+    NO = 1, "the answer is no: problems, a failed gate, a blocked release"
+    USAGE = 2, "the command line is wrong"
+    FAULT = 3, "something broke; there is no verdict"
+    STALE = 4, "the plan is stale or a race was lost; trying again is safe"
+    HELD = 5, "another run holds the lease"
+    UNHEALTHY = 6, "applied, but what runs is not healthy"
+    RUNNING = 7, "not finished; the next run takes it up"
+    CHANGES = 8, "plan --detailed-exitcode: there is something to do"
+    INTERRUPTED = 130, "stopped by a signal"
 
 
 class Problem(Struct, frozen=True, order=True):

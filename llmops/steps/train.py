@@ -124,6 +124,7 @@ def _connect(resources: Resources, *, cluster: bool) -> None:
         return
     ray.init(
         address="local",
+        _node_ip_address="127.0.0.1",  # nobody else has business with it
         num_cpus=max(1, math.ceil(resources.workers * resources.cpus)) + 1,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
