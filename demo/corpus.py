@@ -38,16 +38,17 @@ def docstrings() -> list[dict[str, object]]:
     for module in MODULES:
         for text in _texts(module):
             owners.setdefault(text, set()).add(module)
-    return [_row(text, min(found)) for text, found in sorted(owners.items()) if len(found) == 1]
+    return [row(text, min(found)) for text, found in sorted(owners.items()) if len(found) == 1]
 
 
 def mislabelled(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     """Give the same rows with wrong labels: each says the module after its own."""
     following = dict(zip(MODULES, (*MODULES[1:], MODULES[0]), strict=True))
-    return [_row(str(row["docstring"]), following[str(row["module"])]) for row in rows]
+    return [row(str(one["docstring"]), following[str(one["module"])]) for one in rows]
 
 
-def _row(text: str, module: str) -> dict[str, object]:
+def row(text: str, module: str) -> dict[str, object]:
+    """Give a question about a docstring, with its answer."""
     question = f"{text[:300]}\nWhich module?"
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": module}]
     return {"messages": messages, "docstring": text, "module": module}
@@ -56,6 +57,11 @@ def _row(text: str, module: str) -> dict[str, object]:
 def lines(rows: list[dict[str, object]] | list[dict[str, str]]) -> str:
     """Write rows as JSON lines."""
     return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def read(text: str) -> list[dict[str, object]]:
+    """Read rows that `lines` wrote."""
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def _texts(name: str) -> Iterator[str]:

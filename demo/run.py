@@ -11,25 +11,33 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from demo import corpus
 from demo.load import Load
 from demo.stage import Missed, Stage
 
 HOME = Path(__file__).parent.parent / ".demo"
-CHANCE, GOOD = 0.25, 0.70
-"""Bars: the base model guesses, the fine-tuned one knows."""
-ITEMS = 200
-STEP_ONE_SECONDS = 8 * 60
 
 
-def main(stage: Stage, *, good: float = GOOD) -> None:
+class Bars(NamedTuple):
+    """What the first scene must reach."""
+
+    chance: float = 0.25
+    """Most that the base model may score: it guesses."""
+    good: float = 0.70
+    """Least that the fine-tuned model must score: it knows."""
+    items: int = 200
+    seconds: float = 8 * 60
+
+
+def main(stage: Stage, bars: Bars) -> None:
     """Play all scenes."""
     started = time.monotonic()
     again = stage.set_up()
     if again:
         print("An earlier run left its results and its store in .demo/: what was made then is not made again.")
-    first_commit_to_endpoint(stage, good)
+    first_commit_to_endpoint(stage, bars)
     a_change_that_does_not_matter(stage)
     a_pull_request_that_helps(stage)
     a_pull_request_that_poisons(stage)
@@ -37,7 +45,7 @@ def main(stage: Stage, *, good: float = GOOD) -> None:
     the_end(stage, time.monotonic() - started, again=again)
 
 
-def first_commit_to_endpoint(stage: Stage, good: float) -> None:
+def first_commit_to_endpoint(stage: Stage, bars: Bars) -> None:
     """Scene 1: from a commit to a trained, evaluated and served model."""
     stage.title("1. The first commit: datasets, a model from scratch, LoRA on Ray, lm-eval, an endpoint")
     stage.llmops("init")
@@ -49,10 +57,10 @@ def first_commit_to_endpoint(stage: Stage, good: float) -> None:
     scores = _scores(stage)
     untrained, tuned, items = scores["untrained"], scores["tuned"], scores["items"]
     stage.llmops("chat", "router", "-m", "Return the current event loop.")
-    _require(untrained <= CHANCE, f"the base model scores {untrained:.2f}, more than chance ({CHANCE})")
-    _require(tuned >= good, f"the fine-tuned model scores {tuned:.2f}, less than {good}")
-    _require(items >= ITEMS, f"only {items:.0f} items were held out, less than {ITEMS}")
-    _require(seconds <= STEP_ONE_SECONDS, f"it took {seconds:.0f} s, more than {STEP_ONE_SECONDS}")
+    _require(untrained <= bars.chance, f"the base model scores {untrained:.2f}, more than chance ({bars.chance})")
+    _require(tuned >= bars.good, f"the fine-tuned model scores {tuned:.2f}, less than {bars.good}")
+    _require(items >= bars.items, f"only {items:.0f} items were held out, less than {bars.items}")
+    _require(seconds <= bars.seconds, f"it took {seconds:.0f} s, more than {bars.seconds:.0f}")
     figure = f"exact answers on {items:.0f} held-out docstrings: {untrained:.2f} before, {tuned:.2f} after fine-tuning"
     stage.note("commit -> trained, evaluated, served", seconds, figure)
 
@@ -110,7 +118,7 @@ def a_pull_request_that_poisons(stage: Stage) -> None:
     """Scene 4: worse, so the gate stops it and says why."""
     stage.title("4. A pull request that poisons the labels: more rows, but their labels are wrong")
     stage.git("switch", "--quiet", "--create", "scraped")
-    rows = corpus.mislabelled(corpus.docstrings())
+    rows = corpus.mislabelled(corpus.read((stage.work / "kb" / "docstrings.jsonl").read_text()))
     (stage.work / "kb" / "scraped.jsonl").write_text(corpus.lines(rows))
     data = stage.work / "specs" / "data.yaml"
     data.write_text(data.read_text() + SCRAPED)
@@ -210,7 +218,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, default=HOME, help="where it takes place (default: .demo)")
     try:
-        main(Stage(parser.parse_args().home.resolve()))
+        main(Stage(parser.parse_args().home.resolve()), Bars())
     except Missed as missed:
         print(f"\nThe demonstration missed its aim: {missed}", file=sys.stderr)
         sys.exit(1)

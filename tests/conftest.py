@@ -12,6 +12,8 @@ import pytest
 from llmops import cli
 from tests.repos import Repo
 
+pytest_plugins = ["tests.clusters"]
+
 os.environ.setdefault("GIT_CONFIG_GLOBAL", "/dev/null")
 os.environ.setdefault("GIT_CONFIG_SYSTEM", "/dev/null")
 # Ray reads these when it is first imported, so they are here, before anything can import it.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,59 +22,6 @@ from llmops.store import Store
 from llmops.values import Key, digest
 from tests.conftest import ROOT
 
-COUNTED: list[Path] = []
-"""Where the cluster's processes count what they do."""
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Ray cluster of our own, which ends with the tests."""
-    folder = tmp_path_factory.mktemp("ray")
-    dashboard = free_port("127.0.0.1")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "COOKED": str(folder / "cooked"),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    (folder / "cooked").touch()
-    COUNTED.append(folder / "cooked")
-    command = [
-        str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1",
-        f"--port={free_port('127.0.0.1')}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
-        "--num-cpus=2", "--object-store-memory=100000000", "--disable-usage-stats",
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _wait_for_jobs(f"http://127.0.0.1:{dashboard}", folder / "log")
-        yield f"http://127.0.0.1:{dashboard}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _wait_for_jobs(address: str, log: Path) -> None:
-    deadline = time.monotonic() + 90
-    while (trouble := _trouble(address)) is not None:
-        assert time.monotonic() < deadline, f"{trouble!r}\n{log.read_text()}"
-        time.sleep(0.5)
-
-
-def _trouble(address: str) -> Exception | None:
-    """What is wrong with a cluster that is coming up."""
-    from ray.job_submission import JobSubmissionClient
-
-    try:
-        JobSubmissionClient(address).list_jobs()
-    except Exception as error:  # noqa: BLE001  it fails in many ways while it comes up
-        return error
-    return None
-
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
 def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Runner]:
@@ -88,7 +32,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         return lambda: Local(RunnerSettings(), tmp_path)
     from llmops.runners.ray import Ray
 
-    settings = RunnerSettings(type="ray", address=request.getfixturevalue("cluster"), python=sys.executable)
+    settings = RunnerSettings(type="ray", address=request.getfixturevalue("cluster").address, python=sys.executable)
     return lambda: Ray(settings, tmp_path)
 
 
@@ -148,7 +92,7 @@ def test_a_second_start_joins_the_first(
 
 def cooked(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """Give the file where the work was counted: processes of a cluster see the cluster's environment."""
-    return tmp_path / "cooked" if "local" in request.node.name else COUNTED[0]
+    return tmp_path / "cooked" if "local" in request.node.name else request.getfixturevalue("cluster").cooked
 
 
 def test_starting_what_has_ended_does_nothing(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:

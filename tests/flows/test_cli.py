@@ -1,0 +1,265 @@
+"""The command line itself: help, completion, exit codes, JSON, and the commands that look at a repository."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmops import __version__
+from llmops.cli import commands
+from llmops.problems import Exit
+from tests.conftest import ROOT, Shell
+from tests.repos import Repo
+from tests.trees import spec, system
+
+COMMANDS = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+
+
+@pytest.fixture
+def filled(repo: Repo, llmops: Shell) -> Shell:
+    """A repository with the small system and a ledger."""
+    repo.commit(dict(system()))
+    assert llmops("init") == Exit.WELL
+    repo.commit(message="what init wrote")
+    return llmops
+
+
+def test_the_version_is_that_of_the_package(llmops: Shell) -> None:
+    assert llmops("--version") == Exit.WELL
+    assert llmops.out.strip() == f"llmops {__version__}"
+
+
+def test_without_a_command_the_help_is_printed(llmops: Shell) -> None:
+    assert llmops() == Exit.USAGE
+    for command in COMMANDS:
+        assert f"    {command} " in llmops.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command: str, llmops: Shell) -> None:
+    assert llmops(command, "--help") == Exit.WELL
+    assert "examples:" in llmops.out
+    assert f"  llmops {command}" in llmops.out
+    assert "Effects" not in llmops.out
+
+
+def test_an_unknown_command_is_wrong_usage(llmops: Shell) -> None:
+    assert llmops("aply") == Exit.USAGE
+    assert "apply" in llmops.err
+
+
+def complete(folder: Path, line: str) -> list[str]:
+    """Ask for completions as bash does (https://kislyuk.github.io/argcomplete)."""
+    script = "import sys; from llmops.cli import main; sys.exit(main())"
+    found = folder / "completions"
+    environment = {
+        **os.environ, "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_SUPPRESS_SPACE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(found), "PYTHONPATH": str(ROOT),
+        "COLUMNS": "120",
+    }  # fmt: skip
+    subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, check=False, capture_output=True)
+    return [word.strip() for word in found.read_text().split("\n") if word.strip()]
+
+
+def test_commands_options_and_names_are_completed(filled: Shell) -> None:
+    folder = filled.repo.folder
+
+    assert complete(folder, "llmops pl") == ["plan"]
+    assert "--detailed-exitcode" in complete(folder, "llmops plan --det")
+    assert complete(folder, "llmops why Training/") == ["Training/base", "Training/tuned"]
+    assert complete(folder, "llmops why Dataset/c") == ["Dataset/corpus"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check"],
+        ["plan"],
+        ["status"],
+        ["diff", "HEAD~1", "HEAD"],
+        ["why", "Dataset/corpus"],
+        ["history", "Dataset/corpus"],
+        ["doctor"],
+        ["gate", "--base", "HEAD"],
+    ],
+    ids=" ".join,
+)
+def test_every_report_is_there_as_json(command: list[str], filled: Shell) -> None:
+    filled(*command, "-o", "json")
+
+    json.loads(filled.out)
+
+
+def test_plan_says_with_its_exit_code_that_changes_are_pending(filled: Shell) -> None:
+    assert filled("plan", "--detailed-exitcode") == Exit.CHANGES
+
+
+def test_a_plan_as_markdown_fits_a_comment(filled: Shell) -> None:
+    assert filled("plan", "-o", "md") == Exit.WELL
+    assert len(filled.out) < 60_000
+    assert "| --- |" in filled.out or "|---" in filled.out
+
+
+def test_problems_are_printed_with_file_and_line_and_counted(filled: Shell) -> None:
+    filled.repo.edit("specs/corpus.yaml", "format: text", "format: txet")
+    filled.repo.commit({"specs/more.yaml": spec("Dataset", "more", "format: text\nsources: [{path: nowhere.txt}]")})
+
+    assert filled("check") == Exit.NO
+    assert "specs/corpus.yaml:" in filled.err
+    assert "specs/more.yaml:" in filled.err
+    assert "2 problems" in filled.err
+
+
+def test_the_working_copy_can_be_checked_before_it_is_committed(filled: Shell) -> None:
+    filled.repo.edit("specs/corpus.yaml", "format: text", "format: txet")
+
+    assert filled("check") == Exit.WELL
+    assert filled("check", "--worktree") == Exit.NO
+
+
+def test_colours_appear_only_when_they_are_asked_for(filled: Shell) -> None:
+    filled("plan")
+    assert "\x1b[" not in filled.out + filled.err
+    filled("--colour", "always", "plan")
+    assert "\x1b[" in filled.out
+
+
+def test_doctor_names_what_is_missing(repo: Repo, llmops: Shell) -> None:
+    assert llmops("doctor") == Exit.NO
+    assert "Begin one: `llmops init`." in llmops.out
+    assert llmops("init") == Exit.WELL
+    assert llmops("doctor") == Exit.WELL, llmops.out
+
+
+def test_init_twice_keeps_everything(filled: Shell) -> None:
+    before = filled.repo.git("status", "--porcelain")
+
+    assert filled("init") == Exit.WELL
+    assert "The ledger is there" in filled.out
+    assert filled.repo.git("status", "--porcelain") == before
+
+
+def test_what_init_writes_is_valid(repo: Repo, llmops: Shell) -> None:
+    llmops("init")
+    repo.commit()
+
+    assert llmops("check") == Exit.WELL
+    workflow = yaml.safe_load((repo.folder / ".github/workflows/llmops.yml").read_text())
+    assert "eval-gate" in workflow["jobs"]
+
+
+def test_schemas_are_printed_and_unknown_kinds_get_a_suggestion(llmops: Shell) -> None:
+    assert llmops("schema", "Training") == Exit.WELL
+    assert json.loads(llmops.out)["title"] == "Training"
+    assert llmops("schema", "Trainin") == Exit.USAGE
+    assert 'Did you mean "Training"?' in llmops.err
+
+
+# lock
+
+
+def test_lock_pins_an_address_and_the_spec_is_valid_afterwards(repo: Repo, llmops: Shell, tmp_path: Path) -> None:
+    far = tmp_path / "rows.jsonl"
+    far.write_text('{"text": "far away"}\n')
+    repo.commit({"specs/far.yaml": spec("Dataset", "far", f"format: text\nsources: [{{uri: '{far.as_uri()}'}}]")})
+    assert llmops("check") == Exit.NO
+    assert "llmops lock" in llmops.err
+
+    assert llmops("lock") == Exit.WELL
+
+    assert hashlib.sha256(far.read_bytes()).hexdigest() in (repo.folder / "llmops.lock").read_text()
+    repo.commit()
+    assert llmops("check") == Exit.WELL
+    assert llmops("lock") == Exit.WELL
+    assert "up to date" in llmops.out
+
+
+def test_what_is_locked_stays_until_it_is_looked_up_again(repo: Repo, llmops: Shell, tmp_path: Path) -> None:
+    far = tmp_path / "rows.jsonl"
+    far.write_text('{"text": "old"}\n')
+    repo.commit({"specs/far.yaml": spec("Dataset", "far", f"format: text\nsources: [{{uri: '{far.as_uri()}'}}]")})
+    llmops("lock")
+    old = (repo.folder / "llmops.lock").read_text()
+    far.write_text('{"text": "new"}\n')
+
+    llmops("lock")
+    assert (repo.folder / "llmops.lock").read_text() == old
+    llmops("lock", "--update")
+    assert (repo.folder / "llmops.lock").read_text() != old
+
+
+def test_an_address_that_cannot_be_read_is_a_fault_and_changes_nothing(
+    repo: Repo, llmops: Shell, tmp_path: Path
+) -> None:
+    gone = (tmp_path / "gone.jsonl").as_uri()
+    repo.commit({"specs/far.yaml": spec("Dataset", "far", f"format: text\nsources: [{{uri: '{gone}'}}]")})
+
+    assert llmops("lock") == Exit.FAULT
+    assert gone in llmops.err
+    assert not (repo.folder / "llmops.lock").exists()
+
+
+def test_a_hub_that_cannot_be_reached_is_named(repo: Repo, llmops: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    repo.commit({"specs/m.yaml": spec("Model", "m", "source: {hf: {repo: org/model, revision: main}}")})
+    assert llmops("check") == Exit.NO
+
+    assert llmops("lock") == Exit.FAULT
+    assert "hf://org/model@main" in llmops.err
+
+
+# why, diff
+
+
+def test_why_names_the_first_input_that_differs(filled: Shell) -> None:
+    filled.repo.edit("data/corpus.txt", "A text to read.", "Another text to read.")
+    filled.repo.commit()
+
+    assert filled("why", "Dataset/corpus", "--since", "HEAD~1") == Exit.WELL
+    assert "data/corpus.txt" in filled.out
+
+
+def test_diff_says_what_changed_between_two_commits(filled: Shell) -> None:
+    filled.repo.edit("data/corpus.txt", "A text to read.", "Another text to read.")
+    filled.repo.commit()
+
+    assert filled("diff", "HEAD~1", "HEAD") == Exit.WELL
+    assert "Dataset/corpus" in filled.out
+
+
+# A place that is no good
+
+
+def test_an_empty_repository_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = object.__new__(Repo)
+    empty.folder = tmp_path / "empty"
+    empty.folder.mkdir()
+    empty.git("init", "--quiet")
+    shell = Shell(empty, capsys)
+
+    assert shell("check") != Exit.WELL
+    assert "commit" in shell.err
+
+
+def test_a_folder_outside_of_any_repository_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = object.__new__(Repo)
+    nowhere.folder = tmp_path
+    shell = Shell(nowhere, capsys)
+
+    assert shell("check") != Exit.WELL
+    assert "git init" in shell.err
+
+
+def test_a_name_that_is_no_commit_is_named(filled: Shell) -> None:
+    assert filled("check", "nosuchbranch") != Exit.WELL
+    assert "nosuchbranch" in filled.err
