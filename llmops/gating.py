@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import diff, execute, plan, reading, verdicts
+from llmops import diff, execute, ledger, plan, reading, reconcile, verdicts
 from llmops.execute import Shop, Task, Who
 from llmops.graph import Graph
 from llmops.kinds.evaluation import Evaluation
@@ -21,6 +21,7 @@ from llmops.plan import Origin, World
 from llmops.problems import Invalid, Problem
 from llmops.reading import steps_of
 from llmops.reconcile import KINDS, Desired, Tell
+from llmops.sites import Site
 from llmops.values import Change, Digest, Key, Sign, Verdict
 from llmops.verdicts import Archive, Report
 
@@ -59,6 +60,30 @@ class Comparison(Struct, frozen=True, kw_only=True):
     unaffected: tuple[Key, ...]
     owed: tuple[Task, ...]
     """What has to be made before it can be judged: of head, and of base where its evidence is missing."""
+
+
+def survey(site: Site, base: Desired, head: Desired) -> Comparison:
+    """Say what a pull request touches and what has to be made: what nobody made, and what this store does not hold.
+
+    Raises `Invalid` for a change of a spec that is not allowed.
+    """
+    done = ledger.units(site.ledger)
+    found = compare(base, head, done)
+    while gone := reconcile.lost(site, _leaned_on(found, done)):
+        done -= gone
+        found = compare(base, head, done)
+    return found
+
+
+def _leaned_on(found: Comparison, done: frozenset[Digest]) -> set[Digest]:
+    """Give the results that will be read: evidence of what is affected, and what the work that is owed begins with."""
+    read: set[Digest] = set()
+    for side in (found.base, found.head):
+        owed = {task.action.key for task in found.owed if task.wanted.graph is side.graph}
+        begin = {need.key for key in owed for need in side.graph[key].needs}
+        keys = begin | {key for key in found.affected if key in side.graph}
+        read |= {unit.digest for key in keys for unit in side.graph[key].units}
+    return read & done
 
 
 def compare(base: Desired, head: Desired, done: frozenset[Digest]) -> Comparison:

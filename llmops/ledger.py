@@ -145,6 +145,8 @@ def publish_results(ledger: Ledger) -> None:
             return
         _back_off(attempt)
         fetch(ledger)
+    if ledger.remote:
+        raise Retry("others keep writing the results at the remote. They are kept here: run it again.")
 
 
 def _take_results(ledger: Ledger, there: str) -> None:

@@ -87,9 +87,6 @@ def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
     """
     node = graph[key]
     body: Deployment = node.spec.body
-    prepared = dispatch.outputs(node, site.ledger).get("model")
-    if prepared is None:
-        raise Broken(f"the model of {key} was not prepared. Run `llmops apply` again.")
     prompt = _prompt(node, graph, files)
     engine = ENGINES[body.engine.type]
     _check_version(key, body, engine)
@@ -117,11 +114,19 @@ def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
         replicas=body.replicas,
         engine=body.engine.type,
         config=body.engine.config,
-        model=prepared,
+        model=_prepared(node, site),
         sampling=fixed,
         deadline=seconds(body.progress_deadline),
     )
     return Candidate(key=key, body=body, standby=standby, serve=serve)
+
+
+def _prepared(node: Node, site: Site) -> Digest:
+    """Give the model that an engine serves."""
+    found = dispatch.outputs(node, site.ledger).get("model")
+    if found is None:
+        raise Broken(f"the model of {node.key} was not prepared. Run `llmops apply` again.")
+    return found
 
 
 def _check_version(key: Key, body: Deployment, engine: Engine) -> None:

@@ -9,7 +9,7 @@ Effects: joins the modules that have them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -97,11 +97,11 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
     origin = Origin(desired.commit, base, site.environment, ledger.tips(site.ledger))
     changes = diff.compare(old, desired.graph)
     made = plan.make(changes, desired.graph, KINDS, World(done, state, seen), origin)
-    while lost := _lost(site, made):  # what is made again may lean on more that is gone
-        done -= lost
+    while gone := lost(site, (one.unit for one in made.reused if made.actions)):
+        done -= gone  # what is made again may lean on more that is gone
         made = plan.make(changes, desired.graph, KINDS, World(done, state, seen), origin)
-    if gone := len(known_done) - len(done):
-        more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {gone}.")
+    if again := len(known_done) - len(done):
+        more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
     return Proposal(plan=made, old=old, desired=desired, estimates=_estimates(site, made), notes=(*notes, *more))
 
 
@@ -117,12 +117,12 @@ def earlier(site: Site, commit: str) -> tuple[Graph, tuple[str, ...]]:
         return EMPTY, (f"The specs of {commit[:12]}, applied before, are not valid: everything shows as new.",)
 
 
-def _lost(site: Site, made: Plan) -> frozenset[Digest]:
-    """Find results that the plan leans on and whose bytes are gone."""
-    if not made.actions:
+def lost(site: Site, units: Iterable[Digest]) -> frozenset[Digest]:
+    """Find results of the ledger whose bytes are not in the store: it was lost, or is another machine's."""
+    found = [(unit, ledger.outcome(site.ledger, unit)) for unit in units]
+    if not found:
         return frozenset()
     kept = sites.open_store(site)
-    found = ((one.unit, ledger.outcome(site.ledger, one.unit)) for one in made.reused)
     return frozenset(
         unit for unit, outcome in found if outcome and not all(store.has(kept, one) for one in outcome.outputs.values())
     )

@@ -1,6 +1,6 @@
 """The workflows, ours and the one that `llmops init` writes: what they promise, and what they do under act.
 
-act runs them without GitHub and without containers; `PATH` has to hold it for the tests that need it.
+act runs them without GitHub and without containers; the extra `test` brings it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ BIN = Path(sys.executable).parent
 
 every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: str(path.relative_to(ROOT)))
 every_gate = pytest.mark.parametrize("path", GATED, ids=["ours", "scaffold"])
-with_act = pytest.mark.skipif(shutil.which("act") is None, reason="act is not on PATH: the workflows were not run")
+PATH = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+with_act = pytest.mark.skipif(
+    shutil.which("act", path=PATH) is None, reason="there is no act for this machine: the workflows were not run"
+)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -173,7 +176,7 @@ class Act:
                 *("--env", "GITHUB_REPOSITORY=example/models", *self._stand_ins()),
             ],
             cwd=self.repo.folder,
-            env={"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(home), "GIT_CONFIG_GLOBAL": "/dev/null"},
+            env={"PATH": PATH, "HOME": str(home), "GIT_CONFIG_GLOBAL": "/dev/null"},
             capture_output=True,
             text=True,
             timeout=300,

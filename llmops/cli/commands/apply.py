@@ -43,7 +43,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         arguments.environment = kept.environment
     site = open_site(arguments, kept.commit if kept else "HEAD")
     if not ledger.exists(site.ledger):
-        raise Refused("there is no ledger, so it is not known what was done. `llmops init` begins one.")
+        raise Refused(
+            f"there is no ledger of the environment {site.environment}, so it is not known what was done. "
+            f"`llmops init -e {site.environment}` begins one."
+        )
     proposal = reconcile.propose(site, desire(site.repo, kept.commit if kept else "HEAD"), kept.base if kept else None)
     if kept is not None:
         proposal = _same(kept, proposal)

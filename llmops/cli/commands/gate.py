@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", metavar="REV", required=True, help="what the change is judged against")
     parser.add_argument("--head", metavar="REV", default="HEAD", help="the change (default: HEAD)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    parser.add_argument(
+        "--detailed-exitcode", action="store_true", help="with --dry-run: exit 8 when something is affected"
+    )
     add_environment(parser)
     add_output(parser, "md")
 
@@ -36,14 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments, arguments.base)
     if not ledger.exists(site.ledger):
-        raise Refused("there is no ledger, so there is no evidence of the base. `llmops init` begins one.")
+        raise Refused(
+            f"there is no ledger of the environment {site.environment}, so there is no evidence of the base. "
+            f"`llmops init -e {site.environment}` begins one."
+        )
     base = desire(site.repo, arguments.base)
     head_commit = tree.commit_id(site.repo, arguments.head)
     head = reconcile.desire(head_commit, tree.merged(site.repo, base.commit, head_commit))
-    comparison = gating.compare(base, head, ledger.units(site.ledger))
+    comparison = gating.survey(site, base, head)
     if arguments.dry_run:
-        terminal.say(_dry(comparison))
-        return Exit.WELL
+        if arguments.output == "json":
+            terminal.show(_dry_json(comparison))
+        else:
+            terminal.say(_dry(comparison))
+        return Exit.CHANGES if comparison.affected and arguments.detailed_exitcode else Exit.WELL
     shop = reconcile.open_shop(site, lambda state: state)
     gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
     if arguments.output == "json":
@@ -59,6 +68,19 @@ def _dry(comparison: Comparison) -> str:
     lines = [f"Affected: {', '.join(map(str, comparison.affected))}."]
     lines += [f"  to {task.action.verb}: {task.action.key} {task.action.part}".rstrip() for task in comparison.owed]
     return "\n".join(lines if comparison.owed else [*lines, "All evidence is there already."])
+
+
+def _dry_json(comparison: Comparison) -> dict[str, object]:
+    owed = [
+        {"verb": task.action.verb, "key": str(task.action.key), "label": task.action.label, "unit": task.action.unit}
+        for task in comparison.owed
+    ]
+    return {
+        "base": comparison.base.commit,
+        "head": comparison.head.commit,
+        "affected": [str(key) for key in comparison.affected],
+        "owed": owed,
+    }
 
 
 def _code(gated: Gated) -> Exit:
