@@ -1,6 +1,6 @@
 """value, schema -> what is wrong: a schema's errors in words that a user can act on.
 
-Whether a document is valid is decided by msgspec, which is twenty times faster; only when it is not, this module is
+Whether a document is valid is decided by msgspec, which is many times faster; only when it is not, this module is
 imported (with jsonschema, a tenth of a second) to say everything that is wrong at once.
 
 Pure.

@@ -1,6 +1,6 @@
 """commit -> files: the only reader of git objects.
 
-Effects: reads git.
+Effects: reads git; writes trees that exist only in thought (a merge, a working copy) as loose objects.
 """
 
 from __future__ import annotations

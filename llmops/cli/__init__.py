@@ -28,8 +28,9 @@ examples:
   llmops gate --base main        what does this branch do to the evaluations?
   llmops chat router -m "…"      ask a deployment
 
-exit codes: 0 well, 1 the answer is no, 2 wrong usage, 3 fault, 4 stale or lost race (retry), 5 lease held,
-6 applied but unhealthy, 7 still running, 8 changes pending (plan --detailed-exitcode), 130 interrupted"""
+exit codes:
+"""
+EXIT_CODES = "\n".join(f"  {code.value:<4} {code.says}" for code in Exit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +67,7 @@ def _say(error: LlmopsError, terminal: Terminal) -> int:
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Build the parser. A known command is the only one that is imported; help and completion import them all."""
     parser = argparse.ArgumentParser(
-        prog="llmops", description=ABOUT, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="llmops", description=ABOUT, epilog=EPILOG + EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     _add_common(parser)
