@@ -67,7 +67,10 @@ def _say(error: LlmopsError, terminal: Terminal) -> int:
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Build the parser. A known command is the only one that is imported; help and completion import them all."""
     parser = argparse.ArgumentParser(
-        prog="llmops", description=ABOUT, epilog=EPILOG + EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="llmops",
+        description=ABOUT,
+        epilog=EPILOG + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     _add_common(parser)
