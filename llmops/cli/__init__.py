@@ -77,7 +77,9 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
     asked = next((word for word in arguments if not word.startswith("-")), "")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name in [asked] if asked in names and "_ARGCOMPLETE" not in os.environ else names:
+    if "_ARGCOMPLETE" not in os.environ:
+        names = [asked] if asked in names else [] if "--version" in arguments else names
+    for name in names:
         _add_command(subparsers, name)
     return parser
 
