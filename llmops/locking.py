@@ -24,7 +24,7 @@ def resolve(name: str) -> str:
         if name.startswith(HUB):
             return _hub_commit(name)
         if name.startswith(TASK):
-            return f"lm_eval=={importlib.metadata.version('lm_eval')}"
+            return _task(name.removeprefix(TASK))
         return _digest(name)
     except LlmopsError:
         raise
@@ -43,6 +43,21 @@ def _hub_commit(name: str) -> str:
     if not found:
         raise Broken(f"{name}: the hub does not say which commit that is.")
     return str(found)
+
+
+def _task(name: str) -> str:
+    """Fix a built-in task by the version of lm-eval that it comes with and the commit of the rows that it asks for."""
+    version = importlib.metadata.version("lm_eval")
+    entry = importlib.import_module("lm_eval.tasks").TaskManager().task_index.get(name)
+    if entry is None:
+        raise Broken(f'lm_eval {version} has no task called "{name}". `lm-eval ls tasks` lists them.')
+    if entry.kind.name in ("GROUP", "TAG"):
+        raise Broken(f"{name} is a group of tasks. Make a suite of each, so that each has its own evidence.")
+    repo = (entry.cfg or {}).get("dataset_path")
+    if not repo:
+        return f"lm_eval=={version}"
+    hub = importlib.import_module("huggingface_hub")
+    return f"lm_eval=={version} {repo}@{hub.HfApi().dataset_info(repo).sha}"
 
 
 def _digest(address: str) -> str:

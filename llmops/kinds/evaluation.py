@@ -9,6 +9,7 @@ Pure.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -30,6 +31,9 @@ TASK_FIELDS = frozenset(
     "should_decontaminate doc_to_decontamination_query gen_prefix metadata".split()
 )
 """Fields of lm-eval's TaskConfig; a contract test holds them against the installed version."""
+LOADERS = ("json", "csv", "parquet", "text", "arrow")
+"""Values of ``dataset_path`` that read files; every other one is a repository of the hub."""
+COMMIT = re.compile("[0-9a-f]{40}")
 OUTPUT_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until", "multiple_choice")
 
 
@@ -213,7 +217,19 @@ def _wrong_fields(suite: Suite, fields: dict[str, Any]) -> Iterator[Problem]:
     output = fields.get("output_type", "generate_until")
     if output not in OUTPUT_TYPES:
         yield Problem(suite.task, 1, "$.output_type", f'"{output}" is none.', f"Use one of {', '.join(OUTPUT_TYPES)}.")
-    if suite.dataset is None and not (fields.keys() & {"dataset_path", "custom_dataset", "include"}):
+    if suite.dataset is None:
+        yield from _wrong_rows(suite, fields)
+
+
+def _wrong_rows(suite: Suite, fields: dict[str, Any]) -> Iterator[Problem]:
+    """A task without a dataset of ours brings its own rows, which must be pinned when they are elsewhere."""
+    path = fields.get("dataset_path")
+    revision = str((fields.get("dataset_kwargs") or {}).get("revision", ""))
+    if isinstance(path, str) and path not in LOADERS and not COMMIT.fullmatch(revision):
+        what = f"the rows of {path} are on the hub and may change."
+        remedy = "Add dataset_kwargs: {revision: <commit of 40 hexadecimal digits>}, or give the suite a dataset."
+        yield Problem(suite.task, 1, "$.dataset_path", what, remedy)
+    if not (fields.keys() & {"dataset_path", "custom_dataset", "include"}):
         yield Problem(
             suite.task, 1, "", "the task has no rows.", "Give the suite a dataset, or the task a dataset_path."
         )

@@ -7,6 +7,7 @@ Effects: reads models and rows, writes the store.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,6 +131,7 @@ def _task(job: Job, model: HFLM, desk: Desk) -> Task:
         changes |= _through(prompt, model, desk)
     if not is_file(suite.task):
         manager, name = TaskManager(), suite.task
+        changes |= _pinned(job.pins[f"lm-eval://{suite.task}"], name, manager)
     else:
         path = desk.repository(job.files) / suite.task
         manager = TaskManager(include_path=str(path.parent), include_defaults=False)
@@ -139,6 +141,20 @@ def _task(job: Job, model: HFLM, desk: Desk) -> Task:
     if len(tasks) != 1:
         raise StepFailed(f"{suite.task} is a group of {len(tasks)} tasks. Make a suite of each.")
     return next(iter(tasks.values()))
+
+
+def _pinned(pin: str, name: str, manager: TaskManager) -> dict[str, Any]:
+    """Give the fields that hold a built-in task to what the lock says: this lm-eval, and these rows of the hub."""
+    version, _, rows = pin.partition(" ")
+    here = f"lm_eval=={importlib.metadata.version('lm_eval')}"
+    if version != here:
+        raise StepFailed(
+            f"{name} is locked to {version}, and {here} is installed. Install the other, or run `llmops lock --update`."
+        )
+    if not rows:
+        return {}
+    kwargs = (manager.task_index[name].cfg or {}).get("dataset_kwargs") or {}
+    return {"dataset_kwargs": {**kwargs, "revision": rows.rpartition("@")[2]}}
 
 
 def _rows(folder: Path) -> dict[str, Any]:

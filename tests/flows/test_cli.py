@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import json
 import os
 import pkgutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -207,15 +210,95 @@ def test_an_address_that_cannot_be_read_is_a_fault_and_changes_nothing(
     assert not (repo.folder / "llmops.lock").exists()
 
 
-def test_a_hub_that_cannot_be_reached_is_named(repo: Repo, llmops: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Answers as the hub's API does about one model and one dataset (https://huggingface.co/docs/hub/api)."""
+
+    KNOWN = ("/api/models/org/model/revision/main", "/api/datasets/Rowan/hellaswag")
+
+    def do_GET(self) -> None:
+        known = self.path.partition("?")[0] in self.KNOWN
+        name = "/".join(self.path.split("/")[3:5])
+        body = json.dumps({"id": name, "sha": COMMIT} if known else {"error": "Repository not found"}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def lock(repo: Repo, hub: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_ENDPOINT": hub, "PYTHONPATH": str(ROOT)}
+    environment.pop("HF_HUB_OFFLINE", None)
+    command = [sys.executable, "-m", "llmops", "lock"]
+    return subprocess.run(command, cwd=repo.folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_branches_and_built_in_tasks_are_locked_to_commits_of_the_hub(filled: Shell, hub: str) -> None:
+    from importlib import metadata
+
+    repo = filled.repo
+    suites = "subject: {model: tuned}\nsuites: [{task: hellaswag}]"
+    repo.commit(
+        {
+            "specs/m.yaml": spec("Model", "m", "source: {hf: {repo: org/model, revision: main}}"),
+            "specs/e.yaml": spec("Evaluation", "commonsense", suites),
+        }
+    )
+    assert filled("check") == Exit.NO
+
+    done = lock(repo, hub)
+
+    assert done.returncode == Exit.WELL, done.stderr
+    pins = yaml.safe_load((repo.folder / "llmops.lock").read_text())["pins"]
+    assert pins == {
+        "hf://org/model@main": COMMIT,
+        "lm-eval://hellaswag": f"lm_eval=={metadata.version('lm_eval')} Rowan/hellaswag@{COMMIT}",
+    }
+    repo.commit()
+    assert filled("check") == Exit.WELL
+
+
+def test_what_the_hub_does_not_know_is_a_fault_and_the_rest_is_locked(filled: Shell, hub: str) -> None:
+    repo = filled.repo
+    models = [("m", "org/model"), ("gone", "org/gone")]
+    repo.commit(
+        {
+            f"specs/{name}.yaml": spec("Model", name, f"source: {{hf: {{repo: {at}, revision: main}}}}")
+            for name, at in models
+        }
+    )
+
+    done = lock(repo, hub)
+
+    assert done.returncode == Exit.FAULT
+    assert "hf://org/gone@main cannot be looked up" in done.stderr
+    assert list(yaml.safe_load((repo.folder / "llmops.lock").read_text())["pins"]) == ["hf://org/model@main"]
+
+
+def test_a_hub_that_cannot_be_reached_is_named(repo: Repo) -> None:
     repo.commit({"specs/m.yaml": spec("Model", "m", "source: {hf: {repo: org/model, revision: main}}")})
-    assert llmops("check") == Exit.NO
 
-    assert llmops("lock") == Exit.FAULT
-    assert "hf://org/model@main" in llmops.err
+    done = lock(repo, "http://127.0.0.1:9")
+
+    assert done.returncode == Exit.FAULT
+    assert "hf://org/model@main cannot be looked up" in done.stderr
+    assert not (repo.folder / "llmops.lock").exists()
 
 
 # why, diff

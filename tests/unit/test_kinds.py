@@ -256,12 +256,21 @@ def test_what_a_task_includes_imports_and_reads_is_part_of_the_evidence() -> Non
         ("task: t\noutput_type: choice\ndataset_path: json\n", '"choice" is none'),
         ("task: t\n", "the task has no rows"),
         ("task: [t\n", "not a task of lm-eval"),
+        ("task: t\ndataset_path: org/rows\n", "the rows of org/rows are on the hub and may change"),
+        ("task: t\ndataset_path: org/rows\ndataset_kwargs: {revision: main}\n", "are on the hub and may change"),
     ],
 )
 def test_task_files_are_checked(task: str, words: str) -> None:
     text = spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: evals/t.yaml}]}")
 
     assert words in problems(with_spec(text, **{"evals/t.yaml": task}))[0]
+
+
+def test_a_task_may_take_rows_of_the_hub_at_a_commit() -> None:
+    text = spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: evals/t.yaml}]}")
+    task = f"task: t\ndataset_path: org/rows\ndataset_kwargs: {{revision: {'a' * 40}}}\n"
+
+    build(with_spec(text, **{"evals/t.yaml": task}))
 
 
 def test_a_built_in_task_has_to_be_locked() -> None:
