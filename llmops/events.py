@@ -28,6 +28,7 @@ class Happening(StrEnum):
     LIVE = "live"
     ABORTED = "aborted"
     REMOVED = "removed"
+    ENDED = "ended"  # a revision that need not stay warm
     JUDGED = "judged"
 
 

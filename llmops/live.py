@@ -56,14 +56,18 @@ def seen(site: Site, graph: Graph, done: AbstractSet[Digest]) -> dict[Key, Seen]
     running = runtime(site).look()
     serves = traffic.is_up(gate(site))
     for key in deployments(graph):
-        ready: dict[Digest, int] = {}
+        ready: dict[Digest, set[str]] = {}
         for one in running:
             if one.deployment == key.name and one.phase is Phase.READY:
-                ready[one.revision] = ready.get(one.revision, 0) + 1
-        weights = {one.revision: one.weight for one in table.routes.get(key.name, ())} if serves else {}
+                ready.setdefault(one.revision, set()).add(one.url)
+        routed = table.routes.get(key.name, ()) if serves else ()
         node = graph[key]
-        prepared = frozenset([node.digest] if {unit.digest for unit in node.units} <= done else [])
-        found[key] = Seen(ready=ready, weights=weights, prepared=prepared)
+        found[key] = Seen(
+            ready={revision: len(urls) for revision, urls in ready.items()},
+            weights={one.revision: one.weight for one in routed},
+            prepared=frozenset([node.digest] if {unit.digest for unit in node.units} <= done else []),
+            astray=frozenset(one.revision for one in routed if set(one.urls) != ready.get(one.revision, set())),
+        )
     return found
 
 

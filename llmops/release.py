@@ -24,6 +24,7 @@ from llmops.problems import Unfinished, Unhealthy
 from llmops.records import Release, Revision, Rollout, Standing, State
 from llmops.rollouts import Mark, Move
 from llmops.serving import traffic
+from llmops.serving.gateway import table
 from llmops.serving.gateway.table import Served, Table
 from llmops.serving.traffic import Counters, Gate
 from llmops.values import SHORT, Action, Digest, Key, Verb
@@ -68,7 +69,7 @@ def carry_out(action: Action, candidate: Candidate, floor: Floor) -> None:
         _abandon(release.rollout.revision, candidate.key, floor, "another revision is wanted now")
     if action.verb == Verb.RELEASE:
         _begin(candidate, floor)
-    _raise_capacity(candidate, floor, verb=action.verb)
+    _have_capacity(candidate, floor, verb=action.verb)
     if action.verb in (Verb.RELEASE, Verb.RESUME) and release.live:
         _roll(candidate, floor)
     _settle(candidate, floor)
@@ -78,17 +79,22 @@ def carry_out(action: Action, candidate: Candidate, floor: Floor) -> None:
 def remove(key: Key, floor: Floor) -> None:
     """Take a deployment out of the traffic, let it finish its requests, and end it."""
     revisions = {one.revision for one in floor.runtime.look() if one.deployment == key.name}
-    drop = {key.name}
-    traffic.change(floor.gate, floor.fence, lambda table: _without(table, drop))
+    _route(floor, lambda routes: table.without(routes, key.name))
     for revision in sorted(revisions):
-        _drain(key, revision, floor)
+        _drain(_replicas(key, revision, floor), floor)
         floor.runtime.stop(key.name, revision)
     _change(floor, key, lambda release: replace(release, live="", rollout=None), f"remove: {key}")
     floor.tell(Event(happening=Happening.REMOVED, key=key))
 
 
-def _without(table: Table, names: set[str]) -> Table:
-    return replace(table, routes={name: served for name, served in table.routes.items() if name not in names})
+def _route(floor: Floor, edit: Callable[[Table], Table]) -> float:
+    """Change the routes, if the lease is still ours; give the seconds until the gateway served them."""
+    return traffic.change(floor.gate, floor.fence, edit)
+
+
+def _hold(floor: Floor) -> None:
+    """Keep the lease while something is waited for. Nothing is written before the lease is half over."""
+    ledger.transact(floor.ledger, floor.guard, "lease: renewed")
 
 
 def _release(floor: Floor, key: Key) -> Release:
@@ -119,42 +125,52 @@ def _begin(candidate: Candidate, floor: Floor) -> None:
     _change(floor, candidate.key, edit, f"release: {candidate.key} {digest[:SHORT]}")
 
 
-def _raise_capacity(candidate: Candidate, floor: Floor, *, verb: str) -> None:
-    """Have as many replicas ready as are wanted, and routed to with the weight they had."""
-    digest, wanted = candidate.standby.revision, candidate.standby.replicas
-    ready = [one for one in _replicas(candidate, floor) if one.phase is Phase.READY]
-    if len(ready) != wanted:
+def _have_capacity(candidate: Candidate, floor: Floor, *, verb: str) -> None:
+    """Have as many replicas ready as are wanted, route to them with the share they had, then end what is too much."""
+    standby, digest = candidate.standby, candidate.standby.revision
+    wanted, found = standby.replicas, _replicas(candidate.key, digest, floor)
+    if not _are_ready(found, wanted):
         text = f"starting {wanted} replica{'s' if wanted > 1 else ''} of {digest[:SHORT]}"
         floor.tell(Event(happening=Happening.STARTING, key=candidate.key, text=text))
-        floor.runtime.ensure(candidate.standby)
+        floor.runtime.ensure(replace(standby, replicas=max(wanted, len(found))))
+        found = _when_ready(candidate, floor, verb=verb)
+    _place(found[:wanted], candidate, floor)
+    if len(found) > wanted:
+        _drain(found[wanted:], floor)
+        floor.runtime.ensure(standby)
+        # One that died meanwhile was started again, and listens elsewhere.
+        _place(_when_ready(candidate, floor, verb=verb)[:wanted], candidate, floor)
+
+
+def _place(replicas: list[Running], candidate: Candidate, floor: Floor) -> None:
+    """Route to these replicas of a revision and to no others; its share stays."""
+    entry = candidate.serve(tuple(sorted(one.url for one in replicas)))
+    _route(floor, lambda routes: table.placed(routes, candidate.key.name, entry))
+
+
+def _when_ready(candidate: Candidate, floor: Floor, *, verb: str) -> list[Running]:
+    """Wait until as many replicas are ready as are wanted, and give all there are."""
+    wanted = candidate.standby.replicas
     deadline = time.monotonic() + candidate.standby.deadline
-    while len(ready) < wanted:
-        found = _replicas(candidate, floor)
-        ready = [one for one in found if one.phase is Phase.READY]
-        failed = next((one for one in found if one.phase is Phase.FAILED), None)
+    while not _are_ready(found := _replicas(candidate.key, candidate.standby.revision, floor), wanted):
+        failed = next((one for one in found[:wanted] if one.phase is Phase.FAILED), None)
         if failed or time.monotonic() > deadline:
             said = "; ".join(dict.fromkeys(one.error for one in found if one.error))
             late = f"it was not ready within {candidate.body.progress_deadline}{f' ({said})' if said else ''}"
             why = f"it does not start: {failed.error if failed else late}"
             _fail(candidate, floor, why, is_new=verb in (Verb.RELEASE, Verb.RESUME))
+        _hold(floor)
         time.sleep(LOOK_SECONDS)
-    urls = tuple(sorted(one.url for one in ready))
-    traffic.change(floor.gate, floor.fence, lambda table: _placed(table, candidate, urls))
+    return found
 
 
-def _replicas(candidate: Candidate, floor: Floor) -> list[Running]:
-    digest = candidate.standby.revision
-    return [one for one in floor.runtime.look() if (one.deployment, one.revision) == (candidate.key.name, digest)]
+def _are_ready(found: list[Running], wanted: int) -> bool:
+    """Whether the replicas that stay are ready: those that come first."""
+    return [one.phase for one in found[:wanted]] == [Phase.READY] * wanted
 
 
-def _placed(table: Table, candidate: Candidate, urls: tuple[str, ...]) -> Table:
-    """Put a revision's addresses into the routes without changing its share."""
-    name, digest = candidate.key.name, candidate.standby.revision
-    before = table.routes.get(name, ())
-    weight = next((one.weight for one in before if one.revision == digest), 0)
-    entry = replace(candidate.serve(urls), weight=weight)
-    others = tuple(one for one in before if one.revision != digest)
-    return replace(table, routes=table.routes | {name: (*others, entry)})
+def _replicas(key: Key, digest: Digest, floor: Floor) -> list[Running]:
+    return [one for one in floor.runtime.look() if (one.deployment, one.revision) == (key.name, digest)]
 
 
 def _fail(candidate: Candidate, floor: Floor, reason: str, *, is_new: bool) -> None:
@@ -166,43 +182,49 @@ def _fail(candidate: Candidate, floor: Floor, reason: str, *, is_new: bool) -> N
 def _roll(candidate: Candidate, floor: Floor) -> None:
     """Take a new revision through the steps of its strategy."""
     steps = candidate.body.strategy.canary.steps
-    digest = candidate.standby.revision
-    _again(candidate, floor)
-    before = _count(candidate, floor)
-    patience = time.monotonic() + candidate.standby.deadline
-    said = ""
-    while True:
-        rollout = _release(floor, candidate.key).rollout
-        if rollout is None:
-            return
-        seen = traffic.window(before, _count(candidate, floor))
-        move = rollouts.advance(steps, rollout, seen, time.time())
+    rollout = _release(floor, candidate.key).rollout
+    if rollout is not None and rollout.step >= 0:
+        # The last run may have ended between the ledger and the traffic.
+        _enter(candidate, rollouts.again(steps, rollout, time.time()), floor)
+    while (rollout := _release(floor, candidate.key).rollout) is not None:
+        move = _watch(candidate, rollout, floor)
         if move.mark is Mark.DONE:
             return
         if move.mark is Mark.ABORT:
             _abort(candidate, floor, move.reason)
-            raise Unhealthy(f"{candidate.key}: revision {digest[:SHORT]} was aborted: {move.reason}.")
-        if move.mark is Mark.ON:
-            _enter(candidate, move, floor)
-            before, patience, said = _count(candidate, floor), time.monotonic() + candidate.standby.deadline, ""
-            continue
+            digest = candidate.standby.revision[:SHORT]
+            raise Unhealthy(f"{candidate.key}: revision {digest} was aborted: {move.reason}.")
+        _enter(candidate, move, floor)
+
+
+def _watch(candidate: Candidate, rollout: Rollout, floor: Floor) -> Move:
+    """Wait until a step is over and say what comes next. Raises `Unfinished` when that takes long or needs a change."""
+    steps = candidate.body.strategy.canary.steps
+    patience = time.monotonic() + candidate.standby.deadline + rollouts.watched(steps, rollout)
+    before, said = _count(candidate, floor), ""
+    while True:
+        _hold(floor)
+        after = _count(candidate, floor)
+        if before is None or after is None:
+            return rollouts.again(steps, rollout, time.time())
+        move = rollouts.advance(steps, rollout, traffic.window(before, after), time.time())
+        if move.mark is not Mark.WAIT:
+            return move
         if move.reason != said:
             said = move.reason
             floor.tell(Event(happening=Happening.WAITING, key=candidate.key, text=said))
         if move.wait == float("inf") or time.monotonic() > patience:
-            raise Unfinished(f"{candidate.key} waits at weight {rollout.weight}: {said}. Run `llmops apply` to go on.")
+            raise Unfinished(f"{candidate.key} waits at weight {rollout.weight}: {said}. {move.remedy}")
         time.sleep(min(move.wait, LOOK_SECONDS))
 
 
-def _again(candidate: Candidate, floor: Floor) -> None:
-    """Bring the traffic to where the ledger says the rollout is: the last run may have ended between the two."""
-    rollout = _release(floor, candidate.key).rollout
-    if rollout is not None and rollout.step >= 0:
-        _shift(candidate, rollout.weight, floor)
-
-
-def _count(candidate: Candidate, floor: Floor) -> Counters:
-    return traffic.counters(floor.gate, candidate.key.name, candidate.standby.revision)
+def _count(candidate: Candidate, floor: Floor) -> Counters | None:
+    """Read the gateway's counters; None when it had ended, and with it what it had counted. It is up again then."""
+    try:
+        return traffic.counters(floor.gate, candidate.key.name, candidate.standby.revision)
+    except OSError:
+        traffic.ensure(floor.gate)
+        return None
 
 
 def _enter(candidate: Candidate, move: Move, floor: Floor) -> None:
@@ -219,14 +241,8 @@ def _shift(candidate: Candidate, weight: int, floor: Floor) -> None:
     live = _release(floor, candidate.key).live
     shares = {digest: weight} | ({live: WHOLE - weight} if live != digest else {})
 
-    def edit(table: Table) -> Table:
-        served = table.routes.get(candidate.key.name, ())
-        moved = tuple(replace(one, weight=shares.get(one.revision, 0)) for one in served)
-        return replace(table, routes=table.routes | {candidate.key.name: moved})
-
-    before = {one.revision: one.weight for one in traffic.read(floor.gate).routes.get(candidate.key.name, ())}
-    if before.get(digest) != weight:
-        took = traffic.change(floor.gate, floor.fence, edit)
+    if table.shares(traffic.read(floor.gate), candidate.key.name).get(digest) != weight:
+        took = _route(floor, lambda routes: table.shared(routes, candidate.key.name, shares))
         text = f"{weight} % of the traffic to {digest[:SHORT]}"
         floor.tell(Event(happening=Happening.WEIGHT, key=candidate.key, text=text, seconds=took))
 
@@ -260,7 +276,7 @@ def _abort(candidate: Candidate, floor: Floor, reason: str) -> None:
 
     _change(floor, candidate.key, edit, f"abort: {candidate.key} {digest[:SHORT]}")
     floor.tell(Event(happening=Happening.ABORTED, key=candidate.key, text=reason))
-    _drain(candidate.key, digest, floor)
+    _drain(_replicas(candidate.key, digest, floor), floor)
     floor.runtime.stop(candidate.key.name, digest)
 
 
@@ -273,32 +289,28 @@ def _abandon(digest: Digest, key: Key, floor: Floor, reason: str) -> None:
 
 def _give_back(key: Key, digest: Digest, floor: Floor) -> None:
     """Give all the traffic to the live revision, and none to this one."""
-    live = _release(floor, key).live
-
-    def edit(table: Table) -> Table:
-        served = table.routes.get(key.name, ())
-        shares = tuple(
-            replace(one, weight=WHOLE if one.revision == live else 0) for one in served if one.revision != digest
-        )
-        return replace(table, routes=table.routes | {key.name: shares})
-
-    traffic.change(floor.gate, floor.fence, edit)
+    shares = {_release(floor, key).live: WHOLE}
+    _route(floor, lambda routes: table.shared(table.withdrawn(routes, key.name, digest), key.name, shares))
 
 
 def tidy(key: Key, body: Deployment, floor: Floor) -> None:
     """End the revisions that need not stay warm, after they have finished their requests."""
-    release = _release(floor, key)
-    keep = kept_warm(body, release, time.time())
-    running = {one.revision for one in floor.runtime.look() if one.deployment == key.name}
-    for digest in sorted(running - keep):
+    for digest in spare(key, body, _release(floor, key), floor.runtime.look()):
+        _end(key, digest, floor)
+        floor.tell(Event(happening=Happening.ENDED, key=key, text=f"ended {digest[:SHORT]}, which need not stay warm"))
 
-        def edit(table: Table, gone: Digest = digest) -> Table:
-            served = tuple(one for one in table.routes.get(key.name, ()) if one.revision != gone)
-            return replace(table, routes=table.routes | {key.name: served})
 
-        traffic.change(floor.gate, floor.fence, edit)
-        _drain(key, digest, floor)
-        floor.runtime.stop(key.name, digest)
+def _end(key: Key, digest: Digest, floor: Floor) -> None:
+    """Take a revision out of the routes, let it finish its requests, and end it."""
+    _route(floor, lambda routes: table.withdrawn(routes, key.name, digest))
+    _drain(_replicas(key, digest, floor), floor)
+    floor.runtime.stop(key.name, digest)
+
+
+def spare(key: Key, body: Deployment, release: Release, running: Iterable[Running]) -> tuple[Digest, ...]:
+    """Say which revisions of a deployment run and need not."""
+    there = {one.revision for one in running if one.deployment == key.name}
+    return tuple(sorted(there - kept_warm(body, release, time.time())))
 
 
 def kept_warm(body: Deployment, release: Release, now: float) -> frozenset[Digest]:
@@ -314,15 +326,12 @@ def kept_warm(body: Deployment, release: Release, now: float) -> frozenset[Diges
     return frozenset([release.live, *on_its_way, *warm])
 
 
-def _drain(key: Key, digest: Digest, floor: Floor) -> None:
-    """Wait until the gateway has no request of a revision in flight, for a bounded time."""
+def _drain(replicas: Iterable[Running], floor: Floor) -> None:
+    """Wait until the gateway has no request to these replicas in flight, for a bounded time."""
+    urls = {one.url for one in replicas}
     deadline = time.monotonic() + seconds(floor.gate.settings.drain)
-    while time.monotonic() < deadline:
-        try:
-            if traffic.counters(floor.gate, key.name, digest).in_flight == 0:
-                return
-        except OSError:
-            return
+    while urls & traffic.busy(floor.gate) and time.monotonic() < deadline:
+        _hold(floor)
         time.sleep(LOOK_SECONDS)
 
 

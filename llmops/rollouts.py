@@ -28,6 +28,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     """Percent of the traffic that each revision gets."""
     prepared: frozenset[Digest] = frozenset()
     """Revisions whose model is in the store."""
+    astray: frozenset[Digest] = frozenset()
+    """Revisions whose traffic does not go to exactly the replicas that answer."""
 
 
 class Due(Struct, frozen=True, kw_only=True):
@@ -57,7 +59,7 @@ def due(desired: Digest, replicas: int, release: Release, seen: Seen) -> Due | N
         return Due(verb=Verb.RESTORE, reason=Reason.DRIFT, tier=tier(desired, replicas, seen))
     if ready != replicas:
         return Due(verb=Verb.SCALE, reason=Reason.EDITED)
-    return None
+    return Due(verb=Verb.SCALE, reason=Reason.DRIFT) if desired in seen.astray else None
 
 
 def tier(revision: Digest, replicas: int, seen: Seen) -> Tier:
@@ -93,6 +95,27 @@ class Move(Struct, frozen=True, kw_only=True):
     wait: float = 0.0
     """Seconds until it is worth looking again."""
     reason: str = ""
+    remedy: str = "Run `llmops apply` to go on."
+    """What to do when it waits for too long."""
+
+
+def again(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Move:
+    """Take up a step that was broken off. What an analysis had seen is forgotten, so it is watched from the start.
+
+    The steps may be others than when it began: the weight is what the step says now.
+    """
+    if not 0 <= rollout.step < len(steps):
+        return Move(mark=Mark.ON, rollout=rollout)
+    step = steps[rollout.step]
+    entered = rollout.entered if step.analysis is None else now
+    weight = rollout.weight if step.set_weight is None else step.set_weight
+    return Move(mark=Mark.ON, rollout=replace(rollout, entered=entered, weight=weight))
+
+
+def watched(steps: tuple[CanaryStep, ...], rollout: Rollout) -> float:
+    """Give the seconds that a step's analysis takes at least; 0 when it has none."""
+    analysis = steps[rollout.step].analysis if 0 <= rollout.step < len(steps) else None
+    return seconds(analysis.duration) if analysis is not None else 0.0
 
 
 def advance(steps: tuple[CanaryStep, ...], rollout: Rollout, window: Window, now: float) -> Move:
@@ -106,7 +129,9 @@ def advance(steps: tuple[CanaryStep, ...], rollout: Rollout, window: Window, now
         return _enter(steps, rollout, now)
     step = steps[rollout.step]
     if step.pause is not None and step.pause.duration is None:
-        return Move(mark=Mark.WAIT, rollout=rollout, wait=float("inf"), reason="paused until the spec changes")
+        remedy = "Remove the pause from the steps and apply."
+        reason = "paused until the spec changes"
+        return Move(mark=Mark.WAIT, rollout=rollout, wait=float("inf"), reason=reason, remedy=remedy)
     if step.pause is not None and step.pause.duration is not None:
         left = rollout.entered + seconds(step.pause.duration) - now
         if left > 0:

@@ -9,7 +9,8 @@ import http.client
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmops import locks
 from llmops.plugin import Phase
-from llmops.problems import Broken, Refused
+from llmops.problems import Broken, Refused, Retry
 from llmops.rollouts import Window
 from llmops.serving import programs
 from llmops.serving.gateway.table import Table
@@ -26,9 +28,10 @@ from llmops.serving.programs import Program
 from llmops.settings import GatewaySettings
 from llmops.values import SHORT, Digest
 
-TABLE = "table.json"
+TABLE, LOCK = "table.json", "table.lock"
 APPLY_SECONDS = 10.0
 START_SECONDS = 60.0
+LOST = "this run has lost its lease to another one, which changed the routes. Run it again."
 
 
 class Gate(Struct, frozen=True):
@@ -45,10 +48,20 @@ class Gate(Struct, frozen=True):
 
 
 def ensure(gate: Gate) -> None:
-    """Start the gateway unless it runs. Raises `Refused` when its port is taken, `Broken` when it does not come up."""
-    state = programs.look(gate.folder)
-    if state.phase not in (Phase.STOPPED, Phase.FAILED):
-        return
+    """Start the gateway unless it runs, and wait until it answers.
+
+    Raises `Refused` when its port is taken, `Broken` when it does not come up.
+    """
+    if programs.look(gate.folder).phase in (Phase.STOPPED, Phase.FAILED):
+        _start(gate)
+    deadline = time.monotonic() + START_SECONDS
+    while not is_up(gate):
+        if programs.look(gate.folder).phase is Phase.FAILED or time.monotonic() > deadline:
+            raise Broken(f"the gateway does not come up. Its log is {gate.folder / 'log'}.")
+        time.sleep(0.05)
+
+
+def _start(gate: Gate) -> None:
     host = gate.settings.host
     known = programs.program(gate.folder)
     port = gate.settings.port or (known.port if known else programs.free_port(host))
@@ -66,11 +79,6 @@ def ensure(gate: Gate) -> None:
     )
     gate.folder.mkdir(parents=True, exist_ok=True)
     programs.start(gate.folder, program)
-    deadline = time.monotonic() + START_SECONDS
-    while programs.look(gate.folder).phase is not Phase.READY:
-        if programs.look(gate.folder).phase is Phase.FAILED or time.monotonic() > deadline:
-            raise Broken(f"the gateway does not come up. Its log is {gate.folder / 'log'}.")
-        time.sleep(0.05)
 
 
 def read(gate: Gate) -> Table:
@@ -82,23 +90,42 @@ def read(gate: Gate) -> Table:
 
 
 def change(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> float:
-    """Replace the routes and wait until the gateway serves them; give the seconds that this took."""
-    old = read(gate)
-    new = edit(old)
-    if new == old and old.fence == fence:
-        return 0.0
-    new = replace(new, generation=old.generation + 1, fence=fence)
-    partial = gate.folder / f".{TABLE}"
-    partial.write_bytes(msgspec.json.encode(new, order="sorted"))
-    partial.replace(gate.folder / TABLE)
+    """Replace the routes and wait until the gateway serves them; give the seconds that this took.
+
+    The gateway is started if it does not run. Raises `Retry` when a newer holder of the lease has changed the routes.
+    """
+    ensure(gate)
+    with _alone(gate):
+        old = read(gate)
+        new = edit(old)
+        if old.fence > fence:
+            raise Retry(LOST)
+        if new == old and old.fence == fence:
+            return 0.0
+        new = replace(new, generation=old.generation + 1, fence=fence)
+        partial = gate.folder / f".{TABLE}"
+        partial.write_bytes(msgspec.json.encode(new, order="sorted"))
+        partial.replace(gate.folder / TABLE)
     started = time.monotonic()
     while (serves := _health(gate)) is None or serves["generation"] < new.generation:
         if time.monotonic() > started + APPLY_SECONDS:
             raise Broken(f"the gateway at {gate.url} does not take its new routes. Its log is {gate.folder / 'log'}.")
         time.sleep(0.005)
     if serves["fence"] != fence:
-        raise Broken("the gateway serves routes of a newer holder of the lease; this run has lost it.")
+        raise Retry(LOST)
     return time.monotonic() - started
+
+
+@contextmanager
+def _alone(gate: Gate) -> Iterator[None]:
+    """Be the only process that changes the routes: what is read must still be so when it is replaced."""
+    deadline = time.monotonic() + APPLY_SECONDS
+    while (lock := locks.take(gate.folder / LOCK)) is None:
+        if time.monotonic() > deadline:
+            raise Retry(f"another process holds {gate.folder / LOCK}. Run it again.")
+        time.sleep(0.005)
+    with lock:
+        yield
 
 
 def _health(gate: Gate) -> dict[str, Any] | None:
@@ -138,7 +165,6 @@ class Counters(Struct, frozen=True):
 
     requests: float = 0.0
     errors: float = 0.0
-    in_flight: float = 0.0
     buckets: tuple[tuple[float, float], ...] = ()
     """Answers within so many seconds, cumulative."""
 
@@ -146,17 +172,24 @@ class Counters(Struct, frozen=True):
 def counters(gate: Gate, deployment: str, revision: Digest) -> Counters:
     """Read the gateway's counters of a revision. Requests that the client broke off or got wrong are no errors."""
     wanted = {"deployment": deployment, "revision": revision[:SHORT]}
-    requests, errors, in_flight, buckets = 0.0, 0.0, 0.0, []
+    requests, errors, buckets = 0.0, 0.0, []
     for name, labels, value in _samples(get(gate, "/metrics").decode()):
         if wanted.items() <= labels.items():
             if name.endswith("_requests_total"):
                 requests += value
                 errors += value if not labels["code"].startswith(("2", "4")) else 0.0
-            elif name.endswith("_in_flight"):
-                in_flight = value
             elif name.endswith("request_seconds_bucket"):
                 buckets.append((float(labels["le"]), value))
-    return Counters(requests, errors, in_flight, tuple(sorted(buckets)))
+    return Counters(requests, errors, tuple(sorted(buckets)))
+
+
+def busy(gate: Gate) -> frozenset[str]:
+    """Give the addresses of the replicas that are answering requests; none when the gateway does not run."""
+    try:
+        samples = _samples(get(gate, "/metrics").decode())
+    except OSError:
+        return frozenset()
+    return frozenset(labels["replica"] for _, labels, value in samples if "replica" in labels and value)
 
 
 def _samples(text: str) -> list[tuple[str, dict[str, str], float]]:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from demo.load import Load
 from llmops import ledger, live
 from llmops.plugin import Phase
-from llmops.problems import Exit
-from llmops.records import Release, Standing
-from llmops.serving import programs
+from llmops.problems import Exit, Retry
+from llmops.records import Lease, Release, Standing, State
+from llmops.serving import programs, traffic
+from llmops.serving.gateway.table import Table
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 from tests.trees import spec
@@ -133,6 +138,21 @@ def test_errors_have_the_shape_of_the_openai_api(stage: Shell) -> None:
         found, answer, _ = ask(stage, body, path, method)
         assert found == status, (path, body)
         assert set(answer["error"]) == {"message", "type", "param", "code"}
+
+
+def test_an_engine_that_breaks_off_is_an_error_and_no_answer(stage: Shell) -> None:
+    change(stage, deployment("half ", fails="breaks"))
+    stage("apply")
+
+    status, answer, _ = chat(stage)
+    assert (status, answer["error"]["code"]) == (502, "engine_failed")
+    assert "broke off" in answer["error"]["message"]
+
+    status, text, _ = chat(stage, stream=True)
+    events = [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line and "[DONE]" not in line]
+    assert (status, events[-1]["error"]["code"]) == (200, "engine_failed")
+    counted = traffic.counters(live.gate(stage.repo.site()), "chat", release(stage).live)
+    assert (counted.requests, counted.errors) == (2, 2)
 
 
 def test_a_stream_is_passed_on_piece_by_piece(stage: Shell) -> None:
@@ -308,6 +328,130 @@ def test_a_rollout_that_is_not_wanted_any_more_gives_the_traffic_back(stage: She
     assert {content(chat(stage)[1])[:4] for _ in range(10)} == {"one "}
 
 
+APPLY = """
+import sys
+from llmops import cli
+import llmops.serving.engines
+llmops.serving.engines.__path__.append({engines!r})
+sys.exit(cli.main(["-C", {folder!r}, "apply"]))
+"""
+
+
+@contextmanager
+def applying(shell: Shell) -> Iterator[subprocess.Popen[str]]:
+    """Apply in a process of its own."""
+    script = APPLY.format(engines=str(ROOT / "tests/plugins/engines"), folder=str(shell.repo.folder))
+    running = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    with running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def is_in_step(shell: Shell, step: int) -> bool:
+    rollout = release(shell).rollout
+    return rollout is not None and rollout.step == step
+
+
+def change_lease(shell: Shell, edit: Callable[[Lease], Lease]) -> None:
+    def change(state: State) -> State:
+        assert state.lease is not None
+        return replace(state, lease=edit(state.lease))
+
+    ledger.transact(shell.repo.ledger(), change, "test")
+
+
+PAUSED = deployment("two ", steps="[{set_weight: 30}, {pause: {duration: 3s}}]")
+WAITS = pytest.mark.parametrize(
+    ("text", "step"), [(PAUSED, 1), (deployment("deaf ", fails="deaf"), -1)], ids=["canary", "start"]
+)
+
+
+@WAITS
+def test_the_lease_is_renewed_when_it_is_due_while_a_release_waits(stage: Shell, text: str, step: int) -> None:
+    stage("apply")
+    change(stage, text)
+
+    with applying(stage):
+        wait_for(lambda: is_in_step(stage, step))
+        change_lease(stage, lambda lease: replace(lease, until=time.time() + 100))
+
+        def left() -> float:
+            state = ledger.state(stage.repo.ledger())
+            return state.lease.until - time.time() if state and state.lease else 0.0
+
+        wait_for(lambda: left() > 500, seconds=5)
+        time.sleep(0.5)
+
+    written = stage.repo.git("log", "--format=%s", stage.repo.ledger().releases).splitlines()
+    assert written.count("lease: renewed") == 1, "it was written more often than it was due"
+
+
+@WAITS
+def test_a_release_that_waits_ends_when_its_lease_is_lost(stage: Shell, text: str, step: int) -> None:
+    stage("apply")
+    change(stage, text)
+
+    with applying(stage) as run:
+        wait_for(lambda: is_in_step(stage, step))
+        change_lease(stage, lambda lease: replace(lease, fence=lease.fence + 1))
+
+        assert run.wait(timeout=10) == Exit.STALE
+        assert run.stderr is not None
+        assert "lost its lease" in run.stderr.read()
+
+
+def test_an_analysis_that_was_killed_is_watched_again_from_its_start(stage: Shell) -> None:
+    stage("apply")
+    change(stage, deployment("two ", steps="[{set_weight: 50}, {analysis: {duration: 3s, min_requests: 1}}]"))
+    with applying(stage) as run:
+        wait_for(lambda: is_in_step(stage, 1))
+        run.kill()
+        run.wait()
+    time.sleep(3)
+
+    with load(stage):
+        begun = time.monotonic()
+        assert stage("apply") == Exit.WELL
+
+    assert time.monotonic() - begun > 3
+
+
+def test_a_pause_without_a_duration_says_how_it_ends(stage: Shell) -> None:
+    stage("apply")
+    old = release(stage).live
+    steps = "[{set_weight: 30}, {pause: {}}, {set_weight: 60}]"
+    change(stage, deployment("two ", steps=steps))
+
+    assert stage("apply") == Exit.RUNNING
+    assert "Remove the pause from the steps and apply." in stage.err
+    assert "Run `llmops apply` to go on" not in stage.err
+
+    change(stage, deployment("two ", steps=steps.replace(" {pause: {}},", "")))
+    assert stage("apply") == Exit.WELL
+    assert "60 % of the traffic" in stage.err
+    assert release(stage).live != old
+
+
+@pytest.mark.parametrize("who", ["gateway", "supervisor"])
+def test_a_gateway_that_dies_in_an_analysis_is_waited_for_and_the_analysis_begins_again(stage: Shell, who: str) -> None:
+    stage("apply")
+    change(stage, deployment("two ", steps="[{set_weight: 50}, {analysis: {duration: 2s, min_requests: 5}}]"))
+    folder = live.gate(stage.repo.site()).folder
+
+    with applying(stage) as run, load(stage):
+        wait_for(lambda: is_in_step(stage, 1))
+        time.sleep(1)
+        pid = programs.look(folder).pid
+        os.kill(pid if who == "gateway" else int((folder / programs.LOCK).read_text()), signal.SIGKILL)
+        killed = time.monotonic()
+
+        assert run.wait(timeout=30) == Exit.WELL
+        assert time.monotonic() - killed > 2
+    assert content(chat(stage)[1]).startswith("two ")
+
+
 KILLED = """
 import os, signal, sys
 from llmops import cli, release
@@ -416,6 +560,69 @@ def test_replicas_are_added_and_taken_away_without_a_failed_request(stage: Shell
     assert clients.failed == []
 
 
+def routed(shell: Shell) -> set[str]:
+    served = traffic.read(live.gate(shell.repo.site())).routes["chat"]
+    return {url for one in served for url in one.urls}
+
+
+def listening(shell: Shell) -> set[str]:
+    return {one.url for one in live.runtime(shell.repo.site()).look() if one.phase is Phase.READY}
+
+
+def test_replicas_finish_their_answers_before_they_are_taken_away(stage: Shell) -> None:
+    change(stage, deployment("slow ", more="replicas: 3", delay=1.0))
+    stage("apply")
+    change(stage, deployment("slow ", more="replicas: 1", delay=1.0))
+
+    with ThreadPoolExecutor(6) as clients:
+        answers = clients.map(lambda _: chat(stage)[0], range(24))
+        time.sleep(0.3)
+        assert stage("apply") == Exit.WELL
+        assert routed(stage) == listening(stage)
+        assert len(routed(stage)) == 1
+        assert set(answers) == {200}
+
+    assert stage("apply") == Exit.WELL
+    assert "Nothing to do" in stage.out
+
+
+def test_the_replica_that_stays_is_up_before_the_others_are_taken_away(stage: Shell) -> None:
+    change(stage, deployment("one ", more="replicas: 3"))
+    stage("apply")
+    first = min((stage.repo.site().runtime / "replicas").iterdir())
+    os.kill(int((first / programs.LOCK).read_text()), signal.SIGKILL)
+    wait_for(lambda: programs.look(first).phase is Phase.STOPPED)
+    change(stage, deployment("one ", more="replicas: 1"))
+
+    with load(stage) as clients:
+        assert stage("apply") == Exit.WELL
+
+    assert clients.failed == []
+    assert routed(stage) == listening(stage)
+
+
+def test_routes_that_lead_astray_are_put_right_by_the_next_apply(stage: Shell) -> None:
+    """As after a run that was killed between starting replicas and giving them traffic."""
+    change(stage, deployment("one ", more="replicas: 2"))
+    stage("apply")
+    state = ledger.state(stage.repo.ledger())
+    assert state is not None
+    gate = live.gate(stage.repo.site())
+
+    def forget_one(table: Table) -> Table:
+        routes = {
+            name: tuple(replace(one, urls=one.urls[:1]) for one in served) for name, served in table.routes.items()
+        }
+        return replace(table, routes=routes)
+
+    traffic.change(gate, state.fence, forget_one)
+    assert len(routed(stage)) == 1
+
+    assert stage("apply") == Exit.WELL
+    assert routed(stage) == listening(stage)
+    assert len(routed(stage)) == 2
+
+
 def test_a_deployment_that_is_dropped_is_drained_and_removed(stage: Shell) -> None:
     stage("apply")
     (stage.repo.folder / "specs" / "chat.yaml").unlink()
@@ -427,6 +634,21 @@ def test_a_deployment_that_is_dropped_is_drained_and_removed(stage: Shell) -> No
     assert live.runtime(stage.repo.site()).look() == ()
     assert stage("apply") == Exit.WELL
     assert "Nothing to do" in stage.out
+
+
+@pytest.mark.parametrize("is_new_machine", [False, True])
+def test_a_deployment_that_is_dropped_while_nothing_runs_is_removed(stage: Shell, *, is_new_machine: bool) -> None:
+    stage("apply")
+    stage("stop")
+    if is_new_machine:
+        shutil.rmtree(stage.repo.site().runtime)
+    (stage.repo.folder / "specs" / "chat.yaml").unlink()
+    stage.repo.commit()
+
+    assert stage("apply") == Exit.WELL
+
+    assert release(stage).live == ""
+    assert chat(stage)[0] == 404
 
 
 def test_dropping_most_deployments_needs_to_be_said(stage: Shell) -> None:
@@ -455,6 +677,22 @@ def test_old_revisions_are_ended_when_they_need_not_stay_warm(stage: Shell) -> N
     change(stage, deployment("three ", more="keep_warm: {revisions: 0}"))
     stage("apply")
     assert running() == {release(stage).live}
+
+
+def test_a_revision_does_not_stay_warm_for_longer_than_it_should(stage: Shell) -> None:
+    stage("apply")
+    change(stage, deployment("two ", more="keep_warm: {for: 3s}"))
+    stage("apply")
+
+    def running() -> set[str]:
+        return {one.revision for one in live.runtime(stage.repo.site()).look()}
+
+    assert len(running()) == 2
+    time.sleep(3)
+    assert stage("apply") == Exit.WELL
+
+    assert running() == {release(stage).live}
+    assert routed(stage) == listening(stage)
 
 
 def test_a_taken_port_is_named(stage: Shell) -> None:
@@ -499,3 +737,34 @@ def test_a_table_of_an_older_lease_is_not_taken(stage: Shell) -> None:
 
     assert chat(stage)[0] == 200
     assert ask(stage, "", "/health", "GET")[1]["generation"] == table["generation"]
+
+
+def test_a_run_that_has_lost_its_lease_does_not_change_the_routes(stage: Shell) -> None:
+    stage("apply")
+    gate = live.gate(stage.repo.site())
+    before = traffic.read(gate)
+
+    with pytest.raises(Retry, match="lost its lease"):
+        traffic.change(gate, before.fence - 1, lambda table: replace(table, routes={}))
+
+    assert traffic.read(gate) == before
+    assert chat(stage)[0] == 200
+
+
+def test_two_writers_of_the_routes_lose_no_change(stage: Shell) -> None:
+    stage("apply")
+    gate = live.gate(stage.repo.site())
+    fence = traffic.read(gate).fence
+
+    def add(name: str) -> None:
+        def edit(table: Table) -> Table:
+            time.sleep(0.01)
+            return replace(table, routes=table.routes | {name: ()})
+
+        traffic.change(gate, fence, edit)
+
+    names = [f"extra-{number}" for number in range(20)]
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(add, names))
+
+    assert set(names) <= traffic.read(gate).routes.keys()

@@ -32,13 +32,20 @@ class Handler(BaseHTTPRequestHandler):
     def _chat(self, body: dict[str, Any]) -> None:
         words = f"{TAG}{json.dumps(body, sort_keys=True)}"
         time.sleep(float(DELAY))
-        if not body.get("stream"):
+        if not body.get("stream") and FAILS == "breaks":
+            self._head(200, 1000)
+            self.wfile.write(b'{"choices": [')
+            self.close_connection = True
+        elif not body.get("stream"):
             answer = {
                 "choices": [{"index": 0, "message": {"role": "assistant", "content": words}}],
                 "model": "model@main",
             }
             self._send(200, answer)
-            return
+        else:
+            self._stream(words)
+
+    def _stream(self, words: str) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
@@ -47,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
             event = {"choices": [{"index": 0, "delta": {"content": f"{piece} "}}], "model": "model@main"}
             self._chunk(f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode())
             time.sleep(float(DELAY))
+            if FAILS == "breaks":
+                self.close_connection = True
+                return
         self._chunk(b"")
 
     def _chunk(self, data: bytes) -> None:
@@ -55,11 +65,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, value: Any) -> None:
         data = json.dumps(value, separators=(",", ":")).encode()
+        self._head(status, len(data))
+        self.wfile.write(data)
+
+    def _head(self, status: int, length: int) -> None:
         self.send_response(status)
         self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
+        self.send_header("content-length", str(length))
         self.end_headers()
-        self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
         print(format % args, flush=True)

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from llmops.serving import traffic
 from llmops.serving.gateway.requests import Bad, translate
@@ -38,6 +39,20 @@ def test_without_a_prompt_a_request_passes_with_the_fields_that_the_engine_takes
 
 def test_max_completion_tokens_is_honoured_by_engines_that_only_know_max_tokens() -> None:
     assert translate(CHAT, {**user("hi"), "max_completion_tokens": 3}, served()).body["max_tokens"] == 3
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_the_limit_of_the_prompt_wins_by_whichever_name_it_is_asked_for(name: str) -> None:
+    fields = FIELDS | {"max_completion_tokens"}
+    entry = replace(served(ASK), fields=fields)
+
+    asked = translate(CHAT, {**user("why"), name: 4096}, entry)
+
+    assert (asked.body["max_tokens"], "max_completion_tokens" in asked.body, asked.ignored) == (8, False, (name,))
+
+
+def test_no_limit_is_no_limit() -> None:
+    assert "max_tokens" not in translate(CHAT, {**user("hi"), "max_completion_tokens": None}, served()).body
 
 
 def test_the_last_user_message_fills_a_lone_variable_in() -> None:
@@ -127,8 +142,8 @@ def test_nobody_is_chosen_when_nobody_has_a_share() -> None:
 
 
 def test_a_window_is_what_happened_between_two_readings() -> None:
-    before = Counters(100, 2, 0, ((0.1, 50), (1.0, 90), (float("inf"), 100)))
-    after = Counters(200, 5, 0, ((0.1, 50), (1.0, 190), (float("inf"), 200)))
+    before = Counters(100, 2, ((0.1, 50), (1.0, 90), (float("inf"), 100)))
+    after = Counters(200, 5, ((0.1, 50), (1.0, 190), (float("inf"), 200)))
 
     window = traffic.window(before, after)
 

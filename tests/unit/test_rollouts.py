@@ -1,6 +1,7 @@
 """The steps of a release, and what a deployment needs."""
 
 import pytest
+from msgspec.structs import replace
 
 from llmops import rollouts
 from llmops.kinds.deployment import Analysis, CanaryStep, Pause
@@ -93,6 +94,12 @@ def test_another_number_of_replicas_is_a_change_of_scale() -> None:
     assert due.verb is Verb.SCALE
 
 
+def test_traffic_that_does_not_go_to_the_replicas_that_answer_is_drift() -> None:
+    due = rollouts.due(OLD, 1, Release(live=OLD), replace(live(), astray=frozenset([OLD])))
+
+    assert due == rollouts.Due(verb=Verb.SCALE, reason=Reason.DRIFT)
+
+
 def test_steps_are_taken_one_by_one() -> None:
     rollout, now, seen = Rollout(revision=NEW, step=-1, entered=0.0), 100.0, []
     for _ in range(50):
@@ -109,11 +116,32 @@ def test_steps_are_taken_one_by_one() -> None:
     assert now == 130.0
 
 
-def test_a_pause_without_a_duration_waits_for_a_change() -> None:
+def test_a_pause_without_a_duration_waits_for_a_change_and_says_which() -> None:
     steps = (CanaryStep(pause=Pause()),)
     move = rollouts.advance(steps, Rollout(revision=NEW, step=0, entered=0.0), FINE, 1e9)
 
     assert (move.mark, move.wait) == (Mark.WAIT, float("inf"))
+    assert move.remedy == "Remove the pause from the steps and apply."
+
+
+@pytest.mark.parametrize(("step", "entered"), [(1, 100.0), (2, 500.0)])
+def test_an_analysis_that_is_taken_up_begins_anew_and_a_pause_goes_on(step: int, entered: float) -> None:
+    move = rollouts.again(STEPS, Rollout(revision=NEW, step=step, entered=100.0, weight=25), 500.0)
+
+    assert (move.mark, move.rollout.entered, move.rollout.weight) == (Mark.ON, entered, 25)
+
+
+def test_a_failing_analysis_that_is_taken_up_is_not_over_because_time_went_by() -> None:
+    rollout = rollouts.again(STEPS, Rollout(revision=NEW, step=2, entered=100.0, weight=25), 500.0).rollout
+
+    assert rollouts.advance(STEPS, rollout, FINE, 501.0).mark is Mark.WAIT
+
+
+def test_a_step_that_took_the_place_of_a_removed_pause_is_taken() -> None:
+    steps = (CanaryStep(set_weight=25), CanaryStep(set_weight=60))
+    move = rollouts.again(steps, Rollout(revision=NEW, step=1, entered=100.0, weight=25), 500.0)
+
+    assert move.rollout.weight == 60
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class Proxy:
             asked = translate(exchange.path, exchange.body, served)
             for url in self._in_turn(served):
                 tried += 1
-                with self._counted(exchange.deployment, served) as count:
+                with self._counted(exchange.deployment, served, url) as count:
                     try:
                         upstream = await self._session.post(f"{url}{exchange.path}", json=asked.body)
                     except aiohttp.ClientConnectorError:
@@ -79,10 +79,10 @@ class Proxy:
     ) -> None:
         count.code = str(upstream.status)
         if upstream.status >= 400:  # noqa: PLR2004  HTTP
-            raise Bad(_reason(await upstream.read()), status=upstream.status, code="engine_refused")
+            raise Bad(_reason(await _whole(upstream, count)), status=upstream.status, code="engine_refused")
         streaming = upstream.content_type == EVENT_STREAM
         named = _renamer(served.reports, exchange.deployment)
-        body = b"" if streaming else named(await upstream.read())
+        body = b"" if streaming else named(await _whole(upstream, count))
         headers = [
             (b"content-type", (EVENT_STREAM if streaming else "application/json").encode()),
             (b"x-llmops-revision", served.revision[:SHORT].encode()),
@@ -122,18 +122,16 @@ class Proxy:
         await exchange.send({"type": "http.response.body", "body": end, "more_body": False})
 
     @contextmanager
-    def _counted(self, deployment: str, served: Served) -> Iterator[Count]:
+    def _counted(self, deployment: str, served: Served, url: str) -> Iterator[Count]:
         labels = (deployment, served.revision[:SHORT])
-        in_flight = self._metrics.in_flight.labels(*labels)
         count = Count(time.perf_counter(), self._metrics.first.labels(*labels))
-        in_flight.inc()
         try:
-            yield count
+            with self._metrics.answering(*labels, url):
+                yield count
         except asyncio.CancelledError:
             count.code = "499"
             raise
         finally:
-            in_flight.dec()
             self._metrics.requests.labels(*labels, count.code).inc()
             self._metrics.seconds.labels(*labels).observe(time.perf_counter() - count.started)
 
@@ -148,6 +146,15 @@ class Count:
     def begun(self) -> None:
         """Note that the answer has begun."""
         self._first.observe(time.perf_counter() - self.started)
+
+
+async def _whole(upstream: aiohttp.ClientResponse, count: Count) -> bytes:
+    """Read an answer to its end. Raises `Bad` when the engine breaks off."""
+    try:
+        return await upstream.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        count.code = "502"
+        raise Bad(f"the engine broke off: {error}", status=502, code="engine_failed") from None
 
 
 async def _events(upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

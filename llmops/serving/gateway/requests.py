@@ -13,6 +13,9 @@ from msgspec import Struct
 from llmops import templates
 from llmops.serving.gateway.table import PromptPart, Served
 
+LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
+"""OpenAI calls it by the second name since 2024; engines and prompts know the first."""
+
 
 class Bad(Exception):
     """A request that cannot be answered, in the words of the OpenAI API's errors."""
@@ -34,14 +37,21 @@ def translate(path: str, body: dict[str, Any], served: Served) -> Asked:
 
     What the prompt or the engine fixes wins over the client; such fields are listed, not refused. Raises `Bad`.
     """
-    asked = body if served.prompt is None else _through(path, body, served.prompt)
+    asked = _one_limit(body if served.prompt is None else _through(path, body, served.prompt))
     fixed = served.fixed | (served.prompt.parameters if served.prompt else {})
-    ignored = sorted(name for name, value in body.items() if name in fixed and value != fixed[name])
-    if "max_completion_tokens" in asked and "max_completion_tokens" not in served.fields:
-        asked = {**asked, "max_tokens": asked["max_completion_tokens"]}
+    meant = {name: LIMIT if name == NEW_LIMIT else name for name in body}
+    ignored = sorted(name for name, known in meant.items() if known in fixed and body[name] != fixed[known])
     asked = {name: value for name, value in asked.items() if name in served.fields and name not in fixed}
     given = {name: value for name, value in fixed.items() if name in served.fields and value is not None}
     return Asked({**asked, **given, "model": served.model}, tuple(ignored))
+
+
+def _one_limit(body: dict[str, Any]) -> dict[str, Any]:
+    """Call the limit of an answer by one name, so that what fixes one of them fixes both."""
+    if NEW_LIMIT not in body:
+        return body
+    rest = {name: value for name, value in body.items() if name != NEW_LIMIT}
+    return rest if body[NEW_LIMIT] is None else {**rest, LIMIT: body[NEW_LIMIT]}
 
 
 def _through(path: str, body: dict[str, Any], prompt: PromptPart) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmops.values import Digest
 
@@ -55,6 +56,35 @@ class Table(Struct, frozen=True, kw_only=True):
     generation: int = 0
     fence: int = 0
     routes: dict[str, tuple[Served, ...]] = {}
+
+
+def without(table: Table, deployment: str) -> Table:
+    """Take a deployment out."""
+    return replace(table, routes={name: served for name, served in table.routes.items() if name != deployment})
+
+
+def withdrawn(table: Table, deployment: str, revision: Digest) -> Table:
+    """Take a revision out of a deployment."""
+    served = (one for one in table.routes.get(deployment, ()) if one.revision != revision)
+    return replace(table, routes=table.routes | {deployment: tuple(served)})
+
+
+def placed(table: Table, deployment: str, entry: Served) -> Table:
+    """Put a revision in, or in the place of what was said of it; it keeps the share that it had."""
+    weight = shares(table, deployment).get(entry.revision, 0)
+    others = withdrawn(table, deployment, entry.revision).routes[deployment]
+    return replace(table, routes=table.routes | {deployment: (*others, replace(entry, weight=weight))})
+
+
+def shared(table: Table, deployment: str, weights: dict[Digest, int]) -> Table:
+    """Give each revision its share in percent, and none to those that are not named."""
+    served = (replace(one, weight=weights.get(one.revision, 0)) for one in table.routes.get(deployment, ()))
+    return replace(table, routes=table.routes | {deployment: tuple(served)})
+
+
+def shares(table: Table, deployment: str) -> dict[Digest, int]:
+    """Give the percent of the traffic that each revision of a deployment gets."""
+    return {one.revision: one.weight for one in table.routes.get(deployment, ())}
 
 
 class Balance:

@@ -41,7 +41,7 @@ class Local:
         self._folder, self._open_store = folder, open_store
 
     def ensure(self, standby: Standby) -> None:
-        for label, folder in self._of(standby.deployment, standby.revision):
+        for label, folder in reversed(self._of(standby.deployment, standby.revision)):
             if label.number >= standby.replicas:
                 self._end(folder)
         for number in range(standby.replicas):
@@ -54,7 +54,7 @@ class Local:
         return tuple(self._running(label, folder) for label, folder in self._labels())
 
     def stop(self, deployment: str, revision: Digest) -> None:
-        for _, folder in self._of(deployment, revision):
+        for _, folder in reversed(self._of(deployment, revision)):
             self._end(folder)
         self._sweep_models()
 
@@ -99,8 +99,10 @@ class Local:
         )
 
     def _labels(self) -> Iterator[tuple[Label, Path]]:
-        for path in sorted((self._folder / "replicas").glob(f"*/{LABEL}")):
-            yield msgspec.json.decode(path.read_bytes(), type=Label), path.parent
+        """Give all replicas by number. They are ended from the end, so those that stay come first."""
+        paths = (self._folder / "replicas").glob(f"*/{LABEL}")
+        found = ((msgspec.json.decode(path.read_bytes(), type=Label), path.parent) for path in paths)
+        yield from sorted(found, key=lambda one: (one[0].deployment, one[0].revision, one[0].number))
 
     def _of(self, deployment: str, revision: Digest) -> list[tuple[Label, Path]]:
         return [(la, at) for la, at in self._labels() if (la.deployment, la.revision) == (deployment, revision)]

@@ -18,7 +18,7 @@ class Config(Body, frozen=True, kw_only=True):
 
     tag: Annotated[str, about("Put in front of every answer.")] = ""
     fails: Annotated[
-        str, about("crash (at start), deaf (never ready), mute (no generation), errors (500 to chats).")
+        str, about("crash (at start), deaf (never ready), mute (no generation), errors (500 to chats), breaks (off).")
     ] = ""
     delay: Annotated[float, about("Seconds before an answer, and between its pieces.", ge=0)] = 0.0
 
