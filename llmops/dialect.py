@@ -2,16 +2,20 @@
 
 The dialect is YAML 1.2 with the core schema (https://yaml.org/spec/1.2.2/#103-core-schema): ``no`` is a string, ``1e3``
 a number. Stricter than YAML where YAML harms: duplicate keys, keys that are not strings, tags, recursion, and files
-that are too large, too deep or grow too large through aliases are refused. Not-a-number and infinity stay strings.
+that are too large, too deep or grow too large through aliases are refused, and so are numbers that no float can hold.
+``.nan`` and ``.inf`` are strings.
 
 Pure.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import yaml
 from msgspec import Struct
@@ -24,6 +28,11 @@ MAX_NODES = 100_000
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STR, _SEQ, _MAP = (f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))
 _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
+
+
+Tags: TypeAlias = Mapping[str, Callable[[str], Any]]
+"""Tags of a dialect of YAML's own, each with what it makes of the text behind it."""
+NO_TAGS: Tags = MappingProxyType({})
 
 
 class Unreadable(Exception):
@@ -58,17 +67,17 @@ for _tag, _pattern in _PATTERNS.items():
     _Loader.add_implicit_resolver(_tag, _pattern, _FIRST[_tag])
 
 
-def load(data: bytes) -> tuple[Document, ...]:
-    """Read every document of a file.
+def load(data: bytes, tags: Tags = NO_TAGS) -> tuple[Document, ...]:
+    """Read every document of a file; only these tags are allowed in it.
 
     Raises `Unreadable` with the line (from 1; 0 when there is none), what is wrong and what to do.
     """
-    return tuple(Document(_Reader().value(node), _line(node)) for node in _nodes(data))
+    return tuple(Document(_Reader(tags).value(node), _line(node)) for node in _nodes(data))
 
 
 def line_of(data: bytes, document: int, path: Sequence[str | int]) -> int:
     """Give the line of a value, or of the closest thing around it that exists. The file was readable before."""
-    node = list(_nodes(data))[document]
+    node = next(islice(_nodes(data), document, None))
     line: int = _line(node)
     for step in path:
         found = _child(node, step)
@@ -122,7 +131,7 @@ def _text(data: bytes) -> str:
 
 def _measure(text: str) -> None:
     """Refuse depth before the parser recurses into it; the count is only taken where there may be depth."""
-    if text.count("[") + text.count("{") + text.count("- ") < MAX_DEPTH and "\n" + " " * MAX_DEPTH not in text:
+    if sum(map(text.count, _OPENERS)) < MAX_DEPTH and "\n" + " " * MAX_DEPTH not in text:
         return
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
@@ -131,14 +140,22 @@ def _measure(text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            line = _line(event)
-            raise Unreadable(line, f"values are nested more than {MAX_DEPTH} deep.", "Make the spec flatter.")
+            raise _too_deep(event)
+
+
+_OPENERS = ("[", "{", "- ", "? ")
+"""What opens a value inside a value on the same line."""
+
+
+def _too_deep(where: Any) -> Unreadable:
+    return Unreadable(_line(where), f"values are nested more than {MAX_DEPTH} deep.", "Make the file flatter.")
 
 
 class _Reader:
     """Turns the nodes of one document into values and counts them."""
 
-    def __init__(self) -> None:
+    def __init__(self, tags: Tags) -> None:
+        self._tags = tags
         self._count = 0
         self._open: set[int] = set()
 
@@ -148,9 +165,11 @@ class _Reader:
         if self._count > MAX_NODES:
             raise Unreadable(line, f"aliases grow this file past {MAX_NODES:,} values.", "Write it without aliases.")
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node)
+            return self._tags[node.tag](node.value) if node.tag in self._tags else _scalar(node)
         if id(node) in self._open:
             raise Unreadable(line, "an alias names the value that holds it.", "Write it without aliases.")
+        if len(self._open) >= MAX_DEPTH:  # aliases of aliases
+            raise _too_deep(node)
         self._open.add(id(node))
         found = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
         self._open.discard(id(node))
@@ -193,7 +212,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         return text.lower() == "true"
     if node.tag == _INT:
         return _integer(node)
-    return float(text)
+    return _float(node)
 
 
 def _integer(node: yaml.ScalarNode) -> int:
@@ -202,3 +221,10 @@ def _integer(node: yaml.ScalarNode) -> int:
     if len(text) > 100:  # noqa: PLR2004  int() of a huge text takes quadratic time
         raise Unreadable(_line(node), "a number has over 100 digits.", "Put it in quotes.")
     return int(text, base)
+
+
+def _float(node: yaml.ScalarNode) -> float:
+    number = float(node.value)
+    if not math.isfinite(number):
+        raise Unreadable(_line(node), "a number is too large to be one.", "Put it in quotes.")
+    return number

@@ -122,7 +122,7 @@ def _form(pattern: str) -> str:
 _FORMS = {
     NAME_PATTERN: "Use lower-case letters, digits and '-', 63 at most (a DNS label).",
     REF_PATTERN: "Give the name of a resource: router, or Training/router.",
-    PATH_PATTERN: "Give a path from the root of the repository, without '..'.",
+    PATH_PATTERN: "Give a path from the root of the repository, without '..', '//' or a '/' at either end.",
     DURATION_PATTERN: "Write a duration: 30s, 5m, 1h30m.",
     SHA256_PATTERN: "Write sha256: and 64 hexadecimal digits.",
 }

@@ -22,7 +22,8 @@ from llmops.values import Fact, FileUse, Ref, Scope
 # "$" alone would let a final line break through.
 NAME_PATTERN = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$(?!\\n)"
 REF_PATTERN = "^([A-Z][A-Za-z]{0,61}/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$(?!\\n)"
-PATH_PATTERN = r"^(?!/)(?!.*(^|/)\.\.?(/|$))[^\\\x00-\x1f]+$"
+# From the root, and in one way only: no part is empty, "." or "..", so there is no "/" at either end.
+PATH_PATTERN = r"^(?!.*(^|/)\.{0,2}(/|$))[^\\\x00-\x1f]+$"
 DURATION_PATTERN = "^(?=.)([0-9]+h)?([0-9]+m)?([0-9]+(\\.[0-9]+)?s)?$"
 SHA256_PATTERN = "^sha256:[0-9a-f]{64}$"
 

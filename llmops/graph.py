@@ -151,9 +151,9 @@ def _file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
         inside = (use.path,) if use.path in files else files.names(use.path)
         for path in inside:
             beneath = path[len(use.path) :]
-            suffix = path.rpartition("/")[2].rpartition(".")[2]
+            _, dot, ending = path.rpartition("/")[2].rpartition(".")
             if path in files:
-                yield FileDigest(f"{use.role}{beneath}", suffix, files.sha256(path))
+                yield FileDigest(f"{use.role}{beneath}", ending if dot else "", files.sha256(path))
 
 
 Said: TypeAlias = tuple[str, object]

@@ -32,18 +32,22 @@ class Parsed(Struct, frozen=True):
     problems: tuple[Problem, ...]
     broken: frozenset[Key]
     """Keys whose spec could be named but not used; a reference to one is not another problem."""
+    unread: frozenset[str] = frozenset()
+    """Paths of files that hold documents which could not be read: there may be more specs than these."""
 
 
 def parse(files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
     """Read everything a commit declares. Never raises for what is in the files: problems are values."""
     settings, problems = read_settings(files)
-    lock, wrong_lock = _lock(files)
+    unread = {FILE} if problems else set()
+    lock, wrong_lock = read_lock(files)
     problems += wrong_lock
     specs: dict[Key, Spec] = {}
     broken: set[Key] = set()
     for path in spec_paths(files, settings):
         found = reading.read(path, files, kinds, plugins)
         problems += found.problems
+        unread.update([path] if found.problems else [])
         broken.update(found.broken)
         for spec in found.specs:
             if spec.key in specs:
@@ -54,7 +58,7 @@ def parse(files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
     for key in sorted(specs):
         whole[key], wrong = _complete(specs[key], kinds, files, lock)
         problems += wrong
-    return Parsed(settings, whole, tuple(sorted(set(problems))), frozenset(broken))
+    return Parsed(settings, whole, tuple(sorted(set(problems))), frozenset(broken), frozenset(unread))
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
@@ -62,7 +66,7 @@ def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
     seen: set[str] = set()
     for folder in settings.specs:
         for path in files.names(folder):
-            inside = path.removeprefix(f"{folder.rstrip('/')}/")
+            inside = path.removeprefix(f"{folder}/")
             meant = path.endswith((".yaml", ".yml")) or files.oddity(path)
             if meant and path not in seen and not inside.startswith(SCHEMAS):
                 seen.add(path)
@@ -92,6 +96,10 @@ def _placed(one: Complaint | Problem, at: Place) -> Problem:
 
 
 def _missing(use: FileUse, files: Files, at: Place) -> Iterator[Problem]:
+    if _is_outside(use.path):
+        what = f"{use.path} is outside of this repository."
+        yield at.problem(steps_of(use.role), what, "Commit it here, and give its path from the root.")
+        return
     inside = (use.path,) if use.path in files or files.oddity(use.path) else files.names(use.path)
     for path in inside:
         if oddity := files.oddity(path):
@@ -105,9 +113,14 @@ def _missing(use: FileUse, files: Files, at: Place) -> Iterator[Problem]:
             yield at.problem(steps_of(use.role), f"there is no file {use.path}.", _near(use.path, files))
 
 
+def _is_outside(path: str) -> bool:
+    return path.startswith("/") or posixpath.normpath(path).partition("/")[0] == ".."
+
+
 def _parents(path: str) -> Iterator[str]:
-    while path := posixpath.dirname(path):
-        yield path
+    while (folder := posixpath.dirname(path)) not in ("", path):
+        yield folder
+        path = folder
 
 
 def _near(path: str, files: Files) -> str:
@@ -159,18 +172,15 @@ class Lock(Struct, frozen=True, forbid_unknown_fields=True):
     pins: dict[str, str] = {}
 
 
-def locked(files: Files) -> Mapping[str, str]:
-    """Give what `llmops.lock` fixes; nothing when there is none, or it cannot be read."""
-    return _lock(files)[0]
-
-
-def _lock(files: Files) -> tuple[Mapping[str, str], list[Problem]]:
+def read_lock(files: Files) -> tuple[Mapping[str, str], list[Problem]]:
+    """Read what `llmops.lock` fixes; nothing when there is none."""
     if LOCK_FILE not in files:
         return {}, []
+    remedy = "Correct it, or remove it and run `llmops lock`."
     try:
         documents = dialect.load(files[LOCK_FILE])
         return msgspec.convert(documents[0].value if documents else {}, Lock).pins, []
     except dialect.Unreadable as error:
-        return {}, [Problem(LOCK_FILE, error.line, "", error.what, "Write it again with `llmops lock`.")]
+        return {}, [Problem(LOCK_FILE, error.line, "", error.what, remedy)]
     except ValidationError as error:
-        return {}, [Problem(LOCK_FILE, 1, "", f"{error}.", "Write it again with `llmops lock`.")]
+        return {}, [Problem(LOCK_FILE, 1, "", f"{error}.", remedy)]

@@ -85,7 +85,7 @@ def variables(source: str) -> frozenset[str]:
         _ENVIRONMENT.compile(source)
     except TemplateSyntaxError as error:
         raise BadTemplate(error.lineno, f"this is not a Jinja template: {str(error.message).rstrip('.')}.") from None
-    except (TemplateError, RecursionError) as error:
+    except (TemplateError, RecursionError, SyntaxError, ValueError) as error:
         raise BadTemplate(1, f"this is not a Jinja template: {str(error).rstrip('.')}.") from None
     for node in tree.find_all(_REACHES_OUT):
         raise BadTemplate(node.lineno, "a prompt cannot include or import another template.")

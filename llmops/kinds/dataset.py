@@ -155,6 +155,8 @@ def wrong_rows(name: str, data: bytes, format_: Format, by: tuple[str, ...] = ()
         except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError is a DecodeError
             what, _, at = str(error).partition(" - at ")
             yield line, at.strip("`"), f"{what}."
+        except RecursionError:
+            yield line, "", "the row is nested too deep."
     if not rows:
         yield 1, "", "the file holds no row."
 

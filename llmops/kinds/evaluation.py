@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
-import yaml
 from msgspec import Struct
 
+from llmops import dialect
+from llmops.dialect import Unreadable
 from llmops.fields import Body, about, ref
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint, Problem, did_you_mean
@@ -44,7 +45,10 @@ class Gate(Body, frozen=True, kw_only=True):
     detect: Annotated[
         float, about("no_regression: the drop that the suite must be able to see before it may pass.", gt=0, le=1)
     ] = 0.05
-    value: Annotated[float, about("minimum: the score that the lower bound has to reach.")] | None = None
+    value: (
+        Annotated[float, about("minimum: the score that the bound has to reach; a ceiling where lower is better.")]
+        | None
+    ) = None
     margin: Annotated[float, about("non_inferiority: the drop that is tolerated.")] | None = None
     alpha: Annotated[float, about("Chance of failing a change that changes nothing.", gt=0, lt=0.5)] = 0.05
     power: Annotated[float, about("Chance with which `detect` must be seen.", gt=0.5, lt=1)] = 0.8
@@ -117,8 +121,9 @@ def check(evaluation: Evaluation) -> Iterable[Complaint]:
             yield Complaint(f"{role}.gate.value", "the rule minimum needs a value.", "Add value.")
         if gate.rule == "non_inferiority" and gate.margin is None:
             yield Complaint(f"{role}.gate.margin", "the rule non_inferiority needs a margin.", "Add margin.")
-        if gate.rule in ("non_inferiority", "superiority") and gate.against == "none":
-            yield Complaint(f"{role}.gate.against", f"{gate.rule} compares with a base.", "Set against: base.")
+        if gate.rule != "minimum" and gate.against == "none":
+            remedy = "Set against: base, or rule: minimum and a value."
+            yield Complaint(f"{role}.gate.against", f"{gate.rule} compares with a base.", remedy)
 
 
 def is_file(task: str) -> bool:
@@ -132,40 +137,60 @@ def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
         if is_file(suite.task):
             role = f"suites[{index}].task"
             yield FileUse(role, suite.task, Scope.BUILD)
-            seen = {suite.task}
-            for path in _named_in(suite.task, files, own_rows=suite.dataset is None, seen=seen):
+            for path in _named_in(suite, files):
                 yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.task))}", path, Scope.BUILD)
 
 
-def _named_in(path: str, files: Files, *, own_rows: bool, seen: set[str]) -> Iterator[str]:
-    if path not in files:
-        return
-    folder = posixpath.dirname(path)
+def _named_in(suite: Suite, files: Files) -> Iterator[str]:
+    """Every other file that a suite's task needs, each once."""
+    seen = {suite.task}
+    for path, task in _opened(suite, files):
+        if isinstance(task, Unreadable):
+            continue  # `examine` says so
+        rows = _strings(_kwargs(task).get("data_files")) if suite.dataset is None else ()
+        modules = _beside(path, (f"{name.rpartition('.')[0]}.py" for name in task.functions))
+        for found in (*_included(path, task), *modules, *rows):
+            if found and found not in seen:
+                seen.add(found)
+                yield found
+
+
+def _opened(suite: Suite, files: Files) -> Iterator[tuple[str, Task | Unreadable]]:
+    """The task file of a suite and all that it includes, each once: what it says, or why it cannot be read."""
+    waiting, seen = [suite.task], {suite.task}
+    while waiting:
+        path = waiting.pop(0)
+        if path not in files:
+            continue  # that is a problem already
+        task = _open(path, files)
+        yield path, task
+        more = [found for found in _included(path, task) if found not in seen] if isinstance(task, Task) else []
+        waiting += dict.fromkeys(more)
+        seen.update(more)
+
+
+def _open(path: str, files: Files) -> Task | Unreadable:
     try:
-        task = read_task(files[path])
-    except ValueError:
-        return  # `examine` says so
-    rows = list(_strings((task.fields.get("dataset_kwargs") or {}).get("data_files"))) if own_rows else []
-    modules = [f"{name.rpartition('.')[0]}.py" for name in task.functions]
-    for name, beside in [(n, True) for n in (*_strings(task.fields.get("include")), *modules)] + [
-        (n, False) for n in rows
-    ]:
-        found = posixpath.normpath(posixpath.join(folder, name)) if beside else name
-        if found not in seen:
-            seen.add(found)
-            yield found
-            if beside and is_file(found):
-                yield from _named_in(found, files, own_rows=own_rows, seen=seen)
+        dialect.check_size(files.size(path))
+        return read_task(files[path])
+    except Unreadable as error:
+        return error
+
+
+def _included(path: str, task: Task) -> Iterator[str]:
+    return _beside(path, _strings(task.fields.get("include")))
+
+
+def _beside(path: str, names: Iterable[str]) -> Iterator[str]:
+    folder = posixpath.dirname(path)
+    return (posixpath.normpath(posixpath.join(folder, name)) for name in names if name)
 
 
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
-        for one in value:
-            yield from _strings(one)
-    elif isinstance(value, dict):
-        for one in value.values():
+    elif isinstance(value, (list, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
             yield from _strings(one)
 
 
@@ -177,62 +202,67 @@ class Task(Struct, frozen=True):
     """What its ``!function`` tags name: ``utils.process``."""
 
 
+def _kwargs(task: Task) -> dict[str, Any]:
+    given = task.fields.get("dataset_kwargs")
+    return given if isinstance(given, dict) else {}
+
+
 def read_task(data: bytes) -> Task:
-    """Read an lm-eval task file without running anything of it. Raises ValueError with what is wrong."""
+    """Read an lm-eval task file without running anything of it. Raises `dialect.Unreadable`, as for a spec."""
     functions: list[str] = []
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        pass
-
-    def function(loader: Any, node: Any) -> str:
-        name = str(loader.construct_scalar(node))
+    def function(name: str) -> str:
         functions.append(name)
         return name
 
-    Loader.add_constructor("!function", function)
-    try:
-        fields = yaml.load(data.decode(), Loader=Loader)  # noqa: S506  a SafeLoader with one more tag
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    if not isinstance(fields, dict):
-        raise ValueError("it is not a mapping of fields")  # noqa: TRY004  one error for all that is wrong with the file
-    return Task(fields, tuple(functions))
+    documents = dialect.load(data, {"!function": function})
+    if len(documents) != 1 or not isinstance(documents[0].value, dict):
+        raise Unreadable(1, "it is not one mapping of fields.")
+    return Task(documents[0].value, tuple(functions))
 
 
 def examine(evaluation: Evaluation, files: Files) -> Iterator[Problem]:
-    """Task files are tasks."""
+    """Task files are tasks, and their rows cannot change without a commit."""
     for suite in evaluation.suites:
-        if is_file(suite.task):
-            try:
-                task = read_task(files[suite.task])
-            except ValueError as error:
-                yield Problem(suite.task, 1, "", f"this is not a task of lm-eval: {error}.", "Correct the YAML.")
+        read: list[tuple[str, Task]] = []
+        for path, task in _opened(suite, files) if is_file(suite.task) else ():
+            if isinstance(task, Unreadable):
+                what = f"this is not a task of lm-eval: {task.what}"
+                yield Problem(path, task.line, "", what, task.remedy or "Correct the YAML.")
             else:
-                yield from _wrong_fields(suite, task.fields)
+                read.append((path, task))
+                yield from _wrong_fields(suite, task) if path == suite.task else ()
+        if read and suite.dataset is None:
+            yield from _wrong_rows(read)
 
 
-def _wrong_fields(suite: Suite, fields: dict[str, Any]) -> Iterator[Problem]:
-    for name in sorted(set(map(str, fields)) - TASK_FIELDS):
+def _wrong_fields(suite: Suite, task: Task) -> Iterator[Problem]:
+    for name in sorted(task.fields.keys() - TASK_FIELDS):
         yield Problem(suite.task, 1, f"$.{name}", "lm-eval has no such task field.", did_you_mean(name, TASK_FIELDS))
-    output = fields.get("output_type", "generate_until")
+    output = task.fields.get("output_type", "generate_until")
     if output not in OUTPUT_TYPES:
         yield Problem(suite.task, 1, "$.output_type", f'"{output}" is none.', f"Use one of {', '.join(OUTPUT_TYPES)}.")
-    if suite.dataset is None:
-        yield from _wrong_rows(suite, fields)
+    if task.fields.get("dataset_kwargs") not in (None, _kwargs(task)):
+        remedy = "Write the options by name: dataset_kwargs: {data_files: …}."
+        yield Problem(suite.task, 1, "$.dataset_kwargs", "this is not a mapping.", remedy)
 
 
-def _wrong_rows(suite: Suite, fields: dict[str, Any]) -> Iterator[Problem]:
-    """A task without a dataset of ours brings its own rows, which must be pinned when they are elsewhere."""
-    path = fields.get("dataset_path")
-    revision = str((fields.get("dataset_kwargs") or {}).get("revision", ""))
+def _wrong_rows(read: list[tuple[str, Task]]) -> Iterator[Problem]:
+    """A task without a dataset of ours brings its own rows, which must be pinned when they are elsewhere.
+
+    ``read`` is the suite's file and what it includes; the nearer file wins, as in lm-eval.
+    """
+    whole = Task({name: value for _, task in reversed(read) for name, value in task.fields.items()}, ())
+    path = whole.fields.get("dataset_path")
+    revision = str(_kwargs(whole).get("revision", ""))
     if isinstance(path, str) and path not in LOADERS and not COMMIT.fullmatch(revision):
+        file = next(file for file, task in read if "dataset_path" in task.fields)
         what = f"the rows of {path} are on the hub and may change."
         remedy = "Add dataset_kwargs: {revision: <commit of 40 hexadecimal digits>}, or give the suite a dataset."
-        yield Problem(suite.task, 1, "$.dataset_path", what, remedy)
-    if not (fields.keys() & {"dataset_path", "custom_dataset", "include"}):
-        yield Problem(
-            suite.task, 1, "", "the task has no rows.", "Give the suite a dataset, or the task a dataset_path."
-        )
+        yield Problem(file, 1, "$.dataset_path", what, remedy)
+    if not (whole.fields.keys() & {"dataset_path", "custom_dataset"}):
+        remedy = "Give the suite a dataset, or the task a dataset_path."
+        yield Problem(read[0][0], 1, "", "the task has no rows.", remedy)
 
 
 def pins(evaluation: Evaluation) -> Iterator[Pin]:

@@ -174,13 +174,22 @@ FORMATS = {"pretrain": ("text",), "sft": ("text", "messages", "prompt_completion
 
 
 def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[Complaint]:
-    """Every dataset has a format that the task can learn from."""
+    """Every dataset has a format that the task can learn from, and all have the same."""
     task = node.spec.body.task
-    for need in node.needs:
-        facts = {fact.role: fact.value for fact in nodes[need.key].spec.facts}
-        if need.role.startswith("datasets[") and facts.get("format") not in FORMATS[task]:
-            what = f"{task} cannot learn from {need.key}, whose format is {facts.get('format')}."
+    mixture = [need for need in node.needs if need.role.startswith("datasets[")]
+    formats = {need.key: _format(nodes[need.key]) for need in mixture}
+    for need in mixture:
+        first, own = mixture[0].key, formats[need.key]
+        if own not in FORMATS[task]:
+            what = f"{task} cannot learn from {need.key}, whose format is {own}."
             yield Complaint(need.role, what, f"Use a dataset of format {' or '.join(FORMATS[task])}.")
+        elif own != formats[first]:
+            what = f"the format of {need.key} is {own}, that of {first} is {formats[first]}."
+            yield Complaint(need.role, what, "Use datasets of one format.")
+
+
+def _format(dataset: Node) -> object:
+    return next((fact.value for fact in dataset.spec.facts if fact.role == "format"), None)
 
 
 KIND = Kind(

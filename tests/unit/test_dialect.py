@@ -45,7 +45,10 @@ def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
         ("a: b: c", 1, "not YAML"),
         (b"\xff\xfe", 1, "not UTF-8"),
         (b"a: 1\nb: \xff", 2, "not UTF-8"),
+        ("a: 1e999", 1, "too large"),
+        ("a: 1\nb: -1e999", 2, "too large"),
         ("[" * 10_000, 1, "nested"),
+        ("? " * 50_000, 1, "nested"),
         ("- " * 200 + "x", 1, "nested"),
         ("k: " + "9" * 5000, 1, "digits"),
         ("\x00", 0, "not YAML"),
@@ -64,6 +67,19 @@ def test_an_alias_bomb_is_refused_before_it_grows() -> None:
 
     with pytest.raises(dialect.Unreadable, match="aliases"):
         read(bomb)
+
+
+def test_aliases_of_aliases_are_as_deep_as_what_they_stand_for() -> None:
+    chain = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 5000))])
+
+    with pytest.raises(dialect.Unreadable, match="nested"):
+        read(chain)
+
+
+def test_a_tag_is_read_only_where_it_is_asked_for() -> None:
+    assert dialect.load(b"a: !upper x", {"!upper": str.upper})[0].value == {"a": "X"}
+    with pytest.raises(dialect.Unreadable, match="!upper is not allowed"):
+        read("a: !upper x")
 
 
 def test_a_few_aliases_are_fine() -> None:

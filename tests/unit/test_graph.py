@@ -50,6 +50,14 @@ def test_moving_files_and_splitting_specs_changes_nothing() -> None:
     assert changed(tree, moved) == set()
 
 
+def test_a_file_without_an_ending_can_be_called_anything() -> None:
+    text = spec("Prompt", "p", "template: prompts/one\nvariables: {}")
+    tree = Tree({**system(), "specs/p.yaml": text, "prompts/one": "Hello\n"})
+    moved = Tree({**tree.without("prompts/one"), "prompts/two": "Hello\n"})
+
+    assert changed(tree, moved.edited("specs/p.yaml", "prompts/one", "prompts/two")) == set()
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "follow"),
     [

@@ -1,9 +1,16 @@
 """What each kind asks for beyond its schema."""
 
+import subprocess
+import sys
+from typing import Any
+
+import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmops import gating, reconcile
-from llmops.kinds import dataset, evaluation, model
+from llmops.kinds import dataset, evaluation, model, prompt
 from llmops.kinds.dataset import Split
 from llmops.problems import Invalid
 from llmops.reconcile import Desired
@@ -101,6 +108,13 @@ def test_a_file_ending_that_no_row_is_read_from_is_refused() -> None:
     assert "d.csv is not a file of rows. Use .jsonl." in found[0]
 
 
+def test_a_row_that_is_nested_too_deep_is_a_bad_row() -> None:
+    row = '{"a": ' + "[" * 200_000 + "]" * 200_000 + "}\n"
+    found = problems(with_spec(spec("Dataset", "d", "{format: rows, sources: [{path: d.jsonl}]}"), **{"d.jsonl": row}))
+
+    assert "d.jsonl:1: the row is nested too deep." in found[0]
+
+
 # Model
 
 
@@ -121,6 +135,14 @@ def test_a_model_folder_needs_a_config_and_safetensors() -> None:
     assert "holds no config.json" in problems(with_spec(text, **{"weights/m/pytorch_model.bin": "x"}))[0]
     assert "holds no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
     build(with_spec(text, **{"weights/m/config.json": "{}", "weights/m/model.safetensors": "x"}))
+
+
+@pytest.mark.parametrize("path", ["weights/m/", "weights//m", "./weights/m"])
+def test_a_path_is_written_in_one_way_only(path: str) -> None:
+    files = {"weights/m/config.json": "{}", "weights/m/model.safetensors": "x"}
+    found = problems(with_spec(spec("Model", "m", f"source: {{path: {path}}}"), **files))
+
+    assert f'"{path}" does not have the right form' in found[0]
 
 
 def test_a_branch_of_the_hub_has_to_be_locked() -> None:
@@ -180,6 +202,19 @@ def test_the_fields_of_a_training_belong_together(body: str, words: str) -> None
     assert any(words in line for line in found), found
 
 
+def test_a_mixture_is_of_one_format() -> None:
+    more = spec("Dataset", "more", "{format: text, sources: [{path: data/corpus.txt}]}")
+    body = "{task: sft, base: base, datasets: [{name: rows}, {name: more}]}"
+    found = problems(with_spec(spec("Training", "t", body), **{"specs/more.yaml": more}))
+
+    assert found == [
+        (
+            "specs/new.yaml:5: $.spec.datasets[1].name: the format of Dataset/more is text, that of Dataset/rows is "
+            "messages. Use datasets of one format."
+        )
+    ]
+
+
 # Prompt
 
 
@@ -193,6 +228,16 @@ def test_the_fields_of_a_training_belong_together(body: str, words: str) -> None
         ("{messages: [{role: user, content: '{{ a|foo }}'}], variables: {a: {}}}", "No filter named 'foo'"),
         ("{messages: [{role: user, content: '{% include \"x\" %}'}]}", "cannot include"),
         ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {type: strin}}}", "not a JSON Schema"),
+        ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {minimum: x}}}", "not a JSON Schema"),
+        ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {pattern: '('}}}", "not a JSON Schema"),
+        (
+            f"{{messages: [{{role: user, content: '{{{{ a }}}}'}}], variables: {{a: {{pattern: '{'(' * 9999}'}}}}}}",
+            "Schema",
+        ),
+        (
+            "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {pattern: 'a{99999999999}'}}}",
+            "not a JSON Schema",
+        ),
         ("{messages: [{role: tool, content: hi}]}", '"tool" is not allowed here'),
     ],
 )
@@ -200,6 +245,49 @@ def test_prompts_are_checked_before_they_are_asked(body: str, words: str) -> Non
     found = problems(with_spec(spec("Prompt", "p", body)))
 
     assert any(words in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "{}",
+        "{type: string, minLength: 1, maxLength: 9, description: what is asked}",
+        "{type: array, items: {type: integer, minimum: 0, maximum: 9}, maxItems: 3}",
+        "{type: object, properties: {a: {enum: [1, b]}, b: true}, title: t, default: {}}",
+        "{type: [string, 'null'], pattern: '^a+$'}",
+        "{anyOf: [{const: 1}, {type: number}]}",
+    ],
+)
+def test_variables_have_any_json_schema(schema: str) -> None:
+    body = f"{{messages: [{{role: user, content: '{{{{ a }}}}'}}], variables: {{a: {schema}}}}}"
+
+    build(with_spec(spec("Prompt", "p", body)))
+
+
+WORDS = st.sampled_from(
+    ["type", "items", "properties", "enum", "const", "default", "minLength", "maximum", "title", "x"]
+)
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["string", "array", "null", "x"])
+SCHEMAS = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=3), max_leaves=8
+)
+
+
+@given(st.dictionaries(WORDS, SCHEMAS, max_size=3))
+def test_the_short_way_to_a_schema_says_the_same_as_jsonschema(schema: dict[str, Any]) -> None:
+    is_one = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA).is_valid(schema)
+
+    assert (prompt._wrong_schema(schema) == "") is is_one
+
+
+def test_a_plain_schema_is_known_without_jsonschema() -> None:
+    code = (
+        "import sys; from llmops.kinds.prompt import KIND, Prompt, Message\n"
+        "prompt = Prompt(messages=(Message(role='user', content='{{ a }}'),), variables={'a': {'type': 'string'}})\n"
+        "assert not list(KIND.check(prompt)) and 'jsonschema' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_mistake_in_a_template_file_is_shown_there() -> None:
@@ -223,6 +311,7 @@ def test_two_suites_of_one_name_are_a_problem() -> None:
         ("{rule: minimum}", "needs a value"),
         ("{rule: non_inferiority}", "needs a margin"),
         ("{rule: superiority, against: none}", "compares with a base"),
+        ("{against: none}", "no_regression compares with a base"),
         ("{alpha: 0.7}", "alpha"),
     ],
 )
@@ -247,6 +336,77 @@ def test_what_a_task_includes_imports_and_reads_is_part_of_the_evidence() -> Non
     for path in files:
         assert unit(tree) != unit(Tree({**tree, path: tree[path] + b"# more\n"})), path
     assert "there is no file evals/t/helpers.py" in problems(tree.without("evals/t/helpers.py"))[0]
+
+
+def suite_of(task: str, **files: str) -> Tree:
+    text = spec("Evaluation", "e", f"{{subject: {{model: tuned}}, suites: [{{task: {task}}}]}}")
+    return with_spec(text, **files)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("path", ["/data/x.yaml", "//x.yaml", "../x.yaml", "../../x.yaml"])
+def test_a_task_and_what_it_includes_lie_in_the_repository(path: str) -> None:
+    task = f"task: t\ninclude: {path}\ndataset_path: json\n"
+
+    for tree in (suite_of(path), suite_of("x.yaml", **{"x.yaml": task})):
+        (found,) = problems(tree)
+        assert found.startswith("specs/new.yaml:5: $.spec.suites[0].task: ")
+        assert found.endswith(" is outside of this repository. Commit it here, and give its path from the root.")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("path", ["/data/x.jsonl", "../x.jsonl", "a/../../x.jsonl"])
+def test_the_rows_of_a_task_lie_in_the_repository(path: str) -> None:
+    task = f"task: t\ndataset_path: json\ndataset_kwargs: {{data_files: {path}}}\n"
+
+    assert f"{path} is outside of this repository." in problems(suite_of("evals/t.yaml", **{"evals/t.yaml": task}))[0]
+
+
+def test_what_is_included_is_read_whatever_its_ending() -> None:
+    files = {
+        "evals/t.yaml": "include: _template\ntask: t\n",
+        "evals/_template": "include: [_more]\ndataset_path: json\n",
+        "evals/_more": "process_docs: !function helpers.clean\n",
+    }
+
+    assert "there is no file evals/helpers.py" in problems(suite_of("evals/t.yaml", **files))[0]
+    files |= {"evals/helpers.py": "", "evals/_more": "a: [1"}
+    assert "evals/_more:2: this is not a task of lm-eval: " in problems(suite_of("evals/t.yaml", **files))[0]
+
+
+def test_rows_that_an_included_file_names_are_pinned_there_or_nearer() -> None:
+    files = {"evals/t.yaml": "include: u\ntask: t\n", "evals/u": "dataset_path: org/rows\n"}
+
+    assert "evals/u:1: $.dataset_path: the rows of org/rows" in problems(suite_of("evals/t.yaml", **files))[0]
+    files["evals/t.yaml"] += f"dataset_kwargs: {{revision: {'a' * 40}}}\n"
+    build(suite_of("evals/t.yaml", **files))
+
+
+def test_tasks_may_include_one_another() -> None:
+    files = {"evals/t.yaml": "include: [t.yaml, u]\ntask: t\n", "evals/u": "include: t.yaml\ndataset_path: json\n"}
+
+    build(suite_of("evals/t.yaml", **files))
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("[" * 200_000, "nested more than 50 deep"),
+        ("? " * 50_000, "nested more than 50 deep"),
+        ("a: " + "x" * 1_100_000, "over the limit"),
+        ("a: b\n---\na: b", "not one mapping"),
+        ("task: t\ndataset_path: json\ndataset_kwargs: [a]", "$.dataset_kwargs: this is not a mapping"),
+        (
+            "task: t\ndataset_path: json\ndataset_kwargs: {data_files: &a [*a]}",
+            "an alias names the value that holds it",
+        ),
+        ("task: t\ndataset_path: json\ndataset_kwargs: {data_files: [{}, '', 1]}\noutput_type: [a]", "is none"),
+        ("task: t\na: !!timestamp x", "the tag !!timestamp is not allowed"),
+        ("task: t\n<<: {a: b}", "'<<' (merge)"),
+    ],
+)
+def test_hostile_task_files_are_problems(task: str, words: str) -> None:
+    assert words in problems(suite_of("evals/t.yaml", **{"evals/t.yaml": task}))[0]
 
 
 @pytest.mark.parametrize(

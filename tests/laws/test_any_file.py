@@ -1,0 +1,86 @@
+"""Whatever the bytes of a file are, a commit gives specs or problems: nothing crashes, nothing hangs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmops.problems import Invalid
+from tests.trees import Tree, build, spec, system
+
+BOUNDED = settings(max_examples=150, deadline=None)
+
+WORDS = (
+    "apiVersion kind metadata name spec task include dataset_path dataset_kwargs data_files json output_type suites "
+    "!function !!str !!timestamp !!set ~ null 1e999 .nan 0x1F 2001-99-99 /data/x.yaml ../x ? - : , [ ] { } & * << --- ... "
+    "&a *a | > # % ' \" \\"
+).split()
+PIECES = [*WORDS, "\n", "\n  ", "\n    ", ": ", "- ", "? ", "\t", "\x00", "\u2028", "\ufeff", "é"]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=30).map(lambda pieces: "".join(pieces).encode())
+REPEATED = st.tuples(st.sampled_from(PIECES), st.integers(1, 100_000)).map(lambda pair: (pair[0] * pair[1]).encode())
+FILES = st.binary(max_size=200) | TEXTS | REPEATED
+
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["json", "/", ".."])
+)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+)
+FIELDS = (
+    "task",
+    "include",
+    "dataset_path",
+    "dataset_kwargs",
+    "data_files",
+    "output_type",
+    "metric_list",
+    "doc_to_text",
+)
+TASKS = st.dictionaries(st.sampled_from(FIELDS), VALUES | st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=2))
+EVALUATION = spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: evals/any.yaml}]}")
+HEADS = {path: text.partition(b"spec:")[0] for path, text in system().items() if path.startswith("specs/")}
+
+
+def specs_or_problems(tree: Tree) -> bool:
+    """Whether the tree is read; what is wrong can be printed."""
+    try:
+        build(tree)
+    except Invalid as error:
+        return bool(str(error))
+    return True
+
+
+@BOUNDED
+@given(FILES)
+def test_any_bytes_as_a_spec_give_specs_or_problems(data: bytes) -> None:
+    assert specs_or_problems(Tree({**system(), "specs/any.yaml": data}))
+
+
+@BOUNDED
+@given(FILES | TASKS.map(msgspec.json.encode))
+def test_any_bytes_as_a_task_give_specs_or_problems(data: bytes) -> None:
+    assert specs_or_problems(Tree({**system(), "specs/e.yaml": EVALUATION, "evals/any.yaml": data}))
+
+
+@BOUNDED
+@given(st.data())
+def test_any_value_in_a_spec_gives_specs_or_problems(data: st.DataObject) -> None:
+    """A field of one of the specs that are right holds something else."""
+    path = data.draw(st.sampled_from(sorted(HEADS)))
+    document = msgspec.yaml.decode(system()[path])
+    _mutate(document["spec"], data)
+
+    assert specs_or_problems(Tree({**system(), path: msgspec.json.encode(document)}))
+
+
+def _mutate(spec: dict[str, Any], data: st.DataObject) -> None:
+    """Put any value into a field, or into one below it."""
+    name = data.draw(st.sampled_from(sorted(spec)))
+    inside = spec[name]
+    if isinstance(inside, dict) and inside and data.draw(st.booleans()):
+        _mutate(inside, data)
+    else:
+        spec[name] = data.draw(VALUES)
