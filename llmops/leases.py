@@ -3,7 +3,7 @@
 A lease lapses after a while, and at once when its holder was a process of this machine that is gone. Its number, the
 fence, rises with every holder; every write of the ledger and every change of routes is refused under an old number.
 
-Effects: looks at processes of this machine.
+Effects: reads and writes the ledger, looks at processes of this machine.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     part: str
     step: str
     outputs: dict[str, Digest]
+    """Folders in the store, by name."""
     metrics: dict[str, float]
     provenance: Provenance
     format: int = 1
@@ -81,12 +82,13 @@ class Intent(Struct, frozen=True, kw_only=True):
 
     name: str
     keys: tuple[Key, ...]
+    """For people who read the ref."""
     units: tuple[Digest, ...]
     purpose: str
     """``apply`` or ``gate``: who takes it up again."""
-    runner: str
     commit: str
     at: str
+    """When it was written down, RFC 3339 in UTC; for people."""
 
 
 class Lease(Struct, frozen=True, kw_only=True):

@@ -17,15 +17,15 @@ from llmops.values import Key, digest
 from tests.repos import Repo
 
 
-def outcome(name: object, seconds: float = 1.0) -> Outcome:
+def outcome(name: object, seconds: float = 1.0, *, made: str = "m", started: str = "t") -> Outcome:
     return Outcome(
         unit=digest(name),
         key=Key("Training", "t"),
         part="",
         step="train",
-        outputs={"model": digest("m")},
+        outputs={"model": digest(made)},
         metrics={"loss": 0.5},
-        provenance=Provenance(commit="c", actor="a", run="", started="t", seconds=seconds, environment={}),
+        provenance=Provenance(commit="c", actor="a", run="", started=started, seconds=seconds, environment={}),
     )
 
 
@@ -84,6 +84,79 @@ def test_an_outcome_that_is_there_stays_as_it_is(here: Ledger, there: Ledger) ->
         assert found.provenance.seconds == 1.0
 
 
+def test_what_was_made_again_later_with_other_bytes_takes_the_place_of_what_was_lost(
+    here: Ledger, there: Ledger
+) -> None:
+    ledger.record(here, [outcome(1, made="lost", started="2026-01-01T00:00:00Z")], "m")
+    ledger.record(there, [outcome(1, made="again", started="2026-01-02T00:00:00Z")], "m")  # has not seen the other
+    ledger.fetch(here)
+
+    for one in (here, there):
+        found = ledger.outcome(one, digest(1))
+        assert found is not None
+        assert found.outputs == {"model": digest("again")}
+
+
+def test_a_remote_that_comes_later_gets_the_whole_ledger(tmp_path: Path) -> None:
+    repo = Repo(tmp_path, remote=False)
+    repo.commit()
+    ledger.start(repo.ledger())
+    ledger.record(repo.ledger(), [outcome(1)], "m")
+    repo.git("init", "--quiet", "--bare", str(repo.remote))
+    repo.git("remote", "add", "origin", str(repo.remote))
+
+    ledger.start(repo.ledger())
+    repo.git("push", "--quiet", "origin", "main")
+    other = repo.clone(tmp_path / "other").ledger()
+    ledger.fetch(other)
+
+    assert ledger.units(other) == {digest(1)}
+    ledger.transact(repo.ledger(), lambda state: replace(state, fence=7), "m")
+    ledger.fetch(other)
+    assert ledger.state(other) == State(fence=7)
+
+
+def test_refs_that_git_fetch_brought_do_not_stop_anyone(repo: Repo, here: Ledger, tmp_path: Path) -> None:
+    """Somebody may fetch the refs by hand, or hold the ledger in branches that every fetch brings."""
+    other = repo.clone(tmp_path / "other")
+    ledger.record(here, [outcome(1)], "m")
+    other.git("fetch", "--quiet", "origin", "+refs/llmops/*:refs/llmops/*")
+    where = other.ledger()
+    ledger.fetch(where)
+
+    ledger.record(where, [outcome(2)], "m")
+    ledger.transact(where, lambda state: replace(state, fence=3), "m")
+
+    ledger.fetch(here)
+    assert ledger.units(here) == {digest(1), digest(2)}
+
+
+def test_two_that_begin_the_ledger_at_once_share_it(repo: Repo, tmp_path: Path) -> None:
+    repo.git("push", "--quiet", "origin", "main")
+    ledgers = [repo.clone(tmp_path / str(number)).ledger() for number in range(3)]
+    threads = [threading.Thread(target=ledger.start, args=(one,)) for one in ledgers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for one in ledgers:
+        ledger.fetch(one)
+    assert len({ledger.tips(one) for one in ledgers}) == 1
+
+
+def test_a_remote_that_lost_the_ledger_is_not_taken_for_an_empty_one(repo: Repo, here: Ledger) -> None:
+    repo.git("push", "--quiet", "--delete", "origin", here.releases)
+
+    with pytest.raises(Broken, match="Put back what was last seen: git push origin") as caught:
+        ledger.fetch(here)
+    command = str(caught.value).rpartition("Put back what was last seen: git ")[2]
+    repo.git(*command.split())
+
+    ledger.fetch(here)
+    assert ledger.state(here) == State()
+
+
 def test_no_update_of_the_state_is_lost(here: Ledger, there: Ledger) -> None:
     def count(where: Ledger) -> None:
         for _ in range(10):
@@ -114,7 +187,7 @@ def test_results_that_could_not_be_published_are_kept_and_published_later(
 ) -> None:
     away = repo.remote.with_name("away.git")
     repo.remote.rename(away)
-    with pytest.raises(Broken, match="kept here"):
+    with pytest.raises(Broken, match="Nothing is lost"):
         ledger.record(here, [outcome(1)], "m")
     away.rename(repo.remote)
 

@@ -1,0 +1,158 @@
+"""Refs that several writers share: compare-and-swap here and at a remote, and the objects that they point to.
+
+With a remote, the remote's ref decides: it is pushed with a lease on what was last seen of it, which a tracking ref
+below ``refs/llmops/remotes/`` keeps.
+
+Effects: reads and writes git refs and objects, talks to the git remote.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pygit2
+from msgspec import Struct
+from pygit2.enums import FileMode
+
+from llmops import git, tree
+from llmops.problems import Broken, Refused
+
+LOST_RACE = ("stale info", "fetch first", "cannot lock ref", "reference already exists")
+REFUSED = ("deny updating a hidden ref", "funny refname", "pre-receive hook declined")
+"""What git says when a push is too late, and when the remote never takes such a ref."""
+
+
+class Refs(Struct, frozen=True):
+    """A repository, and the remote whose refs decide ('' is none)."""
+
+    repo: pygit2.Repository
+    remote: str
+
+
+def tip(refs: Refs, ref: str) -> str:
+    """Give where a ref is here; '' when it is missing."""
+    found = refs.repo.references.get(ref)
+    return str(found.target) if found is not None else ""
+
+
+def tracked(refs: Refs, ref: str) -> str:
+    """Give what the remote's ref was when it was last seen; '' when it was not there."""
+    return tip(refs, _tracking(refs, ref))
+
+
+def _tracking(refs: Refs, ref: str) -> str:
+    return f"refs/llmops/remotes/{refs.remote}/{ref.removeprefix('refs/')}"
+
+
+def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
+    """Bring what the remote's refs point to, and give where they are there. The refs here stay where they are.
+
+    Raises `Broken` when it cannot be reached, or has lost a ref that it had: that is unknown, not nothing.
+    """
+    folder, asked = tree.top(refs.repo), tuple(names)
+    try:
+        listed = git.run(folder, "ls-remote", refs.remote, *asked)
+    except git.GitFailed as error:
+        raise Broken(
+            f'the git remote "{refs.remote}" cannot be reached: {error.words}. '
+            "Try again with the network up, or plan with --offline on what was last fetched."
+        ) from None
+    there = {ref: oid for oid, ref in (line.split("\t") for line in listed.splitlines())}
+    for ref in asked:
+        if ref not in there and tracked(refs, ref):
+            raise Broken(
+                f'the git remote "{refs.remote}" had {ref} and does not have it any more. '
+                f"Put back what was last seen: git push {refs.remote} {_tracking(refs, ref)}:{ref}"
+            )
+    if wanted := [ref for ref, oid in there.items() if oid not in refs.repo]:
+        git.run(folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", refs.remote, *wanted)
+    for ref, oid in there.items():
+        if tracked(refs, ref) != oid:
+            git.run(folder, "update-ref", _tracking(refs, ref), oid)
+    return there
+
+
+def publish(refs: Refs, ref: str, old: str, new: str) -> bool:
+    """Swap a ref where it counts: at the remote, if there is one; one that it never had begins there."""
+    if refs.remote and not push(refs, ref, old if tracked(refs, ref) else "", new):
+        return False
+    return swap(refs, ref, old, new) or bool(refs.remote)
+
+
+def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
+    """Compare and swap a ref here. False when it was not ``old`` any more, or is being written."""
+    if new == old:
+        return True
+    try:
+        git.run(tree.top(refs.repo), "update-ref", ref, new, old or "0" * len(new))
+    except git.GitFailed as error:
+        if "unable to create" in error.words.lower():
+            return _wait_for_lock(error)
+        return False
+    return True
+
+
+def _wait_for_lock(error: git.GitFailed) -> bool:
+    time.sleep(0.05)
+    if "File exists" not in error.words:
+        raise Broken(f"the ledger cannot be written: {error.words}. Check space and permissions.")
+    return False
+
+
+def push(refs: Refs, ref: str, old: str, new: str) -> bool:
+    """Push one ref if the remote's is still ``old``. False when it is not.
+
+    Raises `Refused` when the remote takes no such ref, `Broken` when it cannot be reached.
+    """
+    folder = tree.top(refs.repo)
+    try:
+        git.run(folder, "push", f"--force-with-lease={ref}:{old}", refs.remote, f"{new}:{ref}")
+    except git.GitFailed as error:
+        words = error.words.lower()
+        if any(sign in words for sign in LOST_RACE):
+            return False
+        if any(sign in words for sign in REFUSED):
+            raise Refused(
+                f'the remote "{refs.remote}" refuses the ref {ref}: {error.words}. '
+                "Set ledger.results and ledger.releases in llmops.yaml to branches, such as refs/heads/llmops/results."
+            ) from None
+        raise Broken(f"{ref} could not be pushed: {error.words}. Nothing is lost: run it again.") from None
+    git.run(folder, "update-ref", _tracking(refs, ref), new)
+    return True
+
+
+def back_off(attempt: int) -> None:
+    """Wait a moment before a lost race is run again, longer every time."""
+    time.sleep(random.uniform(0, min(0.02 * 2**attempt, 1.0)))  # noqa: S311  jitter, not a secret
+
+
+def folder_of(refs: Refs, commit: str) -> Any:
+    """Give the root folder of a commit, a `pygit2.Tree`; None for ''."""
+    return refs.repo[commit].peel(pygit2.Tree) if commit else None
+
+
+def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Iterable[str], over: str = "") -> str:
+    """Make a commit of files, at most one folder deep, over those of another commit."""
+    repo, base = refs.repo, folder_of(refs, over)
+    root = repo.TreeBuilder(base) if base is not None else repo.TreeBuilder()
+    shards: dict[str, Any] = {}
+    for path, data in sorted(files.items()):
+        shard, _, name = path.rpartition("/")
+        if shard and shard not in shards:
+            below = base[shard] if base is not None and shard in base else None
+            shards[shard] = repo.TreeBuilder(below) if isinstance(below, pygit2.Tree) else repo.TreeBuilder()
+        builder = shards[shard] if shard else root
+        builder.insert(name, repo.create_blob(data), FileMode.BLOB)
+    for shard, builder in shards.items():
+        root.insert(shard, builder.write(), FileMode.TREE)
+    try:
+        who = repo.default_signature
+    except KeyError:
+        who = pygit2.Signature("llmops", "llmops@localhost")
+    # Two writers that say the same in the same second must not make the same commit: one of them lost.
+    unique = f"{message}\n\nWrite-Id: {secrets.token_hex(8)}\n"
+    return str(repo.create_commit(None, who, who, unique, root.write(), list(parents)))
