@@ -38,7 +38,7 @@ class Judgement(Struct, frozen=True, kw_only=True):
     delta: float | None = None
     low: float | None = None
     high: float | None = None
-    """One-sided bounds of the difference (or of head, when there is no base)."""
+    """One-sided bounds of the difference (or of head, when there is no base); infinite when one item bounds nothing."""
     worse: int = 0
     better: int = 0
     """Items on which head is worse, and better, than base."""
@@ -71,6 +71,28 @@ def judge(gate: Gate, head: Scores, base: Scores | None) -> Judgement:
     left_out = len(head.keys() | base.keys()) - len(both)
     note = f"{left_out} items are not in both and were left out" if left_out else ""
     return _paired(gate, pairs, note)
+
+
+def judge_lower(gate: Gate, head: Scores, base: Scores | None) -> Judgement:
+    """Judge scores of which lower is better: turned over they are judged like any, and the figures turned back."""
+    bound = replace(gate, value=_turned(gate.value))
+    found = judge(bound, _turned_over(head), None if base is None else _turned_over(base))
+    return replace(
+        found,
+        head=_turned(found.head),
+        base=_turned(found.base),
+        delta=_turned(found.delta),
+        low=_turned(found.high),
+        high=_turned(found.low),
+    )
+
+
+def _turned_over(scores: Scores) -> Scores:
+    return {item: _turned(score) for item, score in scores.items()}
+
+
+def _turned(value: float | None) -> float | None:
+    return None if value is None else 0.0 - value  # not -value: that makes a -0.0 of 0.0
 
 
 def _unusable(scores: Scores) -> str:
@@ -170,6 +192,9 @@ def bounds(values: Sequence[float], alpha: float) -> tuple[float, float]:
     """Give one-sided bounds of a mean: Wilson's for scores of 0 and 1, else by the normal distribution."""
     if set(values) <= {0.0, 1.0}:
         return wilson(round(sum(values)), len(values), alpha)
+    if set(values) <= {0.0, -1.0}:
+        low, high = wilson(round(-sum(values)), len(values), alpha)
+        return -high, -low
     reach = NORMAL.inv_cdf(1 - alpha) * _spread(values) / math.sqrt(len(values))
     return fmean(values) - reach, fmean(values) + reach
 
@@ -179,7 +204,7 @@ def difference_bounds(pairs: Sequence[tuple[float, float]], alpha: float) -> tup
     differences = [head - base for head, base in pairs]
     count = len(pairs)
     z = NORMAL.inv_cdf(1 - alpha)
-    if {score for pair in pairs for score in pair} <= {0.0, 1.0}:
+    if set(differences) <= {-1.0, 0.0, 1.0}:
         # Agresti and Min: half an observation is added to each of the four cells.
         better, worse, total = differences.count(1.0) + 0.5, differences.count(-1.0) + 0.5, count + 2
         middle = (better - worse) / total

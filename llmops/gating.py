@@ -137,7 +137,7 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
     reports = [
         replace(report, reused=key not in ran)
         for key in comparison.affected
-        for report in verdicts.judge(key, head, base, archive, by_base=True)
+        for report in verdicts.review(key, head, base, archive)
     ]
     return Gated(
         base=comparison.base.commit,

@@ -9,7 +9,7 @@ Effects: joins the modules that have them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -124,7 +124,9 @@ def lost(site: Site, units: Iterable[Digest]) -> frozenset[Digest]:
         return frozenset()
     kept = sites.open_store(site)
     return frozenset(
-        unit for unit, outcome in found if outcome and not all(store.has(kept, one) for one in outcome.outputs.values())
+        unit
+        for unit, outcome in found
+        if outcome and not all(store.complete(kept, one) for one in outcome.outputs.values())
     )
 
 
@@ -141,7 +143,8 @@ def apply(site: Site, proposal: Proposal, who: Who, tell: Tell, *, deletes: bool
     """
     made = proposal.plan
     _refuse_mass_deletes(made, proposal.desired.graph, deletes=deletes)
-    if not made.actions and (ledger.state(site.ledger) or State()).commit == made.commit:
+    known = ledger.state(site.ledger) or State()
+    if not made.actions and known.commit == made.commit and not _is_untidy(proposal.desired.graph, known, site):
         return Applied(blocked=made.blocked)
     ledger.publish_results(site.ledger)  # those of a run that could not
     fence = leases.take(site.ledger, who.actor, made.id if made.actions else "")
@@ -170,11 +173,11 @@ def _carry_out(site: Site, proposal: Proposal, who: Who, tell: Tell, fence: int)
     unwell: list[Unhealthy | Unfinished] = []
     reports: list[Report] = []
     for action in (action for action in actions if action.verb in set(Verb)):
-        found = tuple(_judge_gates(site, action, proposal, shop))
+        found, unknown = _judge_gates(site, action, proposal, shop)
         reports += found
         for report in found:
             tell(Event(happening=Happening.JUDGED, key=action.key, text=f"{report.suite}: {report.judgement.verdict}"))
-        if stop := _stop(action, failed, found):
+        if stop := _stop(action, failed, found, unknown):
             blocked.append(stop)
             continue
         try:
@@ -204,10 +207,13 @@ def _release(site: Site, action: Action, desired: Desired, floor: Floor) -> None
         release.carry_out(action, live.candidate(site, desired.graph, desired.files, action.key), floor)
 
 
-def _stop(action: Action, failed: Mapping[Digest, str], reports: tuple[Report, ...]) -> Blocked | None:
+def _stop(action: Action, failed: Mapping[Digest, str], reports: tuple[Report, ...], unknown: str) -> Blocked | None:
     """Say why a release may not happen, or None."""
     if set(action.after) & failed.keys():
         why, remedy = "what it leans on was not made", "See what failed above."
+    elif unknown:
+        why = f"what is live cannot be compared with: {unknown}"
+        remedy = "Fetch it: `git fetch --unshallow`, or `--all`."
     elif wrong := [one for one in reports if one.judgement.verdict is not Verdict.PASS]:
         words = "; ".join(f"{one.suite} is {one.judgement.verdict}" for one in wrong)
         why, remedy = f"a required evaluation did not pass: {words}", "Change what is evaluated, or its gate."
@@ -216,17 +222,31 @@ def _stop(action: Action, failed: Mapping[Digest, str], reports: tuple[Report, .
     return Blocked(key=action.key, digest=action.unit, why=why, remedy=remedy)
 
 
-def _judge_gates(site: Site, action: Action, proposal: Proposal, shop: Shop) -> Iterator[Report]:
-    """Judge the evaluations that a release requires, against the revision that is live."""
-    if not action.gates:
-        return
+def _judge_gates(site: Site, action: Action, proposal: Proposal, shop: Shop) -> tuple[tuple[Report, ...], str]:
+    """Judge the evaluations that a release requires, against the revision that is live.
+
+    When that revision cannot be read, say why instead: worse would pass as the first evidence.
+    """
     state = ledger.state(site.ledger) or State()
     known = state.releases.get(str(action.key), Release())
     base = proposal.old
-    if action.key not in base or base[action.key].digest != known.live:
-        base, _ = earlier(site, known.revisions[known.live].commit if known.live else "")
-    for key in action.gates:
-        yield from verdicts.judge(key, proposal.desired.graph, base, Archive(shop.ledger, shop.store), by_base=False)
+    notes: tuple[str, ...] = ()
+    if action.gates and (action.key not in base or base[action.key].digest != known.live):
+        base, notes = earlier(site, known.revisions[known.live].commit if known.live else "")
+    if notes:
+        return (), " ".join(notes)
+    archive = Archive(shop.ledger, shop.store)
+    found = (verdicts.admit(key, proposal.desired.graph, base, archive) for key in action.gates)
+    return tuple(report for reports in found for report in reports), ""
+
+
+def _is_untidy(desired: Graph, state: State, site: Site) -> bool:
+    """Whether something runs that need not stay warm any more."""
+    running = live.runtime(site).look()
+    return any(
+        release.spare(key, desired[key].spec.body, state.releases.get(str(key), Release()), running)
+        for key in live.deployments(desired)
+    )
 
 
 def _tidy(desired: Graph, floor: Floor) -> None:

@@ -15,7 +15,7 @@ from llmops import evidence, gates, ledger, store
 from llmops.evidence import Item, SuiteFacts
 from llmops.gates import Judgement, Scores
 from llmops.graph import Graph
-from llmops.kinds.evaluation import Evaluation, Gate, Suite
+from llmops.kinds.evaluation import Gate, Suite
 from llmops.ledger import Ledger
 from llmops.store import Store
 from llmops.values import Digest, Key, Node, Scope, Verdict
@@ -42,37 +42,43 @@ class Report(Struct, frozen=True, kw_only=True):
     metric: str
     judgement: Judgement
     gate_changed: bool = False
-    """Head has another gate than base; it was judged by the base's."""
+    """Head has another gate or metric than base; it was judged by the base's."""
     is_new: bool = False
     """Base has no such suite; it was judged by head's own gate."""
     worse: tuple[Flip, ...] = ()
+    """The first of the items on which head is worse, worst first."""
+    got_worse: int = 0
+    """How many there are."""
     reused: bool = False
     """Nothing had to be run for it."""
 
 
 class Archive(Struct, frozen=True):
-    """Where evidence is."""
+    """Where evidence lies."""
 
     ledger: Ledger
     store: Store
 
 
-def judge(key: Key, head: Graph, base: Graph | None, archive: Archive, *, by_base: bool) -> Iterator[Report]:
-    """Judge every suite of an evaluation.
+def review(key: Key, head: Graph, base: Graph, archive: Archive) -> Iterator[Report]:
+    """Judge every suite of an evaluation as a change of it: by the base's gates, so that no change judges itself."""
+    for now, before in _suites(key, head, base):
+        rule = before.rule if before else now.rule
+        changed = before is not None and before.rule != now.rule
+        yield replace(_judge(rule, now, before, archive), gate_changed=changed, is_new=before is None)
 
-    ``by_base`` judges by the base's gates, as a pull request is; else by head's own, which were reviewed.
-    """
-    evaluation: Evaluation = head[key].spec.body
-    old = base[key] if base is not None and key in base else None
-    for index, suite in enumerate(evaluation.suites):
-        found = _same_suite(suite.label, old)
-        before = found[1] if found else None
-        gate = before.gate if before is not None and by_base else suite.gate
-        side = _Side(head, head[key], index)
-        other = _Side(base, old, found[0]) if base is not None and old is not None and found else None
-        report = _judge_suite(suite, gate, side, other, archive)
-        changed = before is not None and before.gate != suite.gate
-        yield replace(report, gate_changed=changed, is_new=by_base and before is None)
+
+def admit(key: Key, head: Graph, live: Graph, archive: Archive) -> Iterator[Report]:
+    """Judge every suite of an evaluation before a release: by its own gates, which were reviewed."""
+    for now, before in _suites(key, head, live):
+        yield _judge(now.rule, now, before, archive)
+
+
+class _Rule(Struct, frozen=True):
+    """What is judged, and how."""
+
+    metric: str | None
+    gate: Gate
 
 
 class _Side(Struct, frozen=True):
@@ -81,6 +87,15 @@ class _Side(Struct, frozen=True):
     graph: Graph
     node: Node
     index: int
+
+    @property
+    def suite(self) -> Suite:
+        found: Suite = self.node.spec.body.suites[self.index]
+        return found
+
+    @property
+    def rule(self) -> _Rule:
+        return _Rule(self.suite.metric, self.suite.gate)
 
     @property
     def unit(self) -> Digest:
@@ -101,33 +116,39 @@ class _Side(Struct, frozen=True):
         return sorted(facts), sorted(files), sorted(needs), sorted(pins)
 
 
-def _same_suite(label: str, node: Node | None) -> tuple[int, Suite] | None:
-    suites = node.spec.body.suites if node is not None else ()
-    return next(((index, suite) for index, suite in enumerate(suites) if suite.label == label), None)
+def _suites(key: Key, head: Graph, base: Graph) -> Iterator[tuple[_Side, _Side | None]]:
+    """Give every suite of head, with the base's of the same name."""
+    old = [_Side(base, base[key], index) for index in range(len(base[key].units))] if key in base else []
+    by_label = {side.suite.label: side for side in old}
+    for index in range(len(head[key].units)):
+        side = _Side(head, head[key], index)
+        yield side, by_label.get(side.suite.label)
 
 
-def _judge_suite(suite: Suite, gate: Gate, head: _Side, base: _Side | None, archive: Archive) -> Report:
+def _judge(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> Report:
+    gate = rule.gate
     blank = Report(
-        evaluation=head.node.key, suite=suite.label, metric=suite.metric or "", judgement=_undecided(gate, "")
+        evaluation=head.node.key, suite=head.suite.label, metric=rule.metric or "", judgement=_undecided(gate, "")
     )
     found = _read(head.unit, archive)
     if found is None:
         return replace(blank, judgement=_undecided(gate, "head was not evaluated"))
-    metric = suite.metric or found.facts.metrics[0]
+    metric = rule.metric or next(iter(found.facts.metrics), "")
     if metric not in found.facts.metrics:
-        known = ", ".join(found.facts.metrics)
-        return replace(blank, judgement=_undecided(gate, f"the task has no metric {metric}; it has {known}"))
+        known = ", ".join(found.facts.metrics) or "none"
+        return replace(blank, judgement=_undecided(gate, f'the task has no metric "{metric}"; it has {known}'))
+    judge = gates.judge_lower if metric in found.facts.lower_is_better else gates.judge
     before = _read(base.unit, archive) if base else None
     if base is not None and base.definition() != head.definition():
-        judgement = gates.judge(gate, found.scores(metric), None)
+        judgement = judge(gate, found.scores(metric), None)
         note = "the suite asks something else than the base's; the two cannot be compared"
         judgement = replace(judgement, verdict=_at_most_inconclusive(gate, judgement), note=note)
         return replace(blank, metric=metric, judgement=judgement)
     if base is not None and before is None:
         return replace(blank, metric=metric, judgement=_undecided(gate, "base was not evaluated"))
-    judgement = gates.judge(gate, found.scores(metric), before.scores(metric) if before else None)
+    judgement = judge(gate, found.scores(metric), before.scores(metric) if before else None)
     flips = tuple(_flips(found, before, metric)) if before else ()
-    return replace(blank, metric=metric, judgement=judgement, worse=flips[:MOST_ITEMS])
+    return replace(blank, metric=metric, judgement=judgement, worse=flips[:MOST_ITEMS], got_worse=len(flips))
 
 
 def _undecided(gate: Gate, note: str) -> Judgement:
@@ -146,9 +167,8 @@ class _Evidence(Struct, frozen=True):
     facts: SuiteFacts
 
     def scores(self, metric: str) -> Scores:
-        """Give the scores by item, turned so that higher is better."""
-        sign = -1.0 if metric in self.facts.lower_is_better else 1.0
-        return {item.id: None if (score := item.scores.get(metric)) is None else sign * score for item in self.items}
+        """Give the scores by item."""
+        return {item.id: item.scores.get(metric) for item in self.items}
 
 
 def _read(unit: Digest, archive: Archive) -> _Evidence | None:
@@ -163,9 +183,10 @@ def _read(unit: Digest, archive: Archive) -> _Evidence | None:
 
 def _flips(head: _Evidence, base: _Evidence, metric: str) -> Iterator[Flip]:
     """Give the items that got worse, worst first."""
+    sign = -1.0 if metric in head.facts.lower_is_better else 1.0
     now, then = head.scores(metric), base.scores(metric)
     old = {item.id: item for item in base.items}
-    drops = {item.id: (then.get(item.id) or 0.0) - (now[item.id] or 0.0) for item in head.items if item.id in old}
+    drops = {one: sign * ((then.get(one) or 0.0) - (now[one] or 0.0)) for one in now if one in old}
     for item in sorted(head.items, key=lambda item: (-drops.get(item.id, 0.0), item.id)):
         if drops.get(item.id, 0.0) > 0:
             before = old[item.id]

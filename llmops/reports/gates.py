@@ -104,7 +104,7 @@ def notes(report: Report) -> list[str]:
 
 def _worst(report: Report, paint: Paint) -> list[str]:
     shown = report.worse[:SHOWN] if report.judgement.verdict is Verdict.FAIL else ()
-    lines = [f"  worst items of {report.suite} ({len(report.worse)} shown of those that got worse):"] if shown else []
+    lines = [f"  worst items of {report.suite} ({len(shown)} of {report.got_worse} that got worse):"] if shown else []
     for flip in shown:
         lines.append(paint(f"    {_line(flip.question, 90)}", "dim"))
         lines.append(

@@ -24,6 +24,30 @@ def flipped(ones: int, zeros: int, worse: int, better: int) -> tuple[dict[str, f
     return scores(*head), scores(*base)
 
 
+@pytest.mark.parametrize(("wrong", "verdict"), [(5, Verdict.PASS), (20, Verdict.INCONCLUSIVE), (60, Verdict.FAIL)])
+def test_where_lower_is_better_a_minimum_is_a_ceiling(wrong: int, verdict: Verdict) -> None:
+    head = scores(*[1.0] * wrong, *[0.0] * (100 - wrong))
+
+    found = gates.judge_lower(Gate(rule="minimum", value=0.2), head, None)
+
+    assert found.verdict is verdict
+    assert found.head == pytest.approx(wrong / 100)
+    assert (found.low, found.high) == pytest.approx(gates.wilson(wrong, 100, 0.05))
+
+
+def test_where_lower_is_better_a_rise_is_worse_and_is_shown_as_a_rise() -> None:
+    head, base = scores(*[0.9] * 50, *[0.1] * 50), scores(*[0.1] * 100)
+
+    found = gates.judge_lower(Gate(), head, base)
+
+    assert found.verdict is Verdict.FAIL
+    assert (found.head, found.base, found.delta) == pytest.approx((0.5, 0.1, 0.4))
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 0.4 < found.high
+    assert (found.worse, found.better) == (50, 0)
+
+
 @pytest.mark.parametrize(("worse", "better"), [(0, 0), (1, 0), (3, 1), (10, 2), (1, 20), (700, 600), (1500, 1400)])
 def test_the_sign_test_is_scipys_exact_binomial_test(worse: int, better: int) -> None:
     expected = stats.binomtest(worse, worse + better, 0.5, alternative="greater").pvalue if worse + better else 1.0
