@@ -86,9 +86,21 @@ def forget_what_does_not_hold(folder: Path, kept: Store) -> None:
         (folder / orders.OUTCOME).unlink(missing_ok=True)
 
 
-def _is_kept(result: Path, kept: Store) -> bool:
-    made = msgspec.json.decode(result.read_bytes(), type=Made)
-    return all(store.has(kept, digest) for digest in made.outputs.values())
+def result(folder: Path, unit: Digest) -> Made | None:
+    """Read what an order made of a unit; None when there is nothing, or nothing that can be read."""
+    return _decoded(folder / orders.RESULTS / f"{unit}.json")
+
+
+def _decoded(path: Path) -> Made | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Made)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def _is_kept(path: Path, kept: Store) -> bool:
+    made = _decoded(path)
+    return made is not None and all(store.complete(kept, digest) for digest in made.outputs.values())
 
 
 def sweep(folder: Path) -> None:

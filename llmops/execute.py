@@ -206,7 +206,6 @@ class _Building:
             keys=tuple(sorted({action.key for action in one.actions})),
             units=tuple(action.unit for action in one.actions),
             purpose=self.who.purpose,
-            runner=type(self.shop.runner).__name__.lower(),
             commit=self.who.commit,
             at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
@@ -235,9 +234,8 @@ class _Building:
 
     def _outcomes(self, one: _Running) -> Iterator[Outcome]:
         for action in one.actions:
-            path = one.folder / orders.RESULTS / f"{action.unit}.json"
-            if path.exists():
-                yield self._outcome(msgspec.json.decode(path.read_bytes(), type=Made), action)
+            if made := dispatch.result(one.folder, action.unit):
+                yield self._outcome(made, action)
 
     def _outcome(self, made: Made, action: Action) -> Outcome:
         return Outcome(

@@ -31,7 +31,8 @@ def resolve(name: str) -> str:
     except importlib.metadata.PackageNotFoundError as error:
         raise Broken(f"{name} needs {error.name}, which is not installed. pip install 'llmops[eval]'.") from None
     except ImportError as error:
-        raise Broken(f"{name} needs {error.name}, which is not installed. pip install 'llmops[train]'.") from None
+        needs = f"{error.name}, which is not installed. pip install 'llmops[train]'" if error.name else str(error)
+        raise Broken(f"{name} needs {needs}.") from None
     except Exception as error:  # noqa: BLE001  every hub and file system has errors of its own
         raise Broken(f"{name} cannot be looked up: {type(error).__name__}: {error}") from None
 
@@ -46,7 +47,10 @@ def _hub_commit(name: str) -> str:
 
 
 def _task(name: str) -> str:
-    """Fix a built-in task by the version of lm-eval that it comes with and the commit of the rows that it asks for."""
+    """Fix a built-in task: its name, the lm-eval that it comes with and the commit of the rows that it asks for.
+
+    The name is part of it because the value is what the closure of an evaluation holds.
+    """
     version = importlib.metadata.version("lm_eval")
     entry = importlib.import_module("lm_eval.tasks").TaskManager().task_index.get(name)
     if entry is None:
@@ -55,9 +59,9 @@ def _task(name: str) -> str:
         raise Broken(f"{name} is a group of tasks. Make a suite of each, so that each has its own evidence.")
     repo = (entry.cfg or {}).get("dataset_path")
     if not repo:
-        return f"lm_eval=={version}"
+        return f"{name} lm_eval=={version}"
     hub = importlib.import_module("huggingface_hub")
-    return f"lm_eval=={version} {repo}@{hub.HfApi().dataset_info(repo).sha}"
+    return f"{name} lm_eval=={version} {repo}@{hub.HfApi().dataset_info(repo).sha}"
 
 
 def _digest(address: str) -> str:

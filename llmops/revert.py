@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from llmops import git, tree
 from llmops.graph import Graph
-from llmops.problems import LlmopsError, Refused
+from llmops.problems import Broken, LlmopsError, Refused
 from llmops.records import Release, Standing
 from llmops.values import SHORT, Digest, Key
 
@@ -79,7 +79,8 @@ def _digests(repo: pygit2.Repository, key: Key, read: Callable[[str], Graph]) ->
 def commit(repo: pygit2.Repository, undo: Undo, key: Key) -> str:
     """Make one commit that reverts all of it, and give its id.
 
-    Raises `Refused` when the folder has uncommitted changes or the reverts do not apply cleanly; nothing is left.
+    Raises `Refused` when the folder has uncommitted changes, the reverts do not apply cleanly or a hook refuses the
+    commit; nothing is left.
     """
     if tree.is_dirty(repo):
         raise Refused("your folder has uncommitted changes. Commit or stash them first.")
@@ -89,12 +90,14 @@ def commit(repo: pygit2.Repository, undo: Undo, key: Key) -> str:
         for one in undo.commits:
             mainline = ["--mainline", "1"] if len(repo[one].peel(pygit2.Commit).parents) > 1 else []
             git.run(folder, "revert", "--no-commit", *mainline, one)
-    except git.GitFailed as error:
+        git.run(folder, "commit", "--quiet", "--message", _message(repo, undo, key))
+    except Broken as error:
         git.run(folder, "reset", "--quiet", "--hard", before)
-        raise Refused(
-            f"the commits do not revert cleanly: {error.words.splitlines()[0]}. Revert them by hand."
-        ) from None
-    subjects = "\n".join(f"- {one[:SHORT]} {tree.subject(repo, one)}" for one in undo.commits)
-    message = f"Revert {key} to {undo.target[:SHORT]} of {undo.at[:SHORT]}\n\nThis reverts:\n{subjects}\n"
-    git.run(folder, "commit", "--quiet", "--message", message)
+        said = str(error).splitlines()[0].rstrip(".")
+        raise Refused(f"the revert cannot be committed: {said}. Nothing was changed; revert by hand.") from None
     return git.run(folder, "rev-parse", "HEAD").strip()
+
+
+def _message(repo: pygit2.Repository, undo: Undo, key: Key) -> str:
+    subjects = "\n".join(f"- {one[:SHORT]} {tree.subject(repo, one)}" for one in undo.commits)
+    return f"Revert {key} to {undo.target[:SHORT]} of {undo.at[:SHORT]}\n\nThis reverts:\n{subjects}\n"

@@ -3,7 +3,7 @@
 Everything that is not in git refs lives below ``llmops/`` in the git directory that all worktrees share:
 ``store/`` (unless the settings name another), ``work/`` (orders), ``runtime/<environment>/`` (replicas and gateway).
 
-Effects: imports the runner that the settings name.
+Effects: makes the work folder, imports the runner that the settings name, which may speak to its cluster.
 """
 
 from __future__ import annotations

@@ -25,8 +25,6 @@ from msgspec import Struct
 from llmops.problems import Broken
 from llmops.values import Digest
 
-CHUNK = 1 << 20
-
 
 class Entry(Struct, frozen=True):
     """One file of a folder."""
@@ -86,7 +84,10 @@ def open_at(url: str) -> Store:
     """Open the store at an fsspec address, such as ``file:///srv/llmops`` or ``s3://bucket/llmops``."""
     if url.startswith("file://"):
         return Store(url, LocalFiles(), unquote(url.removeprefix("file://")).rstrip("/"), local=True)
-    files, root = importlib.import_module("fsspec.core").url_to_fs(url)
+    try:
+        files, root = importlib.import_module("fsspec.core").url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise Broken(f"the store at {url} cannot be opened: {error}.") from None
     return Store(url, files, root.rstrip("/"), local=False)
 
 
@@ -213,7 +214,7 @@ def _link(source: Path, target: Path) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        os.link(source, partial)
+        os.link(source.resolve(), partial)  # a link to a link would lead out of the store
     except OSError:
         return False
     partial.chmod(0o444)

@@ -272,7 +272,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     ledger: tuple[str, str]
     """Object ids of the two ledger refs that the plan was made from."""
     policy: Digest
-    """Digest of everything that decides how, not what: settings, gates, strategies."""
+    """Digest of everything in the specs that decides how, not what: gates, strategies, replicas."""
     changes: tuple[Change, ...]
     actions: tuple[Action, ...]
     reused: tuple[Reuse, ...]

@@ -10,6 +10,7 @@ import importlib
 import os
 import pkgutil
 import sys
+import traceback
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -46,14 +47,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.USAGE
     try:
         return int(parsed.run(parsed, terminal))
-    except LlmopsError as error:
-        return _say(error, terminal)
-    except KeyboardInterrupt:
-        terminal.complain("Interrupted. What was started goes on; `llmops apply` joins it.")
-        return Exit.INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; Python would complain about it at exit
-        return Exit.WELL
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the edge: whatever happens is a line and a code
+        if parsed.debug:
+            traceback.print_exc()
+        return _end(error, terminal)
+
+
+def _end(error: BaseException, terminal: Terminal) -> int:
+    """Say why a command ended early, and give its exit code."""
+    match error:
+        case LlmopsError():
+            return _say(error, terminal)
+        case KeyboardInterrupt():
+            terminal.complain("Interrupted. What was started goes on; `llmops apply` joins it.")
+            return Exit.INTERRUPTED
+        case BrokenPipeError():
+            sys.stderr.close()  # the reader went away; Python would complain about it at exit
+            return Exit.WELL
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            terminal.complain(
+                f"{where}{error.strerror or error}. What was done is kept: run it again when that is well."
+            )
+        case _:
+            terminal.complain(
+                f"llmops itself failed: {type(error).__name__}: {error}. What was done is kept. "
+                "--debug shows where; please report that."
+            )
+    return Exit.FAULT
 
 
 def _say(error: LlmopsError, terminal: Terminal) -> int:
@@ -75,7 +96,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     _add_common(parser)
     names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
-    asked = next((word for word in arguments if not word.startswith("-")), "")
+    asked = _asked(arguments)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     if "_ARGCOMPLETE" not in os.environ:
         names = [asked] if asked in names else [] if "--version" in arguments else names
@@ -84,12 +105,24 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     return parser
 
 
+def _asked(arguments: Sequence[str]) -> str:
+    """Find the command among options and their values."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    _add_common(parser)
+    parser.add_argument("command", nargs="?", default="")
+    try:
+        return str(parser.parse_known_args(list(arguments))[0].command)
+    except argparse.ArgumentError:
+        return ""
+
+
 def _add_common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
     """Add the options that every command takes, in front of it or behind it."""
     default = argparse.SUPPRESS if again else None
     colours = ("auto", "always", "never")
     parser.add_argument("--colour", "--color", choices=colours, default=default or "auto", help="colour the output")
     parser.add_argument("-q", "--quiet", action="store_true", default=default or False, help="say only what matters")
+    parser.add_argument("--debug", action="store_true", default=default or False, help="show where a failure began")
     parser.add_argument("-C", dest="folder", metavar="DIR", default=default or ".", help="run as if started in DIR")
 
 

@@ -32,8 +32,12 @@ def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
 
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
-    """Add ``--environment`` and ``--offline``."""
+    """Add ``--environment``."""
     parser.add_argument("-e", "--environment", metavar="NAME", help="environment (default: that of llmops.yaml)")
+
+
+def add_offline(parser: argparse.ArgumentParser) -> None:
+    """Add ``--offline``, for commands that only read."""
     parser.add_argument("--offline", action="store_true", help="use the ledger as it was last fetched")
 
 
@@ -70,7 +74,7 @@ def open_site(arguments: argparse.Namespace, revision: str = "HEAD") -> Site:
     """Find the things of a repository and bring its ledger up to the remote's, unless ``--offline``."""
     repo = open_repository(arguments)
     site = sites.locate(repo, settings_of(repo, revision), arguments.environment)
-    if not arguments.offline:
+    if not getattr(arguments, "offline", False):
         ledger.fetch(site.ledger)
     return site
 

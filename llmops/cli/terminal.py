@@ -8,12 +8,13 @@ Effects: writes the terminal, reads the environment.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 import time
 from typing import Any, TextIO
+
+import msgspec
 
 from llmops.events import Event, Happening
 from llmops.reports.words import duration, figures
@@ -49,7 +50,7 @@ class Terminal:
 
     def show(self, value: Any) -> None:
         """Print a result for machines."""
-        self.say(json.dumps(value, indent=2, sort_keys=False))
+        self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())  # what is not finite is null
 
     def remark(self, text: str) -> None:
         """Print something on the side."""
@@ -114,7 +115,7 @@ def _words(event: Event) -> str:
     words = {
         Happening.STARTED: f"started as {event.order}",
         Happening.JOINED: f"joined {event.order}, which runs already or has ended",
-        Happening.AGAIN: f"{event.order} vanished; it goes on from its last checkpoint",
+        Happening.AGAIN: f"{event.order} vanished; it is begun again, from what it kept",
         Happening.MADE: made,
         Happening.FAILED: f"failed: {event.text}\n    Its log: llmops logs {event.key}",
         Happening.SKIPPED: "not begun, because what it leans on failed",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import math
 import platform
 import sys
 import time
@@ -63,6 +64,8 @@ def _do(order: Order, folder: Path) -> None:
     desk = Desk(folder, store.open_at(order.store), order.cluster)
     started, clock = now(), time.monotonic()
     for product in step.run(left, desk):
+        if odd := [name for name, value in product.metrics.items() if not math.isfinite(value)]:
+            raise StepFailed(f"{', '.join(odd)} of {product.job.key} is not a number. Did the training diverge?")
         made = Made(
             unit=product.job.unit,
             outputs=product.outputs,

@@ -29,6 +29,7 @@ class Product(Struct, frozen=True):
 
     job: Job
     outputs: dict[str, Digest]
+    """Folders in the store, by name."""
     metrics: dict[str, float]
     packages: tuple[str, ...] = ()
     """What made it: their versions are recorded with the outcome."""
@@ -56,9 +57,9 @@ class Desk(Struct, frozen=True):
         """Tell whoever watches how far the work is."""
         say(self.folder, Progress(text, done, total))
 
-    def folder_of(self, given: Job | Input, output: str) -> Path:
+    def folder_of(self, given: Input, output: str) -> Path:
         """Give a folder with what an input's output holds, read-only."""
-        if isinstance(given, Job) or output not in given.outputs:
+        if output not in given.outputs:
             raise StepFailed(f"{given.key} has no output called {output}.")
         return self.materialise(given.outputs[output])
 

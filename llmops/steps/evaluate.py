@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,13 +114,14 @@ def _facts(items: list[Item], higher_is_better: dict[str, bool]) -> SuiteFacts:
 
 
 def _means(items: list[Item]) -> dict[str, float]:
+    """Give the mean of every metric that is a number for every item; the others have none."""
     names = sorted({name for item in items for name in item.scores})
-    return {name: sum(_value(item, name) for item in items) / len(items) for name in names}
-
-
-def _value(item: Item, name: str) -> float:
-    score = item.scores.get(name)
-    return float("nan") if score is None else score
+    scores = {name: [item.scores.get(name) for item in items] for name in names}
+    return {
+        name: sum(known) / len(items)
+        for name, found in scores.items()
+        if len(known := [score for score in found if score is not None and math.isfinite(score)]) == len(items)
+    }
 
 
 def _task(job: Job, model: HFLM, desk: Desk) -> Task:
@@ -145,11 +147,11 @@ def _task(job: Job, model: HFLM, desk: Desk) -> Task:
 
 def _pinned(pin: str, name: str, manager: TaskManager) -> dict[str, Any]:
     """Give the fields that hold a built-in task to what the lock says: this lm-eval, and these rows of the hub."""
-    version, _, rows = pin.partition(" ")
-    here = f"lm_eval=={importlib.metadata.version('lm_eval')}"
-    if version != here:
+    here = f"{name} lm_eval=={importlib.metadata.version('lm_eval')}"
+    fixed, rows = pin[: len(here)], pin[len(here) :].strip()
+    if fixed != here:
         raise StepFailed(
-            f"{name} is locked to {version}, and {here} is installed. Install the other, or run `llmops lock --update`."
+            f'{name} is locked to "{pin}", and here it is "{here}". Install that, or run `llmops lock --update`.'
         )
     if not rows:
         return {}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from llmops.kinds.dataset import Format
+
 LOSSES = "loss.jsonl"
 
 
@@ -14,6 +16,7 @@ class Mixture(Struct, frozen=True):
     """One dataset of the mixture: its train rows as JSON lines, and how often each is seen."""
 
     rows: str
+    format: Format
     weight: float
 
 

@@ -21,8 +21,9 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from llmops import store
+from llmops.kinds.dataset import Dataset
 from llmops.kinds.training import Resources, Training
-from llmops.orders import Job
+from llmops.orders import Input, Job
 from llmops.steps.dataset import TRAIN
 from llmops.steps.desk import Desk, Product, StepFailed, body
 from llmops.steps.recipe import LOSSES, Mixture, Recipe
@@ -58,8 +59,7 @@ def _base(job: Job, desk: Desk) -> Digest | None:
 
 def _recipe(job: Job, training: Training, desk: Desk, base: Digest | None) -> Recipe:
     mixture = tuple(
-        Mixture(str(desk.folder_of(job.inputs[f"datasets[{index}].name"], "rows") / TRAIN), use.weight)
-        for index, use in enumerate(training.datasets)
+        _part(job.inputs[f"datasets[{index}].name"], use.weight, desk) for index, use in enumerate(training.datasets)
     )
     if base is not None:
         start = desk.materialise(base)
@@ -74,6 +74,13 @@ def _recipe(job: Job, training: Training, desk: Desk, base: Digest | None) -> Re
         out=str(desk.scratch("out")),
         desk=str(desk.folder),
     )
+
+
+def _part(given: Input, weight: float, desk: Desk) -> Mixture:
+    rows = desk.folder_of(given, "rows") / TRAIN
+    if not rows.stat().st_size:
+        raise StepFailed(f"the train side of {given.key} is empty. Give it more rows or a smaller test_fraction.")
+    return Mixture(str(rows), body(given, Dataset).format, weight)
 
 
 def _make_tokenizer(job: Job, training: Training, mixture: tuple[Mixture, ...], desk: Desk) -> None:

@@ -35,11 +35,12 @@ from trl import SFTConfig, SFTTrainer
 
 from llmops.kinds.training import Lora, Training
 from llmops.orders import Progress
-from llmops.steps.desk import say
+from llmops.steps.desk import StepFailed, say
 from llmops.steps.recipe import LOSSES, Recipe
 
 LOG_STEPS = 10
-COLUMNS = {"text": ("text",), "messages": ("messages",), "prompt": ("prompt", "completion")}
+COLUMNS = {"text": ("text",), "messages": ("messages",), "prompt_completion": ("prompt", "completion")}
+"""What is trained on, by the format of the datasets; rows may hold more."""
 ONLY_SFT = ("packing", "assistant_only_loss", "completion_only_loss", "max_length")
 
 
@@ -97,16 +98,23 @@ def _pretrainer(
 def _finetuner(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, training: Training
 ) -> Trainer:
-    rows = list(_rows(recipe, training.seed))
-    columns = next(names for first, names in COLUMNS.items() if first in rows[0])
     special = {name: getattr(training.arguments, name) for name in ONLY_SFT}
     return SFTTrainer(
         model,
         args=SFTConfig(**_arguments(recipe, training), **special, dataset_num_proc=None),
-        train_dataset=Dataset.from_list([{name: row[name] for name in columns} for row in rows]),
+        train_dataset=examples(recipe, training.seed),
         processing_class=tokenizer,
         peft_config=_lora(training.lora or Lora()) if training.finetuning == "lora" else None,
     )
+
+
+def examples(recipe: Recipe, seed: int) -> Dataset:
+    """Give the rows of the mixture with the columns of its format; the kind sees to it that there is only one."""
+    columns = COLUMNS[recipe.mixture[0].format]
+    rows = [{name: row[name] for name in columns} for row in _rows(recipe, seed)]
+    if not rows:
+        raise StepFailed("the weights leave no row to train on. Give the datasets more rows or larger weights.")
+    return Dataset.from_list(rows)
 
 
 def _lora(lora: Lora) -> LoraConfig:

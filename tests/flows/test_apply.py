@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from llmops.cli.common import desire
 from llmops.problems import Exit
+from llmops.values import Key
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import spec
@@ -130,6 +132,28 @@ def test_a_failure_stops_what_leans_on_it_and_nothing_else(kitchen: Shell, plugi
     assert "Dish/bread: not begun" in kitchen.err
 
 
+def test_a_figure_that_is_not_a_number_is_a_failure_that_says_so(kitchen: Shell) -> None:
+    kitchen.repo.edit("specs/dough.yaml", "text: dough", "text: dough, fails: nan")
+    kitchen.repo.commit()
+
+    assert kitchen("apply") == Exit.FAULT
+    assert "letters of Dish/dough is not a number" in kitchen.err
+
+
+def test_a_result_that_cannot_be_read_is_made_again(kitchen: Shell, plugins: Path) -> None:
+    kitchen.repo.edit("specs/dough.yaml", "text: dough", "text: dough, fails: vanish")
+    kitchen.repo.commit()
+    kitchen("apply")
+    (folder,) = (kitchen.repo.site().work).glob("dish-dough-*")
+    (unit,) = desire(kitchen.repo.open(), "HEAD").graph[Key("Dish", "dough")].units
+    (folder / "results" / f"{unit.digest}.json").write_text('{"unit": nul')
+    kitchen.repo.edit("specs/dough.yaml", ", fails: vanish", "")
+    kitchen.repo.commit()
+
+    assert kitchen("apply") == Exit.WELL
+    assert cooked(plugins).count("Dish/dough") == 1
+
+
 def test_what_failed_is_tried_again_by_the_next_apply(kitchen: Shell, plugins: Path) -> None:
     kitchen.repo.commit({"specs/dough.yaml": spec("Dish", "dough", "{text: dough, of: [flour], fails: error}")})
     kitchen("apply")
@@ -180,6 +204,19 @@ def test_what_is_no_plan_is_refused(kitchen: Shell, tmp_path: Path, text: str) -
 
     assert kitchen("apply", str(tmp_path / "plan.json")) == Exit.USAGE
     assert "is not a plan" in kitchen.err
+
+
+def test_a_plan_is_for_one_environment(kitchen: Shell, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    kitchen("plan", "--out", str(plan))
+
+    assert kitchen("apply", str(plan), "-e", "production") == Exit.USAGE
+    assert "for the environment local" in kitchen.err
+
+
+def test_a_plan_that_cannot_be_kept_says_so(kitchen: Shell, tmp_path: Path) -> None:
+    assert kitchen("plan", "--out", str(tmp_path / "nowhere" / "plan.json")) == Exit.USAGE
+    assert "cannot be kept" in kitchen.err
 
 
 def test_a_plan_file_that_is_not_there_says_so(kitchen: Shell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmops import __version__
+from llmops import __version__, cli
 from llmops.cli import commands
 from llmops.problems import Exit
 from tests.conftest import ROOT, Shell
@@ -52,6 +53,35 @@ def test_every_command_has_help_with_examples(command: str, llmops: Shell) -> No
     assert "examples:" in llmops.out
     assert f"  llmops {command}" in llmops.out
     assert "Effects" not in llmops.out
+
+
+def test_a_folder_may_be_called_like_a_command(filled: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = filled.repo.folder.with_name("check")
+    filled.repo.folder.rename(folder)
+
+    with contextlib.chdir(folder.parent):
+        assert cli.main(["-C", "check", "plan"]) == Exit.WELL
+    assert "Plan" in capsys.readouterr().out
+
+
+def test_what_nobody_thought_of_is_one_line_and_a_fault(filled: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AttributeError("none of us foresaw this")
+
+    monkeypatch.setattr("llmops.specs.parse", fail)
+
+    assert filled("plan") == Exit.FAULT
+    assert filled.err.startswith("llmops itself failed: AttributeError: none of us foresaw this.")
+    assert filled("--debug", "plan") == Exit.FAULT
+    assert "Traceback" in filled.err
+
+
+def test_what_the_system_refuses_is_one_line_and_a_fault(filled: Shell) -> None:
+    (filled.repo.folder / ".git" / "llmops").write_text("a file where a folder should be")
+
+    assert filled("apply") == Exit.FAULT
+    assert "Traceback" not in filled.err
+    assert len(filled.err.splitlines()) == 1, filled.err
 
 
 def test_an_unknown_command_is_wrong_usage(llmops: Shell) -> None:
@@ -199,6 +229,41 @@ def test_what_is_locked_stays_until_it_is_looked_up_again(repo: Repo, llmops: Sh
     assert (repo.folder / "llmops.lock").read_text() != old
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"specs/bad.yaml": "kind: [\n"}, {"specs/bad.yaml": "kind: Nothing\n"}, {"llmops.yaml": "spec: 3\n"}]
+)
+def test_what_is_locked_stays_while_a_file_cannot_be_read(
+    repo: Repo, llmops: Shell, tmp_path: Path, wrong: dict[str, str]
+) -> None:
+    far = tmp_path / "rows.jsonl"
+    far.write_text('{"text": "far away"}\n')
+    repo.commit({"specs/far.yaml": spec("Dataset", "far", f"format: text\nsources: [{{uri: '{far.as_uri()}'}}]")})
+    llmops("lock")
+    kept = (repo.folder / "llmops.lock").read_text()
+    (repo.folder / "specs/far.yaml").unlink()
+    repo.write(wrong)
+
+    llmops("lock")
+
+    assert (repo.folder / "llmops.lock").read_text() == kept
+
+
+def test_a_lock_file_that_cannot_be_read_is_not_overwritten(filled: Shell) -> None:
+    text = "<<<<<<< ours\npins: {}\n"
+    filled.repo.write({"llmops.lock": text})
+
+    assert filled("lock") == Exit.NO
+    assert "llmops.lock:" in filled.err
+    assert (filled.repo.folder / "llmops.lock").read_text() == text
+
+
+def test_an_address_of_a_kind_that_is_not_installed_says_what_to_install(repo: Repo, llmops: Shell) -> None:
+    repo.commit({"specs/far.yaml": spec("Dataset", "far", "format: text\nsources: [{uri: 's3://bucket/rows.jsonl'}]")})
+
+    assert llmops("lock") == Exit.FAULT
+    assert "Install s3fs" in llmops.err
+
+
 def test_an_address_that_cannot_be_read_is_a_fault_and_changes_nothing(
     repo: Repo, llmops: Shell, tmp_path: Path
 ) -> None:
@@ -268,7 +333,7 @@ def test_branches_and_built_in_tasks_are_locked_to_commits_of_the_hub(filled: Sh
     pins = yaml.safe_load((repo.folder / "llmops.lock").read_text())["pins"]
     assert pins == {
         "hf://org/model@main": COMMIT,
-        "lm-eval://hellaswag": f"lm_eval=={metadata.version('lm_eval')} Rowan/hellaswag@{COMMIT}",
+        "lm-eval://hellaswag": f"hellaswag lm_eval=={metadata.version('lm_eval')} Rowan/hellaswag@{COMMIT}",
     }
     repo.commit()
     assert filled("check") == Exit.WELL

@@ -11,16 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
 import pytest
 
 from llmops import ledger, sites
+from llmops.kinds.dataset import Format
 from llmops.kinds.training import Training
 from llmops.orders import LOCK
 from llmops.problems import Exit
 from llmops.settings import Settings
+from llmops.steps.recipe import Mixture, Recipe
 from tests.clusters import Cluster
 from tests.conftest import ROOT
 from tests.repos import Repo
@@ -229,6 +232,51 @@ def test_a_training_that_cannot_be_done_says_why(tmp_path: Path) -> None:
         assert "less than one block of max_length 4096" in done.stderr
         assert "Training/small" in done.stderr
         assert ledger.state(repo.ledger()).intents == {}  # type: ignore[union-attr]
+
+
+def test_a_dataset_without_a_train_side_is_named(tmp_path: Path) -> None:
+    files = school()
+    del files["specs/adder.yaml"]
+    split = "format: text\nsources: [{path: kb/corpus.txt}]\nsplit: {test_fraction: 0.9999}"
+    files["specs/data.yaml"] = spec("Dataset", "corpus", split)
+    with classroom(tmp_path, files) as repo:
+        done = run(repo, "apply")
+
+    assert done.returncode == Exit.FAULT
+    assert "the train side of Dataset/corpus is empty. Give it more rows or a smaller test_fraction." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("format_", "row", "columns"),
+    [
+        ("messages", {"text": "a", "prompt": "b", "messages": [{"role": "user", "content": "a"}]}, ["messages"]),
+        ("prompt_completion", {"text": "a", "prompt": "b", "completion": "c"}, ["prompt", "completion"]),
+        ("text", {"text": "a", "messages": "b"}, ["text"]),
+    ],
+)
+def test_what_is_trained_on_is_what_the_format_says(
+    tmp_path: Path, format_: Format, row: dict[str, Any], columns: list[str]
+) -> None:
+    from llmops.steps.train_loop import examples
+
+    found = examples(recipe(tmp_path, format_, row, weight=2.0), seed=1)
+
+    assert (found.column_names, len(found)) == (columns, 2)
+
+
+def test_weights_that_leave_no_row_are_named(tmp_path: Path) -> None:
+    from llmops.steps.desk import StepFailed
+    from llmops.steps.train_loop import examples
+
+    with pytest.raises(StepFailed, match="the weights leave no row"):
+        examples(recipe(tmp_path, "text", {"text": "a"}, weight=0.1), seed=1)
+
+
+def recipe(folder: Path, format_: Format, row: dict[str, Any], weight: float) -> Recipe:
+    rows = folder / "rows.jsonl"
+    rows.write_text(json.dumps(row) + "\n")
+    mixture = (Mixture(str(rows), format_, weight),)
+    return Recipe(training="", start="", scratch=False, mixture=mixture, out="", desk="")
 
 
 @pytest.mark.parametrize(

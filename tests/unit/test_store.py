@@ -98,6 +98,20 @@ def test_a_folder_whose_file_is_gone_is_not_complete(folder: Path, tmp_path: Pat
     assert not store.complete(kept, digest)
 
 
+@pytest.mark.parametrize("start", ["{folder}/", ""], ids=["absolute", "relative"])
+def test_what_a_link_leads_to_is_kept_not_the_link(folder: Path, tmp_path: Path, start: str) -> None:
+    (folder / "link").symlink_to(f"{start.format(folder=folder)}sub/b")
+    (folder / "sub" / "b").write_text("behind a link\n")
+    kept = store.open_at((tmp_path / "store").as_uri())
+
+    digest = store.add_folder(kept, folder)
+    store.materialise(kept, digest, tmp_path / "out")
+
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_symlink()]
+    assert (tmp_path / "out" / "link").read_text() == "behind a link\n"
+    assert not (tmp_path / "out" / "link").is_symlink()
+
+
 def test_a_link_out_of_the_folder_is_refused(kept: Store, folder: Path) -> None:
     (folder / "passwd").symlink_to("/etc/passwd")
 
@@ -121,3 +135,11 @@ def test_an_executable_stays_one(folder: Path, tmp_path: Path) -> None:
     store.materialise(kept, store.add_folder(kept, folder), tmp_path / "out")
 
     assert os.access(tmp_path / "out" / "run", os.X_OK)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"), [("s3://bucket/llmops", "Install s3fs"), ("nothing://x", "Protocol not known")]
+)
+def test_a_store_that_cannot_be_opened_says_why(url: str, words: str) -> None:
+    with pytest.raises(Broken, match=words):
+        store.open_at(url)

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     kept = _read(arguments.plan) if arguments.plan else None
-    if kept is not None and arguments.environment is None:
-        arguments.environment = kept.environment
+    if kept is not None:
+        arguments.environment = _environment(kept, arguments.environment)
     site = open_site(arguments, kept.commit if kept else "HEAD")
     if not ledger.exists(site.ledger):
         raise Refused(
@@ -68,6 +68,12 @@ def _read(path: str) -> Plan:
         raise Misused(f"cannot read the plan {path}: {error.strerror}.") from None
     except msgspec.DecodeError as error:
         raise Misused(f"{path} is not a plan: {error}. Make one with `llmops plan --out {path}`.") from None
+
+
+def _environment(kept: Plan, asked: str | None) -> str:
+    if asked not in (None, kept.environment):
+        raise Misused(f"the plan is for the environment {kept.environment}, not for {asked}. Leave out -e.")
+    return kept.environment
 
 
 def _same(kept: Plan, proposal: Proposal) -> Proposal:

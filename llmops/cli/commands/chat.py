@@ -18,12 +18,14 @@ import http.client
 import json
 import sys
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from llmops import live, sites
 from llmops.cli.common import add_environment, open_repository, settings_of
 from llmops.cli.terminal import Terminal
-from llmops.problems import Broken, Exit, Refused
+from llmops.problems import Broken, Exit, Misused, Refused
+
+CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    url = arguments.url or _endpoint(arguments)
+    url = _parsed(arguments.url or _endpoint(arguments))
     history = [{"role": "system", "content": arguments.system}] if arguments.system else []
     for question in [arguments.message] if arguments.message else _questions(terminal):
         history.append({"role": "user", "content": question})
@@ -58,6 +60,18 @@ def _endpoint(arguments: argparse.Namespace) -> str:
     return url
 
 
+def _parsed(text: str) -> SplitResult:
+    """Read an address. A path in it goes before that of the API; clients of OpenAI's write the ``/v1``, too."""
+    try:
+        url = urlsplit(text)
+        is_usable = url.scheme in CONNECTIONS and url.hostname and url.port != 0
+    except ValueError:  # a port that is no number
+        is_usable = False
+    if not is_usable:
+        raise Misused(f'"{text}" is not the address of an endpoint. Give http://HOST:PORT or https://HOST.')
+    return url._replace(path=url.path.rstrip("/").removesuffix("/v1"))
+
+
 def _questions(terminal: Terminal) -> Iterator[str]:
     if not sys.stdin.isatty():
         yield sys.stdin.read().strip()
@@ -76,17 +90,17 @@ def _questions(terminal: Terminal) -> Iterator[str]:
 class Answer:
     """One answer as it comes in."""
 
-    def __init__(self, url: str, model: str, messages: list[dict[str, str]], max_tokens: int) -> None:
-        self._url = urlsplit(url)
+    def __init__(self, url: SplitResult, model: str, messages: list[dict[str, str]], max_tokens: int) -> None:
+        self._url = url
         self._body = {"model": model, "messages": messages, "max_tokens": max_tokens, "stream": True}
         self.text, self.revision = "", ""
 
     def pieces(self) -> Iterator[str]:
         """Give the answer piece by piece. Raises `Broken` when the endpoint does not answer."""
-        connection = http.client.HTTPConnection(self._url.netloc, timeout=300)
+        connection = CONNECTIONS[self._url.scheme](str(self._url.hostname), self._url.port, timeout=300)
         try:
             headers = {"content-type": "application/json"}
-            connection.request("POST", "/v1/chat/completions", json.dumps(self._body), headers)
+            connection.request("POST", f"{self._url.path}/v1/chat/completions", json.dumps(self._body), headers)
             response = connection.getresponse()
             self.revision = response.headers.get("x-llmops-revision", "unknown")
             if response.status != http.client.OK:

@@ -7,7 +7,7 @@ examples:
   llmops doctor
   llmops doctor -o json
 
-Effects: looks at this machine, reads git and the ledger, prints.
+Effects: looks at this machine, reads git, fetches the ledger, writes a few bytes into the store, prints.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from llmops import git, ledger, live, sites, store, tree
-from llmops.cli.common import add_environment, add_output, open_repository, settings_of
+from llmops.cli.common import add_environment, add_offline, add_output, open_repository, settings_of
 from llmops.cli.terminal import Terminal
 from llmops.plugin import Phase
 from llmops.problems import Exit, LlmopsError
@@ -50,6 +50,7 @@ class Finding(Struct, frozen=True):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_environment(parser)
+    add_offline(parser)
     add_output(parser)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 from llmops import ledger, status
-from llmops.cli.common import add_environment, add_key, add_output, desire, find_key, open_site
+from llmops.cli.common import add_environment, add_key, add_offline, add_output, desire, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.records import State
@@ -22,6 +22,7 @@ from llmops.reports import states
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_key(parser, "the resource")
     add_environment(parser)
+    add_offline(parser)
     add_output(parser)
 
 

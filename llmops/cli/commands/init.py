@@ -50,12 +50,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if problems:
         raise Invalid(problems)
     where = sites.locate(repo, settings, arguments.environment).ledger
-    ledger.fetch(where)
-    if ledger.exists(where):
-        terminal.say(f"The ledger is there: {where.releases}.")
-    else:
-        ledger.start(where)
-        terminal.say(f"Began the ledger: {where.results} and {where.releases}{_shared(where.remote)}.")
+    was_there = ledger.exists(where)
+    ledger.start(where)
+    began = "The ledger is there" if was_there else "Began the ledger"
+    terminal.say(f"{began}: {where.results} and {where.releases}{_shared(where.remote)}.")
     terminal.say("Next: write specs, commit, `llmops check`, `llmops plan`, `llmops apply`.")
     return Exit.WELL
 

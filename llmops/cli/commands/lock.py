@@ -17,7 +17,7 @@ import argparse
 from llmops import locking, reconcile, specs, tree
 from llmops.cli.common import open_repository
 from llmops.cli.terminal import Terminal
-from llmops.problems import Broken, Exit
+from llmops.problems import Broken, Exit, Invalid
 from llmops.settings import LOCK_FILE
 
 
@@ -29,9 +29,12 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     files = tree.worktree(repo)
     parsed = specs.parse(files, reconcile.KINDS, reconcile.PLUGINS)
-    locked = specs.locked(files)
+    locked, problems = specs.read_lock(files)
+    if problems:
+        raise Invalid(problems)
     wanted = {pin.name for spec in parsed.specs.values() for pin in spec.pins if pin.is_moving}
-    pins, failed = {}, []
+    # A file that cannot be read may name what is locked.
+    pins, failed = dict(locked) if parsed.unread else {}, []
     for name in sorted(wanted):
         if name in locked and not arguments.update:
             pins[name] = locked[name]

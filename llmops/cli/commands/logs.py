@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 from llmops import live, sites
 from llmops.cli.common import add_environment, add_key, desire, find_key, open_repository, settings_of
@@ -23,6 +23,9 @@ from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Refused
 from llmops.sites import Site
 from llmops.values import Key
+
+Logs: TypeAlias = dict[str, list[str]]
+"""The lines of each replica by its name; those of a run have none."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,25 +40,41 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = sites.locate(repo, settings_of(repo, "HEAD"), arguments.environment)
     key = find_key(arguments.key, desire(repo, "HEAD"))
     read = _reader(site, key)
-    lines = list(read())
+    logs = read()
+    lines = [line for log in logs.values() for line in log]
     for line in lines[-arguments.lines :] if arguments.lines else lines:
         terminal.say(line)
     while arguments.follow:
         time.sleep(0.5)
-        for line in islice(read(), len(lines), None):
-            lines.append(line)
+        before, logs = logs, read()
+        for line in _since(before, logs):
             terminal.say(line)
     return Exit.WELL
 
 
-def _reader(site: Site, key: Key) -> Callable[[], Iterator[str]]:
+def _since(before: Logs, now: Logs) -> Iterator[str]:
+    """Give what was written since; a log that is shorter than it was has begun anew."""
+    for name, log in now.items():
+        known = len(before.get(name, ()))
+        yield from log[known if known <= len(log) else 0 :]
+
+
+def _reader(site: Site, key: Key) -> Callable[[], Logs]:
     """Find who wrote the lines of a resource."""
     if key.kind == "Deployment" and any(one.deployment == key.name for one in live.runtime(site).look()):
-        return lambda: live.runtime(site).logs(key.name)
+        return lambda: _by_replica(live.runtime(site).logs(key.name))
     prefix = f"{key.kind.lower()}-{key.name[:40]}-"
     folders = [path for path in site.work.glob(f"{prefix}*") if len(path.name) == len(prefix) + 12]
     if not folders:
         raise Refused(f"nothing of {key} was run on this machine.")
     newest = max(folders, key=lambda path: path.stat().st_mtime)
     runner = sites.open_runner(site)
-    return lambda: runner.logs(newest)
+    return lambda: {"": list(runner.logs(newest))}
+
+
+def _by_replica(lines: Iterable[str]) -> Logs:
+    """Tell the lines of replicas apart: each begins with the name of the one that wrote it."""
+    found: Logs = {}
+    for line in lines:
+        found.setdefault(line.partition(": ")[0], []).append(line)
+    return found

@@ -11,7 +11,7 @@ examples:
   llmops plan --detailed-exitcode             exit 8 when there is something to do
   llmops plan --worktree                      with your uncommitted files; cannot be applied
 
-Effects: reads git and the ledger, prints.
+Effects: reads git, fetches the ledger, writes the file that was asked for, prints.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import json
 from pathlib import Path
 
 from llmops import reconcile, tree
-from llmops.cli.common import add_environment, add_output, desire, open_site
+from llmops.cli.common import add_environment, add_offline, add_output, desire, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused
+from llmops.reconcile import Proposal
 from llmops.reports import plans
 
 SPECULATIVE = "working copy"
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="keep the plan in a file for `llmops apply FILE`")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 8 when there is something to do")
     add_environment(parser)
+    add_offline(parser)
     add_output(parser, "md")
 
 
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     base = tree.commit_id(site.repo, arguments.base) if arguments.base else None
     proposal = reconcile.propose(site, desired, base)
     if arguments.out:
-        Path(arguments.out).write_text(json.dumps(plans.as_json(proposal), indent=2) + "\n")
+        _keep(Path(arguments.out), proposal)
     if arguments.output == "json":
         terminal.show(plans.as_json(proposal))
     elif arguments.output == "md":
@@ -61,3 +63,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             terminal.remark(f"Kept in {arguments.out}: `llmops apply {arguments.out}` does exactly this, once.")
     pending = proposal.plan.actions or proposal.plan.blocked
     return Exit.CHANGES if arguments.detailed_exitcode and pending else Exit.WELL
+
+
+def _keep(path: Path, proposal: Proposal) -> None:
+    try:
+        path.write_text(json.dumps(plans.as_json(proposal), indent=2) + "\n")
+    except OSError as error:
+        raise Misused(f"the plan cannot be kept in {path}: {error.strerror}.") from None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 
 from llmops import ledger, revert, tree
-from llmops.cli.common import add_environment, add_key, desire, find_key, open_site
+from llmops.cli.common import add_environment, add_key, add_offline, desire, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.records import Release, State
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_key(parser, "the resource")
     parser.add_argument("--dry-run", action="store_true", help="say what would be reverted, and make no commit")
     add_environment(parser)
+    add_offline(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 
 from llmops import ledger, live, reconcile, status
-from llmops.cli.common import add_environment, add_output, desire, open_site
+from llmops.cli.common import add_environment, add_offline, add_output, desire, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.records import State
@@ -26,6 +26,7 @@ from llmops.status import Known
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_environment(parser)
+    add_offline(parser)
     add_output(parser)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 
 from llmops import diff, ledger
-from llmops.cli.common import add_environment, add_key, add_output, desire, find_key, open_site
+from llmops.cli.common import add_environment, add_key, add_offline, add_output, desire, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.graph import EMPTY
 from llmops.problems import Exit
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="REV", help="the earlier commit (default: the one applied last)")
     parser.add_argument("--to", metavar="REV", default="HEAD", help="the later commit (default: HEAD)")
     add_environment(parser)
+    add_offline(parser)
     add_output(parser)
 
 

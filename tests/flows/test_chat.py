@@ -1,0 +1,101 @@
+"""Asking an endpoint: http or https, at the root of a host or behind a path."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from llmops.problems import Exit
+from tests.conftest import ROOT, Shell
+
+
+class Endpoint(http.server.BaseHTTPRequestHandler):
+    """Answers with the path that it was asked at."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("x-llmops-revision", "r1")
+        self.end_headers()
+        event = {"choices": [{"delta": {"content": f"asked at {self.path}"}}]}
+        self.wfile.write(f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(context: ssl.SSLContext | None = None) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
+def test_an_endpoint_at_the_root_is_asked_there(llmops: Shell, path: str) -> None:
+    with serving() as host:
+        assert llmops("chat", "router", "-m", "hi", "--url", f"http://{host}{path}") == Exit.WELL
+
+    assert llmops.out.strip() == "asked at /v1/chat/completions"
+
+
+@pytest.mark.parametrize("path", ["/models/a", "/models/a/", "/models/a/v1"])
+def test_an_endpoint_behind_a_path_is_asked_there(llmops: Shell, path: str) -> None:
+    with serving() as host:
+        assert llmops("chat", "router", "-m", "hi", "--url", f"http://{host}{path}") == Exit.WELL
+
+    assert llmops.out.strip() == "asked at /models/a/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8080", "ftp://localhost", "http://", "http://localhost:port", "http://[::1"]
+)
+def test_an_address_that_is_none_is_wrong_usage(llmops: Shell, url: str) -> None:
+    assert llmops("chat", "router", "-m", "hi", "--url", url) == Exit.USAGE
+    assert f'"{url}" is not the address of an endpoint' in llmops.err
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_https_is_spoken_and_the_certificate_is_checked(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    with serving(context) as host:
+        trusting = ask(f"https://{host}", SSL_CERT_FILE=str(certificate))
+        wary = ask(f"https://{host}")
+
+    assert (trusting.returncode, trusting.stdout.strip()) == (Exit.WELL, "asked at /v1/chat/completions")
+    assert wary.returncode == Exit.FAULT
+    assert "certificate" in wary.stderr.lower()
+
+
+def ask(url: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "llmops", "chat", "router", "-m", "hi", "--url", url],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,94 @@
+"""Following what several replicas print, each into a file of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from llmops.serving.programs import LOG
+from llmops.serving.runtimes.local import LABEL, Label
+from tests.conftest import ROOT
+from tests.repos import Repo
+from tests.trees import system
+
+REVISION = "a" * 64
+
+
+@pytest.fixture
+def replicas(repo: Repo) -> tuple[Path, Path]:
+    """The folders of two replicas that once ran; each has printed a line."""
+    repo.commit(dict(system()))
+    made = []
+    for number in range(2):
+        folder = repo.site().runtime / "replicas" / f"chat-aaaaaaaaaaaa-{number}"
+        folder.mkdir(parents=True)
+        (folder / LABEL).write_bytes(msgspec.json.encode(Label("chat", REVISION, number, "m")))
+        (folder / LOG).write_text(f"{number}: hello\n")
+        made.append(folder)
+    return made[0], made[1]
+
+
+class Follower:
+    """`llmops logs chat --follow`, whose lines are read as they come."""
+
+    def __init__(self, repo: Repo, out: Path) -> None:
+        self._out = out
+        with out.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "llmops", "logs", "Deployment/chat", "--follow"],
+                cwd=repo.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                stdout=file,
+                stderr=file,
+            )
+
+    def lines(self, count: int) -> list[str]:
+        """Wait until there are so many lines, and a little longer, lest there are more."""
+        deadline = time.monotonic() + 30
+        while len(self._out.read_text().splitlines()) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.2)
+        return [line.partition(": ")[2] for line in self._out.read_text().splitlines()]
+
+
+@pytest.fixture
+def follower(repo: Repo, replicas: tuple[Path, Path], tmp_path: Path) -> Iterator[Follower]:
+    made = Follower(repo, tmp_path / "out")
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+def add(folder: Path, text: str) -> None:
+    with (folder / LOG).open("a") as log:
+        log.write(f"{text}\n")
+
+
+def test_each_line_of_each_replica_is_shown_once(follower: Follower, replicas: tuple[Path, Path]) -> None:
+    first, second = replicas
+    assert follower.lines(2) == ["0: hello", "1: hello"]
+
+    add(first, "0: one")
+    assert follower.lines(3) == ["0: hello", "1: hello", "0: one"]
+    add(second, "1: two")
+    add(first, "0: three")
+    assert follower.lines(5)[3:] == ["0: three", "1: two"]
+
+
+def test_a_replica_that_begins_anew_is_shown_from_its_beginning(
+    follower: Follower, replicas: tuple[Path, Path]
+) -> None:
+    first, _ = replicas
+    add(first, "0: one")
+    assert len(follower.lines(3)) == 3
+
+    (first / LOG).write_text("0: again\n")
+
+    assert follower.lines(4)[3:] == ["0: again"]
