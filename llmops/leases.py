@@ -11,9 +11,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops import ledger
@@ -40,7 +44,8 @@ def take(where: Ledger, actor: str, plan: str) -> int:
             left = lease.until - time.time()
             raise Held(
                 f"{lease.holder} is applying to this environment. "
-                f"Wait for it; if it is dead, its lease lapses in {left:.0f} s."
+                f"Wait for it; if it is dead, its lease lapses in {left:.0f} s, "
+                f"or `llmops unlock -e {where.environment}` ends it."
             )
         if plan and plan in state.consumed:
             raise Retry("this plan was applied before; a plan is applied once. Make a new one with `llmops plan`.")
@@ -78,10 +83,69 @@ def give_back(where: Ledger, fence: int, commit: str = "") -> None:
     ledger.transact(where, change, f"applied: {commit[:12]}" if commit else "lease: given back")
 
 
-def _is_gone(process: str) -> bool:
-    """Whether this was a process of this machine that does not run any more."""
+@contextmanager
+def all_of(environments: Iterable[Ledger], actor: str) -> Iterator[Callable[[], None]]:
+    """Hold the leases of several environments; gives a function that renews them, and raises when one was lost."""
+    with ExitStack() as stack:
+        fences: list[tuple[Ledger, int]] = []
+        for where in environments:
+            fence = take(where, actor, "")
+            stack.callback(give_back, where, fence)
+            fences.append((where, fence))
+
+        def renew() -> None:
+            for where, fence in fences:
+                ledger.transact(where, guard(fence), "lease: renewed")
+
+        yield renew
+
+
+def revoke(where: Ledger, lease: Lease) -> int:
+    """End a lease that somebody else has, and give the new fence: its holder can never write again.
+
+    Raises `Retry` when it is another's by now.
+    """
+
+    def change(state: State) -> State:
+        if state.lease is None or state.lease.fence != lease.fence:
+            raise Retry(f"{lease.holder} does not hold the lease any more. Look again: `llmops unlock`.")
+        return replace(state, lease=None, fence=state.fence + 1)
+
+    return ledger.transact(where, change, f"lease: taken from {lease.holder}").fence
+
+
+class _Fence(Struct):
+    fence: int = 0
+
+
+def since(where: Ledger, lease: Lease) -> float:
+    """Give when a lease was taken, seconds since the epoch."""
+    taken = time.time()
+    for moment in ledger.moments(where):
+        if msgspec.json.decode(moment.data or b"{}", type=_Fence).fence != lease.fence:
+            break
+        taken = moment.at
+    return taken
+
+
+class Whereabouts(StrEnum):
+    """What can be seen from here of the process that holds a lease."""
+
+    HERE = "runs on this machine"
+    ENDED = "was a process of this machine and does not run any more"
+    ELSEWHERE = "cannot be seen from here: it is of another machine, or of an earlier boot of this one"
+
+
+def whereabouts(process: str) -> Whereabouts:
+    """Say whether the process that holds a lease still runs."""
     place, _, which = process.rpartition(" ")
-    return place == _here() and process != _process(int(which.partition(":")[0]))
+    if place != _here():
+        return Whereabouts.ELSEWHERE
+    return Whereabouts.HERE if process == _process(int(which.partition(":")[0])) else Whereabouts.ENDED
+
+
+def _is_gone(process: str) -> bool:
+    return whereabouts(process) is Whereabouts.ENDED
 
 
 def _process(pid: int) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 import pygit2
 from msgspec import Struct
+from msgspec.structs import replace
+from pygit2.enums import SortMode
 
 from llmops import refs
 from llmops.problems import Broken, Refused, Retry
@@ -42,6 +44,11 @@ class Ledger(Struct, frozen=True):
         return self.at.remote
 
     @property
+    def environment(self) -> str:
+        """Whose releases these are."""
+        return self.releases.rpartition("/")[2]
+
+    @property
     def refs(self) -> tuple[str, str]:
         """Both refs."""
         return self.results, self.releases
@@ -56,6 +63,12 @@ def locate(repo: pygit2.Repository, settings: LedgerSettings, environment: str) 
     if remote and remote not in known:
         raise Refused(f'llmops.yaml: $.spec.ledger.remote: there is no git remote "{remote}". Add it, or set null.')
     return Ledger(Refs(repo, remote), settings.results, f"{settings.releases}/{environment}")
+
+
+def environments(ledger: Ledger) -> tuple[Ledger, ...]:
+    """Give the ledgers of all environments, here or at the remote; they share their results. Nothing is fetched."""
+    found = refs.below(ledger.at, ledger.releases.rpartition("/")[0])
+    return tuple(replace(ledger, releases=ref) for ref in found if ref != ledger.results)
 
 
 def start(ledger: Ledger) -> None:
@@ -105,7 +118,7 @@ def tips(ledger: Ledger) -> tuple[str, str]:
 
 def outcomes(ledger: Ledger) -> dict[Digest, Outcome]:
     """Read every outcome. Raises `Refused` for a ledger that a newer llmops wrote."""
-    return {unit: _decode(blob.data, Outcome) for unit, blob in _blobs(ledger, refs.tip(ledger.at, ledger.results))}
+    return {unit: decode(blob.data, Outcome) for unit, blob in _blobs(ledger, refs.tip(ledger.at, ledger.results))}
 
 
 def units(ledger: Ledger) -> frozenset[Digest]:
@@ -116,8 +129,8 @@ def units(ledger: Ledger) -> frozenset[Digest]:
 def outcome(ledger: Ledger, unit: Digest) -> Outcome | None:
     """Read what came of one unit."""
     root = refs.folder_of(ledger.at, refs.tip(ledger.at, ledger.results))
-    blob = root[_path(unit)] if root is not None and _path(unit) in root else None
-    return _decode(blob.data, Outcome) if isinstance(blob, pygit2.Blob) else None
+    blob = root[path_of(unit)] if root is not None and path_of(unit) in root else None
+    return decode(blob.data, Outcome) if isinstance(blob, pygit2.Blob) else None
 
 
 def record(ledger: Ledger, found: Iterable[Outcome], message: str) -> None:
@@ -129,7 +142,7 @@ def record(ledger: Ledger, found: Iterable[Outcome], message: str) -> None:
     added = tuple(found)
     for _ in range(ATTEMPTS):
         old = _known_tip(ledger, ledger.results)
-        files = {_path(one.unit): _encode(one) for one in added if _counts(one, outcome(ledger, one.unit))}
+        files = {path_of(one.unit): _encode(one) for one in added if _counts(one, outcome(ledger, one.unit))}
         new = refs.write(ledger.at, files, message, [old], over=old) if files else old
         if refs.swap(ledger.at, ledger.results, old, new):
             break
@@ -168,10 +181,10 @@ def _united(ledger: Ledger, here: str, there: str) -> str:
         return there if str(base) == here else here
     theirs = dict(_blobs(ledger, there))
     ours = {
-        _path(unit): blob.data
+        path_of(unit): blob.data
         for unit, blob in _blobs(ledger, here)
         if unit not in theirs
-        or (blob.id != theirs[unit].id and _counts(_decode(blob.data, Outcome), _decode(theirs[unit].data, Outcome)))
+        or (blob.id != theirs[unit].id and _counts(decode(blob.data, Outcome), decode(theirs[unit].data, Outcome)))
     }
     return refs.write(ledger.at, ours, "ledger: unite", [there, here], over=there)
 
@@ -185,7 +198,8 @@ def _counts(new: Outcome, old: Outcome | None) -> bool:
     return old is None or (new.outputs != old.outputs and rank(new) > rank(old))
 
 
-def _path(unit: Digest) -> str:
+def path_of(unit: Digest) -> str:
+    """Give the file that a unit's outcome is in."""
     return f"{unit[:2]}/{unit[2:]}.json"
 
 
@@ -196,7 +210,24 @@ def state(ledger: Ledger) -> State | None:
     """Read what runs; None when that is not known here."""
     root = refs.folder_of(ledger.at, refs.tip(ledger.at, ledger.releases))
     blob = root[STATE_FILE] if root is not None else None
-    return _decode(blob.data, State) if isinstance(blob, pygit2.Blob) else None
+    return decode(blob.data, State) if isinstance(blob, pygit2.Blob) else None
+
+
+class Moment(Struct, frozen=True):
+    """One state of the past, as it is written."""
+
+    commit: str
+    at: float
+    """Seconds since the epoch."""
+    data: bytes
+
+
+def moments(ledger: Ledger) -> Iterator[Moment]:
+    """Give every state there was, newest first; '' is one without a state."""
+    tip = refs.tip(ledger.at, ledger.releases)
+    for commit in ledger.at.repo.walk(tip, SortMode.TOPOLOGICAL) if tip else ():
+        blob = next((entry for entry in commit.tree if entry.name == STATE_FILE), None)
+        yield Moment(str(commit.id), commit.commit_time, blob.data if isinstance(blob, pygit2.Blob) else b"")
 
 
 def transact(ledger: Ledger, change: Callable[[State], State], message: str) -> State:
@@ -228,6 +259,12 @@ def _known_tip(ledger: Ledger, ref: str) -> str:
     return tip
 
 
+def entries(ledger: Ledger) -> Iterator[tuple[str, bytes]]:
+    """Give every file of the results, as it is written."""
+    for unit, blob in _blobs(ledger, refs.tip(ledger.at, ledger.results)):
+        yield path_of(unit), blob.data
+
+
 def _blobs(ledger: Ledger, tip: str) -> Iterator[tuple[Digest, Any]]:
     for shard in refs.folder_of(ledger.at, tip) or ():
         for blob in shard if isinstance(shard, pygit2.Tree) else ():
@@ -242,7 +279,11 @@ class _Format(Struct):
     format: int = FORMAT
 
 
-def _decode(data: bytes, kind: Any) -> Any:
+def decode(data: bytes, kind: Any) -> Any:
+    """Read an `Outcome` or a `State` as it is written.
+
+    Raises `Refused` for one that a newer llmops wrote, `Broken` for what is neither.
+    """
     try:
         if msgspec.json.decode(data, type=_Format).format > FORMAT:
             raise Refused("the ledger was written by a newer llmops. Upgrade: pip install --upgrade llmops.")

@@ -54,14 +54,7 @@ def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
     Raises `Broken` when it cannot be reached, or has lost a ref that it had: that is unknown, not nothing.
     """
     folder, asked = tree.top(refs.repo), tuple(names)
-    try:
-        listed = git.run(folder, "ls-remote", refs.remote, *asked)
-    except git.GitFailed as error:
-        raise Broken(
-            f'the git remote "{refs.remote}" cannot be reached: {error.words}. '
-            "Try again with the network up, or plan with --offline on what was last fetched."
-        ) from None
-    there = {ref: oid for oid, ref in (line.split("\t") for line in listed.splitlines())}
+    there = _remote_refs(refs, *asked)
     for ref in asked:
         if ref not in there and tracked(refs, ref):
             raise Broken(
@@ -74,6 +67,32 @@ def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
         if tracked(refs, ref) != oid:
             git.run(folder, "update-ref", _tracking(refs, ref), oid)
     return there
+
+
+def _remote_refs(refs: Refs, *patterns: str) -> dict[str, str]:
+    try:
+        listed = git.run(tree.top(refs.repo), "ls-remote", refs.remote, *patterns)
+    except git.GitFailed as error:
+        raise Broken(
+            f'the git remote "{refs.remote}" cannot be reached: {error.words}. '
+            "Try again with the network up, or plan with --offline on what was last fetched."
+        ) from None
+    return {ref: oid for oid, ref in (line.split("\t") for line in listed.splitlines())}
+
+
+def below(refs: Refs, folder: str) -> tuple[str, ...]:
+    """Give the names of the refs below a folder: those that are here, at the remote, or were there when last seen."""
+    there = _remote_refs(refs, f"{folder}/*") if refs.remote else {}
+    inside = {ref for ref in there if ref.startswith(f"{folder}/")}
+    for where in (folder, _tracking(refs, folder)) if refs.remote else (folder,):
+        known = git.run(tree.top(refs.repo), "for-each-ref", "--format=%(refname)", f"{where}/").split()
+        inside |= {f"{folder}{ref.removeprefix(where)}" for ref in known}
+    return tuple(sorted(inside))
+
+
+def remote_head(refs: Refs) -> str:
+    """Give the commit that the remote's HEAD is at now; '' when there is no remote, or it has no commit yet."""
+    return _remote_refs(refs, "HEAD").get("HEAD", "") if refs.remote else ""
 
 
 def publish(refs: Refs, ref: str, old: str, new: str) -> bool:

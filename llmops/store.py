@@ -4,19 +4,26 @@ Layout below the store's address: ``objects/ab/cdef…``, each file named by the
 `Manifest`, itself such a file, written after everything it names. Files are written under a temporary name and renamed,
 so that a reader never sees half of one, and are read-only. On the same disk a file is linked, not copied.
 
+A file's time is when it was last added, even if it was there already: so it cannot be old for whoever collects garbage,
+and new for whoever just leant on it. Object stores have no such touch; there it is when it was first added.
+
 Effects: reads and writes files.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import os
+import re
 import shutil
 import stat
 import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote
 
 import msgspec
@@ -24,6 +31,14 @@ from msgspec import Struct
 
 from llmops.problems import Broken
 from llmops.values import Digest
+
+BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
+PARTIAL = re.compile(r"[0-9a-f]{2}/\.?[0-9a-f]{62}\.[0-9a-f]{32}")
+"""How files and those that are still being written are called, below ``objects/``."""
+TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+"""Where fsspec's file systems say when a file was written."""
+REMOVED_AT_ONCE = 1000
+"""How many files one call removes: as many as S3's DeleteObjects takes."""
 
 
 class Entry(Struct, frozen=True):
@@ -39,6 +54,17 @@ class Manifest(Struct, frozen=True):
 
     files: dict[str, Entry]
     format: int = 1
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """One file of the store, as its listing has it."""
+
+    digest: Digest
+    """'' while it is being written, or when that was broken off."""
+    path: str
+    size: int
+    time: float
+    """When it was last added, seconds since the epoch; infinity when the store does not say."""
 
 
 class LocalFiles:
@@ -67,6 +93,26 @@ class LocalFiles:
     def makedirs(self, path: str, *, exist_ok: bool) -> None:
         """Make a folder."""
         Path(path).mkdir(parents=True, exist_ok=exist_ok)
+
+    def open(self, path: str, mode: str) -> IO[bytes]:
+        """Open a file to read."""
+        return Path(path).open(mode)
+
+    def find(self, path: str, *, detail: bool) -> dict[str, dict[str, Any]]:  # noqa: ARG002  fsspec's signature
+        """Give every file below a folder."""
+        found: dict[str, dict[str, Any]] = {}
+        for folder, _, names in os.walk(path):
+            for name in names:
+                file = f"{folder}/{name}"
+                with contextlib.suppress(FileNotFoundError):  # renamed or removed meanwhile
+                    about = os.lstat(file)
+                    found[file] = {"size": about.st_size, "mtime": about.st_mtime}
+        return found
+
+    def rm(self, paths: list[str]) -> None:
+        """Remove files."""
+        for path in paths:
+            Path(path).unlink(missing_ok=True)
 
 
 class Store(Struct, frozen=True):
@@ -104,7 +150,7 @@ def complete(store: Store, digest: Digest) -> bool:
 def add_bytes(store: Store, data: bytes) -> Digest:
     """Keep bytes under their digest."""
     digest = hashlib.sha256(data).hexdigest()
-    if not has(store, digest):
+    if not _touch(store, digest):
         _put(store, digest, data)
     return digest
 
@@ -114,9 +160,23 @@ def add_file(store: Store, path: Path) -> Entry:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     found = path.stat()
-    if not has(store, digest) and not (store.local and _link(path, Path(_path(store, digest)))):
+    if not _touch(store, digest) and not (store.local and _link(path, Path(_path(store, digest)))):
         _put_file(store, digest, path)
+    _touch(store, digest)  # a link has the time of what it is a link to
     return Entry(digest, found.st_size, bool(found.st_mode & stat.S_IXUSR))
+
+
+def _touch(store: Store, digest: Digest) -> bool:
+    """Whether a blob is there; where that can be said, it counts as added now."""
+    if not store.local:
+        return has(store, digest)
+    try:
+        os.utime(_path(store, digest))
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # somebody else added it; only they may touch it
+        return has(store, digest)
+    return True
 
 
 def add_folder(store: Store, folder: Path) -> Digest:
@@ -137,13 +197,18 @@ def read(store: Store, digest: Digest) -> bytes:
     except FileNotFoundError:
         raise _missing(store, digest) from None
     if hashlib.sha256(data).hexdigest() != digest:
-        raise Broken(f"{_path(store, digest)} is corrupt: its bytes do not have its name. Remove it and run again.")
+        raise Broken(
+            f"{_path(store, digest)} is corrupt: its bytes do not have its name. Remove it: `llmops fsck --repair`."
+        )
     return data
 
 
 def manifest(store: Store, digest: Digest) -> Manifest:
-    """Read what a folder holds."""
-    return msgspec.json.decode(read(store, digest), type=Manifest)
+    """Read what a folder holds. Raises `Broken` when it is missing, corrupt, or no manifest."""
+    try:
+        return msgspec.json.decode(read(store, digest), type=Manifest)
+    except msgspec.DecodeError as error:
+        raise Broken(f"{_path(store, digest)} is no manifest: {error}. A result of the ledger names it.") from None
 
 
 def materialise(store: Store, digest: Digest, folder: Path) -> None:
@@ -225,3 +290,42 @@ def _link(source: Path, target: Path) -> bool:
 def remove_folder(folder: Path) -> None:
     """Remove a folder of materialised files, whose files are read-only."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def listing(store: Store) -> Iterator[Stored]:
+    """Give every blob, and every file that a write left half done, in no order. What is not of the store is not given.
+
+    Raises `OSError` when the store cannot be listed.
+    """
+    for path, about in store.files.find(f"{store.root}/objects", detail=True).items():
+        name = "/".join(path.split("/")[-2:])
+        if BLOB.fullmatch(name) or PARTIAL.fullmatch(name):
+            digest = name.replace("/", "") if BLOB.fullmatch(name) else ""
+            yield Stored(digest=digest, path=path, size=int(about["size"] or 0), time=_time(about))
+
+
+def _time(about: dict[str, Any]) -> float:
+    said = next((about[name] for name in TIMES if about.get(name) is not None), None)
+    if isinstance(said, str):
+        said = datetime.fromisoformat(said)
+    if isinstance(said, datetime):
+        return (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp()
+    return float("inf") if said is None else float(said)
+
+
+def is_sound(store: Store, stored: Stored) -> bool:
+    """Whether a blob has the bytes of its name. One that is gone meanwhile is not wrong."""
+    try:
+        with store.files.open(stored.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == stored.digest
+    except FileNotFoundError:
+        return True
+
+
+def remove(store: Store, gone: Iterable[Stored]) -> Iterator[int]:
+    """Remove files in their order, many at once; gives how many are gone by now, so that the caller can look up."""
+    files = list(gone)
+    for start in range(0, len(files), REMOVED_AT_ONCE):
+        with contextlib.suppress(FileNotFoundError):
+            store.files.rm([one.path for one in files[start : start + REMOVED_AT_ONCE]])
+        yield min(start + REMOVED_AT_ONCE, len(files))

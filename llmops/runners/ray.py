@@ -25,6 +25,8 @@ from llmops.settings import RunnerSettings
 
 BUSY = (JobStatus.PENDING, JobStatus.RUNNING)
 STOP_SECONDS = 30.0
+NO_AGENT, AGENT_SECONDS = "No available agent", 60.0
+"""What Ray says while a cluster starts, or is very busy; and for how long that is waited out."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -52,6 +54,14 @@ class Ray:
             return
         if self._status(folder) is not None:
             self._client.delete_job(folder.name)  # it ended without a report; its id is wanted again
+        deadline = time.monotonic() + AGENT_SECONDS
+        while error := self._submit(folder):
+            if NO_AGENT not in error or time.monotonic() > deadline:
+                raise Broken(f"Ray does not take the job {folder.name}: {error}")
+            time.sleep(1)
+
+    def _submit(self, folder: Path) -> str:
+        """Submit an order, or find that somebody was faster; give why Ray does not take it, or ''."""
         try:
             self._client.submit_job(
                 entrypoint=shlex.join([self._settings.python, "-m", "llmops.steps", str(folder)]),
@@ -59,8 +69,8 @@ class Ray:
                 runtime_env={"env_vars": ENVIRONMENT},
             )
         except RuntimeError as error:
-            if self._status(folder) is None:  # else somebody was faster, and we join
-                raise Broken(f"Ray does not take the job {folder.name}: {error}") from None
+            return "" if self._status(folder) is not None else str(error)
+        return ""
 
     def look(self, folder: Path) -> Doing:
         if (folder / orders.OUTCOME).exists():

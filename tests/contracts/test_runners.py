@@ -73,7 +73,8 @@ def test_an_order_is_done_and_leaves_its_results(make: Callable[[], Runner], tmp
     wait_until(runner, folder, Doing.ENDED)
 
     assert [made["metrics"] for made in results(folder)] == [{"letters": 4.0}]
-    assert store.read(kept, results(folder)[0]["outputs"]["text"]) == b"soup"
+    made = store.manifest(kept, results(folder)[0]["outputs"]["text"]).files
+    assert store.read(kept, made["text"].sha256) == b"soup"
 
 
 def test_a_second_start_joins_the_first(
