@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("plugins")
 
 CRASHING = """
 import os, signal, sys
-from llmops import execute, ledger, cli
+from llmops import cli, ledger, refs
 import llmops.kinds
 llmops.kinds.__path__.append({kinds!r})
 point, left = {point!r}, {after!r}
@@ -43,7 +43,7 @@ def around(module, name, label):
 
 around(ledger, "transact", "state")
 around(ledger, "record", "result")
-around(ledger, "_push", "push")
+around(refs, "push", "push")
 from llmops.runners.local import Local
 around(Local, "start", "start")
 sys.exit(cli.main(["-C", {folder!r}, "apply"]))
@@ -67,7 +67,9 @@ def crash(repo: Repo, point: str, after: int) -> int:
     script = CRASHING.format(
         kinds=str(ROOT / "tests" / "plugins" / "kinds"), point=point, after=after, folder=str(repo.folder)
     )
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
+    assert done.returncode in (Exit.WELL, -signal.SIGKILL), done.stderr
+    return done.returncode
 
 
 def begun(counter: Path) -> list[str]:
