@@ -37,6 +37,8 @@ PARTIAL = re.compile(r"[0-9a-f]{2}/\.?[0-9a-f]{62}\.[0-9a-f]{32}")
 """How files and those that are still being written are called, below ``objects/``."""
 TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 """Where fsspec's file systems say when a file was written."""
+FIRST = b'{"files":'
+"""What every manifest begins with."""
 REMOVED_AT_ONCE = 1000
 """How many files one call removes: as many as S3's DeleteObjects takes."""
 
@@ -320,6 +322,15 @@ def is_sound(store: Store, stored: Stored) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == stored.digest
     except FileNotFoundError:
         return True
+
+
+def is_folder(store: Store, stored: Stored) -> bool:
+    """Whether a blob is a manifest: that cannot be seen by its name."""
+    with contextlib.suppress(FileNotFoundError, Broken):
+        with store.files.open(stored.path, "rb") as file:
+            begins = file.read(len(FIRST)) == FIRST
+        return begins and bool(manifest(store, stored.digest))
+    return False
 
 
 def remove(store: Store, gone: Iterable[Stored]) -> Iterator[int]:
