@@ -6,6 +6,7 @@ Effects: reads git; writes trees that exist only in thought (a merge, a working 
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -64,6 +65,23 @@ class CommitFiles:
         self._repo, self._tree = repo, tree
         self._names: dict[str, tuple[str, ...]] = {}
         self._digests: dict[str, Digest] = {}
+
+    @property
+    def tree(self) -> str:
+        """The id of the tree: two commits with the same files have the same."""
+        return str(self._tree.id)
+
+    def changed_since(self, tree: str) -> tuple[str, ...] | None:
+        """Give the paths that are other than in another tree, None when that one is not here."""
+        if tree == self.tree:
+            return ()
+        nowhere = {"GIT_INDEX_FILE": os.devnull}  # else git reads the whole index of the working copy first
+        command = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", tree, self.tree)
+        try:
+            found = git.run(top(self._repo), *command, environment=nowhere)
+        except git.GitFailed:
+            return None
+        return tuple(path for path in found.split("\0") if path)
 
     def __contains__(self, path: object) -> bool:
         entry = self._entry(str(path))
