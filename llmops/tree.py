@@ -6,7 +6,6 @@ Effects: reads git; writes trees that exist only in thought (a merge, a working 
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
@@ -75,7 +74,8 @@ class CommitFiles:
         """Give the paths that are other than in another tree, None when that one is not here."""
         if tree == self.tree:
             return ()
-        nowhere = {"GIT_INDEX_FILE": os.devnull}  # else git reads the whole index of the working copy first
+        # Else git reads the whole index of the working copy first.
+        nowhere = {"GIT_INDEX_FILE": str(Path(self._repo.path) / "no-index")}
         command = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", tree, self.tree)
         try:
             found = git.run(top(self._repo), *command, environment=nowhere)

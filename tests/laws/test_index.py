@@ -29,6 +29,10 @@ def rebuilt(repo: Repo, revision: str) -> Graph:
     return graph.build(specs.parse(files, catalogues.KINDS, catalogues.PLUGINS), files, catalogues.KINDS)
 
 
+def tree_of(repo: Repo, revision: str) -> str:
+    return repo.git("rev-parse", f"{revision}^{{tree}}")
+
+
 def nodes(found: Graph) -> list[tuple[Key, Node]]:
     return [(key, found[key]) for key in found.nodes]
 
@@ -48,10 +52,12 @@ def test_every_commit_is_as_in_a_full_reading(history: list[Tree]) -> None:
         made = [put(repo, tree) for tree in history]
         repo.desire(made[0])  # what is in the index from now on
         known = commits.open_at(repo.open())
+        assert known.index.generation.tree == tree_of(repo, made[0])
 
         found = [commits.desire(known, commit).graph for commit in made]
         whole = [rebuilt(repo, commit) for commit in made]
 
+        assert all(one.known is known.index.generation for one in found), "it was read anew"
         for one, other in zip(found, whole, strict=True):
             assert nodes(one) == nodes(other)
             assert one.live == other.live
