@@ -24,7 +24,7 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 from msgspec import inspect as types
 
-from llmops import cli, fields, problems, reconcile
+from llmops import catalogues, cli, fields, problems
 from llmops.fields import Mark, shape
 from llmops.plugin import Kind
 from llmops.problems import Exit, LlmopsError
@@ -85,7 +85,7 @@ find them.
 
 def kinds_page() -> str:
     """Write a section for every kind, for the metadata they share, for the settings and for the engines."""
-    kinds = [reconcile.KINDS[name] for name in sorted(reconcile.KINDS)]
+    kinds = [catalogues.KINDS[name] for name in sorted(catalogues.KINDS)]
     names = ["Metadata", *(kind.name for kind in kinds), "Settings", "Engines"]
     contents = "\n" + " · ".join(f"[{name}](#{name.lower()})" for name in names) + "\n"
     nothing = Mark(scope=Scope.NONE)
@@ -138,7 +138,7 @@ def documents(text: str) -> list[str]:
 def engine_sections() -> Iterator[list[str]]:
     """Write what each engine takes as its `config`."""
     yield ["## Engines", "What `engine.type` of a Deployment may be, and what `engine.config` takes then."]
-    for name, engine in sorted(reconcile.PLUGINS["engines"].items()):
+    for name, engine in sorted(catalogues.PLUGINS["engines"].items()):
         chosen = ", ".join(f"`{what}` is `{how}`" for what, how in sorted(engine.decides.items()))
         decides = f" Choosing it decides the digest of what is prepared: {chosen}." if chosen else ""
         versions = f"Checked against version {', '.join(engine.versions)}." if engine.versions else ""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmops.graph import Graph
-from llmops.values import Change, Key, Node, Scope, Sign
+from llmops.values import NOTHING, Change, Key, Node, Scope, Sign
 
 MOST_REASONS = 5
 """How many differences of one resource are listed; the rest are counted."""
@@ -18,8 +18,10 @@ MOST_REASONS = 5
 
 def compare(old: Graph, new: Graph) -> tuple[Change, ...]:
     """List what turns ``old`` into ``new``: first what comes and changes, what is leaned on first; then what goes."""
-    kept = [change for key in new.nodes if (change := _change(key, old, new))]
-    gone = [_drop(node) for key, node in reversed(old.nodes.items()) if key not in new]
+    both = old.known is new.known and new.known is not NOTHING  # what neither has touched is the same in both
+    keys = old.fresh | new.fresh if both else old.nodes.keys() | new.nodes.keys()
+    kept = [change for key in new.order(key for key in keys if key in new) if (change := _change(key, old, new))]
+    gone = [_drop(old[key]) for key in reversed(old.order(key for key in keys if key in old and key not in new))]
     return (*kept, *gone)
 
 

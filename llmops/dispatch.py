@@ -13,26 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from llmops import ledger, orders, store
-from llmops.graph import Graph
+from llmops.commits import Desired
 from llmops.ledger import Ledger
 from llmops.orders import Input, Job, Made, Report
-from llmops.reading import Kinds
 from llmops.store import Store
 from llmops.values import Action, Digest, Files, Node, Scope
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
-    """What a commit wants made."""
-
-    graph: Graph
-    files: Files
-    kinds: Kinds
-
-
-def job(action: Action, wanted: Wanted, where: Ledger, into: Store) -> Job:
+def job(action: Action, wanted: Desired, where: Ledger, into: Store) -> Job:
     """State what a step is to make, with everything it may read; the files that the spec names go into the store."""
     node = wanted.graph[action.key]
     needs = (need for need in node.needs if need.scope is not Scope.NONE)

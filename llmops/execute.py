@@ -17,7 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops import dispatch, ledger, orders
-from llmops.dispatch import Wanted
+from llmops.catalogues import KINDS
+from llmops.commits import Desired
 from llmops.events import Event, Happening
 from llmops.ledger import Ledger
 from llmops.orders import Made, Order, Progress
@@ -58,7 +59,7 @@ class Task(Struct, frozen=True):
     """One unit to make, and the commit that wants it."""
 
     action: Action
-    wanted: Wanted
+    wanted: Desired
 
 
 class Result(Struct):
@@ -172,7 +173,7 @@ class _Building:
         return self._step(action).shared
 
     def _step(self, action: Action) -> Step:
-        step = self.wanted[action.unit].kinds[action.key.kind].step
+        step = KINDS[action.key.kind].step
         assert step is not None  # noqa: S101  only kinds with a step have units
         return step
 

@@ -8,19 +8,22 @@ Effects: makes what the evidence needs, reads the ledger and the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import diff, execute, ledger, plan, reading, reconcile, verdicts
+from llmops import diff, execute, plan, proposals, reading, verdicts
+from llmops.catalogues import KINDS
+from llmops.commits import Desired
+from llmops.done import follow
 from llmops.execute import Shop, Task, Who
 from llmops.graph import Graph
 from llmops.kinds.evaluation import Evaluation
 from llmops.plan import Origin, World
 from llmops.problems import Invalid, Problem
 from llmops.reading import steps_of
-from llmops.reconcile import KINDS, Desired, Tell
+from llmops.reconcile import Tell
 from llmops.sites import Site
 from llmops.values import Change, Digest, Key, Sign, Verdict
 from llmops.verdicts import Archive, Report
@@ -67,15 +70,15 @@ def survey(site: Site, base: Desired, head: Desired) -> Comparison:
 
     Raises `Invalid` for a change of a spec that is not allowed.
     """
-    done = ledger.units(site.ledger)
+    done = follow(site.commits.index, site.ledger)
     found = compare(base, head, done)
-    while gone := reconcile.lost(site, _leaned_on(found, done)):
-        done -= gone
+    while gone := proposals.lost(site, _leaned_on(found, done)):
+        done = done.but(gone)
         found = compare(base, head, done)
     return found
 
 
-def _leaned_on(found: Comparison, done: frozenset[Digest]) -> set[Digest]:
+def _leaned_on(found: Comparison, done: Container[Digest]) -> set[Digest]:
     """Give the results that will be read: evidence of what is affected, and what the work that is owed begins with."""
     read: set[Digest] = set()
     for side in (found.base, found.head):
@@ -83,15 +86,15 @@ def _leaned_on(found: Comparison, done: frozenset[Digest]) -> set[Digest]:
         begin = {need.key for key in owed for need in side.graph[key].needs}
         keys = begin | {key for key in found.affected if key in side.graph}
         read |= {unit.digest for key in keys for unit in side.graph[key].units}
-    return read & done
+    return {unit for unit in read if unit in done}
 
 
-def compare(base: Desired, head: Desired, done: frozenset[Digest]) -> Comparison:
+def compare(base: Desired, head: Desired, done: Container[Digest]) -> Comparison:
     """Say what a pull request touches. Raises `Invalid` for a change of a spec that is not allowed."""
     changes = diff.compare(base.graph, head.graph)
     if problems := list(_forbidden_moves(changes, base, head)):
         raise Invalid(problems)
-    evaluations = [key for key, node in head.graph.nodes.items() if isinstance(node.spec.body, Evaluation)]
+    evaluations = [key for key in head.graph.nodes if isinstance(head.graph[key].spec.body, Evaluation)]
     touched = {change.key for change in changes if _matters(change, base.graph, head.graph)}
     affected = tuple(key for key in evaluations if key in touched)
     owed = {task.action.unit: task for side in (head, base) for task in _owed(side, affected, done)}
@@ -120,12 +123,12 @@ def _forbidden_moves(changes: Iterable[Change], base: Desired, head: Desired) ->
                 yield reading.place(new, head.files).problem(steps_of(one.role), one.what, one.remedy)
 
 
-def _owed(side: Desired, affected: tuple[Key, ...], done: frozenset[Digest]) -> Iterator[Task]:
+def _owed(side: Desired, affected: tuple[Key, ...], done: Container[Digest]) -> Iterator[Task]:
     """Give what is missing for the evidence of one side."""
     needed = {key for one in affected if one in side.graph for key in side.graph.closure(one)}
     part = Graph({key: node for key, node in side.graph.nodes.items() if key in needed})
     made = plan.make((), part, KINDS, World(done=done), Origin(side.commit, "", ""))
-    yield from (Task(action, side.wanted) for action in made.actions)
+    yield from (Task(action, side) for action in made.actions)
 
 
 def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:

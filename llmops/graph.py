@@ -8,24 +8,48 @@ Pure.
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from graphlib import CycleError, TopologicalSorter
 from typing import TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmops import reading
 from llmops.problems import Invalid, Problem, did_you_mean
 from llmops.reading import Kinds, steps_of
 from llmops.specs import Parsed
-from llmops.values import HASH_VERSION, Digest, FileDigest, Files, Key, Need, Node, Ref, Scope, Spec, Unit, digest
+from llmops.values import (
+    HASH_VERSION,
+    NOTHING,
+    Digest,
+    FileDigest,
+    Files,
+    Key,
+    Known,
+    Need,
+    Node,
+    Ref,
+    Scope,
+    Spec,
+    Unit,
+    digest,
+)
 
 
 class Graph(Struct, frozen=True):
-    """The resources of a commit, every one after those it leans on."""
+    """The resources of a commit; in order, every one comes after those it leans on."""
 
-    nodes: dict[Key, Node] = {}
+    nodes: Mapping[Key, Node] = {}
+    live: tuple[Key, ...] = ()
+    """Those of kinds that are released."""
+    known: Known = NOTHING
+    """The commit that this one was built over, if it was."""
+    fresh: frozenset[Key] = frozenset()
+    """Those that may be other than in the known commit, or are gone."""
 
     def __getitem__(self, key: Key) -> Node:
         return self.nodes[key]
@@ -33,9 +57,9 @@ class Graph(Struct, frozen=True):
     def __contains__(self, key: object) -> bool:
         return key in self.nodes
 
-    def leaners(self, key: Key) -> tuple[Key, ...]:
-        """Give the resources that name this one, in order."""
-        return tuple(node.key for node in self.nodes.values() if any(need.key == key for need in node.needs))
+    def order(self, keys: Iterable[Key]) -> list[Key]:
+        """Sort some of the resources: by depth, then by key, whatever the graph was built over."""
+        return sorted(keys, key=lambda key: (self.nodes[key].depth, key))
 
     def closure(self, key: Key) -> Iterator[Key]:
         """Give everything that decides a resource, itself first, nearest first."""
@@ -52,33 +76,99 @@ class Graph(Struct, frozen=True):
 EMPTY = Graph()
 
 
-def build(parsed: Parsed, files: Files, kinds: Kinds) -> Graph:
-    """Order the specs and name each by its closure.
+class Layered(Mapping[Key, Node]):
+    """The nodes of a known commit with some that are other, and without some that are gone."""
+
+    def __init__(self, known: Known, over: Mapping[Key, Node], hidden: AbstractSet[Key]) -> None:
+        self._known, self._over, self._hidden = known, over, hidden
+
+    def __getitem__(self, key: Key) -> Node:
+        if key in self._over:
+            return self._over[key]
+        if key in self._hidden:
+            raise KeyError(key)
+        return self._known.nodes[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._over or (key not in self._hidden and key in self._known.nodes)
+
+    def __iter__(self) -> Iterator[Key]:
+        below = (rank for rank in self._known.ranks() if rank[1] not in self._hidden and rank[1] not in self._over)
+        above = sorted((node.depth, key) for key, node in self._over.items())
+        return (key for _, key in heapq.merge(below, above))
+
+    def __len__(self) -> int:
+        replaced = sum(key in self._known.nodes for key in self._over.keys() | self._hidden)
+        return len(self._known.nodes) - replaced + len(self._over)
+
+
+def build(parsed: Parsed, files: Files, kinds: Kinds, known: Known = NOTHING) -> Graph:
+    """Order the specs and name each by its closure; over a known commit, only what may be other there.
 
     Raises `Invalid` with every problem of the commit: those that were found in the files, and unknown references,
     cycles and forbidden uses found here.
     """
-    needs, problems = _resolve(parsed, files)
+    fresh = _affected(parsed, known)
+    specs = {key: parsed.specs[key] if key in parsed.specs else known.nodes[key].spec for key in fresh}
+    names = _Names(specs, parsed.broken, parsed.gone, known)
+    needs, problems = _resolve(specs, names, files)
     order, ring = _order(needs)
-    problems += [_ring_problem(ring, parsed.specs, files)] if ring else []
-    nodes: dict[Key, Node] = {}
+    problems += [_ring_problem(ring, specs, files)] if ring else []
+    over: dict[Key, Node] = {}
+    nodes: Mapping[Key, Node] = Layered(known, over, parsed.gone)
     for key in order:
-        nodes[key] = _name(parsed.specs[key], needs[key], nodes, (files, kinds))
-    graph = Graph(nodes)
+        before = None if key in parsed.specs else known.nodes[key]
+        over[key] = _name(specs[key], needs[key], nodes, (files, kinds), before)
+    live = {key for key in over if kinds[key.kind].live} | (set(known.live()) - over.keys() - parsed.gone)
+    if known is NOTHING:
+        nodes = dict(sorted(over.items(), key=lambda item: (item[1].depth, item[0])))
+    graph = Graph(nodes, (), known, frozenset(over) | parsed.gone)
+    graph = replace(graph, live=tuple(graph.order(live)))
     if not parsed.problems and not problems:
-        problems += [*_review(graph, files, kinds), *_forbidden(graph, files, kinds)]
+        problems += [*_review(graph, over, files, kinds), *_forbidden(graph, over, files, kinds)]
     if parsed.problems or problems:
         raise Invalid((*parsed.problems, *problems))
     return graph
 
 
-def _resolve(parsed: Parsed, files: Files) -> tuple[dict[Key, tuple[Need, ...]], list[Problem]]:
+def _affected(parsed: Parsed, known: Known) -> frozenset[Key]:
+    """Give every resource that may be other than in the known commit: what was read, and all that leans on it."""
+    new = {key for key in parsed.specs if key not in known.nodes}
+    called = (caller for key in new | parsed.gone for caller in known.callers(key.name))
+    waiting = [*parsed.specs, *parsed.gone, *called]
+    found = set(waiting)
+    while waiting:
+        more = [key for key in known.leaners(waiting.pop()) if key not in found]
+        found.update(more)
+        waiting += more
+    return frozenset(found - parsed.gone)
+
+
+class _Names(Struct, frozen=True):
+    """What can be referred to."""
+
+    specs: Mapping[Key, Spec]
+    broken: frozenset[Key]
+    gone: frozenset[Key]
+    known: Known
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.specs or (key not in self.gone and key in self.known.nodes)
+
+    def __iter__(self) -> Iterator[Key]:
+        yield from self.specs
+        yield from (key for _, key in self.known.ranks() if key not in self.specs and key not in self.gone)
+
+
+def _resolve(
+    specs: Mapping[Key, Spec], names: _Names, files: Files
+) -> tuple[dict[Key, tuple[Need, ...]], list[Problem]]:
     needs: dict[Key, tuple[Need, ...]] = {}
     problems: list[Problem] = []
-    for key, spec in parsed.specs.items():
+    for key, spec in specs.items():
         found: list[Need] = []
         for ref in spec.refs:
-            target = _look_up(ref, parsed)
+            target = _look_up(ref, names)
             if isinstance(target, Key):
                 found.append(Need(ref.role, target, ref.scope))
             elif target:
@@ -87,27 +177,28 @@ def _resolve(parsed: Parsed, files: Files) -> tuple[dict[Key, tuple[Need, ...]],
     return needs, problems
 
 
-def _look_up(ref: Ref, parsed: Parsed) -> Key | tuple[str, str] | None:
+def _look_up(ref: Ref, known: _Names) -> Key | tuple[str, str] | None:
     """Give the key that a reference means, what is wrong with it, or None when its target is a problem already."""
     asked = Key.parse(ref.name)
     kinds = (asked.kind,) if asked.kind else ref.kinds
     meant = " or ".join(ref.kinds)
     if not set(kinds) <= set(ref.kinds):
         return f"{asked} is not a {meant}.", f"Name a {meant}."
-    found = [key for key in (Key(kind, asked.name) for kind in kinds) if key in parsed.specs]
+    found = [key for key in (Key(kind, asked.name) for kind in kinds) if key in known]
     if len(found) == 1:
         return found[0]
     if found:
         return f"{asked.name} is {' and '.join(map(str, found))}.", f"Write which: {found[0]}."
-    if any(Key(kind, asked.name) in parsed.broken for kind in kinds):
+    if any(Key(kind, asked.name) in known.broken for kind in kinds):
         return None
-    names = [key.name for key in parsed.specs if key.kind in kinds]
+    names = [key.name for key in known if key.kind in kinds]
     return f'no {meant} is called "{asked.name}".', did_you_mean(asked.name, names) or f"Declare a {meant}."
 
 
 def _order(needs: Mapping[Key, Iterable[Need]]) -> tuple[list[Key], list[Key]]:
     """Sort so that what is leaned on comes first, or give one ring of keys that has no such order."""
-    sorter = TopologicalSorter({key: sorted({need.key for need in found}) for key, found in sorted(needs.items())})
+    edges = {key: sorted({need.key for need in found if need.key in needs}) for key, found in sorted(needs.items())}
+    sorter = TopologicalSorter(edges)
     try:
         return list(sorter.static_order()), []
     except CycleError as error:
@@ -123,10 +214,14 @@ def _ring_problem(ring: list[Key], specs: Mapping[Key, Spec], files: Files) -> P
     )
 
 
-def _name(spec: Spec, needs: tuple[Need, ...], nodes: Mapping[Key, Node], known: tuple[Files, Kinds]) -> Node:
-    files, kinds = known
+def _name(
+    spec: Spec, needs: tuple[Need, ...], nodes: Mapping[Key, Node], at: tuple[Files, Kinds], before: Node | None
+) -> Node:
+    """Name a resource; ``before`` is what it was, when nothing of its own is other."""
+    files, kinds = at
     step = kinds[spec.key.kind].step
-    closure = _Closure(spec, needs, tuple(_file_digests(spec, files)), nodes, step.version if step else 0)
+    used = before.files if before else tuple(_file_digests(spec, files))
+    closure = _Closure(spec, needs, used, nodes, step.version if step else 0)
     own = closure.digest((Scope.BUILD, Scope.LIVE))
     units: tuple[Unit, ...] = ()
     if step and step.parts:
@@ -134,7 +229,8 @@ def _name(spec: Spec, needs: tuple[Need, ...], nodes: Mapping[Key, Node], known:
         units = tuple(Unit(closure.digest((Scope.BUILD,), part), part, label) for part, label in parts)
     elif step:
         units = (Unit(closure.digest((Scope.BUILD,))),)
-    return Node(spec=spec, digest=own, needs=needs, files=closure.files, units=units)
+    depth = max((nodes[need.key].depth + 1 for need in needs), default=0)
+    return Node(spec=spec, digest=own, needs=needs, files=closure.files, units=units, depth=depth)
 
 
 def _parts(spec: Spec, field: str) -> Iterator[tuple[str, str]]:
@@ -195,22 +291,22 @@ class _Part(Struct, frozen=True):
                 yield re.sub(r"\[\d+\]", "[]", role, count=1), value
 
 
-def _review(graph: Graph, files: Files, kinds: Kinds) -> Iterator[Problem]:
-    for node in graph.nodes.values():
-        for one in kinds[node.key.kind].review(node, graph.nodes):
-            yield reading.place(node.spec, files).problem(steps_of(one.role), one.what, one.remedy)
+def _review(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -> Iterator[Problem]:
+    for key in fresh:
+        for one in kinds[key.kind].review(graph[key], graph.nodes):
+            yield reading.place(graph[key].spec, files).problem(steps_of(one.role), one.what, one.remedy)
 
 
-def _forbidden(graph: Graph, files: Files, kinds: Kinds) -> Iterator[Problem]:
+def _forbidden(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -> Iterator[Problem]:
     """Say which resources may not be leaned on, each with the list of those that do."""
     leaners: dict[tuple[Key, str], list[Key]] = {}
-    for node in graph.nodes.values():
-        live = kinds[node.key.kind].live
-        direct = [need.key for need in node.needs]
-        for key in dict.fromkeys([*direct, *graph.closure(node.key)] if live else direct):
-            reason = kinds[key.kind].permits(graph[key].spec.body, live) if key != node.key else ""
+    for name in fresh:
+        live = kinds[name.kind].live
+        direct = [need.key for need in graph[name].needs]
+        for key in dict.fromkeys([*direct, *graph.closure(name)] if live else direct):
+            reason = kinds[key.kind].permits(graph[key].spec.body, live) if key != name else ""
             if reason:
-                leaners.setdefault((key, reason), []).append(node.key)
+                leaners.setdefault((key, reason), []).append(name)
     for (key, reason), found in leaners.items():
         names = " and ".join(map(str, found))
         verb = "lean" if len(found) > 1 else "leans"

@@ -126,6 +126,21 @@ def units(ledger: Ledger) -> frozenset[Digest]:
     return frozenset(unit for unit, _ in _blobs(ledger, refs.tip(ledger.at, ledger.results)))
 
 
+def outcomes_since(ledger: Ledger, tip: str) -> Iterator[Outcome] | None:
+    """Read the outcomes that are other than at an earlier tip; None when that one is not here."""
+    if not tip or tip not in ledger.at.repo:
+        return None
+    return _since(ledger, refs.folder_of(ledger.at, tip))
+
+
+def _since(ledger: Ledger, before: Any) -> Iterator[Outcome]:
+    for shard in refs.folder_of(ledger.at, refs.tip(ledger.at, ledger.results)) or ():
+        old = before[shard.name] if shard.name in before else None  # noqa: SIM401  a pygit2.Tree has no get
+        if old is None or old.id != shard.id:
+            known = {blob.id for blob in old} if isinstance(old, pygit2.Tree) else set()
+            yield from (decode(blob.data, Outcome) for blob in shard if blob.id not in known)
+
+
 def outcome(ledger: Ledger, unit: Digest) -> Outcome | None:
     """Read what came of one unit."""
     root = refs.folder_of(ledger.at, refs.tip(ledger.at, ledger.results))

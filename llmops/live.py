@@ -5,7 +5,7 @@ Effects: looks at the runtime and the gateway, reads the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -13,30 +13,28 @@ from typing import Any
 import msgspec
 
 from llmops import dispatch, sites
+from llmops.catalogues import ENGINES, RUNTIMES
 from llmops.events import Event
 from llmops.fields import seconds
 from llmops.graph import Graph
 from llmops.kinds.deployment import Deployment
 from llmops.kinds.prompt import Prompt
-from llmops.plugin import Catalogue, Engine, Phase, Replica, Runtime, Standby
+from llmops.plugin import Engine, Phase, Replica, Runtime, Standby
 from llmops.problems import Broken
 from llmops.records import State
 from llmops.release import Candidate, Floor
 from llmops.rollouts import Seen
-from llmops.serving import engines, runtimes, traffic
+from llmops.serving import traffic
 from llmops.serving.everywhere import Everywhere
 from llmops.serving.gateway.table import PromptPart, Served, Turn
 from llmops.serving.traffic import Gate
 from llmops.sites import Site
 from llmops.values import Digest, Files, Key, Node
 
-ENGINES = Catalogue(engines, "ENGINE")
-RUNTIMES = Catalogue(runtimes, "RUNTIME")
-
 
 def deployments(graph: Graph) -> tuple[Key, ...]:
     """Give the deployments that a commit declares."""
-    return tuple(key for key, node in graph.nodes.items() if isinstance(node.spec.body, Deployment))
+    return tuple(key for key in graph.live if isinstance(graph[key].spec.body, Deployment))
 
 
 def gate(site: Site) -> Gate:
@@ -49,7 +47,7 @@ def runtime(site: Site) -> Runtime:
     return Everywhere({name: made(site.runtime, lambda: sites.open_store(site)) for name, made in RUNTIMES.items()})
 
 
-def seen(site: Site, graph: Graph, done: AbstractSet[Digest]) -> dict[Key, Seen]:
+def seen(site: Site, graph: Graph, done: Container[Digest]) -> dict[Key, Seen]:
     """Look at what runs of every deployment."""
     found: dict[Key, Seen] = {}
     table = traffic.read(gate(site))
@@ -65,7 +63,7 @@ def seen(site: Site, graph: Graph, done: AbstractSet[Digest]) -> dict[Key, Seen]
         found[key] = Seen(
             ready={revision: len(urls) for revision, urls in ready.items()},
             weights={one.revision: one.weight for one in routed},
-            prepared=frozenset([node.digest] if {unit.digest for unit in node.units} <= done else []),
+            prepared=frozenset([node.digest] if all(unit.digest in done for unit in node.units) else []),
             astray=frozenset(one.revision for one in routed if set(one.urls) != ready.get(one.revision, set())),
         )
     return found

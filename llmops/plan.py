@@ -8,16 +8,17 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from statistics import median
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from llmops import rollouts
 from llmops.graph import Graph
 from llmops.reading import Kinds
-from llmops.records import Outcome, Release, Standing, State
+from llmops.records import Release, Standing, State
 from llmops.rollouts import Due, Seen
 from llmops.values import (
     SHORT,
@@ -50,18 +51,21 @@ class Origin(Struct, frozen=True):
 class World(Struct, frozen=True):
     """What is known outside the tree."""
 
-    done: AbstractSet[Digest] = frozenset()
+    done: Container[Digest] = frozenset()
     """Units whose outcome is in the ledger."""
     state: State = State()
     seen: Mapping[Key, Seen] = {}
     """What runs."""
+    pending: AbstractSet[Key] | None = None
+    """The resources that may be owed; None is all."""
 
 
 def make(changes: tuple[Change, ...], graph: Graph, kinds: Kinds, world: World, origin: Origin) -> Plan:
     """Choose the actions: builds first, in the order of the graph, then releases, then removals."""
     maker = _Maker(graph, kinds, world, {change.key: change for change in changes})
-    dues = {key: maker.due(node) for key, node in graph.nodes.items() if kinds[key.kind].live}
-    builds, there = maker.builds(frozenset(key for key, due in dues.items() if not isinstance(due, Due)))
+    dues = {key: maker.due(graph[key]) for key in graph.live}
+    content = frozenset(key for key, due in dues.items() if not isinstance(due, Due))
+    builds = maker.builds(content)
     owed = frozenset(action.unit for action in builds)
     releases = tuple(maker.release(graph[key], due, owed) for key, due in dues.items() if isinstance(due, Due))
     return Plan(
@@ -69,20 +73,21 @@ def make(changes: tuple[Change, ...], graph: Graph, kinds: Kinds, world: World, 
         base=origin.base,
         environment=origin.environment,
         ledger=origin.ledger,
-        policy=policy(graph),
+        policy=policy(graph, (*builds, *releases)),
         changes=changes,
         actions=(*builds, *releases, *_removals(graph, world.state)),
-        reused=tuple(maker.reused(there, (*builds, *releases))),
+        reused=tuple(maker.reused((*builds, *releases), content)),
         blocked=tuple(due for due in dues.values() if isinstance(due, Blocked)),
     )
 
 
-def policy(graph: Graph) -> Digest:
-    """Name everything in the specs that decides how and not what: gates, strategies, replicas."""
+def policy(graph: Graph, actions: Iterable[Action]) -> Digest:
+    """Name everything in the specs that decides how these are done, and not what: gates, strategies, replicas."""
+    keys = {key for action in actions for key in (action.key, *action.gates)}
     return digest(
         [
-            (str(node.key), [(fact.role, fact.value) for fact in node.spec.facts if fact.scope is Scope.NONE])
-            for node in graph.nodes.values()
+            (str(key), [(fact.role, fact.value) for fact in graph[key].spec.facts if fact.scope is Scope.NONE])
+            for key in sorted(keys)
         ]
     )
 
@@ -105,19 +110,17 @@ class _Maker(Struct, frozen=True):
             return Blocked(key=node.key, digest=node.digest, why=why, remedy=remedy)
         return rollouts.due(node.digest, node.spec.body.replicas, release, self.world.seen.get(node.key, Seen()))
 
-    def builds(self, content: AbstractSet[Key]) -> tuple[tuple[Action, ...], tuple[Reuse, ...]]:
-        """List the units that are owed, and those that are there. Nothing is prepared for what is content."""
+    def builds(self, content: AbstractSet[Key]) -> tuple[Action, ...]:
+        """List the units that are owed. Nothing is prepared for what is content."""
         actions: list[Action] = []
-        there: list[Reuse] = []
         owed: set[Digest] = set()
-        for key, node in self.graph.nodes.items():
-            for unit in () if key in content else node.units:
-                if unit.digest in self.world.done:
-                    there.append(Reuse(key=key, part=unit.part, label=unit.label, unit=unit.digest))
-                elif unit.digest not in owed:
-                    actions.append(self._build(node, unit, owed))
+        pending = self.world.pending
+        for key in self.graph.nodes if pending is None else self.graph.order(pending):
+            for unit in () if key in content else self.graph[key].units:
+                if unit.digest not in self.world.done and unit.digest not in owed:
+                    actions.append(self._build(self.graph[key], unit, owed))
                     owed.add(unit.digest)
-        return tuple(actions), tuple(there)
+        return tuple(actions)
 
     def _build(self, node: Node, unit: Unit, owed: AbstractSet[Digest]) -> Action:
         needed = {u.digest for n in node.needs if n.scope is not Scope.NONE for u in self.graph[n.key].units}
@@ -154,11 +157,15 @@ class _Maker(Struct, frozen=True):
             tier=due.tier,
         )
 
-    def reused(self, there: tuple[Reuse, ...], actions: tuple[Action, ...]) -> Iterator[Reuse]:
-        """Of what is there, keep what this plan leans on or would have had to make again."""
+    def reused(self, actions: tuple[Action, ...], content: AbstractSet[Key]) -> Iterator[Reuse]:
+        """List what is there of all that this plan leans on or would have had to make again."""
         acted = {action.key for action in actions}
         leaned_on = {need.key for key in acted for need in self.graph[key].needs}
-        yield from (one for one in there if one.key in acted | leaned_on | self.changes.keys())
+        changed = {key for key in self.changes if key in self.graph}
+        for key in self.graph.order((acted | leaned_on | changed) - content):
+            for unit in self.graph[key].units:
+                if unit.digest in self.world.done:
+                    yield Reuse(key=key, part=unit.part, label=unit.label, unit=unit.digest)
 
 
 def _signed(change: Change | None) -> tuple[Sign, Reason]:
@@ -174,13 +181,11 @@ def _removals(graph: Graph, state: State) -> Iterator[Action]:
             yield Action(sign=Sign.DROP, verb=Verb.REMOVE, key=key, unit=release.live, reason=Reason.DROPPED)
 
 
-def estimates(builds: Iterable[Action], past: Iterable[Outcome]) -> dict[Digest, float]:
+Past: TypeAlias = Callable[[Key, str], Sequence[float]]
+"""Gives the seconds that past runs of a part of a resource took, or, if it never ran, runs of its kind."""
+
+
+def estimates(builds: Iterable[Action], past: Past) -> dict[Digest, float]:
     """Give the seconds that units are expected to take: the median of the same resource's runs, or of its kind's."""
-    took = [(one.key, one.part, one.provenance.seconds) for one in past]
-    found: dict[Digest, float] = {}
-    for action in builds:
-        same = [seconds for key, part, seconds in took if (key, part) == (action.key, action.part)]
-        alike = [seconds for key, _, seconds in took if key.kind == action.key.kind]
-        if times := same or alike:
-            found[action.unit] = median(times)
-    return found
+    took = {action.unit: past(action.key, action.label) for action in builds}
+    return {unit: median(seconds) for unit, seconds in took.items() if seconds}

@@ -215,8 +215,15 @@ class Catalogue(Mapping[str, Any]):
 
     def __init__(self, package: ModuleType, member: str) -> None:
         self._package, self._member = package, member
+        self._found: dict[tuple[str, ...], Any] = {}
 
     def __getitem__(self, name: str) -> Any:
+        place = (name, *self._package.__path__)
+        if place not in self._found:
+            self._found[place] = self._import(name)
+        return self._found[place]
+
+    def _import(self, name: str) -> Any:
         file = name.lower()
         if not name.isidentifier() or file not in self._files():
             raise KeyError(name)

@@ -1,64 +1,32 @@
 """The whole flow on one page: from a commit to what is trained, judged and served.
 
-    desire    commit           -> what it declares, ordered and named
-    propose   desired, ledger  -> a plan
-    apply     plan             -> outcomes, verdicts, releases
+    commits.desire     commit           -> what it declares, ordered and named
+    proposals.propose  desired, ledger  -> a plan
+    apply              plan             -> outcomes, verdicts, releases
 
 Effects: joins the modules that have them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from llmops import diff, execute, graph, kinds, leases, ledger, live, plan, release, sites, specs, store, tree, verdicts
-from llmops.dispatch import Wanted
+from llmops import execute, leases, ledger, live, proposals, release, sites, verdicts
+from llmops.commits import Desired
 from llmops.events import Event, Happening
 from llmops.execute import Shop, Task, Who
-from llmops.graph import EMPTY, Graph
-from llmops.plan import Origin, World
-from llmops.plugin import Catalogue
-from llmops.problems import Invalid, Misused, Refused, Unfinished, Unhealthy
-from llmops.reading import Kinds, Plugins
+from llmops.graph import Graph
+from llmops.problems import Refused, Unfinished, Unhealthy
+from llmops.proposals import Proposal
 from llmops.records import Release, State
 from llmops.release import Floor
-from llmops.serving import engines
-from llmops.settings import Settings
 from llmops.sites import Site
-from llmops.tree import CommitFiles
 from llmops.values import Action, Blocked, Digest, Plan, Verb, Verdict
 from llmops.verdicts import Archive, Report
 
-KINDS: Kinds = Catalogue(kinds, "KIND")
-PLUGINS: Plugins = {"engines": Catalogue(engines, "ENGINE"), "runtimes": live.RUNTIMES}
 Tell = Callable[[Event], None]
-
-
-class Desired(Struct, frozen=True):
-    """What a commit declares."""
-
-    commit: str
-    files: CommitFiles
-    settings: Settings
-    graph: Graph
-
-    @property
-    def wanted(self) -> Wanted:
-        """The same, for `execute`."""
-        return Wanted(graph=self.graph, files=self.files, kinds=KINDS)
-
-
-class Proposal(Struct, frozen=True, kw_only=True):
-    """A plan, and what it was made from."""
-
-    plan: Plan
-    old: Graph
-    desired: Desired
-    estimates: dict[Digest, float]
-    """Seconds that a unit is expected to take, from past runs."""
-    notes: tuple[str, ...] = ()
 
 
 class Applied(Struct, frozen=True, kw_only=True):
@@ -74,65 +42,6 @@ class Applied(Struct, frozen=True, kw_only=True):
     def is_well(self) -> bool:
         """Whether the environment is what the commit says."""
         return not (self.failed or self.blocked or self.unwell)
-
-
-def desire(commit: str, files: CommitFiles) -> Desired:
-    """Read what a commit declares. Raises `Invalid` with every problem in it."""
-    parsed = specs.parse(files, KINDS, PLUGINS)
-    return Desired(commit, files, parsed.settings, graph.build(parsed, files, KINDS))
-
-
-def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
-    """Plan what makes the environment what a commit says. Nothing is changed.
-
-    ``base`` only chooses which changes are shown: those since the commit that was applied last, if it is not given.
-    """
-    known = ledger.state(site.ledger)
-    notes = () if known else ("There is no ledger yet, so nothing is known to be done: `llmops init` begins one.",)
-    state = known or State()
-    base = base or state.commit
-    old, more = earlier(site, base)
-    known_done = done = ledger.units(site.ledger)
-    seen = live.seen(site, desired.graph, done) if state.releases else {}
-    origin = Origin(desired.commit, base, site.environment, ledger.tips(site.ledger))
-    changes = diff.compare(old, desired.graph)
-    made = plan.make(changes, desired.graph, KINDS, World(done, state, seen), origin)
-    while gone := lost(site, (one.unit for one in made.reused if made.actions)):
-        done -= gone  # what is made again may lean on more that is gone
-        made = plan.make(changes, desired.graph, KINDS, World(done, state, seen), origin)
-    if again := len(known_done) - len(done):
-        more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
-    return Proposal(plan=made, old=old, desired=desired, estimates=_estimates(site, made), notes=(*notes, *more))
-
-
-def earlier(site: Site, commit: str) -> tuple[Graph, tuple[str, ...]]:
-    """Give the graph of a commit that was applied before; an empty one, and why, when it cannot be read."""
-    if not commit:
-        return EMPTY, ()
-    try:
-        return desire(commit, tree.files(site.repo, tree.commit_id(site.repo, commit))).graph, ()
-    except Misused:
-        return EMPTY, (f"Commit {commit[:12]}, applied before, is not in this clone: everything shows as new.",)
-    except Invalid:
-        return EMPTY, (f"The specs of {commit[:12]}, applied before, are not valid: everything shows as new.",)
-
-
-def lost(site: Site, units: Iterable[Digest]) -> frozenset[Digest]:
-    """Find results of the ledger whose bytes are not in the store: it was lost, or is another machine's."""
-    found = [(unit, ledger.outcome(site.ledger, unit)) for unit in units]
-    if not found:
-        return frozenset()
-    kept = sites.open_store(site)
-    return frozenset(
-        unit
-        for unit, outcome in found
-        if outcome and not all(store.complete(kept, one) for one in outcome.outputs.values())
-    )
-
-
-def _estimates(site: Site, made: Plan) -> dict[Digest, float]:
-    builds = [action for action in made.actions if action.verb not in set(Verb)]
-    return plan.estimates(builds, ledger.outcomes(site.ledger).values()) if builds else {}
 
 
 def apply(site: Site, proposal: Proposal, who: Who, tell: Tell, *, deletes: bool = False) -> Applied:
@@ -167,7 +76,7 @@ def _carry_out(site: Site, proposal: Proposal, who: Who, tell: Tell, fence: int)
     shop = open_shop(site, leases.guard(fence))
     floor = live.floor(site, fence, who.commit, tell, shop.guard)
     actions = proposal.plan.actions
-    builds = [Task(action, proposal.desired.wanted) for action in actions if action.verb not in set(Verb)]
+    builds = [Task(action, proposal.desired) for action in actions if action.verb not in set(Verb)]
     failed = execute.build(builds, shop, who, tell).failed
     blocked: list[Blocked] = list(proposal.plan.blocked)
     unwell: list[Unhealthy | Unfinished] = []
@@ -232,7 +141,7 @@ def _judge_gates(site: Site, action: Action, proposal: Proposal, shop: Shop) -> 
     base = proposal.old
     notes: tuple[str, ...] = ()
     if action.gates and (action.key not in base or base[action.key].digest != known.live):
-        base, notes = earlier(site, known.revisions[known.live].commit if known.live else "")
+        base, notes = proposals.earlier(site, known.revisions[known.live].commit if known.live else "")
     if notes:
         return (), " ".join(notes)
     archive = Archive(shop.ledger, shop.store)

@@ -13,9 +13,11 @@ from pathlib import Path
 import pygit2
 from msgspec import Struct
 
-from llmops import ledger, runners, store, tree
+from llmops import ledger, store, tree
+from llmops.catalogues import RUNNERS
+from llmops.commits import Commits
 from llmops.ledger import Ledger
-from llmops.plugin import Catalogue, Runner
+from llmops.plugin import Runner
 from llmops.settings import Settings
 from llmops.store import Store
 
@@ -23,7 +25,7 @@ from llmops.store import Store
 class Site(Struct, frozen=True, kw_only=True):
     """One repository as one environment sees it."""
 
-    repo: pygit2.Repository
+    commits: Commits
     settings: Settings
     environment: str
     folder: Path
@@ -31,17 +33,23 @@ class Site(Struct, frozen=True, kw_only=True):
     work: Path
 
     @property
+    def repo(self) -> pygit2.Repository:
+        """The repository itself."""
+        return self.commits.repo
+
+    @property
     def runtime(self) -> Path:
         """Where what runs here is written down."""
         return self.folder / "runtime" / self.environment
 
 
-def locate(repo: pygit2.Repository, settings: Settings, environment: str | None) -> Site:
+def locate(commits: Commits, settings: Settings, environment: str | None) -> Site:
     """Find the things of a repository. Raises `Refused` when the settings name a remote that is not there."""
     named = environment or settings.environment
+    repo = commits.repo
     folder = tree.common_folder(repo) / "llmops"
     return Site(
-        repo=repo,
+        commits=commits,
         settings=settings,
         environment=named,
         folder=folder,
@@ -58,5 +66,5 @@ def open_store(site: Site) -> Store:
 def open_runner(site: Site) -> Runner:
     """Make the runner that the settings name."""
     site.work.mkdir(parents=True, exist_ok=True)
-    made: Runner = Catalogue(runners, "RUNNER")[site.settings.runner.type](site.settings.runner, site.work)
+    made: Runner = RUNNERS[site.settings.runner.type](site.settings.runner, site.work)
     return made

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -18,47 +18,101 @@ from llmops import dialect, reading, schema
 from llmops.problems import Complaint, Problem, did_you_mean
 from llmops.reading import Kinds, Place, Plugins, steps_of
 from llmops.settings import FILE, LOCK_FILE, Settings
-from llmops.values import Files, FileUse, Key, Pin, Spec
+from llmops.values import Files, FileUse, Key, Known, Pin, Spec
 
 SCHEMAS = "schemas/"
 """Below a folder of specs this holds generated schemas, not specs."""
 
 
-class Parsed(Struct, frozen=True):
-    """What a commit declares, and what is wrong with it."""
+class Parsed(Struct, frozen=True, kw_only=True):
+    """What a commit declares, and what is wrong with it; over a known commit, only what may be other there."""
 
     settings: Settings
     specs: dict[Key, Spec]
     problems: tuple[Problem, ...]
-    broken: frozenset[Key]
+    broken: frozenset[Key] = frozenset()
     """Keys whose spec could be named but not used; a reference to one is not another problem."""
     unread: frozenset[str] = frozenset()
     """Paths of files that hold documents which could not be read: there may be more specs than these."""
+    gone: frozenset[Key] = frozenset()
+    """What the known commit declares and this one does not."""
 
 
 def parse(files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
     """Read everything a commit declares. Never raises for what is in the files: problems are values."""
     settings, problems = read_settings(files)
-    unread = {FILE} if problems else set()
-    lock, wrong_lock = read_lock(files)
-    problems += wrong_lock
+    found = _read(spec_paths(files, settings), files, kinds, plugins)
+    unread = found.unread | ({FILE} if problems else set())
+    specs, wrong = _completed(found.specs, kinds, files)
+    return Parsed(
+        settings=settings,
+        specs=specs,
+        problems=tuple(sorted({*problems, *found.problems, *wrong})),
+        broken=frozenset(found.broken),
+        unread=frozenset(unread),
+    )
+
+
+def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
+    """Read only what may be other than in a known commit, given the paths of files that are.
+
+    The settings are as they were there. Problems are found, but perhaps not all of them, nor in the same words: when
+    there is one, `parse` says what is wrong.
+    """
+    settings, problems = read_settings(files)
+    named = {key for path in changed for part in (path, *_parents(path)) for key in known.users(part)}
+    stale = {known.nodes[key].spec.path for key in named} | {
+        path for path in changed if _is_spec(path, files, settings)
+    }
+    stale |= {path for path in changed if any(known.declared_in(path))}
+    old = {key for path in stale for key in known.declared_in(path)}
+    there = sorted(path for path in stale if _is_spec(path, files, settings) and _exists(path, files))
+    found = _read(there, files, kinds, plugins)
+    twice = [
+        _twice(found.specs[key], known.nodes[key].spec, files)
+        for key in found.specs
+        if key not in old and key in known.nodes
+    ]
+    specs, wrong = _completed(found.specs, kinds, files)
+    return Parsed(
+        settings=settings,
+        specs=specs,
+        problems=(*problems, *found.problems, *twice, *wrong),
+        gone=frozenset(old - specs.keys()),
+    )
+
+
+class _Found(Struct):
+    """What files of specs gave."""
+
     specs: dict[Key, Spec] = {}
+    problems: list[Problem] = []
     broken: set[Key] = set()
-    for path in spec_paths(files, settings):
+    unread: set[str] = set()
+
+
+def _read(paths: Iterable[str], files: Files, kinds: Kinds, plugins: Plugins) -> _Found:
+    every = _Found()
+    for path in paths:
         found = reading.read(path, files, kinds, plugins)
-        problems += found.problems
-        unread.update([path] if found.problems else [])
-        broken.update(found.broken)
+        every.problems += found.problems
+        every.unread.update([path] if found.problems else [])
+        every.broken.update(found.broken)
         for spec in found.specs:
-            if spec.key in specs:
-                problems.append(_twice(spec, specs[spec.key], files))
+            if spec.key in every.specs:
+                every.problems.append(_twice(spec, every.specs[spec.key], files))
             else:
-                specs[spec.key] = spec
+                every.specs[spec.key] = spec
+    return every
+
+
+def _completed(specs: Mapping[Key, Spec], kinds: Kinds, files: Files) -> tuple[dict[Key, Spec], list[Problem]]:
+    lock, problems = read_lock(files)
     whole: dict[Key, Spec] = {}
     for key in sorted(specs):
         whole[key], wrong = _complete(specs[key], kinds, files, lock)
         problems += wrong
-    return Parsed(settings, whole, tuple(sorted(set(problems))), frozenset(broken), frozenset(unread))
+    return whole, problems
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
@@ -66,11 +120,22 @@ def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
     seen: set[str] = set()
     for folder in settings.specs:
         for path in files.names(folder):
-            inside = path.removeprefix(f"{folder}/")
-            meant = path.endswith((".yaml", ".yml")) or files.oddity(path)
-            if meant and path not in seen and not inside.startswith(SCHEMAS):
+            if path not in seen and _is_spec(path, files, settings):
                 seen.add(path)
                 yield path
+
+
+def _is_spec(path: str, files: Files, settings: Settings) -> bool:
+    """Whether an entry is meant as specs: a YAML file, or something odd, in a folder of specs."""
+    for folder in settings.specs:
+        inside = path.removeprefix(f"{folder}/")
+        if inside != path and not inside.startswith(SCHEMAS):
+            return path.endswith((".yaml", ".yml")) or bool(files.oddity(path))
+    return False
+
+
+def _exists(path: str, files: Files) -> bool:
+    return path in files or bool(files.oddity(path))
 
 
 def _twice(spec: Spec, first: Spec, files: Files) -> Problem:

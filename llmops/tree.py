@@ -65,6 +65,24 @@ class CommitFiles:
         self._names: dict[str, tuple[str, ...]] = {}
         self._digests: dict[str, Digest] = {}
 
+    @property
+    def tree(self) -> str:
+        """The id of the tree: two commits with the same files have the same."""
+        return str(self._tree.id)
+
+    def changed_since(self, tree: str) -> tuple[str, ...] | None:
+        """Give the paths that are other than in another tree, None when that one is not here."""
+        if tree == self.tree:
+            return ()
+        # Else git reads the whole index of the working copy first.
+        nowhere = {"GIT_INDEX_FILE": str(Path(self._repo.path) / "no-index")}
+        command = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", tree, self.tree)
+        try:
+            found = git.run(top(self._repo), *command, environment=nowhere)
+        except git.GitFailed:
+            return None
+        return tuple(path for path in found.split("\0") if path)
+
     def __contains__(self, path: object) -> bool:
         entry = self._entry(str(path))
         return isinstance(entry, pygit2.Blob) and entry.filemode != FileMode.LINK

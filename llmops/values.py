@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
@@ -159,11 +160,51 @@ class Node(Struct, frozen=True, kw_only=True):
     needs: tuple[Need, ...]
     files: tuple[FileDigest, ...]
     units: tuple[Unit, ...]
+    depth: int = 0
+    """How many resources stand below it, one upon the other: 0 leans on none."""
 
     @property
     def key(self) -> Key:
         """What the resource is called."""
         return self.spec.key
+
+
+class Known(Protocol):
+    """A commit without a problem that was read before, where it can be asked about single resources."""
+
+    nodes: Mapping[Key, Node]
+
+    def ranks(self) -> Iterable[tuple[int, Key]]:
+        """Give depth and key of every resource, sorted."""
+
+    def leaners(self, key: Key) -> Iterable[Key]:
+        """Give the resources that lean on this one, in any scope."""
+
+    def callers(self, name: str) -> Iterable[Key]:
+        """Give the resources that refer to something of this name."""
+
+    def declared_in(self, path: str) -> Iterable[Key]:
+        """Give the resources that a file of specs declares."""
+
+    def users(self, path: str) -> Iterable[Key]:
+        """Give the resources that name this file, or this folder."""
+
+    def live(self) -> Iterable[Key]:
+        """Give the resources of kinds that are released."""
+
+
+class _Nothing:
+    """No commit was read before."""
+
+    nodes: Mapping[Key, Node] = {}
+
+    def _none(self, *_: object) -> tuple[()]:
+        return ()
+
+    ranks = leaners = callers = declared_in = users = live = _none
+
+
+NOTHING: Known = _Nothing()
 
 
 class Sign(StrEnum):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pygit2
 
-from llmops import ledger, sites, tree
+from llmops import commits, ledger, sites, tree
+from llmops.commits import Desired
 from llmops.ledger import Ledger
 from llmops.settings import LedgerSettings, Settings
 from llmops.sites import Site
@@ -62,7 +63,11 @@ class Repo:
         return ledger.locate(self.open(), LedgerSettings(), environment)
 
     def site(self, settings: Settings | None = None) -> Site:
-        return sites.locate(self.open(), settings or Settings(), None)
+        return sites.locate(commits.open_at(self.open()), settings or Settings(), None)
+
+    def desire(self, revision: str = "HEAD") -> Desired:
+        """Read what a revision declares."""
+        return commits.desire(commits.open_at(self.open()), revision)
 
     def clone(self, folder: Path, *options: str) -> Repo:
         """Clone the remote."""

@@ -10,7 +10,7 @@ import pytest
 
 from demo import corpus
 from docs import generate
-from llmops import cli, reconcile, specs
+from llmops import catalogues, cli, specs
 from llmops.problems import Exit
 from tests.conftest import ROOT
 from tests.trees import Tree
@@ -80,7 +80,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 def test_every_kind_has_an_example_and_a_section() -> None:
     quoted = {kind for text in examples() for kind in re.findall(r"^kind: (\w+)$", text, flags=re.MULTILINE)}
 
-    assert quoted == {*reconcile.KINDS, "Settings"}
+    assert quoted == {*catalogues.KINDS, "Settings"}
     assert {kind.lower() for kind in quoted} <= anchors(generate.PAGES / "kinds.md")
 
 
@@ -98,7 +98,7 @@ def test_every_example_is_valid() -> None:
     kept = {path: data for path, data in files.items() if not path.startswith("specs/")}
     tree = Tree({**kept, **rows, **quoted, "llmops.yaml": settings, "llmops.lock": lock})
 
-    found = specs.parse(tree, reconcile.KINDS, reconcile.PLUGINS)
+    found = specs.parse(tree, catalogues.KINDS, catalogues.PLUGINS)
 
     assert found.problems == ()
     assert len(found.specs) == len(others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from llmops import graph, reconcile, specs
+from llmops import catalogues, graph, specs
 from llmops.graph import Graph
 
 
@@ -101,4 +101,4 @@ def system() -> Tree:
 
 def build(tree: Tree) -> Graph:
     """Read a tree into a graph; raises `Invalid` with its problems."""
-    return graph.build(specs.parse(tree, reconcile.KINDS, reconcile.PLUGINS), tree, reconcile.KINDS)
+    return graph.build(specs.parse(tree, catalogues.KINDS, catalogues.PLUGINS), tree, catalogues.KINDS)

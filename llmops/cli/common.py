@@ -13,12 +13,13 @@ from typing import Any
 
 import pygit2
 
-from llmops import ledger, reconcile, sites, specs, tree
+from llmops import catalogues, commits, ledger, sites, specs, tree
+from llmops.commits import Desired
 from llmops.execute import Who
 from llmops.problems import Invalid, Misused, did_you_mean
-from llmops.reconcile import Desired
 from llmops.settings import Settings
 from llmops.sites import Site
+from llmops.tree import CommitFiles
 from llmops.values import Key
 
 FORMATS = ("text", "json")
@@ -51,7 +52,7 @@ def complete_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> lis
     try:
         repo = open_repository(parsed_args)
         files = tree.files(repo, tree.commit_id(repo, "HEAD"))
-        found = specs.parse(files, reconcile.KINDS, reconcile.PLUGINS).specs
+        found = specs.parse(files, catalogues.KINDS, catalogues.PLUGINS).specs
     except Exception:  # noqa: BLE001  completion must never fail
         return []
     return [str(key) for key in found if str(key).startswith(prefix)]
@@ -62,9 +63,14 @@ def open_repository(arguments: argparse.Namespace) -> pygit2.Repository:
     return tree.discover(Path(arguments.folder))
 
 
-def settings_of(repo: pygit2.Repository, revision: str) -> Settings:
+def settings_at(repo: pygit2.Repository, revision: str) -> Settings:
     """Read `llmops.yaml` of a commit."""
-    settings, problems = specs.read_settings(tree.files(repo, tree.commit_id(repo, revision)))
+    return settings_of(tree.files(repo, tree.commit_id(repo, revision)))
+
+
+def settings_of(files: CommitFiles) -> Settings:
+    """Read `llmops.yaml`."""
+    settings, problems = specs.read_settings(files)
     if problems:
         raise Invalid(problems)
     return settings
@@ -73,16 +79,10 @@ def settings_of(repo: pygit2.Repository, revision: str) -> Settings:
 def open_site(arguments: argparse.Namespace, revision: str = "HEAD") -> Site:
     """Find the things of a repository and bring its ledger up to the remote's, unless ``--offline``."""
     repo = open_repository(arguments)
-    site = sites.locate(repo, settings_of(repo, revision), arguments.environment)
+    site = sites.locate(commits.open_at(repo), settings_at(repo, revision), arguments.environment)
     if not getattr(arguments, "offline", False):
         ledger.fetch(site.ledger)
     return site
-
-
-def desire(repo: pygit2.Repository, revision: str) -> Desired:
-    """Read what a revision declares."""
-    commit = tree.commit_id(repo, revision)
-    return reconcile.desire(commit, tree.files(repo, commit))
 
 
 def who(commit: str, purpose: str) -> Who:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from llmops.graph import Graph
-from llmops.reconcile import Proposal
+from llmops.proposals import Proposal
 from llmops.reports.words import STYLES, Paint, columns, count, duration, markdown_table, plain, short
 from llmops.values import Action, Change, Plan, Reason, Reuse, Sign, Tier, Verb
 

@@ -10,23 +10,23 @@ import jsonschema
 import msgspec
 import pytest
 
-from llmops import reconcile, schema, specs
+from llmops import catalogues, schema, specs
 from llmops.cli.commands.schema import schemas
 from llmops.plugin import Kind
 from llmops.reading import Kinds
 from tests.conftest import PLUGINS, ROOT
 from tests.trees import Tree, build, spec, system
 
-KINDS = sorted(reconcile.KINDS)
+KINDS = sorted(catalogues.KINDS)
 
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Kind[Any]:
-    return reconcile.KINDS[request.param]
+    return catalogues.KINDS[request.param]
 
 
 def definitions(kind: Kind[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    document = schema.document(kind.name, kind.body, reconcile.PLUGINS)
+    document = schema.document(kind.name, kind.body, catalogues.PLUGINS)
     yield from document["$defs"].items()
 
 
@@ -45,7 +45,7 @@ def test_unknown_fields_are_refused_everywhere(kind: Kind[Any]) -> None:
 
 
 def test_the_schema_is_a_valid_one(kind: Kind[Any]) -> None:
-    jsonschema.Draft202012Validator.check_schema(schema.document(kind.name, kind.body, reconcile.PLUGINS))
+    jsonschema.Draft202012Validator.check_schema(schema.document(kind.name, kind.body, catalogues.PLUGINS))
 
 
 def test_the_committed_schemas_are_those_of_the_kinds() -> None:
@@ -57,9 +57,9 @@ def test_the_committed_schemas_are_those_of_the_kinds() -> None:
 def test_the_schema_takes_what_the_type_takes(kind: Kind[Any]) -> None:
     """Every spec of the small system and of the demo, which the type took, is valid by the schema."""
     trees = [system(), demo()]
-    parsed = [one for tree in trees for one in specs.parse(tree, reconcile.KINDS, reconcile.PLUGINS).specs.values()]
+    parsed = [one for tree in trees for one in specs.parse(tree, catalogues.KINDS, catalogues.PLUGINS).specs.values()]
     bodies = [one.body for one in parsed if one.key.kind == kind.name]
-    validator = jsonschema.Draft202012Validator(schema.document(kind.name, kind.body, reconcile.PLUGINS))
+    validator = jsonschema.Draft202012Validator(schema.document(kind.name, kind.body, catalogues.PLUGINS))
 
     for body in bodies:
         plain = msgspec.json.decode(msgspec.json.encode(body))
@@ -99,7 +99,7 @@ def test_its_step_can_be_found_without_importing_it(kind: Kind[Any]) -> None:
 
 
 def test_its_docstring_reaches_the_schema(kind: Kind[Any]) -> None:
-    document = schema.document(kind.name, kind.body, reconcile.PLUGINS)
+    document = schema.document(kind.name, kind.body, catalogues.PLUGINS)
 
     assert document["description"].endswith(".")
     assert document["title"] == kind.name
@@ -109,7 +109,7 @@ def test_a_kind_is_added_with_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     import llmops.kinds
 
     monkeypatch.setattr(llmops.kinds, "__path__", [*llmops.kinds.__path__, str(PLUGINS / "kinds")])
-    kinds: Kinds = reconcile.KINDS
+    kinds: Kinds = catalogues.KINDS
     tree = Tree(
         {
             "specs/soup.yaml": spec("Dish", "soup", "text: soup"),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from llmops.cli.common import desire
 from llmops.problems import Exit
 from llmops.values import Key
 from tests.conftest import Shell
@@ -145,7 +144,7 @@ def test_a_result_that_cannot_be_read_is_made_again(kitchen: Shell, plugins: Pat
     kitchen.repo.commit()
     kitchen("apply")
     (folder,) = (kitchen.repo.site().work).glob("dish-dough-*")
-    (unit,) = desire(kitchen.repo.open(), "HEAD").graph[Key("Dish", "dough")].units
+    (unit,) = kitchen.repo.desire("HEAD").graph[Key("Dish", "dough")].units
     (folder / "results" / f"{unit.digest}.json").write_text('{"unit": nul')
     kitchen.repo.edit("specs/dough.yaml", ", fails: vanish", "")
     kitchen.repo.commit()

@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import pkgutil
+import shutil
 import subprocess
 import sys
 import threading
@@ -77,6 +78,7 @@ def test_what_nobody_thought_of_is_one_line_and_a_fault(filled: Shell, monkeypat
 
 
 def test_what_the_system_refuses_is_one_line_and_a_fault(filled: Shell) -> None:
+    shutil.rmtree(filled.repo.folder / ".git" / "llmops")
     (filled.repo.folder / ".git" / "llmops").write_text("a file where a folder should be")
 
     assert filled("apply") == Exit.FAULT

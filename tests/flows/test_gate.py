@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from llmops import evidence, gating, ledger, store
-from llmops.cli.common import desire
 from llmops.evidence import Item, SuiteFacts
 from llmops.gating import Comparison
 from llmops.problems import Exit
@@ -38,7 +37,7 @@ def change(repo: Repo, llmops: Shell) -> Repo:
 
 
 def survey(repo: Repo) -> Comparison:
-    return gating.survey(repo.site(), desire(repo.open(), "HEAD~1"), desire(repo.open(), "HEAD"))
+    return gating.survey(repo.site(), repo.desire("HEAD~1"), repo.desire("HEAD"))
 
 
 def owed(found: Comparison) -> set[tuple[str, str]]:
@@ -49,7 +48,7 @@ def owed(found: Comparison) -> set[tuple[str, str]]:
 
 def pretend(repo: Repo, *keys: str) -> list[Digest]:
     """Write down for the base that these were made, with bytes in the store; gives the digests of the bytes."""
-    graph, kept = desire(repo.open(), "HEAD~1").graph, open_store(repo.site())
+    graph, kept = repo.desire("HEAD~1").graph, open_store(repo.site())
     outcomes = []
     for key in map(Key.parse, keys):
         for unit in graph[key].units:
@@ -130,7 +129,7 @@ def test_another_environment_is_named_in_the_advice(change: Repo, llmops: Shell)
 
 def answered(repo: Repo, revision: str, scores: dict[str, list[float]], lower: tuple[str, ...] = ()) -> None:
     """Write down that everything of a revision was made, and that its evaluations found these scores."""
-    graph, kept = desire(repo.open(), revision).graph, open_store(repo.site())
+    graph, kept = repo.desire(revision).graph, open_store(repo.site())
     numbers = range(len(next(iter(scores.values()))))
     items = [
         Item(id=str(n), question="q", target="t", answer="a", scores={name: scores[name][n] for name in scores})

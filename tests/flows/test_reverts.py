@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmops import reconcile, revert, tree
+from llmops import revert
 from llmops.graph import Graph
 from llmops.problems import Refused
 from llmops.values import Key
@@ -16,7 +16,7 @@ BASE = Key("Training", "base")
 
 def undo(repo: Repo) -> revert.Undo:
     def read(commit: str) -> Graph:
-        return reconcile.desire(commit, tree.files(repo.open(), commit)).graph
+        return repo.desire(commit).graph
 
     return revert.find(repo.open(), BASE, None, read)
 

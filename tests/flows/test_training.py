@@ -17,12 +17,11 @@ import msgspec
 import psutil
 import pytest
 
-from llmops import ledger, sites
+from llmops import ledger
 from llmops.kinds.dataset import Format
 from llmops.kinds.training import Training
 from llmops.orders import LOCK
 from llmops.problems import Exit
-from llmops.settings import Settings
 from llmops.steps.recipe import Mixture, Recipe
 from tests.clusters import Cluster
 from tests.conftest import ROOT
@@ -131,7 +130,7 @@ def test_a_killed_training_goes_on_where_it_was_and_ends_with_the_same_bytes(
 
 
 def work(repo: Repo) -> Path:
-    return sites.locate(repo.open(), Settings(), None).work
+    return repo.site().work
 
 
 def wait_for(look: Callable[[], Path | None], process: subprocess.Popen[bytes]) -> Path:

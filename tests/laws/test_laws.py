@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops import diff, plan, reconcile
+from llmops import catalogues, diff, plan
 from llmops.graph import Graph
 from llmops.plan import Origin, World
 from llmops.records import Release, Revision, Standing, State
@@ -61,7 +61,7 @@ class Place:
 
     def propose(self, graph: Graph) -> Plan:
         world = World(frozenset(self.done), State(releases=dict(self.releases)), dict(self.running))
-        return plan.make((), graph, reconcile.KINDS, world, ORIGIN)
+        return plan.make((), graph, catalogues.KINDS, world, ORIGIN)
 
     def apply(self, graph: Graph, *, only: int | None = None) -> Plan:
         """Carry out a plan, or only its first actions."""

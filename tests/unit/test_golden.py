@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmops import diff, plan, reconcile
+from llmops import catalogues, diff, plan
 from llmops.plan import Origin, World
-from llmops.reconcile import Desired, Proposal
+from llmops.commits import Desired
+from llmops.proposals import Proposal
 from llmops.records import Release, Revision, Standing, State
 from llmops.reports import plans
 from llmops.rollouts import Seen
@@ -48,7 +49,7 @@ def test_a_plan_reads_as_agreed(case: Path, form: str) -> None:
         State(releases={str(CHAT): Release(live=live, revisions=known)}, commit="b" * 40),
         {CHAT: Seen(ready=dict.fromkeys(known, 1), weights={live: 100})},
     )
-    made = plan.make(diff.compare(before, after), after, reconcile.KINDS, world, Origin("c" * 40, "b" * 40, "local"))
+    made = plan.make(diff.compare(before, after), after, catalogues.KINDS, world, Origin("c" * 40, "b" * 40, "local"))
     estimates = {action.unit: 90.0 for action in made.actions if action.key.kind == "Training"}
     desired = Desired("c" * 40, overlay(case / "after"), Settings(), after)  # type: ignore[arg-type]
     proposal = Proposal(plan=made, old=before, desired=desired, estimates=estimates)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops import gating, reconcile
+from llmops import catalogues, gating
 from llmops.kinds import dataset, evaluation, model, prompt
 from llmops.kinds.dataset import Split
 from llmops.problems import Invalid
-from llmops.reconcile import Desired
+from llmops.commits import Desired
 from llmops.settings import Settings
 from tests.trees import Tree, build, spec, system
 
@@ -465,4 +465,4 @@ def test_steps_are_one_thing_each(steps: str, words: str) -> None:
 
 
 def test_every_kind_is_found_by_its_file() -> None:
-    assert set(reconcile.KINDS) == {"Dataset", "Deployment", "Evaluation", "Model", "Prompt", "Training"}
+    assert set(catalogues.KINDS) == {"Dataset", "Deployment", "Evaluation", "Model", "Prompt", "Training"}

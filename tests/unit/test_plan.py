@@ -1,6 +1,6 @@
 """The fewest actions that are still owed."""
 
-from llmops import diff, plan, reconcile
+from llmops import catalogues, diff, plan
 from llmops.graph import EMPTY, Graph
 from llmops.plan import Origin, World
 from llmops.records import Release, Revision, Standing, State
@@ -13,7 +13,7 @@ ORIGIN = Origin("c" * 40, "", "local")
 
 
 def make(graph: Graph, world: World = World(), old: Graph = EMPTY) -> Plan:
-    return plan.make(diff.compare(old, graph), graph, reconcile.KINDS, world, ORIGIN)
+    return plan.make(diff.compare(old, graph), graph, catalogues.KINDS, world, ORIGIN)
 
 
 def verbs(made: Plan) -> list[str]:
@@ -119,14 +119,14 @@ def test_the_id_names_the_plan_by_all_that_it_says() -> None:
 
     assert make(graph).id == make(graph).id
     assert make(graph).id != make(other).id
-    assert make(graph).id != plan.make((), graph, reconcile.KINDS, World(), Origin("d" * 40, "", "local")).id
+    assert make(graph).id != plan.make((), graph, catalogues.KINDS, World(), Origin("d" * 40, "", "local")).id
 
 
-def test_the_policy_moves_with_gates_and_strategies_only() -> None:
+def test_the_policy_moves_with_gates_and_strategies_of_what_is_done_only() -> None:
     tree = system()
 
     def policy(one: Tree) -> str:
-        return plan.policy(build(one))
+        return make(build(one)).policy
 
     assert policy(tree) == policy(tree.edited("specs/tuned.yaml", "r: 8", "r: 16"))
     assert policy(tree) != policy(tree.edited("specs/sums.yaml", "limit: 1}", "limit: 1, gate: {alpha: 0.1}}"))

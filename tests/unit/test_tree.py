@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops import reconcile, specs, tree
+from llmops import catalogues, specs, tree
 from llmops.graph import build
 from llmops.problems import Invalid, LlmopsError, Misused, Refused
 from tests.repos import Repo
@@ -17,7 +17,7 @@ ROWS = '{"text": "a"}\n'
 def problems(repo: Repo) -> list[str]:
     files = tree.files(repo.open(), repo.git("rev-parse", "HEAD"))
     with pytest.raises(Invalid) as error:
-        build(specs.parse(files, reconcile.KINDS, reconcile.PLUGINS), files, reconcile.KINDS)
+        build(specs.parse(files, catalogues.KINDS, catalogues.PLUGINS), files, catalogues.KINDS)
     return [str(problem) for problem in error.value.problems]
 
 
@@ -25,7 +25,7 @@ def test_a_commit_is_read_whatever_the_working_copy_holds(repo: Repo) -> None:
     commit = repo.commit(system())
     repo.write({"specs/base.yaml": "broken: ["})
 
-    assert len(reconcile.desire(commit, tree.files(repo.open(), commit)).graph.nodes) == 7
+    assert len(repo.desire(commit).graph.nodes) == 7
 
 
 def test_the_working_copy_is_read_as_it_would_be_committed(repo: Repo) -> None:

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import msgspec
 
-from llmops import ledger, live, reconcile
-from llmops.cli.common import add_environment, add_output, desire, open_site, who
+from llmops import commits, ledger, live, proposals, reconcile
+from llmops.cli.common import add_environment, add_output, open_site, who
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused, Refused, Retry, Unfinished
-from llmops.reconcile import Applied, Proposal
+from llmops.proposals import Proposal
+from llmops.reconcile import Applied
 from llmops.reports import gates, plans
 from llmops.reports.words import count
 from llmops.sites import Site
@@ -47,7 +48,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             f"there is no ledger of the environment {site.environment}, so it is not known what was done. "
             f"`llmops init -e {site.environment}` begins one."
         )
-    proposal = reconcile.propose(site, desire(site.repo, kept.commit if kept else "HEAD"), kept.base if kept else None)
+    desired = commits.desire(site.commits, kept.commit if kept else "HEAD")
+    proposal = proposals.propose(site, desired, kept.base if kept else None)
     if kept is not None:
         proposal = _same(kept, proposal)
     if arguments.output == "text":

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import graph, reconcile, specs, tree
-from llmops.cli.common import add_output, open_repository
+from llmops import commits, tree
+from llmops.cli.common import add_output, open_repository, settings_of
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Invalid, Problem
 from llmops.reports.words import count, short
@@ -36,23 +36,21 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     else:
         commit = tree.commit_id(repo, arguments.revision)
         files, name = tree.files(repo, commit), f"commit {short(commit)}"
-    parsed = specs.parse(files, reconcile.KINDS, reconcile.PLUGINS)
     problems: tuple[Problem, ...] = ()
+    amount = 0
     try:
-        graph.build(parsed, files, reconcile.KINDS)
+        amount = len(commits.desire_files(commits.open_at(repo), name, files).graph.nodes)
     except Invalid as error:
         problems = error.problems
     if arguments.output == "json":
         found = [{"path": p.path, "line": p.line, "at": p.at, "what": p.what, "remedy": p.remedy} for p in problems]
-        terminal.show({"checked": name, "specs": len(parsed.specs), "problems": found})
+        terminal.show({"checked": name, "specs": amount, "problems": found})
     elif problems:
         terminal.complain("\n".join(map(str, problems)))
         terminal.complain(f"{count(len(problems), 'problem')} in {name}.")
     else:
-        terminal.say(f"{count(len(parsed.specs), 'spec')} of {name}: no problem.")
-        if not parsed.specs:
-            folders = ", ".join(f"{folder}/" for folder in parsed.settings.specs)
+        terminal.say(f"{count(amount, 'spec')} of {name}: no problem.")
+        if not amount:
+            folders = ", ".join(f"{folder}/" for folder in settings_of(files).specs)
             terminal.remark(f"Specs are the YAML files below {folders}.")
-    if not arguments.worktree and tree.is_dirty(repo):
-        terminal.remark("Your folder differs from this commit; --worktree checks it as it is.")
     return Exit.NO if problems else Exit.WELL

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import diff
-from llmops.cli.common import add_output, desire, open_repository
+from llmops import commits, diff
+from llmops.cli.common import add_output, open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.reports import states
@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    repo = open_repository(arguments)
-    found = diff.compare(desire(repo, arguments.old).graph, desire(repo, arguments.new).graph)
+    known = commits.open_at(open_repository(arguments))
+    old, new = (commits.desire(known, revision) for revision in (arguments.old, arguments.new))
+    found = diff.compare(old.graph, new.graph)
     if arguments.output == "json":
         terminal.show(states.as_json(found))
     else:

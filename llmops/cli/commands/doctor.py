@@ -20,8 +20,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmops import git, ledger, live, sites, store, tree
-from llmops.cli.common import add_environment, add_offline, add_output, open_repository, settings_of
+from llmops import commits, git, ledger, live, sites, store, tree
+from llmops.cli.common import add_environment, add_offline, add_output, open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.plugin import Phase
 from llmops.problems import Exit, LlmopsError
@@ -72,7 +72,7 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     try:
         repo = open_repository(arguments)
         yield _git(tree.top(repo))
-        site = sites.locate(repo, settings_of(repo, "HEAD"), arguments.environment)
+        site = sites.locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
     except LlmopsError as error:
         yield Finding("repository", "cannot be used", str(error))
         return

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import gating, ledger, reconcile, tree
-from llmops.cli.common import add_environment, add_output, desire, open_site, who
+from llmops import commits, gating, ledger, reconcile, tree
+from llmops.cli.common import add_environment, add_output, open_site, who
 from llmops.cli.terminal import Terminal
 from llmops.gating import Comparison, Gated
 from llmops.problems import Exit, Refused
@@ -43,9 +43,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             f"there is no ledger of the environment {site.environment}, so there is no evidence of the base. "
             f"`llmops init -e {site.environment}` begins one."
         )
-    base = desire(site.repo, arguments.base)
+    base = commits.desire(site.commits, arguments.base)
     head_commit = tree.commit_id(site.repo, arguments.head)
-    head = reconcile.desire(head_commit, tree.merged(site.repo, base.commit, head_commit))
+    head = commits.desire_files(site.commits, head_commit, tree.merged(site.repo, base.commit, head_commit))
     comparison = gating.survey(site, base, head)
     if arguments.dry_run:
         if arguments.output == "json":

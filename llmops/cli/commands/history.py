@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import ledger, status
-from llmops.cli.common import add_environment, add_key, add_offline, add_output, desire, find_key, open_site
+from llmops import commits, ledger, status
+from llmops.cli.common import add_environment, add_key, add_offline, add_output, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.records import State
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments)
-    key = find_key(arguments.key, desire(site.repo, "HEAD"))
+    key = find_key(arguments.key, commits.desire(site.commits, "HEAD"))
     found = status.history(key, ledger.state(site.ledger) or State(), ledger.outcomes(site.ledger))
     if arguments.output == "json":
         terminal.show(states.as_json(found))

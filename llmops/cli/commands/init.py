@@ -16,7 +16,7 @@ import argparse
 from importlib import resources
 from pathlib import Path
 
-from llmops import ledger, sites, specs, tree
+from llmops import commits, ledger, sites, specs, tree
 from llmops.cli.commands import schema
 from llmops.cli.common import add_environment, open_repository
 from llmops.cli.terminal import Terminal
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     settings, problems = specs.read_settings(tree.worktree(repo))
     if problems:
         raise Invalid(problems)
-    where = sites.locate(repo, settings, arguments.environment).ledger
+    where = sites.locate(commits.open_at(repo), settings, arguments.environment).ledger
     was_there = ledger.exists(where)
     ledger.start(where)
     began = "The ledger is there" if was_there else "Began the ledger"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import locking, reconcile, specs, tree
+from llmops import catalogues, locking, specs, tree
 from llmops.cli.common import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Broken, Exit, Invalid
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     files = tree.worktree(repo)
-    parsed = specs.parse(files, reconcile.KINDS, reconcile.PLUGINS)
+    parsed = specs.parse(files, catalogues.KINDS, catalogues.PLUGINS)
     locked, problems = specs.read_lock(files)
     if problems:
         raise Invalid(problems)

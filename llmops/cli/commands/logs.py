@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
-from llmops import live, sites
-from llmops.cli.common import add_environment, add_key, desire, find_key, open_repository, settings_of
+from llmops import commits, live, sites
+from llmops.cli.common import add_environment, add_key, find_key, open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Refused
 from llmops.sites import Site
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
-    site = sites.locate(repo, settings_of(repo, "HEAD"), arguments.environment)
-    key = find_key(arguments.key, desire(repo, "HEAD"))
+    site = sites.locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
+    key = find_key(arguments.key, commits.desire(site.commits, "HEAD"))
     read = _reader(site, key)
     logs = read()
     lines = [line for log in logs.values() for line in log]

@@ -20,11 +20,11 @@ import argparse
 import json
 from pathlib import Path
 
-from llmops import reconcile, tree
-from llmops.cli.common import add_environment, add_offline, add_output, desire, open_site
+from llmops import commits, proposals, tree
+from llmops.cli.common import add_environment, add_offline, add_output, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused
-from llmops.reconcile import Proposal
+from llmops.proposals import Proposal
 from llmops.reports import plans
 
 SPECULATIVE = "working copy"
@@ -46,11 +46,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         raise Misused("a plan of the working copy cannot be applied, so it cannot be kept. Commit first.")
     site = open_site(arguments, arguments.head)
     if arguments.worktree:
-        desired = reconcile.desire(SPECULATIVE, tree.worktree(site.repo))
+        desired = commits.desire_files(site.commits, SPECULATIVE, tree.worktree(site.repo))
     else:
-        desired = desire(site.repo, arguments.head)
+        desired = commits.desire(site.commits, arguments.head)
     base = tree.commit_id(site.repo, arguments.base) if arguments.base else None
-    proposal = reconcile.propose(site, desired, base)
+    proposal = proposals.propose(site, desired, base)
     if arguments.out:
         _keep(Path(arguments.out), proposal)
     if arguments.output == "json":

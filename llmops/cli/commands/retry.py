@@ -14,8 +14,8 @@ import argparse
 
 from msgspec.structs import replace
 
-from llmops import ledger
-from llmops.cli.common import add_environment, add_key, desire, find_key, open_site
+from llmops import commits, ledger
+from llmops.cli.common import add_environment, add_key, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Refused
 from llmops.records import Release, Standing, State
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments)
-    desired = desire(site.repo, "HEAD")
+    desired = commits.desire(site.commits, "HEAD")
     key = find_key(arguments.key, desired)
     digest = desired.graph[key].digest
 

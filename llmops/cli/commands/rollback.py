@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import ledger, revert, tree
-from llmops.cli.common import add_environment, add_key, add_offline, desire, find_key, open_site
+from llmops import commits, ledger, revert, tree
+from llmops.cli.common import add_environment, add_key, add_offline, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.records import Release, State
@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments)
-    desired = desire(site.repo, "HEAD")
+    desired = commits.desire(site.commits, "HEAD")
     key = find_key(arguments.key, desired)
     release = (ledger.state(site.ledger) or State()).releases.get(str(key), Release())
     # Only what is live has standings; anything else goes back to what it was last.
     target = revert.previous_good(release) if release.live == desired.graph[key].digest else release.live or None
-    undo = revert.find(site.repo, key, target, lambda commit: desire(site.repo, commit).graph)
+    undo = revert.find(site.repo, key, target, lambda commit: commits.desire(site.commits, commit).graph)
     terminal.say(f"{key} was {short(undo.target)} at {short(undo.at)}. To revert:")
     for commit in undo.commits:
         terminal.say(f"  {short(commit)} {tree.subject(site.repo, commit)}")

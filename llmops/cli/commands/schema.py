@@ -16,7 +16,7 @@ import argparse
 import json
 from pathlib import Path
 
-from llmops import reconcile, schema, specs
+from llmops import catalogues, schema, specs
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused, did_you_mean
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def schemas() -> dict[str, dict[str, object]]:
     """Give the schema of every kind, and of llmops.yaml."""
-    kinds = {kind.name: schema.document(kind.name, kind.body, reconcile.PLUGINS) for kind in reconcile.KINDS.values()}
+    kinds = {kind.name: schema.document(kind.name, kind.body, catalogues.PLUGINS) for kind in catalogues.KINDS.values()}
     return kinds | {"Settings": specs.settings_schema()}
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import ledger, live, reconcile, status
-from llmops.cli.common import add_environment, add_offline, add_output, desire, open_site
+from llmops import commits, ledger, live, proposals, status
+from llmops.cli.common import add_environment, add_offline, add_output, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.records import State
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments)
-    desired = desire(site.repo, "HEAD")
-    proposal = reconcile.propose(site, desired)
+    desired = commits.desire(site.commits, "HEAD")
+    proposal = proposals.propose(site, desired)
     gate = live.gate(site)
     known = Known(
         ledger.state(site.ledger) or State(),

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import live
-from llmops.cli.common import add_environment, open_repository, settings_of
+from llmops import commits, live
+from llmops.cli.common import add_environment, open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.serving import programs
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
-    site = locate(repo, settings_of(repo, "HEAD"), arguments.environment)
+    site = locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
     programs.stop(live.gate(site).folder)
     runtime = live.runtime(site)
     running = sorted({(one.deployment, one.revision) for one in runtime.look()})

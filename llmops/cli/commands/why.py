@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import diff, ledger
-from llmops.cli.common import add_environment, add_key, add_offline, add_output, desire, find_key, open_site
+from llmops import commits, diff, ledger
+from llmops.cli.common import add_environment, add_key, add_offline, add_output, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.graph import EMPTY
 from llmops.problems import Exit
@@ -35,10 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments, arguments.to)
-    desired = desire(site.repo, arguments.to)
+    desired = commits.desire(site.commits, arguments.to)
     key = find_key(arguments.key, desired)
     since = arguments.since or (ledger.state(site.ledger) or State()).commit
-    old = desire(site.repo, since) if since else None
+    old = commits.desire(site.commits, since) if since else None
     chain = diff.why(old.graph if old else EMPTY, desired.graph, key)
     if arguments.output == "json":
         terminal.show(states.as_json({"key": key, "since": since, "chain": chain}))

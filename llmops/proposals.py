@@ -1,0 +1,86 @@
+"""desired, ledger -> a plan: what it takes to make an environment what a commit says.
+
+Effects: reads git, the index, the ledger, the store and what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from llmops import commits, diff, ledger, live, plan, sites, store
+from llmops.catalogues import KINDS
+from llmops.commits import Desired
+from llmops.done import Done, follow
+from llmops.graph import EMPTY, Graph
+from llmops.plan import Origin, World
+from llmops.problems import Invalid, Misused
+from llmops.records import State
+from llmops.sites import Site
+from llmops.values import Digest, Plan, Verb
+
+
+class Proposal(Struct, frozen=True, kw_only=True):
+    """A plan, and what it was made from."""
+
+    plan: Plan
+    old: Graph
+    desired: Desired
+    estimates: dict[Digest, float]
+    """Seconds that a unit is expected to take, from past runs."""
+    notes: tuple[str, ...] = ()
+
+
+def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
+    """Plan what makes the environment what a commit says. Nothing is changed.
+
+    ``base`` only chooses which changes are shown: those since the commit that was applied last, if it is not given.
+    """
+    known = ledger.state(site.ledger)
+    notes = () if known else ("There is no ledger yet, so nothing is known to be done: `llmops init` begins one.",)
+    state = known or State()
+    base = base or state.commit
+    old, more = earlier(site, base)
+    done = follow(site.commits.index, site.ledger)
+    seen = live.seen(site, desired.graph, done) if state.releases else {}
+    origin = Origin(desired.commit, base, site.environment, ledger.tips(site.ledger))
+    changes = diff.compare(old, desired.graph)
+    pending = done.pending(desired.graph)
+    made = plan.make(changes, desired.graph, KINDS, World(done, state, seen, pending), origin)
+    while gone := lost(site, (one.unit for one in made.reused if made.actions)):
+        done = done.but(gone)  # what is made again may lean on more that is gone
+        pending |= {one.key for one in made.reused}
+        made = plan.make(changes, desired.graph, KINDS, World(done, state, seen, pending), origin)
+    if again := len(done.without):
+        more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
+    return Proposal(plan=made, old=old, desired=desired, estimates=_estimates(made, done), notes=(*notes, *more))
+
+
+def earlier(site: Site, commit: str) -> tuple[Graph, tuple[str, ...]]:
+    """Give the graph of a commit that was applied before; an empty one, and why, when it cannot be read."""
+    if not commit:
+        return EMPTY, ()
+    try:
+        return commits.desire(site.commits, commit).graph, ()
+    except Misused:
+        return EMPTY, (f"Commit {commit[:12]}, applied before, is not in this clone: everything shows as new.",)
+    except Invalid:
+        return EMPTY, (f"The specs of {commit[:12]}, applied before, are not valid: everything shows as new.",)
+
+
+def lost(site: Site, units: Iterable[Digest]) -> frozenset[Digest]:
+    """Find results of the ledger whose bytes are not in the store: it was lost, or is another machine's."""
+    found = [(unit, ledger.outcome(site.ledger, unit)) for unit in units]
+    if not found:
+        return frozenset()
+    kept = sites.open_store(site)
+    return frozenset(
+        unit
+        for unit, outcome in found
+        if outcome and not all(store.complete(kept, one) for one in outcome.outputs.values())
+    )
+
+
+def _estimates(made: Plan, done: Done) -> dict[Digest, float]:
+    return plan.estimates((action for action in made.actions if action.verb not in set(Verb)), done.past)
