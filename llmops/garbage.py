@@ -79,7 +79,7 @@ def survey(site: Site, environments: Iterable[Ledger], keep: Keep) -> Survey:
     outcomes = ledger.outcomes(site.ledger)
     kept = sites.open_store(site)
     bench = _Bench(site.work, sites.open_runner(site), keep.limit)
-    marked = Marks(site.repo, kept, outcomes)
+    marked = Marks(site.commits, kept, outcomes)
     for root in marks.protected(site.ledger.at, keep.protect):
         marked.commit(root)
     for name, state in states.items():

@@ -123,7 +123,7 @@ def _live(site: Site, states: Mapping[str, State]) -> tuple[dict[Digest, str], l
                 continue
             name, key = f"{text} in {environment}", Key.parse(text)
             try:
-                graph = marks.graph_of(site.repo, Root(release.revisions[release.live].commit, f"{name}: live"))
+                graph = marks.graph_of(site.commits, Root(release.revisions[release.live].commit, f"{name}: live"))
             except (LlmopsError, KeyError) as error:
                 unknown.append(_problem(name, f"what is live cannot be checked: {error}", "Fetch that commit."))
                 continue

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-import pygit2
 from msgspec import Struct
 
-from llmops import reconcile, refs, release, store, tree
+from llmops import commits, refs, release, store, tree
+from llmops.commits import Commits
 from llmops.graph import Graph
 from llmops.kinds.deployment import Deployment
 from llmops.orders import Made, Order
@@ -58,11 +58,11 @@ class Root(Struct, frozen=True):
     why: str
 
 
-def graph_of(repo: pygit2.Repository, root: Root) -> Graph:
+def graph_of(known: Commits, root: Root) -> Graph:
     """Read what a commit declares. Raises `Refused` when that cannot be read."""
     name = f"commit {root.commit[:SHORT]} ({root.why})"
     try:
-        return reconcile.desire(root.commit, tree.files(repo, tree.commit_id(repo, root.commit))).graph
+        return commits.desire(known, root.commit).graph
     except Misused as error:
         raise Refused(f"{name} is not in this clone, so it is not known what it needs: {error}") from None
     except Invalid as error:
@@ -76,8 +76,8 @@ def graph_of(repo: pygit2.Repository, root: Root) -> Graph:
 class Marks:
     """What is kept so far."""
 
-    def __init__(self, repo: pygit2.Repository, kept: Store, outcomes: dict[Digest, Outcome]) -> None:
-        self._repo, self._store, self._outcomes = repo, kept, outcomes
+    def __init__(self, known: Commits, kept: Store, outcomes: dict[Digest, Outcome]) -> None:
+        self._commits, self._store, self._outcomes = known, kept, outcomes
         self._graphs: dict[str, Graph] = {}
         self._opened: set[Digest] = set()
         self._there = {one.digest for one in store.listing(kept)}
@@ -91,7 +91,7 @@ class Marks:
         """Keep the results of a commit, and the files that its steps read. Raises `Refused` when it cannot be read."""
         self.roots.append(root)
         if root.commit not in self._graphs:
-            self._graphs[root.commit] = graph_of(self._repo, root)
+            self._graphs[root.commit] = graph_of(self._commits, root)
             for node in self._graphs[root.commit].nodes.values():
                 self._blobs((file.sha256 for file in node.files), root.why)
                 for unit in node.units:

@@ -18,7 +18,6 @@ import pytest
 from msgspec.structs import replace
 
 from llmops import leases, ledger, locks, orders, refs, store
-from llmops.cli.common import desire
 from llmops.problems import Exit, Retry
 from llmops.records import Intent, Outcome, State
 from llmops.store import Store
@@ -136,7 +135,7 @@ def fsck(shell: Shell, *options: str) -> Any:
 
 
 def outcome(shell: Shell, key: Key, revision: str = "HEAD") -> Outcome:
-    unit = desire(shell.repo.open(), revision).graph[key].units[0].digest
+    unit = shell.repo.desire(revision).graph[key].units[0].digest
     found = ledger.outcome(shell.repo.ledger(), unit)
     assert found is not None
     return found
