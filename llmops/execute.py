@@ -23,7 +23,7 @@ from llmops.events import Event, Happening
 from llmops.ledger import Ledger
 from llmops.orders import Made, Order, Progress
 from llmops.plugin import Doing, Runner, Step
-from llmops.records import Intent, Outcome, Provenance, State
+from llmops.records import Intent, Outcome, Provenance, State, Who
 from llmops.store import Store
 from llmops.values import Action, Digest
 
@@ -43,16 +43,6 @@ class Shop(Struct, frozen=True, kw_only=True):
     parallel: int
     guard: Callable[[State], State]
     """Applied to every state before it is changed: raises when the lease is lost, renews it when it is due."""
-
-
-class Who(Struct, frozen=True, kw_only=True):
-    """On whose behalf work is done; recorded with every outcome."""
-
-    actor: str
-    run: str
-    commit: str
-    purpose: str
-    """``apply`` or ``gate``."""
 
 
 class Task(Struct, frozen=True):

@@ -17,13 +17,14 @@ from llmops import diff, execute, plan, proposals, reading, verdicts
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
 from llmops.done import follow
-from llmops.execute import Shop, Task, Who
+from llmops.execute import Shop, Task
 from llmops.graph import Graph
 from llmops.kinds.evaluation import Evaluation
 from llmops.plan import Origin, World
 from llmops.problems import Invalid, Problem
 from llmops.reading import steps_of
 from llmops.reconcile import Tell
+from llmops.records import Who
 from llmops.sites import Site
 from llmops.values import Change, Digest, Key, Sign, Verdict
 from llmops.verdicts import Archive, Report

@@ -5,11 +5,12 @@ Effects: reads git, the index, the ledger, the store and what runs.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 
 from msgspec import Struct
 
-from llmops import commits, diff, ledger, live, plan, sites, store
+from llmops import commits, diff, ledger, plan, sites, store
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
 from llmops.done import Done, follow
@@ -43,7 +44,8 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
     base = base or state.commit
     old, more = earlier(site, base)
     done = follow(site.commits.index, site.ledger)
-    seen = live.seen(site, desired.graph, done) if state.releases else {}
+    # What runs is looked at only when something was released: speaking to a gateway takes a while to import.
+    seen = importlib.import_module("llmops.live").seen(site, desired.graph, done) if state.releases else {}
     origin = Origin(desired.commit, base, site.environment, ledger.tips(site.ledger))
     changes = diff.compare(old, desired.graph)
     pending = done.pending(desired.graph)

@@ -16,11 +16,11 @@ from msgspec import Struct
 from llmops import execute, leases, ledger, live, proposals, release, sites, verdicts
 from llmops.commits import Desired
 from llmops.events import Event, Happening
-from llmops.execute import Shop, Task, Who
+from llmops.execute import Shop, Task
 from llmops.graph import Graph
 from llmops.problems import Refused, Unfinished, Unhealthy
 from llmops.proposals import Proposal
-from llmops.records import Release, State
+from llmops.records import Release, State, Who
 from llmops.release import Floor
 from llmops.sites import Site
 from llmops.values import Action, Blocked, Digest, Plan, Verb, Verdict

@@ -12,6 +12,16 @@ from msgspec import Struct
 from llmops.values import Digest, Key
 
 
+class Who(Struct, frozen=True, kw_only=True):
+    """On whose behalf work is done; recorded with every outcome."""
+
+    actor: str
+    run: str
+    commit: str
+    purpose: str
+    """``apply`` or ``gate``."""
+
+
 class Provenance(Struct, frozen=True, kw_only=True):
     """Who made an outcome, from what, where and when."""
 

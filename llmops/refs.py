@@ -8,8 +8,8 @@ Effects: reads and writes git refs and objects, talks to the git remote.
 
 from __future__ import annotations
 
+import os
 import random
-import secrets
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -173,5 +173,5 @@ def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Iterabl
     except KeyError:
         who = pygit2.Signature("llmops", "llmops@localhost")
     # Two writers that say the same in the same second must not make the same commit: one of them lost.
-    unique = f"{message}\n\nWrite-Id: {secrets.token_hex(8)}\n"
+    unique = f"{message}\n\nWrite-Id: {os.urandom(8).hex()}\n"
     return str(repo.create_commit(None, who, who, unique, root.write(), list(parents)))

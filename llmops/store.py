@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 import stat
-import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -229,7 +228,7 @@ def fetch(store: Store, digest: Digest, target: Path, *, executable: bool = Fals
         raise _missing(store, digest)
     if store.local and not executable and _link(Path(source), target):
         return
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    partial = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     store.files.get_file(source, str(partial))
     partial.chmod(0o555 if executable else 0o444)
     partial.replace(target)
@@ -265,7 +264,7 @@ def _put_file(store: Store, digest: Digest, path: Path) -> None:
 def _places(store: Store, digest: Digest) -> tuple[str, str]:
     target = _path(store, digest)
     store.files.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH120  a path of the store, not of this machine
-    return target, f"{target}.{uuid.uuid4().hex}"
+    return target, f"{target}.{os.urandom(8).hex()}"
 
 
 def _finish(store: Store, partial: str, target: str) -> None:
@@ -279,7 +278,7 @@ def _finish(store: Store, partial: str, target: str) -> None:
 def _link(source: Path, target: Path) -> bool:
     """Give a file a second name, read-only, without copying. False where the disk cannot do that."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    partial = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     try:
         os.link(source.resolve(), partial)  # a link to a link would lead out of the store
     except OSError:

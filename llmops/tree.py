@@ -6,7 +6,6 @@ Effects: reads git; writes trees that exist only in thought (a merge, a working 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 
 import pygit2
@@ -150,19 +149,6 @@ def merged(repo: pygit2.Repository, base: str, head: str) -> CommitFiles:
         paths = sorted({side.path for conflict in index.conflicts for side in conflict if side is not None})
         raise Refused(f"head cannot be merged: both sides changed {', '.join(paths)}. Rebase it onto the base.")
     return CommitFiles(repo, repo[index.write_tree(repo)].peel(pygit2.Tree))
-
-
-def worktree(repo: pygit2.Repository) -> CommitFiles:
-    """Give the files of the working copy as `git add --all` would commit them; the user's index is not touched."""
-    if repo.workdir is None:
-        raise Misused("a bare repository has no working copy.")
-    with tempfile.TemporaryDirectory() as folder:
-        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        if not repo.head_is_unborn:
-            git.run(top(repo), "read-tree", "HEAD", environment=index)
-        git.run(top(repo), "add", "--all", environment=index)
-        tree = git.run(top(repo), "write-tree", environment=index).strip()
-    return CommitFiles(repo, repo[tree].peel(pygit2.Tree))
 
 
 def is_dirty(repo: pygit2.Repository) -> bool:

@@ -10,7 +10,6 @@ import importlib
 import os
 import pkgutil
 import sys
-import traceback
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(parsed.run(parsed, terminal))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the edge: whatever happens is a line and a code
         if parsed.debug:
-            traceback.print_exc()
+            importlib.import_module("traceback").print_exc()
         return _end(error, terminal)
 
 

@@ -15,8 +15,8 @@ import pygit2
 
 from llmops import catalogues, commits, ledger, sites, specs, tree
 from llmops.commits import Desired
-from llmops.execute import Who
 from llmops.problems import Invalid, Misused, did_you_mean
+from llmops.records import Who
 from llmops.settings import Settings
 from llmops.sites import Site
 from llmops.tree import CommitFiles

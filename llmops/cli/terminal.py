@@ -9,7 +9,6 @@ Effects: writes the terminal, reads the environment.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from typing import Any, TextIO
@@ -88,7 +87,7 @@ class Terminal:
         left = _left(event, now, self._first.get((str(event.key), event.label)))
         line = f"  {name}:{share} {event.text} ({duration(since)}{left})"
         if self._live:
-            width = shutil.get_terminal_size().columns - 1
+            width = os.get_terminal_size(self._err.fileno()).columns - 1
             self._err.write(f"\r\033[K{line[:width]}")
             self._err.flush()
             self._drawn = True

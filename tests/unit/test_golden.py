@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from llmops import catalogues, diff, plan
-from llmops.plan import Origin, World
 from llmops.commits import Desired
+from llmops.plan import Origin, World
 from llmops.proposals import Proposal
 from llmops.records import Release, Revision, Standing, State
 from llmops.reports import plans

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops import catalogues, gating
+from llmops.commits import Desired
 from llmops.kinds import dataset, evaluation, model, prompt
 from llmops.kinds.dataset import Split
 from llmops.problems import Invalid
-from llmops.commits import Desired
 from llmops.settings import Settings
 from tests.trees import Tree, build, spec, system
 

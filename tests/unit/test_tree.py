@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops import catalogues, specs, tree
+from llmops import catalogues, specs, tree, worktree
 from llmops.graph import build
 from llmops.problems import Invalid, LlmopsError, Misused, Refused
 from tests.repos import Repo
@@ -33,7 +33,7 @@ def test_the_working_copy_is_read_as_it_would_be_committed(repo: Repo) -> None:
     repo.write({"specs/new.yaml": "x", "specs/ignored.yaml": "x"})
     before = repo.git("status", "--porcelain")
 
-    assert tree.worktree(repo.open()).names("specs") == ("specs/new.yaml",)
+    assert worktree.files(repo.open()).names("specs") == ("specs/new.yaml",)
     assert repo.git("status", "--porcelain") == before
 
 

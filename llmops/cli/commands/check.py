@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, tree
+from llmops import commits, tree, worktree
 from llmops.cli.common import add_output, open_repository, settings_of
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Invalid, Problem
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     name = "the working copy"
     if arguments.worktree:
-        files = tree.worktree(repo)
+        files = worktree.files(repo)
     else:
         commit = tree.commit_id(repo, arguments.revision)
         files, name = tree.files(repo, commit), f"commit {short(commit)}"

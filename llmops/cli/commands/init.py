@@ -16,7 +16,7 @@ import argparse
 from importlib import resources
 from pathlib import Path
 
-from llmops import commits, ledger, sites, specs, tree
+from llmops import commits, ledger, sites, specs, tree, worktree
 from llmops.cli.commands import schema
 from llmops.cli.common import add_environment, open_repository
 from llmops.cli.terminal import Terminal
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             _write(root / folder / "README.md", f"{text}\n", root, terminal)
     _write(root / WORKFLOW, (templates / "workflow.yml").read_text(), root, terminal)
     schema.write(root / "specs" / "schemas")
-    settings, problems = specs.read_settings(tree.worktree(repo))
+    settings, problems = specs.read_settings(worktree.files(repo))
     if problems:
         raise Invalid(problems)
     where = sites.locate(commits.open_at(repo), settings, arguments.environment).ledger

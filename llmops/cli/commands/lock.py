@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import catalogues, locking, specs, tree
+from llmops import catalogues, locking, specs, tree, worktree
 from llmops.cli.common import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Broken, Exit, Invalid
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
-    files = tree.worktree(repo)
+    files = worktree.files(repo)
     parsed = specs.parse(files, catalogues.KINDS, catalogues.PLUGINS)
     locked, problems = specs.read_lock(files)
     if problems:

@@ -17,10 +17,11 @@ Effects: reads git, fetches the ledger, writes the file that was asked for, prin
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from llmops import commits, proposals, tree
+import msgspec
+
+from llmops import commits, proposals, tree, worktree
 from llmops.cli.common import add_environment, add_offline, add_output, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         raise Misused("a plan of the working copy cannot be applied, so it cannot be kept. Commit first.")
     site = open_site(arguments, arguments.head)
     if arguments.worktree:
-        desired = commits.desire_files(site.commits, SPECULATIVE, tree.worktree(site.repo))
+        desired = commits.desire_files(site.commits, SPECULATIVE, worktree.files(site.repo))
     else:
         desired = commits.desire(site.commits, arguments.head)
     base = tree.commit_id(site.repo, arguments.base) if arguments.base else None
@@ -67,6 +68,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def _keep(path: Path, proposal: Proposal) -> None:
     try:
-        path.write_text(json.dumps(plans.as_json(proposal), indent=2) + "\n")
+        path.write_text(msgspec.json.format(msgspec.json.encode(plans.as_json(proposal)), indent=2).decode() + "\n")
     except OSError as error:
         raise Misused(f"the plan cannot be kept in {path}: {error.strerror}.") from None
