@@ -12,8 +12,10 @@ from llmops import index, tree
 from llmops.catalogues import DECIDING, KINDS, PLUGINS
 from llmops.graph import Graph
 from llmops.index import Index
+from llmops.problems import Invalid
 from llmops.settings import Settings
 from llmops.tree import CommitFiles
+from llmops.values import SHORT
 
 
 class Commits(Struct, frozen=True):
@@ -40,7 +42,15 @@ def open_at(repo: pygit2.Repository) -> Commits:
 def desire(commits: Commits, revision: str) -> Desired:
     """Read what a revision declares. Raises `Invalid` with every problem in it, `Misused` when it is not here."""
     commit = tree.commit_id(commits.repo, revision)
-    return desire_files(commits, commit, tree.files(commits.repo, commit))
+    try:
+        return desire_files(commits, commit, tree.files(commits.repo, commit))
+    except Invalid as error:
+        raise Invalid(error.problems, named(commit, revision)) from None
+
+
+def named(commit: str, revision: str) -> str:
+    """Name a commit as people do who asked for it by another name."""
+    return f"commit {commit[:SHORT]}" + (f" ({revision})" if not commit.startswith(revision) else "")
 
 
 def desire_files(commits: Commits, name: str, files: CommitFiles) -> Desired:

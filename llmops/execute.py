@@ -23,11 +23,15 @@ from llmops.events import Event, Happening
 from llmops.ledger import Ledger
 from llmops.orders import Made, Order, Progress
 from llmops.plugin import Doing, Runner, Step
+from llmops.problems import Stopped
 from llmops.records import Intent, Outcome, Provenance, State, Who
+from llmops.stopping import NEVER, Stop
 from llmops.store import Store
 from llmops.values import Action, Digest
 
 POLL_SECONDS = 0.2
+LEAVE_SECONDS = 2.0
+"""How long orders that run may take to end once somebody asks to stop."""
 MAX_ATTEMPTS = 2
 """How often an order is begun before a process that vanishes without a report counts as a failure."""
 Tell = Callable[[Event], None]
@@ -43,6 +47,7 @@ class Shop(Struct, frozen=True, kw_only=True):
     parallel: int
     guard: Callable[[State], State]
     """Applied to every state before it is changed: raises when the lease is lost, renews it when it is due."""
+    stop: Stop = NEVER
 
 
 class Task(Struct, frozen=True):
@@ -61,10 +66,15 @@ class Result(Struct):
 
 
 def build(tasks: Iterable[Task], shop: Shop, who: Who, tell: Tell) -> Result:
-    """Make every unit that the tasks name, and record each as soon as it is there."""
+    """Make every unit that the tasks name, and record each as soon as it is there.
+
+    Raises `Stopped` when somebody asks for it: what runs by then runs on, and the next one who wants it joins it.
+    """
     building = _Building(tuple(tasks), shop, who, tell)
     building.adopt()
     while building.is_busy():
+        if shop.stop.is_asked:
+            building.leave()
         building.begin()
         building.collect()
         if building.running:
@@ -147,6 +157,20 @@ class _Building:
             self._forget([one.name for one in ended])
             for one in ended:
                 dispatch.sweep(one.folder)
+
+    def leave(self) -> None:
+        """Collect what ends within a moment, and leave the rest to the next run. Raises `Stopped`."""
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while self.running and time.monotonic() < deadline:
+            self.collect()
+            time.sleep(POLL_SECONDS)
+        names = ", ".join(one.name for one in self.running)
+        left = (
+            f"{names} {'runs' if len(self.running) == 1 else 'run'} on, and the next run joins"
+            if names
+            else "No order runs"
+        )
+        raise Stopped(f"stopped by a signal; nothing new was begun. {left}. Run it again to go on.")
 
     def _batches(self) -> Iterator[tuple[Action, ...]]:
         """Group what is ready: alone, or with others whose step shares a process once nothing else is left to do."""

@@ -44,7 +44,7 @@ def _say(error: ValidationError) -> Iterable[Wrong]:  # noqa: C901  one arm for 
                 yield Wrong((*path, name), "there is no such field.", did_you_mean(name, known))
         case "required":
             missing = [name for name in want if name not in value]
-            yield from (Wrong(path, f'"{name}" is missing.', f"Add {name}.") for name in missing)
+            yield from (Wrong(path, f'"{name}" is missing.', f"Add {name}{_only(error, name)}.") for name in missing)
         case "anyOf" | "oneOf":
             meant = _meant(error)
             yield from (wrong for one in meant for wrong in _say(one))
@@ -69,6 +69,13 @@ def _known_fields(error: ValidationError) -> dict[str, Any]:
     schema: Any = error.schema
     found: dict[str, Any] = schema.get("properties", {})
     return found
+
+
+def _only(error: ValidationError, name: str) -> str:
+    """Give the one value that a field may have, as it is written behind its name; '' when it may have others."""
+    schema = _known_fields(error).get(name, {})
+    allowed: list[Any] = [schema["const"]] if "const" in schema else schema.get("enum", [])
+    return f": {allowed[0]}" if len(allowed) == 1 else ""
 
 
 def _meant(error: ValidationError) -> list[ValidationError]:

@@ -1,24 +1,41 @@
 """The git program, for what libgit2 does not do well: fetch, push, compare-and-swap of refs, revert.
 
+The repository is the one around the folder that is asked for. What the environment says of another (GIT_DIR and its
+like, which git sets for hooks) counts nowhere: libgit2 does not look at it, and one command must not see two.
+
 Effects: runs git.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from llmops.problems import Broken
+
+LOCAL = frozenset(
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_COMMON_DIR GIT_DIR GIT_GRAFT_FILE GIT_IMPLICIT_WORK_TREE GIT_INDEX_FILE "
+    "GIT_NAMESPACE GIT_OBJECT_DIRECTORY GIT_PREFIX GIT_QUARANTINE_PATH GIT_SHALLOW_FILE GIT_WORK_TREE".split()
+)
+"""What speaks of one repository (`git rev-parse --local-env-vars`), without configuration and replacements."""
+STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)
 
 
 class GitFailed(Broken):
     """git ended with an error; its own words are the message."""
 
     def __init__(self, arguments: tuple[str, ...], code: int, words: str) -> None:
-        self.code, self.words = code, words.strip()
-        super().__init__(f"git {arguments[0]} failed: {self.words or f'exit code {code}'}")
+        self.code, self.words = code, words.strip().rstrip(".") or f"exit code {code}"
+        super().__init__(f"git {_command(arguments)} failed: {self.words}.")
+
+
+def _command(arguments: tuple[str, ...]) -> str:
+    """Give the word that says what git shall do: the first that is no option."""
+    return arguments[2] if arguments[0] == "-c" else arguments[0]
 
 
 def run(
@@ -30,21 +47,29 @@ def run(
     ``timeout`` seconds.
     """
     quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    inherited = {name: text for name, text in os.environ.items() if name not in LOCAL}
+    call = partial(
+        subprocess.run,
+        ["git", *arguments],
+        cwd=folder,
+        env={**inherited, **quiet, **(environment or {})},
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        timeout=timeout,
+        check=False,
+    )
     try:
-        done = subprocess.run(
-            ["git", *arguments],  # noqa: S607  the user's git, found as their shell finds it
-            cwd=folder,
-            env={**os.environ, **quiet, **(environment or {})},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = call()
+        if done.returncode in STOPPED:  # by Ctrl-C, which reached us, too, and did not end us: what is done is finished
+            done = call()
     except FileNotFoundError:
         raise Broken("git is not installed. Install it: apt-get install git.") from None
     except subprocess.TimeoutExpired:
-        raise Broken(f"git {arguments[0]} did not end within {timeout:.0f} s. Is the remote reachable?") from None
+        raise Broken(
+            f"git {_command(arguments)} did not end within {timeout:.0f} s. Is the remote reachable?"
+        ) from None
     if done.returncode:
         raise GitFailed(arguments, done.returncode, done.stderr or done.stdout)
-    return done.stdout
+    return str(done.stdout)

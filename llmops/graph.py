@@ -113,7 +113,7 @@ def build(parsed: Parsed, files: Files, kinds: Kinds, known: Known = NOTHING) ->
     names = _Names(specs, parsed.broken, parsed.gone, known)
     needs, problems = _resolve(specs, names, files)
     order, ring = _order(needs)
-    problems += [_ring_problem(ring, specs, files)] if ring else []
+    problems += [_ring_problem(ring, needs, specs, files)] if ring else []
     over: dict[Key, Node] = {}
     nodes: Mapping[Key, Node] = Layered(known, over, parsed.gone)
     for key in order:
@@ -205,12 +205,15 @@ def _order(needs: Mapping[Key, Iterable[Need]]) -> tuple[list[Key], list[Key]]:
         return [], list(reversed(error.args[1]))
 
 
-def _ring_problem(ring: list[Key], specs: Mapping[Key, Spec], files: Files) -> Problem:
+def _ring_problem(
+    ring: list[Key], needs: Mapping[Key, Iterable[Need]], specs: Mapping[Key, Spec], files: Files
+) -> Problem:
     start = ring.index(min(ring))
     turned = [*ring[start:-1], *ring[: start + 1]]
     words = " -> ".join(map(str, turned))
+    role = next(need.role for need in needs[turned[0]] if need.key == turned[1])
     return reading.place(specs[turned[0]], files).problem(
-        (), f"these lean on one another: {words}.", "Remove one reference."
+        steps_of(role), f"these lean on one another: {words}.", "Remove one reference."
     )
 
 

@@ -40,7 +40,7 @@ def take(where: Ledger, actor: str, plan: str) -> int:
 
     def change(state: State) -> State:
         lease = state.lease
-        if lease is not None and lease.process != process and lease.until > time.time() and not _is_gone(lease.process):
+        if lease is not None and lease.process != process and is_held(lease):
             left = lease.until - time.time()
             raise Held(
                 f"{lease.holder} is applying to this environment. "
@@ -144,8 +144,9 @@ def whereabouts(process: str) -> Whereabouts:
     return Whereabouts.HERE if process == _process(int(which.partition(":")[0])) else Whereabouts.ENDED
 
 
-def _is_gone(process: str) -> bool:
-    return whereabouts(process) is Whereabouts.ENDED
+def is_held(lease: Lease) -> bool:
+    """Whether a lease counts: it has not lapsed, and its process is not one of this machine that is gone."""
+    return lease.until > time.time() and whereabouts(lease.process) is not Whereabouts.ENDED
 
 
 def _process(pid: int) -> str:

@@ -71,11 +71,12 @@ def environments(ledger: Ledger) -> tuple[Ledger, ...]:
     return tuple(replace(ledger, releases=ref) for ref in found if ref != ledger.results)
 
 
-def start(ledger: Ledger) -> None:
+def start(ledger: Ledger) -> bool:
     """Begin an empty ledger where there is none, and share it through the remote, if there is one.
 
-    Raises `Retry` when others keep doing the same.
+    Gives whether any of it was begun by this. Raises `Retry` when others keep doing the same.
     """
+    began = False
     for ref, files in ((ledger.results, {}), (ledger.releases, {STATE_FILE: _encode(State())})):
         for attempt in range(ATTEMPTS):
             fetch(ledger)
@@ -84,10 +85,12 @@ def start(ledger: Ledger) -> None:
                 break
             new = here or refs.write(ledger.at, files, "ledger: begin", ())
             if refs.publish(ledger.at, ref, here, new):
+                began = began or not here
                 break
             refs.back_off(attempt)
         else:
             raise Retry(f"others keep writing {ref}. Run it again.")
+    return began
 
 
 def fetch(ledger: Ledger) -> None:

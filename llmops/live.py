@@ -15,13 +15,13 @@ import msgspec
 from llmops import dispatch, sites
 from llmops.catalogues import ENGINES, RUNTIMES
 from llmops.events import Event
+from llmops.execute import Shop
 from llmops.fields import seconds
 from llmops.graph import Graph
 from llmops.kinds.deployment import Deployment
 from llmops.kinds.prompt import Prompt
 from llmops.plugin import Engine, Phase, Replica, Runtime, Standby
 from llmops.problems import Broken
-from llmops.records import State
 from llmops.release import Candidate, Floor
 from llmops.rollouts import Seen
 from llmops.serving import traffic
@@ -69,8 +69,8 @@ def seen(site: Site, graph: Graph, done: Container[Digest]) -> dict[Key, Seen]:
     return found
 
 
-def floor(site: Site, fence: int, commit: str, tell: Callable[[Event], None], guard: Callable[[State], State]) -> Floor:
-    """Give the place where releases happen."""
+def floor(site: Site, shop: Shop, fence: int, commit: str, tell: Callable[[Event], None]) -> Floor:
+    """Give the place where releases happen, by the rules of the shop where things are made."""
     return Floor(
         ledger=site.ledger,
         runtime=runtime(site),
@@ -78,7 +78,8 @@ def floor(site: Site, fence: int, commit: str, tell: Callable[[Event], None], gu
         fence=fence,
         commit=commit,
         tell=tell,
-        guard=guard,
+        guard=shop.guard,
+        stop=shop.stop,
     )
 
 

@@ -82,12 +82,12 @@ class LlmopsError(Exception):
 
 
 class Invalid(LlmopsError):
-    """Fix the files: these are all the problems of the commit."""
+    """Fix the files: these are all the problems of the commit; ``where`` says which, in words."""
 
     exit = Exit.NO
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(set(problems)))
+    def __init__(self, problems: Iterable[Problem], where: str = "") -> None:
+        self.problems, self.where = tuple(sorted(set(problems))), where
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -125,6 +125,12 @@ class Unhealthy(LlmopsError):
     """Applied, but what runs is not well."""
 
     exit = Exit.UNHEALTHY
+
+
+class Stopped(LlmopsError):
+    """Run it again: somebody asked the process to stop, and it left its work in order."""
+
+    exit = Exit.INTERRUPTED
 
 
 class Unfinished(LlmopsError):

@@ -39,7 +39,7 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
     ``base`` only chooses which changes are shown: those since the commit that was applied last, if it is not given.
     """
     known = ledger.state(site.ledger)
-    notes = () if known else ("There is no ledger yet, so nothing is known to be done: `llmops init` begins one.",)
+    notes = () if known else (_unknown(site),)
     state = known or State()
     base = base or state.commit
     old, more = earlier(site, base)
@@ -57,6 +57,11 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
     if again := len(done.without):
         more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
     return Proposal(plan=made, old=old, desired=desired, estimates=_estimates(made, done), notes=(*notes, *more))
+
+
+def _unknown(site: Site) -> str:
+    name = site.environment
+    return f"There is no ledger yet of the environment {name}, so nothing is known of it: `llmops init -e {name}`."
 
 
 def earlier(site: Site, commit: str) -> tuple[Graph, tuple[str, ...]]:

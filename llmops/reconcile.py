@@ -23,6 +23,7 @@ from llmops.proposals import Proposal
 from llmops.records import Release, State, Who
 from llmops.release import Floor
 from llmops.sites import Site
+from llmops.stopping import NEVER, Stop
 from llmops.values import Action, Blocked, Digest, Plan, Verb, Verdict
 from llmops.verdicts import Archive, Report
 
@@ -44,11 +45,13 @@ class Applied(Struct, frozen=True, kw_only=True):
         return not (self.failed or self.blocked or self.unwell)
 
 
-def apply(site: Site, proposal: Proposal, who: Who, tell: Tell, *, deletes: bool = False) -> Applied:
+def apply(
+    site: Site, proposal: Proposal, who: Who, tell: Tell, *, deletes: bool = False, stop: Stop = NEVER
+) -> Applied:
     """Carry out a plan.
 
-    Raises `Held` while another run has the lease, `Retry` when the plan was applied before or the lease was lost, and
-    `Refused` when most deployments would be removed and ``deletes`` is not set.
+    Raises `Held` while another run has the lease, `Retry` when the plan was applied before or the lease was lost,
+    `Refused` when most deployments would be removed and ``deletes`` is not set, `Stopped` when somebody asks for it.
     """
     made = proposal.plan
     _refuse_mass_deletes(made, proposal.desired.graph, deletes=deletes)
@@ -56,12 +59,15 @@ def apply(site: Site, proposal: Proposal, who: Who, tell: Tell, *, deletes: bool
     if not made.actions and known.commit == made.commit and not _is_untidy(proposal.desired.graph, known, site):
         return Applied(blocked=made.blocked)
     ledger.publish_results(site.ledger)  # those of a run that could not
-    fence = leases.take(site.ledger, who.actor, made.id if made.actions else "")
-    applied = None
-    try:
-        applied = _carry_out(site, proposal, who, tell, fence)
-    finally:
-        leases.give_back(site.ledger, fence, who.commit if applied and applied.is_well else "")
+    with stop.in_order():
+        fence = leases.take(site.ledger, who.actor, made.id if made.actions else "")
+        applied = None
+        try:
+            shop = open_shop(site, leases.guard(fence), stop)
+            applied = _carry_out(site, proposal, who, shop, live.floor(site, shop, fence, who.commit, tell))
+        finally:
+            with stop.undisturbed():
+                leases.give_back(site.ledger, fence, who.commit if applied and applied.is_well else "")
     return applied
 
 
@@ -71,17 +77,16 @@ def _refuse_mass_deletes(made: Plan, desired: Graph, *, deletes: bool) -> None:
         raise Refused(f"this removes {len(gone)} deployments: {', '.join(gone)}. Say --allow-deletes if it is meant.")
 
 
-def _carry_out(site: Site, proposal: Proposal, who: Who, tell: Tell, fence: int) -> Applied:
+def _carry_out(site: Site, proposal: Proposal, who: Who, shop: Shop, floor: Floor) -> Applied:
     """Build what is owed, then release what may be released, then end what need not run any more."""
-    shop = open_shop(site, leases.guard(fence))
-    floor = live.floor(site, fence, who.commit, tell, shop.guard)
-    actions = proposal.plan.actions
+    actions, tell = proposal.plan.actions, floor.tell
     builds = [Task(action, proposal.desired) for action in actions if action.verb not in set(Verb)]
     failed = execute.build(builds, shop, who, tell).failed
     blocked: list[Blocked] = list(proposal.plan.blocked)
     unwell: list[Unhealthy | Unfinished] = []
     reports: list[Report] = []
     for action in (action for action in actions if action.verb in set(Verb)):
+        shop.stop.check()
         found, unknown = _judge_gates(site, action, proposal, shop)
         reports += found
         for report in found:
@@ -97,7 +102,7 @@ def _carry_out(site: Site, proposal: Proposal, who: Who, tell: Tell, fence: int)
     return Applied(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
 
 
-def open_shop(site: Site, guard: Callable[[State], State]) -> Shop:
+def open_shop(site: Site, guard: Callable[[State], State], stop: Stop = NEVER) -> Shop:
     """Give what work is done with."""
     return Shop(
         ledger=site.ledger,
@@ -106,6 +111,7 @@ def open_shop(site: Site, guard: Callable[[State], State]) -> Shop:
         work=site.work,
         parallel=site.settings.runner.parallel,
         guard=guard,
+        stop=stop,
     )
 
 

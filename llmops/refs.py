@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shlex
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pygit2
@@ -19,11 +22,16 @@ from msgspec import Struct
 from pygit2.enums import FileMode
 
 from llmops import git, tree
-from llmops.problems import Broken, Refused
+from llmops.problems import Broken, LlmopsError, Refused
 
 LOST_RACE = ("stale info", "fetch first", "cannot lock ref", "reference already exists")
-REFUSED = ("deny updating a hidden ref", "funny refname", "pre-receive hook declined")
-"""What git says when a push is too late, and when the remote never takes such a ref."""
+"""What git says when a push is too late."""
+NEVER, HOOK = ("deny updating a hidden ref", "funny refname"), "hook declined"
+"""What git says when the remote never takes such a ref, and when a hook there says no."""
+LOCKED = re.compile(r"Unable to create '(?P<path>[^']+)': File exists")
+LEFT_OVER = 10.0
+"""git holds the lock of a ref for milliseconds; after this many seconds nobody holds it any more."""
+BRANCHES = "set ledger.results and ledger.releases in llmops.yaml to branches, such as refs/heads/llmops/results"
 
 
 class Refs(Struct, frozen=True):
@@ -62,10 +70,11 @@ def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
                 f"Put back what was last seen: git push {refs.remote} {_tracking(refs, ref)}:{ref}"
             )
     if wanted := [ref for ref, oid in there.items() if oid not in refs.repo]:
-        git.run(folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", refs.remote, *wanted)
+        git.run(folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-filter", refs.remote, *wanted)
     for ref, oid in there.items():
+        tree.complete(refs.repo, oid)
         if tracked(refs, ref) != oid:
-            git.run(folder, "update-ref", _tracking(refs, ref), oid)
+            _patiently(refs, "update-ref", _tracking(refs, ref), oid)
     return there
 
 
@@ -103,23 +112,16 @@ def publish(refs: Refs, ref: str, old: str, new: str) -> bool:
 
 
 def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
-    """Compare and swap a ref here. False when it was not ``old`` any more, or is being written."""
+    """Compare and swap a ref here. False when it was not ``old`` any more."""
     if new == old:
         return True
     try:
-        git.run(tree.top(refs.repo), "update-ref", ref, new, old or "0" * len(new))
+        _patiently(refs, "update-ref", ref, new, old or "0" * len(new))
     except git.GitFailed as error:
         if "unable to create" in error.words.lower():
-            return _wait_for_lock(error)
+            raise Broken(f"the ledger cannot be written: {error.words}. Check space and permissions.") from None
         return False
     return True
-
-
-def _wait_for_lock(error: git.GitFailed) -> bool:
-    time.sleep(0.05)
-    if "File exists" not in error.words:
-        raise Broken(f"the ledger cannot be written: {error.words}. Check space and permissions.")
-    return False
 
 
 def push(refs: Refs, ref: str, old: str, new: str) -> bool:
@@ -127,21 +129,68 @@ def push(refs: Refs, ref: str, old: str, new: str) -> bool:
 
     Raises `Refused` when the remote takes no such ref, `Broken` when it cannot be reached.
     """
-    folder = tree.top(refs.repo)
     try:
-        git.run(folder, "push", f"--force-with-lease={ref}:{old}", refs.remote, f"{new}:{ref}")
+        _patiently(refs, "push", f"--force-with-lease={ref}:{old}", refs.remote, f"{new}:{ref}")
     except git.GitFailed as error:
-        words = error.words.lower()
-        if any(sign in words for sign in LOST_RACE):
+        if any(sign in error.words.lower() for sign in LOST_RACE):
             return False
-        if any(sign in words for sign in REFUSED):
-            raise Refused(
-                f'the remote "{refs.remote}" refuses the ref {ref}: {error.words}. '
-                "Set ledger.results and ledger.releases in llmops.yaml to branches, such as refs/heads/llmops/results."
-            ) from None
-        raise Broken(f"{ref} could not be pushed: {error.words}. Nothing is lost: run it again.") from None
-    git.run(folder, "update-ref", _tracking(refs, ref), new)
+        raise _unpushed(refs, ref, error.words) from None
+    _patiently(refs, "update-ref", _tracking(refs, ref), new)
     return True
+
+
+def _unpushed(refs: Refs, ref: str, words: str) -> LlmopsError:
+    if any(sign in words.lower() for sign in NEVER):
+        return Refused(f'the remote "{refs.remote}" refuses the ref {ref}: {words}. Do this: {BRANCHES}.')
+    if HOOK in words.lower():
+        return Refused(
+            f'a hook of the remote "{refs.remote}" refuses {ref}: {words}. Change what it asks for; '
+            f"if it takes nothing but branches, {BRANCHES}."
+        )
+    return Broken(f"{ref} could not be pushed: {words}. Nothing is lost: run it again.")
+
+
+def _patiently(refs: Refs, *arguments: str) -> None:
+    """Run git, and wait while another one has a ref locked. Raises `Broken` when that lock seems to be left over."""
+    begun = time.monotonic()
+    while True:
+        try:
+            git.run(tree.top(refs.repo), *arguments)
+        except git.GitFailed as error:
+            found = LOCKED.search(error.words)
+            if found is None:
+                raise
+            path = Path(found["path"])
+            age = max(_age(path), time.monotonic() - begun)
+            if age > LEFT_OVER:
+                raise Broken(left_over(path, age, refs.remote if arguments[0] == "push" else "")) from None
+        else:
+            return
+        time.sleep(0.05)
+
+
+def _age(path: Path) -> float:
+    """Give how long a file is there, in seconds; 0 when it is not."""
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def left_over(path: Path, age: float, remote: str = "") -> str:
+    """Say that a lock seems to be left over, and what to do."""
+    where = f' at the remote "{remote}"' if remote else ""
+    return (
+        f"{path}{where} is there for {age:.0f} s: a lock that a git left which was killed. "
+        f"When no git runs there, remove it (rm {shlex.quote(str(path))}) and run this again."
+    )
+
+
+def left_over_locks(refs: Refs, names: Iterable[str]) -> tuple[str, ...]:
+    """Say which of some refs have a lock here that seems to be left over."""
+    folder = tree.common_folder(refs.repo)
+    files = [folder / f"{name}.lock" for ref in names for name in (ref, _tracking(refs, ref))]
+    return tuple(left_over(path, age) for path in files if (age := _age(path)) > LEFT_OVER)
 
 
 def back_off(attempt: int) -> None:

@@ -27,6 +27,7 @@ from llmops.serving import traffic
 from llmops.serving.gateway import table
 from llmops.serving.gateway.table import Served, Table
 from llmops.serving.traffic import Counters, Gate
+from llmops.stopping import NEVER, Stop
 from llmops.values import SHORT, Action, Digest, Key, Verb
 
 LOOK_SECONDS = 0.1
@@ -46,6 +47,7 @@ class Floor(Struct, frozen=True, kw_only=True):
     tell: Callable[[Event], None]
     guard: Callable[[State], State]
     """Applied to every state before it is changed: raises when the lease is lost, renews it when it is due."""
+    stop: Stop = NEVER
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -93,7 +95,11 @@ def _route(floor: Floor, edit: Callable[[Table], Table]) -> float:
 
 
 def _hold(floor: Floor) -> None:
-    """Keep the lease while something is waited for. Nothing is written before the lease is half over."""
+    """Keep the lease while something is waited for. Nothing is written before the lease is half over.
+
+    Raises `Stopped` when somebody asks for it: whatever waits can be taken up by the next run.
+    """
+    floor.stop.check()
     ledger.transact(floor.ledger, floor.guard, "lease: renewed")
 
 

@@ -18,6 +18,7 @@ from llmops.catalogues import RUNNERS
 from llmops.commits import Commits
 from llmops.ledger import Ledger
 from llmops.plugin import Runner
+from llmops.problems import Broken
 from llmops.settings import Settings
 from llmops.store import Store
 
@@ -59,8 +60,16 @@ def locate(commits: Commits, settings: Settings, environment: str | None) -> Sit
 
 
 def open_store(site: Site) -> Store:
-    """Open the store that the settings name, or the one in the git directory."""
-    return store.open_at(site.settings.store.url or (site.folder / "store").absolute().as_uri())
+    """Open the store that the settings name, or the one in the git directory. Raises `Broken` when it does not open."""
+    url = site.settings.store.url or (site.folder / "store").absolute().as_uri()
+    try:
+        return store.open_at(url)
+    except OSError as error:
+        why = str(error.strerror or error).rstrip(".")
+        raise Broken(
+            f"the store at {url} cannot be opened: {why}. "
+            "Is store.url of llmops.yaml right, and can it be reached from here?"
+        ) from None
 
 
 def open_runner(site: Site) -> Runner:

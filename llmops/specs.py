@@ -139,7 +139,8 @@ def _exists(path: str, files: Files) -> bool:
 
 
 def _twice(spec: Spec, first: Spec, files: Files) -> Problem:
-    what = f"{spec.key} is declared twice; the other is {first.path}:{first.line}."
+    line = reading.place(first, files).problem(("metadata", "name"), "").line
+    what = f"{spec.key} is declared twice; the other is {first.path}:{line}."
     return reading.place(spec, files).problem(("metadata", "name"), what, "Rename or remove one.")
 
 
@@ -201,20 +202,37 @@ def _unpinned(pin: Pin, at: Place) -> Problem:
 
 def read_settings(files: Files) -> tuple[Settings, list[Problem]]:
     """Read `llmops.yaml`; a repository without one has the defaults."""
-    if FILE not in files:
-        return Settings(), []
-    at = Place(FILE, files[FILE])
+    at, value, problems = _only_document(FILE, files)
+    if at is None:
+        return Settings(), problems
+    if value is None:
+        remedy = f"Write apiVersion: {schema.API_VERSION}, kind: Settings and spec:, or remove the file."
+        return Settings(), [Problem(FILE, 1, "", "the file holds nothing.", remedy)]
     try:
-        documents = dialect.load(at.data)
-        value = documents[0].value if documents else {}
         return msgspec.convert(value, _SettingsFile).spec, []
-    except dialect.Unreadable as error:
-        return Settings(), [Problem(FILE, error.line, "", error.what, error.remedy)]
     except ValidationError as error:
         explain = importlib.import_module("llmops.explain")  # slow, and only for a file that is wrong
         wrong = explain.explain(value, settings_schema())
         problems = [at.problem(one.path, one.what, one.remedy) for one in wrong]
         return Settings(), problems or [at.problem([], f"{error}.")]
+
+
+def _only_document(path: str, files: Files) -> tuple[Place | None, Any, list[Problem]]:
+    """Read a file of one document: its place and value; no place when there is no such file, or it is wrong."""
+    if path not in files:
+        oddity = files.oddity(path) or ("folder" if files.names(path) else "")
+        wrong = [Problem(path, 0, "", f"{path} cannot be a {oddity}.", "Commit a regular file.")] if oddity else []
+        return None, None, wrong
+    data = files[path]
+    try:
+        found = [(number, one) for number, one in enumerate(dialect.load(data)) if one.value is not None]
+    except dialect.Unreadable as error:
+        return None, None, [Problem(path, error.line, "", error.what, error.remedy)]
+    if len(found) > 1:
+        what = "a second document begins here, and nothing would read it."
+        return None, None, [Problem(path, found[1][1].line, "", what, "Join them, or remove one.")]
+    number, value = (found[0][0], found[0][1].value) if found else (0, None)
+    return Place(path, data, number), value, []
 
 
 def settings_schema() -> dict[str, Any]:
@@ -239,13 +257,11 @@ class Lock(Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_lock(files: Files) -> tuple[Mapping[str, str], list[Problem]]:
     """Read what `llmops.lock` fixes; nothing when there is none."""
-    if LOCK_FILE not in files:
-        return {}, []
     remedy = "Correct it, or remove it and run `llmops lock`."
+    _, value, problems = _only_document(LOCK_FILE, files)
     try:
-        documents = dialect.load(files[LOCK_FILE])
-        return msgspec.convert(documents[0].value if documents else {}, Lock).pins, []
-    except dialect.Unreadable as error:
-        return {}, [Problem(LOCK_FILE, error.line, "", error.what, remedy)]
+        return msgspec.convert({} if value is None else value, Lock).pins, [
+            replace(one, remedy=remedy) for one in problems
+        ]
     except ValidationError as error:
         return {}, [Problem(LOCK_FILE, 1, "", f"{error}.", remedy)]

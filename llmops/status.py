@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from llmops.figures import figures
 from llmops.graph import Graph
 from llmops.plugin import Running
 from llmops.records import Outcome, Release, Standing, State
@@ -54,7 +55,10 @@ class Overview(Struct, frozen=True, kw_only=True):
     actions: int
     """How many actions are owed."""
     holder: str = ""
-    """Who is applying at this moment."""
+    """Who is applying at this moment, or was when it ended."""
+    holder_is_gone: bool = False
+    """Whether the lease of that one does not count any more."""
+    notes: tuple[str, ...] = ()
 
     @property
     def is_healthy(self) -> bool:
@@ -70,6 +74,9 @@ class Known(Struct, frozen=True):
     seen: Mapping[Key, Seen]
     running: tuple[Running, ...]
     endpoint: str
+    is_held: bool = False
+    """Whether the lease in the state counts."""
+    notes: tuple[str, ...] = ()
 
 
 def overview(graph: Graph, plan: Plan, known: Known) -> Overview:
@@ -83,6 +90,8 @@ def overview(graph: Graph, plan: Plan, known: Known) -> Overview:
         rows=tuple(_rows(graph, plan, known)),
         actions=len(plan.actions),
         holder=lease.holder if lease else "",
+        holder_is_gone=lease is not None and not known.is_held,
+        notes=known.notes,
     )
 
 
@@ -113,7 +122,7 @@ def _built(node: Node, known: Known, busy: set[Digest]) -> Row:
 
 
 def _figures(outcome: Outcome) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
+    return figures(outcome.metrics)
 
 
 def _live(node: Node, known: Known, blocked: Blocked | None) -> Row:

@@ -13,10 +13,12 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from llmops import __version__
-from llmops.cli import commands
-from llmops.cli.terminal import Terminal, open_terminal
-from llmops.problems import Exit, Invalid, LlmopsError
+from llmops import __version__, stopping
+from llmops.cli import arguments as types
+from llmops.cli import commands, failures
+from llmops.cli.arguments import Parser
+from llmops.cli.terminal import open_streams, open_terminal
+from llmops.problems import Exit
 
 ABOUT = "GitOps for large language models: what the git tree says is what is trained, evaluated and served."
 EPILOG = """\
@@ -35,58 +37,29 @@ EXIT_CODES = "\n".join(f"  {code.value:<4} {code.says}" for code in Exit)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
+    open_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = build_parser(given)
-    if "_ARGCOMPLETE" in os.environ:
-        importlib.import_module("argcomplete").autocomplete(parser)
-    parsed = parser.parse_args(given)
-    terminal = open_terminal(colour=parsed.colour, quiet=parsed.quiet)
-    if "run" not in parsed:
-        parser.print_help()
-        return Exit.USAGE
+    glimpse = _glimpse(given)
+    terminal = open_terminal(colour=glimpse.colour, quiet=glimpse.quiet, form=glimpse.output)
     try:
-        return int(parsed.run(parsed, terminal))
+        parser = build_parser(given)
+        if "_ARGCOMPLETE" in os.environ:
+            importlib.import_module("argcomplete").autocomplete(parser)
+        parsed = parser.parse_args(given)
+        if "run" not in parsed:
+            parser.print_help()
+            return Exit.USAGE
+        with stopping.listening() as parsed.stop:
+            return int(parsed.run(parsed, terminal))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the edge: whatever happens is a line and a code
-        if parsed.debug:
+        if glimpse.debug:
             importlib.import_module("traceback").print_exc()
-        return _end(error, terminal)
-
-
-def _end(error: BaseException, terminal: Terminal) -> int:
-    """Say why a command ended early, and give its exit code."""
-    match error:
-        case LlmopsError():
-            return _say(error, terminal)
-        case KeyboardInterrupt():
-            terminal.complain("Interrupted. What was started goes on; `llmops apply` joins it.")
-            return Exit.INTERRUPTED
-        case BrokenPipeError():
-            sys.stderr.close()  # the reader went away; Python would complain about it at exit
-            return Exit.WELL
-        case OSError():
-            where = f"{error.filename}: " if error.filename else ""
-            terminal.complain(
-                f"{where}{error.strerror or error}. What was done is kept: run it again when that is well."
-            )
-        case _:
-            terminal.complain(
-                f"llmops itself failed: {type(error).__name__}: {error}. What was done is kept. "
-                "--debug shows where; please report that."
-            )
-    return Exit.FAULT
-
-
-def _say(error: LlmopsError, terminal: Terminal) -> int:
-    terminal.complain(str(error))
-    if isinstance(error, Invalid):
-        amount = len(error.problems)
-        terminal.complain(f"{amount} problem{'s' if amount != 1 else ''}. Nothing was changed.")
-    return error.exit
+        return failures.tell(error, terminal)
 
 
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Build the parser. A known command is the only one that is imported; help and completion import them all."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="llmops",
         description=ABOUT,
         epilog=EPILOG + EXIT_CODES,
@@ -95,7 +68,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     _add_common(parser)
     names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
-    asked = _asked(arguments)
+    asked = _glimpse(arguments).command
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     if "_ARGCOMPLETE" not in os.environ:
         names = [asked] if asked in names else [] if "--version" in arguments else names
@@ -104,15 +77,19 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     return parser
 
 
-def _asked(arguments: Sequence[str]) -> str:
-    """Find the command among options and their values."""
+def _glimpse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Find the command among options and their values, and what decides how it prints, whatever else is wrong."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    _add_common(parser)
+    parser.add_argument("--colour", "--color", default="auto")
+    parser.add_argument("-q", "--quiet", action="store_true")
+    parser.add_argument("--debug", action="store_true")
+    parser.add_argument("-C", dest="folder")
+    parser.add_argument("-o", "--output", default="text")
     parser.add_argument("command", nargs="?", default="")
     try:
-        return str(parser.parse_known_args(list(arguments))[0].command)
+        return parser.parse_known_args(list(arguments))[0]
     except argparse.ArgumentError:
-        return ""
+        return parser.parse_args([])
 
 
 def _add_common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
@@ -122,10 +99,17 @@ def _add_common(parser: argparse.ArgumentParser, *, again: bool = False) -> None
     parser.add_argument("--colour", "--color", choices=colours, default=default or "auto", help="colour the output")
     parser.add_argument("-q", "--quiet", action="store_true", default=default or False, help="say only what matters")
     parser.add_argument("--debug", action="store_true", default=default or False, help="show where a failure began")
-    parser.add_argument("-C", dest="folder", metavar="DIR", default=default or ".", help="run as if started in DIR")
+    parser.add_argument(
+        "-C",
+        dest="folder",
+        metavar="DIR",
+        type=types.folder,
+        default=default or ".",
+        help="run as if started in DIR (default: here); GIT_DIR and its like are not looked at",
+    )
 
 
-def _add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+def _add_command(subparsers: argparse._SubParsersAction[Parser], name: str) -> None:
     module: ModuleType = importlib.import_module(f"llmops.cli.commands.{name}")
     summary, _, rest = (module.__doc__ or "").partition("\n")
     about, _, examples = rest.partition("examples:")

@@ -14,6 +14,7 @@ from typing import Any
 import pygit2
 
 from llmops import catalogues, commits, ledger, sites, specs, tree
+from llmops.cli import arguments as types
 from llmops.commits import Desired
 from llmops.problems import Invalid, Misused, did_you_mean
 from llmops.records import Who
@@ -34,7 +35,9 @@ def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
     """Add ``--environment``."""
-    parser.add_argument("-e", "--environment", metavar="NAME", help="environment (default: that of llmops.yaml)")
+    parser.add_argument(
+        "-e", "--environment", metavar="NAME", type=types.environment, help="environment (default: that of llmops.yaml)"
+    )
 
 
 def add_offline(parser: argparse.ArgumentParser) -> None:
@@ -65,14 +68,15 @@ def open_repository(arguments: argparse.Namespace) -> pygit2.Repository:
 
 def settings_at(repo: pygit2.Repository, revision: str) -> Settings:
     """Read `llmops.yaml` of a commit."""
-    return settings_of(tree.files(repo, tree.commit_id(repo, revision)))
+    commit = tree.commit_id(repo, revision)
+    return settings_of(tree.files(repo, commit), commits.named(commit, revision))
 
 
-def settings_of(files: CommitFiles) -> Settings:
-    """Read `llmops.yaml`."""
+def settings_of(files: CommitFiles, name: str) -> Settings:
+    """Read `llmops.yaml` of a commit, or of something else that has a name."""
     settings, problems = specs.read_settings(files)
     if problems:
-        raise Invalid(problems)
+        raise Invalid(problems, name)
     return settings
 
 

@@ -8,15 +8,18 @@ Effects: writes the terminal, reads the environment.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
 
 from llmops.events import Event, Happening
-from llmops.reports.words import duration, figures
+from llmops.figures import figures
+from llmops.reports.words import duration
 
 CODES = {"good": "32", "bad": "31", "warn": "33", "new": "36", "dim": "2", "bold": "1"}
 QUIET_SECONDS = 2.0
@@ -28,8 +31,9 @@ LINE_SECONDS = 15.0
 class Terminal:
     """Where one command prints."""
 
-    def __init__(self, out: TextIO, err: TextIO, *, coloured: bool, quiet: bool) -> None:
+    def __init__(self, out: TextIO, err: TextIO, *, coloured: bool, quiet: bool, form: str = "text") -> None:
         self._out, self._err = out, err
+        self.is_for_machines = form == "json"
         self._coloured, self._quiet = coloured, quiet
         self._live = err.isatty() and not quiet
         self._drawn = False
@@ -126,8 +130,17 @@ def _words(event: Event) -> str:
     return words.get(event.happening, event.text)
 
 
-def open_terminal(*, colour: str, quiet: bool) -> Terminal:
+def open_streams() -> None:
+    """Give a place to the standard streams that whoever started us closed; else the next file would take theirs."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  open until the end
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale without our letters is no reason to fail
+
+
+def open_terminal(*, colour: str, quiet: bool, form: str) -> Terminal:
     """Make the terminal that the options and the environment ask for."""
     wanted = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    coloured = {"auto": wanted, "always": True, "never": False}[colour]
-    return Terminal(sys.stdout, sys.stderr, coloured=coloured, quiet=quiet)
+    coloured = {"always": True, "never": False}.get(colour, wanted)
+    return Terminal(sys.stdout, sys.stderr, coloured=coloured, quiet=quiet, form=form)

@@ -39,7 +39,8 @@ def verdict_line(gated: Gated) -> str:
 def text(gated: Gated, paint: Paint = plain) -> str:
     """Write a gate's report for people at a terminal."""
     lines = [f"Gate: {short(gated.head)} against {short(gated.base)}", ""]
-    lines += table(gated.reports, paint)
+    if gated.reports:
+        lines += [*table(gated.reports, paint), ""]
     lines += [f"  {report.suite}: {note}" for report in gated.reports for note in notes(report)]
     for report in gated.reports:
         lines += _worst(report, paint)
@@ -47,7 +48,7 @@ def text(gated: Gated, paint: Paint = plain) -> str:
     if gated.unaffected:
         lines.append(paint(f"  not affected: {', '.join(map(str, gated.unaffected))}", "dim"))
     lines += [f"  not made: {why}" for why in dict.fromkeys(gated.failed.values())]
-    lines += ["", paint(verdict_line(gated), VERDICT_STYLES[gated.verdict])]
+    lines += [*([""] if lines[-1] else []), paint(verdict_line(gated), VERDICT_STYLES[gated.verdict])]
     return "\n".join(lines) + "\n"
 
 
@@ -58,8 +59,7 @@ def table(reports: Iterable[Report], paint: Paint = plain) -> list[str]:
         return []
     lines = columns([HEADER, *(row(report) for report in found)])
     styles = ["bold", *(VERDICT_STYLES[report.judgement.verdict] for report in found)]
-    painted = [f"  {paint(line, style)}" for line, style in zip(lines, styles, strict=True)]
-    return [*painted, ""]
+    return [f"  {paint(line, style)}" for line, style in zip(lines, styles, strict=True)]
 
 
 def row(report: Report) -> tuple[str, ...]:

@@ -33,8 +33,11 @@ def overview(found: Overview, paint: Paint = plain) -> str:
     lines = [f"Environment {found.environment}: commit {short(found.commit)}, applied {applied}"]
     if found.endpoint:
         lines.append(f"Endpoint {found.endpoint}/v1")
-    if found.holder:
+    if found.holder and found.holder_is_gone:
+        lines.append(f"An apply was not finished: that of {found.holder} is gone; the next apply takes over.")
+    elif found.holder:
         lines.append(f"{found.holder} is applying.")
+    lines += [f"Note: {note}" for note in found.notes]
     rows = [(str(row.key), short(row.digest), row.condition.value, row.detail) for row in found.rows]
     styles = [CONDITION_STYLES[row.condition] for row in found.rows]
     painted = [f"  {paint(line, style)}" for line, style in zip(columns(rows), styles, strict=True)]

@@ -44,18 +44,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
 
 
-def number(value: float) -> str:
-    """Write a figure with as many digits as say something."""
-    if value == int(value) and abs(value) < 1e6:  # noqa: PLR2004  a count
-        return f"{value:.0f}"
-    return f"{value:.4g}"
-
-
-def figures(found: dict[str, float]) -> str:
-    """Write figures in a line: ``acc 0.83, items 316``."""
-    return ", ".join(f"{name} {number(value)}" for name, value in found.items())
-
-
 def count(amount: int, one: str, many: str = "") -> str:
     """Write an amount with its noun: 1 item, 2 items."""
     return f"{amount} {one if amount == 1 else many or f'{one}s'}"

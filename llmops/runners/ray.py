@@ -47,7 +47,8 @@ class Ray:
         try:
             self._client = JobSubmissionClient(settings.address)
         except (ConnectionError, RuntimeError) as error:
-            raise Broken(f"the Ray cluster at {settings.address} cannot be reached: {error}. Is it up?") from None
+            why = str(error).rstrip(". ")
+            raise Broken(f"the Ray cluster at {settings.address} cannot be reached: {why}. Is it up?") from None
 
     def start(self, folder: Path) -> None:
         if self.look(folder) in (Doing.RUNNING, Doing.ENDED):

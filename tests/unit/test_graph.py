@@ -158,7 +158,7 @@ def test_a_ring_is_shown_whole() -> None:
     found = problems(Tree({**system(), "specs/a.yaml": a, "specs/b.yaml": b}))
 
     assert found == [
-        "specs/a.yaml:1: $: these lean on one another: Training/a -> Training/b -> Training/a. Remove one reference."
+        "specs/a.yaml:5: $.spec.base: these lean on one another: Training/a -> Training/b -> Training/a. Remove one reference."
     ]
 
 

@@ -1,5 +1,6 @@
 """The ledger on real repositories, with several writers."""
 
+import os
 import subprocess
 import threading
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from llmops import leases, ledger
+from llmops import leases, ledger, refs
 from llmops.ledger import Ledger
 from llmops.problems import Broken, Held, Refused, Retry
 from llmops.records import Lease, Outcome, Provenance, State
@@ -245,19 +246,55 @@ def test_a_remote_that_refuses_the_ref_says_how_to_choose_another(repo: Repo) ->
         ledger.start(repo.ledger())
 
 
-def test_a_locked_ref_is_waited_for_and_then_explained(tmp_path: Path) -> None:
-    repo = Repo(tmp_path, remote=False)
-    repo.commit()
-    where = repo.ledger()
-    ledger.start(where)
-    lock = repo.folder / ".git" / "refs" / "llmops" / "results.lock"
+def left_behind(lock: Path, age: float) -> Path:
+    """Leave the lock of a git that was killed."""
     lock.write_text("")
+    os.utime(lock, (time.time() - age, time.time() - age))
+    return lock
 
-    with pytest.raises((Retry, Broken)):
-        ledger.record(where, [outcome(1)], "m")
+
+def test_a_lock_of_a_git_that_was_killed_is_named(repo: Repo, here: Ledger) -> None:
+    lock = left_behind(repo.folder / ".git/refs/llmops/results.lock", 300)
+
+    with pytest.raises(Broken, match=rf"{lock} is there for 300 s: .* remove it \(rm {lock}\)"):
+        ledger.record(here, [outcome(1)], "m")
+    assert len(refs.left_over_locks(here.at, here.refs)) == 1
     lock.unlink()
-    ledger.record(where, [outcome(1)], "m")
-    assert ledger.units(where) == {digest(1)}
+    ledger.record(here, [outcome(1)], "m")
+    assert ledger.units(here) == {digest(1)}
+    assert refs.left_over_locks(here.at, here.refs) == ()
+
+
+def test_so_is_one_of_the_releases(repo: Repo, here: Ledger) -> None:
+    lock = left_behind(repo.folder / ".git/refs/llmops/releases/local.lock", 300)
+
+    with pytest.raises(Broken, match=rf"{lock} is there for"):
+        leases.take(here, "me", "")
+
+
+def test_so_is_one_at_the_remote(repo: Repo, here: Ledger) -> None:
+    lock = left_behind(repo.remote / "refs/llmops/results.lock", 300)
+
+    with pytest.raises(Broken, match=rf'{lock} at the remote "origin" is there for'):
+        ledger.record(here, [outcome(1)], "m")
+    lock.unlink()
+    ledger.publish_results(here)
+    assert refs.tracked(here.at, here.results) == refs.tip(here.at, here.results)
+
+
+def test_the_lock_of_a_live_writer_is_waited_for(repo: Repo, here: Ledger) -> None:
+    locks = [repo.folder / ".git/refs/llmops/results.lock", repo.remote / "refs/llmops/results.lock"]
+    for lock in locks:
+        lock.write_text("")
+    timers = [threading.Timer(seconds, lock.unlink) for seconds, lock in zip((2.0, 4.0), locks, strict=True)]
+    for timer in timers:
+        timer.start()
+
+    ledger.record(here, [outcome(1)], "m")
+
+    for timer in timers:
+        timer.join()
+    assert ledger.units(here) == {digest(1)}
 
 
 # Leases

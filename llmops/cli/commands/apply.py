@@ -4,6 +4,9 @@ Builds what is owed, judges the required evaluations, and releases. Run it as of
 done again, and what an interrupted run began is taken up where it was. With a plan file exactly that plan is carried
 out, once; if the ledger moved and other actions come out now, it stops with exit code 4.
 
+Ctrl-C, SIGTERM or SIGHUP end it in order: it begins nothing more, what runs runs on, the lease is given back, and it
+exits with 130. The second one does not wait for that. The next apply joins what runs and goes on with a rollout.
+
 examples:
   llmops apply                   make what runs match HEAD
   llmops apply plan.json         carry out a plan that was made with `llmops plan --out plan.json`
@@ -30,6 +33,9 @@ from llmops.reports.words import count
 from llmops.sites import Site
 from llmops.values import HASH_VERSION, Plan
 
+PLAN_FORMAT = 1
+"""The format of plans that is understood."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", nargs="?", metavar="PLAN", help="a file made by `llmops plan --out`")
@@ -54,8 +60,14 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         proposal = _same(kept, proposal)
     if arguments.output == "text":
         terminal.say(plans.text(proposal, terminal.paint))
-    deletes = arguments.allow_deletes
-    applied = reconcile.apply(site, proposal, who(proposal.plan.commit, "apply"), terminal.tell, deletes=deletes)
+    applied = reconcile.apply(
+        site,
+        proposal,
+        who(proposal.plan.commit, "apply"),
+        terminal.tell,
+        deletes=arguments.allow_deletes,
+        stop=arguments.stop,
+    )
     if arguments.output == "json":
         terminal.show({"plan": plans.as_json(proposal), "applied": _as_json(applied)})
     else:
@@ -63,13 +75,29 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return _code(applied)
 
 
+class _Header(msgspec.Struct):
+    """What a plan file says of itself."""
+
+    plan_id: str
+    format: int
+    hash_version: int
+
+
 def _read(path: str) -> Plan:
+    again = f"Make one with `llmops plan --out {path}`."
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Plan)
+        data = Path(path).read_bytes()
+        header = msgspec.json.decode(data, type=_Header)
+        if (header.format, header.hash_version) != (PLAN_FORMAT, HASH_VERSION):
+            raise Retry(f"{path} was made by another version of llmops. {again}")
+        kept = msgspec.json.decode(data, type=Plan)
     except OSError as error:
         raise Misused(f"cannot read the plan {path}: {error.strerror}.") from None
     except msgspec.DecodeError as error:
-        raise Misused(f"{path} is not a plan: {error}. Make one with `llmops plan --out {path}`.") from None
+        raise Misused(f"{path} is not a plan: {error}. {again}") from None
+    if kept.id != header.plan_id:
+        raise Misused(f"{path} was changed after it was made: it does not say what its plan_id names. {again}")
+    return kept
 
 
 def _environment(kept: Plan, asked: str | None) -> str:
@@ -81,8 +109,6 @@ def _environment(kept: Plan, asked: str | None) -> str:
 def _same(kept: Plan, proposal: Proposal) -> Proposal:
     """Go on with a kept plan if the same comes out now, whatever else moved in the ledger."""
     made = proposal.plan
-    if kept.hash_version != HASH_VERSION:
-        raise Retry("the plan was made by another version of llmops. Make a new one.")
     if (kept.actions, kept.blocked, kept.policy) != (made.actions, made.blocked, made.policy):
         raise Retry(
             "the plan is stale: other actions are owed now than when it was made. Make a new one and look at it."

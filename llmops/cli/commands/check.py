@@ -17,6 +17,7 @@ import argparse
 
 from llmops import commits, tree, worktree
 from llmops.cli.common import add_output, open_repository, settings_of
+from llmops.cli.failures import listed
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Invalid, Problem
 from llmops.reports.words import count, short
@@ -43,14 +44,13 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     except Invalid as error:
         problems = error.problems
     if arguments.output == "json":
-        found = [{"path": p.path, "line": p.line, "at": p.at, "what": p.what, "remedy": p.remedy} for p in problems]
-        terminal.show({"checked": name, "specs": amount, "problems": found})
+        terminal.show({"checked": name, "specs": amount, "problems": listed(problems)})
     elif problems:
         terminal.complain("\n".join(map(str, problems)))
         terminal.complain(f"{count(len(problems), 'problem')} in {name}.")
     else:
         terminal.say(f"{count(amount, 'spec')} of {name}: no problem.")
         if not amount:
-            folders = ", ".join(f"{folder}/" for folder in settings_of(files).specs)
+            folders = ", ".join(f"{folder}/" for folder in settings_of(files, name).specs)
             terminal.remark(f"Specs are the YAML files below {folders}.")
     return Exit.NO if problems else Exit.WELL

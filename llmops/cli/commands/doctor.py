@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmops import commits, git, ledger, live, sites, store, tree
+from llmops import commits, git, leases, ledger, live, refs, sites, store, tree
 from llmops.cli.common import add_environment, add_offline, add_output, open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.plugin import Phase
@@ -35,6 +35,13 @@ EXTRAS = {
     "eval": ("lm_eval",),
     "serve": ("uvicorn", "aiohttp"),
 }
+OUTSIDE = {
+    "ledger": "Look at the git directory: its owner, its permissions, its disk.",
+    "store": "Look at store.url of llmops.yaml, and at the network, the permissions and the space of what it names.",
+    "runner": "Look at `runner` of llmops.yaml, and at what it names.",
+    "gateway": "Look at `gateway` of llmops.yaml, and at the folder llmops/runtime of the git directory.",
+}
+"""Where to look when the system refuses something."""
 MIN_GIT = (2, 31)
 LITTLE_SPACE = 5 << 30
 
@@ -85,8 +92,17 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     for name, look in looks:
         try:
             yield look(site)
-        except (LlmopsError, OSError) as error:
+        except LlmopsError as error:
             yield Finding(name, "does not work", str(error))
+        except Exception as error:  # noqa: BLE001  a store's library may raise anything; the rest is looked at all the same
+            yield Finding(name, "does not work", f"{_why(error)}. {OUTSIDE[name]}")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}".rstrip(".")
+    return f"{type(error).__name__}: {error}".rstrip(".")
 
 
 def _extras() -> Iterator[Finding]:
@@ -112,13 +128,17 @@ def _git(folder: Path) -> Finding:
 
 
 def _ledger(site: Site, *, offline: bool) -> Finding:
+    if locks := refs.left_over_locks(site.ledger.at, site.ledger.refs):
+        return Finding("ledger", "locked", " ".join(locks))
     if not offline:
         ledger.fetch(site.ledger)
     if not ledger.exists(site.ledger):
-        return Finding("ledger", "there is none", "Begin one: `llmops init`.")
+        begin = "llmops init" + (f" -e {site.environment}" if site.environment != site.settings.environment else "")
+        return Finding("ledger", f"there is none of the environment {site.environment}", f"Begin one: `{begin}`.")
     state = ledger.state(site.ledger)
     where = f"shared through {site.ledger.remote}" if site.ledger.remote else "only in this clone"
-    held = f", held by {state.lease.holder}" if state and state.lease else ""
+    lease = state.lease if state else None
+    held = f", held by {lease.holder}" if lease and leases.is_held(lease) else ""
     return Finding("ledger", f"{len(ledger.units(site.ledger))} results, {where}{held}")
 
 

@@ -19,9 +19,12 @@ import argparse
 from llmops import commits, gating, ledger, reconcile, tree
 from llmops.cli.common import add_environment, add_output, open_site, who
 from llmops.cli.terminal import Terminal
+from llmops.commits import Desired
 from llmops.gating import Comparison, Gated
-from llmops.problems import Exit, Refused
+from llmops.problems import Exit, Invalid, Refused
 from llmops.reports import gates
+from llmops.reports.words import short
+from llmops.sites import Site
 from llmops.values import Verdict
 
 
@@ -45,7 +48,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         )
     base = commits.desire(site.commits, arguments.base)
     head_commit = tree.commit_id(site.repo, arguments.head)
-    head = commits.desire_files(site.commits, head_commit, tree.merged(site.repo, base.commit, head_commit))
+    head = _merged(site, base.commit, head_commit)
     comparison = gating.survey(site, base, head)
     if arguments.dry_run:
         if arguments.output == "json":
@@ -53,13 +56,22 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         else:
             terminal.say(_dry(comparison))
         return Exit.CHANGES if comparison.affected and arguments.detailed_exitcode else Exit.WELL
-    shop = reconcile.open_shop(site, lambda state: state)
-    gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
+    shop = reconcile.open_shop(site, lambda state: state, arguments.stop)
+    with shop.stop.in_order():
+        gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
     if arguments.output == "json":
         terminal.show(gates.as_json(gated))
     else:
         terminal.say(gates.markdown(gated) if arguments.output == "md" else gates.text(gated, terminal.paint))
     return _code(gated)
+
+
+def _merged(site: Site, base: str, head: str) -> Desired:
+    """Read what the merge of head into base declares."""
+    try:
+        return commits.desire_files(site.commits, head, tree.merged(site.repo, base, head))
+    except Invalid as error:
+        raise Invalid(error.problems, f"the merge of {short(head)} into {short(base)}") from None
 
 
 def _dry(comparison: Comparison) -> str:

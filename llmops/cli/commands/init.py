@@ -20,7 +20,7 @@ from llmops import commits, ledger, sites, specs, tree, worktree
 from llmops.cli.commands import schema
 from llmops.cli.common import add_environment, open_repository
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Invalid
+from llmops.problems import Exit, Invalid, Misused
 
 FOLDERS = {
     "specs": "Specs: one YAML file or several for each resource. `llmops schema` lists the kinds.",
@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
+    if repo.workdir is None:
+        raise Misused("a bare repository has no folder for specs. Clone it, and run `llmops init` in the clone.")
     root = tree.top(repo)
     templates = resources.files("llmops") / "scaffold"
     _write(root / "llmops.yaml", (templates / "llmops.yaml").read_text(), root, terminal)
@@ -50,9 +52,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if problems:
         raise Invalid(problems)
     where = sites.locate(commits.open_at(repo), settings, arguments.environment).ledger
-    was_there = ledger.exists(where)
-    ledger.start(where)
-    began = "The ledger is there" if was_there else "Began the ledger"
+    began = "Began the ledger" if ledger.start(where) else "The ledger is there"
     terminal.say(f"{began}: {where.results} and {where.releases}{_shared(where.remote)}.")
     terminal.say("Next: write specs, commit, `llmops check`, `llmops plan`, `llmops apply`.")
     return Exit.WELL

@@ -14,7 +14,7 @@ import argparse
 
 from msgspec.structs import replace
 
-from llmops import commits, ledger
+from llmops import commits, ledger, live
 from llmops.cli.common import add_environment, add_key, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Refused
@@ -31,6 +31,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments)
     desired = commits.desire(site.commits, "HEAD")
     key = find_key(arguments.key, desired)
+    if key not in live.deployments(desired.graph):
+        raise Refused(
+            f"{key} is no deployment, so no revision of it is found bad; `llmops apply` makes what failed again."
+        )
     digest = desired.graph[key].digest
 
     def forgive(state: State) -> State:

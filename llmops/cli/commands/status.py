@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, ledger, live, proposals, status
+from llmops import commits, leases, ledger, live, proposals, status
 from llmops.cli.common import add_environment, add_offline, add_output, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
@@ -34,13 +34,15 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments)
     desired = commits.desire(site.commits, "HEAD")
     proposal = proposals.propose(site, desired)
-    gate = live.gate(site)
+    gate, state = live.gate(site), ledger.state(site.ledger) or State()
     known = Known(
-        ledger.state(site.ledger) or State(),
+        state,
         ledger.outcomes(site.ledger),
         live.seen(site, desired.graph, ledger.units(site.ledger)),
         live.runtime(site).look(),
         gate.url if traffic.is_up(gate) else "",
+        is_held=state.lease is not None and leases.is_held(state.lease),
+        notes=proposal.notes,
     )
     found = status.overview(desired.graph, proposal.plan, known)
     if arguments.output == "json":

@@ -17,7 +17,8 @@ from llmops import commits, live
 from llmops.cli.common import add_environment, open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
-from llmops.serving import programs
+from llmops.reports.words import count
+from llmops.serving import programs, traffic
 from llmops.sites import locate
 
 
@@ -28,10 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     site = locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
-    programs.stop(live.gate(site).folder)
-    runtime = live.runtime(site)
+    gate, runtime = live.gate(site), live.runtime(site)
+    ended = ["the gateway"] if traffic.is_up(gate) else []
+    programs.stop(gate.folder)
     running = sorted({(one.deployment, one.revision) for one in runtime.look()})
     for deployment, revision in running:
         runtime.stop(deployment, revision)
-    terminal.say(f"Stopped the gateway and {len(running)} revisions. `llmops apply` starts them again.")
+    ended += [count(len(running), "revision")] if running else []
+    if ended:
+        terminal.say(f"Stopped {' and '.join(ended)}. `llmops apply` starts what was released again.")
+    else:
+        terminal.say(f"Nothing of the environment {site.environment} runs on this machine.")
     return Exit.WELL

@@ -1,0 +1,52 @@
+"""error -> words and exit code: how a command that could not go on ends.
+
+Effects: writes the terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit, Invalid, LlmopsError, Problem
+from llmops.reports.words import count
+
+
+def tell(error: BaseException, terminal: Terminal) -> int:
+    """Say why a command ended early, for people and, where JSON was asked for, for machines; give its exit code."""
+    if isinstance(error, BrokenPipeError):
+        sys.stderr.close()  # the reader went away; Python would complain about it at exit
+        return Exit.WELL
+    message, code = _words(error)
+    terminal.complain(message)
+    problems = error.problems if isinstance(error, Invalid) else ()
+    if isinstance(error, Invalid):
+        terminal.complain(f"{count(len(problems), 'problem')}{f' in {error.where}' if error.where else ''}.")
+    if terminal.is_for_machines:
+        said = {"code": code.name.lower(), "exit": code.value, "message": message, "problems": listed(problems)}
+        terminal.show({"error": said})
+    return code
+
+
+def listed(problems: Iterable[Problem]) -> list[dict[str, object]]:
+    """Give problems for machines."""
+    return [{"path": p.path, "line": p.line, "at": p.at, "what": p.what, "remedy": p.remedy} for p in problems]
+
+
+def _words(error: BaseException) -> tuple[str, Exit]:
+    match error:
+        case LlmopsError():
+            return str(error), error.exit
+        case KeyboardInterrupt():
+            return "Interrupted. What was started goes on; the next run joins it.", Exit.INTERRUPTED
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            why = str(error.strerror or error).rstrip(".")
+            return f"{where}{why}. What was done is kept: run it again when that is well.", Exit.FAULT
+        case _:
+            why = f"{type(error).__name__}: {error}".rstrip(".")
+            return (
+                f"llmops itself failed: {why}. What was done is kept. --debug shows where; please report that.",
+                Exit.FAULT,
+            )

@@ -1,0 +1,20 @@
+"""Numbers -> words, everywhere the same.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def number(value: float) -> str:
+    """Write a figure with as many digits as say something; what is whole or large has none behind the point."""
+    if float(value).is_integer() or 1e3 < abs(value) < 1e15:  # noqa: PLR2004  four digits; a float has no more than 15
+        return f"{value:.0f}"
+    return f"{value:.4g}"
+
+
+def figures(found: Mapping[str, float]) -> str:
+    """Write figures in a line: ``acc 0.83, items 316``."""
+    return ", ".join(f"{name} {number(value)}" for name, value in found.items())
