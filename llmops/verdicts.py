@@ -20,6 +20,7 @@ from llmops.ledger import Ledger
 from llmops.store import Store
 from llmops.values import Digest, Key, Node, Scope, Verdict
 
+MISSING = "was not evaluated, or its evidence is not in this store"
 MOST_ITEMS = 20
 """How many items that got worse are shown."""
 
@@ -132,7 +133,7 @@ def _judge(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> Re
     )
     found = _read(head.unit, archive)
     if found is None:
-        return replace(blank, judgement=_undecided(gate, "head was not evaluated"))
+        return replace(blank, judgement=_undecided(gate, f"head {MISSING}"))
     metric = rule.metric or next(iter(found.facts.metrics), "")
     if metric not in found.facts.metrics:
         known = ", ".join(found.facts.metrics) or "none"
@@ -145,7 +146,8 @@ def _judge(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> Re
         judgement = replace(judgement, verdict=_at_most_inconclusive(gate, judgement), note=note)
         return replace(blank, metric=metric, judgement=judgement)
     if base is not None and before is None:
-        return replace(blank, metric=metric, judgement=_undecided(gate, "base was not evaluated"))
+        remedy = "`llmops gate --base` with its commit makes it"
+        return replace(blank, metric=metric, judgement=_undecided(gate, f"base {MISSING}; {remedy}"))
     judgement = judge(gate, found.scores(metric), before.scores(metric) if before else None)
     flips = tuple(_flips(found, before, metric)) if before else ()
     return replace(blank, metric=metric, judgement=judgement, worse=flips[:MOST_ITEMS], got_worse=len(flips))
@@ -173,7 +175,7 @@ class _Evidence(Struct, frozen=True):
 
 def _read(unit: Digest, archive: Archive) -> _Evidence | None:
     outcome = ledger.outcome(archive.ledger, unit)
-    if outcome is None:
+    if outcome is None or not store.complete(archive.store, outcome.outputs["evidence"]):
         return None
     files = store.manifest(archive.store, outcome.outputs["evidence"]).files
     items = evidence.decode(store.read(archive.store, files[evidence.ITEMS].sha256))

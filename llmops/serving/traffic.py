@@ -95,17 +95,7 @@ def change(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> float:
     The gateway is started if it does not run. Raises `Retry` when a newer holder of the lease has changed the routes.
     """
     ensure(gate)
-    with _alone(gate):
-        old = read(gate)
-        new = edit(old)
-        if old.fence > fence:
-            raise Retry(LOST)
-        if new == old and old.fence == fence:
-            return 0.0
-        new = replace(new, generation=old.generation + 1, fence=fence)
-        partial = gate.folder / f".{TABLE}"
-        partial.write_bytes(msgspec.json.encode(new, order="sorted"))
-        partial.replace(gate.folder / TABLE)
+    new = _write(gate, fence, edit)
     started = time.monotonic()
     while (serves := _health(gate)) is None or serves["generation"] < new.generation:
         if time.monotonic() > started + APPLY_SECONDS:
@@ -114,6 +104,28 @@ def change(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> float:
     if serves["fence"] != fence:
         raise Retry(LOST)
     return time.monotonic() - started
+
+
+def fence_off(gate: Gate, fence: int) -> None:
+    """Let no older holder of the lease change the routes any more, whether the gateway runs or not."""
+    if gate.folder.exists():
+        _write(gate, fence, lambda table: table)
+
+
+def _write(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> Table:
+    """Replace the routes on the disk, unless a newer holder of the lease has; give those that are there then."""
+    with _alone(gate):
+        old = read(gate)
+        new = edit(old)
+        if old.fence > fence:
+            raise Retry(LOST)
+        if new == old and old.fence == fence:
+            return old
+        new = replace(new, generation=old.generation + 1, fence=fence)
+        partial = gate.folder / f".{TABLE}"
+        partial.write_bytes(msgspec.json.encode(new, order="sorted"))
+        partial.replace(gate.folder / TABLE)
+        return new
 
 
 @contextmanager

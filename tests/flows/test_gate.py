@@ -227,3 +227,22 @@ def test_a_release_is_not_judged_as_the_first_when_what_is_live_cannot_be_read(j
 
     assert "what is live cannot be compared with" in llmops.err
     assert "git fetch" in llmops.err
+
+
+def test_a_release_is_not_judged_against_evidence_that_is_lost(judged: Repo, llmops: Shell) -> None:
+    answered(judged, "HEAD", {"acc": GOOD})
+    graph = judged.desire().graph
+    (suite, *_) = graph[Key("Evaluation", "sums")].units
+    found = ledger.outcome(judged.ledger(), suite.digest)
+    assert found is not None
+    digest = graph[Key("Deployment", "chat")].digest
+    known = Revision(commit=judged.git("rev-parse", "HEAD"), standing=Standing.GOOD, since="2026-01-01T00:00:00Z")
+    live = {"Deployment/chat": Release(live=digest, revisions={digest: known})}
+    ledger.transact(judged.ledger(), lambda state: replace(state, releases=live), "released before")
+    judged.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
+    judged.commit()
+    answered(judged, "HEAD", {"acc": WORSE})
+    forget(judged, found.outputs["evidence"])
+
+    assert llmops("apply") == Exit.NO
+    assert "base was not evaluated, or its evidence is not in this store" in llmops.out

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say("Nothing was changed.")
         return Exit.NO
     fence = leases.revoke(site.ledger, state.lease)
-    _fence_routes(site, fence)
+    traffic.fence_off(live.gate(site), fence)  # routes are changed without asking the ledger
     terminal.say(f"The lease of {site.environment} is free. Whoever had it can write no more (fence {fence}).")
     return Exit.WELL
 
@@ -73,10 +73,3 @@ def _agreed(terminal: Terminal) -> bool:
         raise Misused("there is nobody here to ask. Say --yes if it is meant.")
     terminal.say("Take the lease from it? [y/N]")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _fence_routes(site: Site, fence: int) -> None:
-    """Let the gateway of this machine know, too: routes are changed without asking the ledger."""
-    gate = live.gate(site)
-    if traffic.is_up(gate):
-        traffic.change(gate, fence, lambda table: table)
