@@ -1,0 +1,147 @@
+"""Repositories of any size to measure on: a quarter each of datasets, trainings, prompts and evaluations.
+
+A spec has about 40 lines. Files are spread over 100 folders, as people do; git writes them itself, so that 100,000 take
+seconds.
+
+Effects: runs git.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmops import commits, ledger, sites, store, tree
+from llmops.records import Outcome, Provenance
+
+GIT = ("git",)
+HEAD = "apiVersion: llmops/v1alpha1\nkind: {kind}\nmetadata:\n  name: {name}\n  description: Number {number}.\n"
+LABELS = "  labels:\n    team: search\n    tier: two\nspec:\n"
+NOTE = "".join(f"  # {'A remark of somebody who wanted to be understood later.':<60}\n" for _ in range(8))
+DATASET = """  format: text
+  sources:
+    - path: kb/{folder}/{name}.txt
+  split:
+    test_fraction: 0.1
+    seed: {number}
+"""
+TRAINING = """  task: pretrain
+  architecture:
+    model_type: llama
+    config:
+      hidden_size: 64
+      num_hidden_layers: 2
+  tokenizer:
+    vocab_size: 512
+  datasets:
+    - name: d{number}
+  arguments:
+    learning_rate: 0.001
+    max_steps: {steps}
+    per_device_train_batch_size: 8
+    warmup_steps: 10
+    weight_decay: 0.01
+  seed: 42
+"""
+PROMPT = """  messages:
+    - role: system
+      content: You are assistant {number}.
+    - role: user
+      content: '{{{{ question }}}}'
+  variables:
+    question:
+      type: string
+  parameters:
+    temperature: 0.0
+    max_tokens: 64
+"""
+EVALUATION = """  subject:
+    model: t{number}
+    prompt: p{number}
+  suites:
+    - name: ask
+      task: evals/t.yaml
+      dataset: d{number}
+      gate:
+        rule: no_regression
+        detect: 0.05
+    - name: more
+      task: evals/t.yaml
+      dataset: d{number}
+      limit: 100
+      gate:
+        rule: minimum
+        value: 0.5
+"""
+KINDS = (
+    ("Dataset", "d", DATASET),
+    ("Training", "t", TRAINING),
+    ("Prompt", "p", PROMPT),
+    ("Evaluation", "e", EVALUATION),
+)
+TASK = "task: t\noutput_type: generate_until\ndoc_to_text: x\ndoc_to_target: y\n"
+SETTINGS = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n"
+PROVENANCE = Provenance(commit="c", actor="a", run="", started="2026-01-01T00:00:00Z", seconds=60.0, environment={})
+
+
+def make(folder: Path, amount: int) -> None:
+    """Make a repository with so many specs and two commits; the second changes one training."""
+    subprocess.run([*GIT, "init", "--quiet", "--initial-branch=main", str(folder)], check=True)
+    last = amount // len(KINDS) - 1
+    stream = [_commit("all", [*_files(amount), ("evals/t.yaml", TASK), ("llmops.yaml", SETTINGS)])]
+    stream.append(_commit("one", [_spec(1 + 4 * last, steps=7)]))
+    subprocess.run([*GIT, "fast-import", "--quiet"], cwd=folder, input=b"".join(stream), check=True)
+    subprocess.run([*GIT, "reset", "--quiet", "--hard"], cwd=folder, check=True)
+
+
+def _files(amount: int) -> Iterator[tuple[str, str]]:
+    for number in range(amount):
+        yield _spec(number)
+        if number % len(KINDS) == 0:
+            name = number // len(KINDS)
+            yield f"kb/{name % 100:02d}/d{name}.txt", f"Text {name}.\n"
+
+
+def _spec(number: int, steps: int = 0) -> tuple[str, str]:
+    kind, letter, body = KINDS[number % len(KINDS)]
+    own = number // len(KINDS)
+    said = {"number": own, "name": f"{letter}{own}", "folder": f"{own % 100:02d}", "steps": steps or 100 + own}
+    text = HEAD.format(kind=kind, **said) + LABELS + NOTE + body.format(**said)
+    return f"specs/{number % 100:02d}/{letter}{own}.yaml", text
+
+
+def _commit(message: str, files: list[tuple[str, str]]) -> bytes:
+    when = (
+        f"commit refs/heads/main\ncommitter bench <bench@localhost> 1700000000 +0000\ndata {len(message)}\n{message}\n"
+    )
+    parts = [when.encode()]
+    for path, text in files:
+        data = text.encode()
+        parts.append(f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n")
+    return b"".join([*parts, b"\n"])
+
+
+def fill(folder: Path) -> int:
+    """Write down that everything of the first commit was made, as after an apply; give how many outcomes that are."""
+    known = commits.open_at(tree.discover(folder))
+    desired = commits.desire(known, "HEAD~1")
+    site = sites.locate(known, desired.settings, None)
+    ledger.start(site.ledger)
+    (folder / ".git" / "made").mkdir(exist_ok=True)
+    made = store.add_folder(sites.open_store(site), folder / ".git" / "made")
+    outcomes = [
+        Outcome(
+            unit=unit.digest,
+            key=key,
+            part=unit.label,
+            step="x",
+            outputs={"x": made},
+            metrics={"m": 1.0},
+            provenance=PROVENANCE,
+        )
+        for key, node in desired.graph.nodes.items()
+        for unit in node.units
+    ]
+    ledger.record(site.ledger, outcomes, "all")
+    return len(outcomes)
