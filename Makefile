@@ -9,7 +9,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix docs bench tools
+.PHONY: help demo test check fix docs bench soak tools
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,6 +37,9 @@ docs: $(READY)  ## write the generated pages and schemas again
 
 bench: $(READY)  ## measure speed against peers and the floor
 	$(RUN)/python -m benchmarks
+
+soak: $(READY)  ## the tests of many writers, longer (10 minutes)
+	LLMOPS_SOAK=25 $(RUN)/python -m pytest tests/flows/test_many_writers.py
 
 tools:
 	@command -v git >/dev/null || { echo "git is missing. Debian: sudo apt-get install git"; exit 1; }
