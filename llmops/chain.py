@@ -134,7 +134,7 @@ def _look(where: Ledger) -> str:
 
 def _fences(where: Ledger) -> Iterator[Finding]:
     """Find that the fence is less than it was: whoever held the lease then may write again."""
-    now: int | None = None
+    least: int | None = None
     for moment in ledger.moments(where):
         name = f"commit {moment.commit[:SHORT]}"
         try:
@@ -142,12 +142,12 @@ def _fences(where: Ledger) -> Iterator[Finding]:
         except msgspec.DecodeError:
             yield _problem(where.releases, f"{name} does not hold a state that can be read.", _look(where))
             return
-        now = fence if now is None else now
-        if fence > now:
-            what = f"the fence is {now} and was {fence} in {name}: whoever held the lease then may write again."
+        if least is not None and fence > least:
+            what = f"the fence was {fence} in {name} and {least} after it: whoever held the lease then may write again."
             remedy = f"End what may still run; every run of `llmops apply` raises the fence by one. {_look(where)}"
             yield _problem(where.releases, what, remedy)
             return
+        least = fence if least is None else min(least, fence)
 
 
 def state(where: Ledger) -> State | Finding:

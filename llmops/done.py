@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Set as AbstractSet
 
 from llmops import index, ledger
+from llmops.database import Unwritable
 from llmops.graph import Graph
 from llmops.index import Index
 from llmops.ledger import Ledger
@@ -28,7 +29,8 @@ class Done:
         """Units whose bytes are lost."""
 
     def __contains__(self, unit: object) -> bool:
-        return unit not in self.without and bool(self._held.read_now("SELECT 1 FROM outcome WHERE unit = ?", unit))
+        asked = "SELECT 1 FROM outcome WHERE unit = ?"
+        return unit not in self.without and bool(self._held.database.read_now(asked, unit))
 
     def but(self, lost: AbstractSet[Digest]) -> Done:
         """Give the same without some whose bytes are lost."""
@@ -38,44 +40,47 @@ class Done:
         """Give the resources of a graph that may lack an outcome: perhaps too many, never too few."""
         if made.known is NOTHING:
             return frozenset(made.nodes)
-        same = self._held is self._index and self._index.about_now("tree") == self._index.about("tree")
+        same = self._held is self._index and _now(self._index, "tree") == self._index.generation.tree
         # Else the units that are marked as owed are not those of the generation that this process reads.
-        rows = (
-            self._index.read_now("SELECT key FROM unit WHERE owed")
-            if same
-            else self._index.read("SELECT key FROM unit")
-        )
+        kept = self._index.database
+        rows = kept.read_now("SELECT key FROM unit WHERE owed") if same else kept.read("SELECT key FROM unit")
         return frozenset(key for key in {Key.parse(key) for (key,) in rows} | made.fresh if key in made)
 
     def past(self, key: Key, part: str) -> list[float]:
         """Give the seconds that past runs of this part took, or the latest runs of its kind."""
-        same = self._held.read_now("SELECT seconds FROM outcome WHERE key = ? AND part = ?", str(key), part)
+        same = self._held.database.read_now("SELECT seconds FROM outcome WHERE key = ? AND part = ?", str(key), part)
         alike = "SELECT seconds FROM outcome WHERE kind = ? ORDER BY started DESC LIMIT ?"
-        return [seconds for (seconds,) in same or self._held.read_now(alike, key.kind, LIKE)]
+        return [seconds for (seconds,) in same or self._held.database.read_now(alike, key.kind, LIKE)]
 
 
 def follow(at: Index, where: Ledger) -> Done:
     """Bring the outcomes up to the ledger's; in memory, when the file cannot be written."""
     try:
         _bring_up(at, where)
-        return Done(at, at)
-    except sqlite3.OperationalError:
+        held = at
+    except Unwritable:
         held = index.in_memory(at.kinds)
         _bring_up(held, where)
-        return Done(at, held)
+    held.database.hold()
+    return Done(at, held)
 
 
 def _bring_up(at: Index, where: Ledger) -> None:
     tip, _ = ledger.tips(where)
-    if at.about_now("results") == tip:
+    at.database.hold()
+    if _now(at, "results") == tip:
         return
-    with index.Writing(at) as writer:
-        changed = ledger.outcomes_since(where, at.about_now("results"))
+    with at.database.writing() as writer:
+        changed = ledger.outcomes_since(where, _now(at, "results"))
         if changed is None:
             writer.execute("DELETE FROM outcome")
             writer.execute("UPDATE unit SET owed = 1")
         _write(writer, list(ledger.outcomes(where).values() if changed is None else changed))
         writer.execute("INSERT OR REPLACE INTO about VALUES('results', ?)", (tip,))
+
+
+def _now(at: Index, name: str) -> str:
+    return index.about(at.database.read_now("SELECT value FROM about WHERE name = ?", name))
 
 
 def _write(writer: sqlite3.Connection, found: list[Outcome]) -> None:

@@ -228,7 +228,7 @@ class _Building:
     def _has_ended(self, one: _Running) -> bool:
         doing = self.shop.runner.look(one.folder)
         self._pass_on_progress(one)
-        if doing in (Doing.LOST, Doing.ABSENT) and one.attempts < MAX_ATTEMPTS:
+        if doing in (Doing.LOST, Doing.ABSENT) and one.attempts < MAX_ATTEMPTS and not self.shop.stop.is_asked:
             one.attempts += 1
             self._say(Happening.AGAIN, one.actions, one.name)
             self.shop.runner.start(one.folder)

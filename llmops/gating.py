@@ -19,7 +19,7 @@ from llmops.commits import Desired
 from llmops.done import follow
 from llmops.execute import Shop, Task
 from llmops.graph import Graph
-from llmops.kinds.evaluation import Evaluation
+from llmops.kinds import evaluation
 from llmops.plan import Origin, World
 from llmops.problems import Invalid, Problem
 from llmops.reading import steps_of
@@ -95,7 +95,7 @@ def compare(base: Desired, head: Desired, done: Container[Digest]) -> Comparison
     changes = diff.compare(base.graph, head.graph)
     if problems := list(_forbidden_moves(changes, base, head)):
         raise Invalid(problems)
-    evaluations = [key for key in head.graph.nodes if isinstance(head.graph[key].spec.body, Evaluation)]
+    evaluations = [key for key in head.graph.nodes if key.kind == evaluation.KIND.name]
     touched = {change.key for change in changes if _matters(change, base.graph, head.graph)}
     affected = tuple(key for key in evaluations if key in touched)
     owed = {task.action.unit: task for side in (head, base) for task in _owed(side, affected, done)}
@@ -127,7 +127,7 @@ def _forbidden_moves(changes: Iterable[Change], base: Desired, head: Desired) ->
 def _owed(side: Desired, affected: tuple[Key, ...], done: Container[Digest]) -> Iterator[Task]:
     """Give what is missing for the evidence of one side."""
     needed = {key for one in affected if one in side.graph for key in side.graph.closure(one)}
-    part = Graph({key: node for key, node in side.graph.nodes.items() if key in needed})
+    part = Graph({key: side.graph[key] for key in side.graph.order(needed)})
     made = plan.make((), part, KINDS, World(done=done), Origin(side.commit, "", ""))
     yield from (Task(action, side) for action in made.actions)
 
@@ -156,7 +156,7 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
 
 
 def _removed(base: Graph, head: Graph) -> Iterator[str]:
-    for key, node in base.nodes.items():
-        if isinstance(node.spec.body, Evaluation):
+    for key in base.nodes:
+        if key.kind == evaluation.KIND.name:
             now = {suite.label for suite in head[key].spec.body.suites} if key in head else set()
-            yield from (f"{key} {suite.label}" for suite in node.spec.body.suites if suite.label not in now)
+            yield from (f"{key} {suite.label}" for suite in base[key].spec.body.suites if suite.label not in now)

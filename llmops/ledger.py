@@ -130,8 +130,9 @@ def units(ledger: Ledger) -> frozenset[Digest]:
 
 
 def outcomes_since(ledger: Ledger, tip: str) -> Iterator[Outcome] | None:
-    """Read the outcomes that are other than at an earlier tip; None when that one is not here."""
-    if not tip or tip not in ledger.at.repo:
+    """Read the outcomes that are other than at an earlier tip; None when that is no tip of this ledger's past."""
+    now = refs.tip(ledger.at, ledger.results)
+    if not tip or not now or tip not in ledger.at.repo or not ledger.at.repo.descendant_of(now, tip):
         return None
     return _since(ledger, refs.folder_of(ledger.at, tip))
 

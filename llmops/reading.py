@@ -1,6 +1,6 @@
 """file -> specs: one file of specs, read, checked and typed, or everything that is wrong with it.
 
-What is found depends on the bytes of the file and on the kinds alone, so it can be kept under the file's digest.
+What is found depends on the bytes of the file and on the plug-ins alone.
 
 Pure.
 """

@@ -94,8 +94,8 @@ class CommitFiles:
         if tree == self.tree:
             return ()
         # Else git reads the whole index of the working copy first.
-        nowhere = {"GIT_INDEX_FILE": str(Path(self._repo.path) / "no-index")}
-        command = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", tree, self.tree)
+        nowhere = {"GIT_INDEX_FILE": str(Path(self._repo.path) / "no-index"), "GIT_NO_REPLACE_OBJECTS": "1"}
+        command = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--ignore-submodules=none", tree, self.tree)
         try:
             found = git.run(top(self._repo), *command, environment=nowhere)
         except git.GitFailed:

@@ -5,7 +5,6 @@ Effects: writes the terminal.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 from llmops.cli.terminal import Terminal
@@ -15,9 +14,6 @@ from llmops.reports.words import count
 
 def tell(error: BaseException, terminal: Terminal) -> int:
     """Say why a command ended early, for people and, where JSON was asked for, for machines; give its exit code."""
-    if isinstance(error, BrokenPipeError):
-        sys.stderr.close()  # the reader went away; Python would complain about it at exit
-        return Exit.WELL
     message, code = _words(error)
     terminal.complain(message)
     problems = error.problems if isinstance(error, Invalid) else ()

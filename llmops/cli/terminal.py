@@ -24,6 +24,8 @@ from llmops.reports.words import duration
 CODES = {"good": "32", "bad": "31", "warn": "33", "new": "36", "dim": "2", "bold": "1"}
 QUIET_SECONDS = 2.0
 """Work shorter than this shows no progress."""
+WIDTH = 80
+"""Columns of a terminal that does not say."""
 LINE_SECONDS = 15.0
 """How often progress is printed where lines cannot be redrawn."""
 
@@ -48,8 +50,7 @@ class Terminal:
     def say(self, text: str) -> None:
         """Print a result."""
         self._erase()
-        self._out.write(text if text.endswith("\n") else f"{text}\n")
-        self._out.flush()
+        _write(self._out, text if text.endswith("\n") else f"{text}\n")
 
     def show(self, value: Any) -> None:
         """Print a result for machines."""
@@ -59,14 +60,12 @@ class Terminal:
         """Print something on the side."""
         if not self._quiet:
             self._erase()
-            self._err.write(f"{text}\n")
-            self._err.flush()
+            _write(self._err, f"{text}\n")
 
     def complain(self, text: str) -> None:
         """Print what is wrong."""
         self._erase()
-        self._err.write(f"{self.paint(text, 'bad') if self._coloured else text}\n")
-        self._err.flush()
+        _write(self._err, f"{self.paint(text, 'bad') if self._coloured else text}\n")
 
     def tell(self, event: Event) -> None:
         """Print what happens while a plan is carried out."""
@@ -91,7 +90,7 @@ class Terminal:
         left = _left(event, now, self._first.get((str(event.key), event.label)))
         line = f"  {name}:{share} {event.text} ({duration(since)}{left})"
         if self._live:
-            width = os.get_terminal_size(self._err.fileno()).columns - 1
+            width = (os.get_terminal_size(self._err.fileno()).columns or WIDTH) - 1
             self._err.write(f"\r\033[K{line[:width]}")
             self._err.flush()
             self._drawn = True
@@ -103,6 +102,15 @@ class Terminal:
         if self._drawn:
             self._err.write("\r\033[K")
             self._drawn = False
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write a text; when the reader has gone away, go on without one, so that the exit code stays true."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _left(event: Event, now: float, first: tuple[float, int] | None) -> str:

@@ -86,6 +86,21 @@ def test_what_the_system_refuses_is_one_line_and_a_fault(filled: Shell) -> None:
     assert len(filled.err.splitlines()) == 1, filled.err
 
 
+def test_a_reader_that_goes_away_changes_no_exit_code(filled: Shell) -> None:
+    command = [sys.executable, "-m", "llmops", "plan", "--detailed-exitcode"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command, cwd=filled.repo.folder, env=environment, stdout=writing, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(writing)
+
+    assert (done.returncode, done.stderr) == (Exit.CHANGES, b"")
+
+
 def test_an_unknown_command_is_wrong_usage(llmops: Shell) -> None:
     assert llmops("aply") == Exit.USAGE
     assert "apply" in llmops.err

@@ -640,14 +640,14 @@ def test_what_is_not_of_llmops_is_found_in_the_history_too(kitchen: Shell) -> No
     assert any("zz is not of llmops" in one for one in found)
 
 
-def test_a_fence_that_fell_is_found(kitchen: Shell) -> None:
+@pytest.mark.parametrize("fences", [[0], [5, 3, 6]])
+def test_a_fence_that_fell_is_found(kitchen: Shell, fences: list[int]) -> None:
     where = kitchen.repo.ledger()
-    ledger.transact(where, lambda state: replace(state, fence=0), "by hand")
+    for fence in fences:
+        ledger.transact(where, lambda state, fence=fence: replace(state, fence=fence), "by hand")
 
     assert kitchen("fsck") == Exit.NO
-    assert "the fence is 0 and was 1" in kitchen.out
-    better(kitchen, "dough", "sourdough")
-    assert kitchen("fsck") == Exit.WELL
+    assert "the fence was" in kitchen.out
 
 
 def test_a_state_that_cannot_be_read_is_found(kitchen: Shell) -> None:

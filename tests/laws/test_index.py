@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -10,13 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops import catalogues, commits, diff, graph, specs
+from llmops import catalogues, commits, diff, graph, ledger, specs
 from llmops.graph import Graph
-from llmops.problems import Invalid, Problem
+from llmops.problems import Exit, Invalid, Problem
+from llmops.records import Outcome, Provenance
 from llmops.values import Key, Node
+from tests.conftest import Shell
 from tests.laws.test_laws import trees
 from tests.repos import Repo
-from tests.trees import Tree
+from tests.trees import Tree, spec, system
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -101,27 +105,103 @@ def problems(read: object) -> tuple[Problem, ...] | list[tuple[Key, Node]]:
         return error.problems
 
 
-@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "not a file", "of other code"])
-def test_an_index_that_is_damaged_is_made_again(repo: Repo, damage: str) -> None:
-    from tests.trees import system
+def index_of(repo: Repo) -> Path:
+    (found,) = (repo.folder / ".git" / "llmops").glob("index-*.db")
+    return found
 
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "not a file"])
+def test_an_index_that_is_damaged_is_made_again(repo: Repo, damage: str) -> None:
     repo.commit(dict(system()))
     whole = nodes(repo.desire().graph)
-    path = repo.folder / ".git" / "llmops" / "index.db"
+    path = index_of(repo)
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:5000])
     elif damage == "garbage":
         path.write_bytes(b"nothing that SQLite knows " * 1000)
     elif damage == "empty":
         path.write_bytes(b"")
-    elif damage == "not a file":
+    else:
         path.unlink()
         path.mkdir()
-    else:
-        import sqlite3
-
-        with sqlite3.connect(path) as connection:
-            connection.execute("UPDATE about SET value = 'other' WHERE name = 'code'")
 
     assert nodes(repo.desire().graph) == whole
     assert nodes(repo.desire().graph) == whole
+
+
+def test_damage_that_is_met_later_is_said_and_mended_by_the_next_run(repo: Repo, llmops: Shell) -> None:
+    """Whatever page is hit: the first run may end with a fault that says so, the second is well, and both are true."""
+    repo.commit(dict(system()))
+    assert llmops("init") == Exit.WELL
+    assert llmops("plan", "-o", "json") == Exit.WELL
+    whole, path = json.loads(llmops.out)["actions"], index_of(repo)
+    kept = path.read_bytes()
+    for page in range(len(kept) // 4096):
+        path.write_bytes(kept[: page * 4096 + 100] + b"\xa5" * 3900 + kept[(page + 1) * 4096 - 96 :])
+        code = llmops("plan", "-o", "json")
+        if code != Exit.WELL:
+            assert code == Exit.FAULT
+            assert "Run it again" in llmops.err
+            assert llmops("plan", "-o", "json") == Exit.WELL
+        assert json.loads(llmops.out)["actions"] == whole
+
+
+def test_the_outcomes_of_another_ledger_do_not_count(repo: Repo, llmops: Shell) -> None:
+    repo.commit(dict(system()))
+    assert llmops("init") == Exit.WELL
+    units = [unit for node in repo.desire().graph.nodes.values() for unit in node.units]
+    made = [outcome(unit.digest) for unit in units]
+    ledger.record(repo.ledger(), made, "made")
+    assert llmops("plan", "-o", "json") == Exit.WELL
+    assert [one for one in json.loads(llmops.out)["actions"] if one["verb"] == "train"] == []
+
+    settings = "{ledger: {results: refs/heads/llmops/results, releases: refs/heads/llmops/releases}}"
+    repo.commit({"llmops.yaml": f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {settings}\n"})
+    assert llmops("init") == Exit.WELL
+
+    assert llmops("plan", "-o", "json") == Exit.WELL
+    assert len([one for one in json.loads(llmops.out)["actions"] if one["verb"] == "train"]) == 2
+
+
+def outcome(unit: str) -> Outcome:
+    provenance = Provenance(commit="c", actor="a", run="", started="t", seconds=1.0, environment={})
+    return Outcome(unit=unit, key=Key("Dish", "d"), part="", step="s", outputs={}, metrics={}, provenance=provenance)
+
+
+def test_what_an_index_cannot_hold_is_read_whole(repo: Repo, llmops: Shell) -> None:
+    huge = "template: prompts/ask.jinja\nvariables: {question: {type: integer, maximum: 100000000000000000000000}}"
+    repo.commit(dict(system()))
+    assert llmops("check") == Exit.WELL
+    (repo.folder / os.fsdecode(b"caf\xe9.txt")).write_text("an unrelated file whose name is not UTF-8")
+    repo.commit()
+    assert llmops("check") == Exit.WELL, llmops.err
+    (repo.folder / "specs" / os.fsdecode(b"caf\xe9.yaml")).write_text(spec("Prompt", "ask2", huge))
+    repo.commit()
+
+    for _ in range(2):
+        assert llmops("check") == Exit.WELL, llmops.err
+        assert "8 specs" in llmops.out
+
+
+def test_a_submodule_is_seen_whatever_git_is_told_to_ignore(repo: Repo, llmops: Shell, tmp_path: Path) -> None:
+    other = Repo(tmp_path / "other", remote=False)
+    other.commit({"a.yaml": "x"})
+    repo.commit(dict(system()))
+    assert llmops("check") == Exit.WELL
+    repo.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other.folder), "specs/sub")
+    repo.git("config", "--file", ".gitmodules", "submodule.specs/sub.ignore", "all")
+    repo.git("add", "--force", "specs/sub", ".gitmodules")
+    repo.commit()
+
+    assert llmops("check") == Exit.NO
+    assert "submodule" in llmops.err
+
+
+def test_a_generation_follows_when_much_has_changed(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmops.index.MOST_FRESH", 0)
+    tree = system()
+    for text in ("x: 1", "x: 2", "x: 3"):
+        repo.commit(dict(tree.edited("evals/sums.yaml", "doc_to_text: x", f"doc_to_text: '{text}'")))
+        assert nodes(repo.desire().graph) == nodes(rebuilt(repo, "HEAD"))
+
+    assert commits.open_at(repo.open()).index.generation.tree == tree_of(repo, "HEAD")

@@ -1,0 +1,163 @@
+"""An SQLite file that may be thrown away at any time: what is in it can be made again.
+
+A process reads one state of it from its beginning to its end, whatever others write meanwhile (the write-ahead log:
+https://sqlite.org/wal.html), and writes through a second connection. Where no file can be written, it is in memory.
+
+Effects: reads, writes and removes files.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from llmops.problems import Broken
+
+BUSY_SECONDS = 5.0
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""Result codes of a file that is not what it should be; others are of a full disk, or of somebody's lock."""
+SIDES = ("", "-wal", "-shm")
+"""What SQLite writes beside a file."""
+
+
+class Unwritable(Exception):
+    """Nothing can be written at this moment: somebody else writes, or there is no space or permission."""
+
+
+class Database:
+    """A file, or something in memory, with two views: what was there when it was opened, and what is there now."""
+
+    def __init__(self, path: Path | None, schema: str) -> None:
+        self.path = path
+        self._now = self._connect()
+        self._then = self._connect() if path else self._now
+        if not self._now.execute("SELECT 1 FROM sqlite_master").fetchone():
+            with self.writing() as writer:
+                for statement in schema.split(";\n"):
+                    writer.execute(statement)
+        self.renew()
+
+    def _connect(self) -> sqlite3.Connection:
+        where = self.path or ":memory:"
+        made = sqlite3.connect(where, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        if self.path:
+            made.execute("PRAGMA journal_mode = WAL")
+            made.execute("PRAGMA synchronous = NORMAL")
+        return made
+
+    def renew(self) -> None:
+        """Let `read` go on to what is there now."""
+        if self.path:
+            _hold(self._then)
+
+    def hold(self) -> None:
+        """Let `read_now` stay at what is there now, until something is written."""
+        if self.path:
+            _hold(self._now)
+
+    def read(self, statement: str, *values: object) -> list[Any]:
+        """Ask what was there. Raises `Broken` when that cannot be read; a file that is damaged is removed then."""
+        return self._ask(self._then, statement, values)
+
+    def read_now(self, statement: str, *values: object) -> list[Any]:
+        """Ask what is there now. Raises as `read`."""
+        return self._ask(self._now, statement, values)
+
+    def _ask(self, connection: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> list[Any]:
+        try:
+            return connection.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._broken(error) from None
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Write all that the block writes, or nothing. Raises `Unwritable`, and `Broken` for a file that is damaged."""
+        try:
+            _end(self._now)
+            self._now.execute("BEGIN IMMEDIATE")
+            yield self._now
+            self._now.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            self._roll_back()
+            if _is_damage(error):
+                raise self._broken(error) from None
+            raise Unwritable(str(error)) from None
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        try:
+            if self._now.in_transaction:
+                self._now.execute("ROLLBACK")
+        except sqlite3.DatabaseError:
+            return  # the file is gone or damaged: there is nothing left to undo
+
+    def damaged(self, why: str) -> Broken:
+        """Remove a file that holds something that is not of it, and give the error to raise."""
+        remove(self.path)
+        return Broken(f"the index at {self.path} was damaged ({why}) and is removed. Run it again.")
+
+    def _broken(self, error: sqlite3.DatabaseError) -> Broken:
+        if _is_damage(error):
+            return self.damaged(str(error))
+        return Broken(f"the index at {self.path} cannot be read: {error}. Run it again.")
+
+
+def open_at(path: Path, schema: str) -> Database:
+    """Open a file, or begin one where there is none or a damaged one; in memory, where none can be written."""
+    for _ in range(2):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not _is_truncated(path):
+                return Database(path, schema)
+        except (Unwritable, OSError):
+            break
+        except Broken:
+            continue  # it was damaged, and is removed
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                break
+        remove(path)
+    return Database(None, schema)
+
+
+def remove(path: Path | None) -> None:
+    """Remove a file and what SQLite writes beside it."""
+    for side in SIDES if path else ():
+        try:
+            path.with_name(path.name + side).unlink(missing_ok=True)  # type: ignore[union-attr]
+        except OSError:
+            return
+
+
+def _hold(connection: sqlite3.Connection) -> None:
+    _end(connection)
+    connection.execute("BEGIN")
+    connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # only now the state is chosen
+
+
+def _end(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("COMMIT")
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE
+
+
+def _is_truncated(path: Path) -> bool:
+    """Whether a file is shorter than its header says; what is in the log is not in it yet.
+
+    The header: https://sqlite.org/fileformat2.html#the_database_header.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not path.exists() or (log.exists() and log.stat().st_size):
+        return False
+    with path.open("rb") as file:
+        header = file.read(32)
+    size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    return path.stat().st_size < (65536 if size == 1 else size) * pages
