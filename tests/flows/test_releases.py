@@ -215,7 +215,7 @@ def test_going_back_is_a_switch_and_no_request_fails(stage: Shell) -> None:
     stage("apply")
     new = release(stage).live
     stage.repo.git("revert", "--no-edit", "HEAD")
-    pids = {one.pid for one in psutil.process_iter() if "tests.plugins.echo_server" in _command(one)}
+    pids = engines(stage)
 
     with load(stage) as clients:
         time.sleep(0.3)
@@ -227,7 +227,13 @@ def test_going_back_is_a_switch_and_no_request_fails(stage: Shell) -> None:
     assert clients.failed == []
     assert set(clients.by_revision()) == {old[:12], new[:12]}
     assert release(stage).live == old
-    assert {one.pid for one in psutil.process_iter() if "tests.plugins.echo_server" in _command(one)} == pids
+    assert engines(stage) == pids
+
+
+def engines(shell: Shell) -> set[int]:
+    """Give the processes of the engines of this repository, and of no other test."""
+    ours = [one for one in psutil.process_iter() if str(shell.repo.folder) in _command(one)]
+    return {child.pid for one in ours for child in one.children() if "tests.plugins.echo_server" in _command(child)}
 
 
 def _command(process: psutil.Process) -> str:
