@@ -8,14 +8,12 @@ Effects: reads git, the ledger, the store and the locks of git; a repair removes
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import chain, ledger, marks, sites, store, tree
+from llmops import chain, ledger, marks, refs, sites, store
 from llmops.chain import Finding, Grade
 from llmops.events import Event, Happening
 from llmops.ledger import Ledger
@@ -145,27 +143,12 @@ def _intents(states: Mapping[str, State], outcomes: Mapping[Digest, Outcome]) ->
 
 def _git_locks(site: Site, environments: Iterable[Ledger], how: How) -> Iterator[Finding]:
     """Find locks of the ledger's refs that a git left behind when it was killed: nothing can be written under them."""
-    folder = tree.common_folder(site.repo)
-    names = {ref for where in environments for ref in where.refs}
-    shared = {f"refs/llmops/remotes/{site.ledger.remote}/{ref.removeprefix('refs/')}" for ref in names}
-    for name in sorted({*names, *shared, "packed-refs"}):
-        path = folder / f"{name}.lock"
-        with contextlib.suppress(FileNotFoundError):
-            if how.now - path.lstat().st_mtime > STALE_SECONDS and not _is_open(path):
-                what = "a git that was killed left it behind, and the ref cannot be written."
-                found = _problem(str(path), what, "Remove it: `llmops fsck --repair`.")
-                if how.repair:
-                    path.unlink()
-                yield replace(found, repaired=how.repair)
-
-
-def _is_open(path: Path) -> bool:
-    """Whether a process of this machine has a file open, as far as we may see."""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if link.readlink() == path:
-                return True
-    return False
+    for path in refs.left_over_locks(site.ledger.at, (ref for where in environments for ref in where.refs)):
+        what = "a git that was killed left it behind, and the ref cannot be written."
+        found = _problem(str(path), what, "Remove it: `llmops fsck --repair --offline`.")
+        if how.repair:
+            path.unlink(missing_ok=True)
+        yield replace(found, repaired=how.repair)
 
 
 class _Shelf:
@@ -185,7 +168,7 @@ class _Shelf:
         findings = [_problem(one.path, what, REPAIR) for one, what in wrong.items()]
         stale = [one for one in self.listed if not one.digest and self._how.now - one.time > STALE_SECONDS]
         what = "a write was broken off and left it behind; it only takes space."
-        findings += [_note(one.path, what, "Remove it: `llmops fsck --repair`.") for one in stale]
+        findings += [_note(one.path, what, "Remove it: `llmops fsck --repair --offline`.") for one in stale]
         if not self._how.repair:
             return findings
         for _ in store.remove(self._store, [*wrong, *stale]):

@@ -5,6 +5,7 @@ Effects: starts processes, and asks after them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,3 +33,12 @@ def has_ended(child: int) -> bool:
         return os.waitpid(child, os.WNOHANG) != (0, 0)
     except ChildProcessError:  # cleared away before
         return True
+
+
+def have_open(path: Path) -> bool:
+    """Whether a process of this machine has a file open, as far as we may see."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == path:
+                return True
+    return False

@@ -21,7 +21,7 @@ import pygit2
 from msgspec import Struct
 from pygit2.enums import FileMode
 
-from llmops import git, tree
+from llmops import git, processes, tree
 from llmops.problems import Broken, LlmopsError, Refused
 
 LOST_RACE = ("stale info", "fetch first", "cannot lock ref", "reference already exists")
@@ -186,11 +186,12 @@ def left_over(path: Path, age: float, remote: str = "") -> str:
     )
 
 
-def left_over_locks(refs: Refs, names: Iterable[str]) -> tuple[str, ...]:
-    """Say which of some refs have a lock here that seems to be left over."""
+def left_over_locks(refs: Refs, names: Iterable[str]) -> tuple[Path, ...]:
+    """Give the locks of some refs, here, that a git left behind: old, and no process of this machine has them open."""
     folder = tree.common_folder(refs.repo)
-    files = [folder / f"{name}.lock" for ref in names for name in (ref, _tracking(refs, ref))]
-    return tuple(left_over(path, age) for path in files if (age := _age(path)) > LEFT_OVER)
+    held = {"packed-refs", *(name for ref in names for name in (ref, _tracking(refs, ref)))}
+    files = [folder / f"{name}.lock" for name in sorted(held)]
+    return tuple(path for path in files if _age(path) > LEFT_OVER and not processes.have_open(path))
 
 
 def back_off(attempt: int) -> None:

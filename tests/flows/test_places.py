@@ -157,7 +157,9 @@ def test_doctor_names_a_lock_that_was_left(prepared: Shell) -> None:
     os.utime(lock, (1e9, 1e9))
 
     assert prepared("doctor") == Exit.NO
-    assert f"rm {lock}" in prepared.out
+    assert f"locked by {lock}" in prepared.out
+    assert prepared("fsck", "--repair", "--offline") == Exit.WELL
+    assert not lock.exists()
 
 
 def test_a_hook_that_says_no_is_quoted_with_both_remedies(repo: Repo) -> None:

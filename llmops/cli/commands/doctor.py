@@ -129,7 +129,8 @@ def _git(folder: Path) -> Finding:
 
 def _ledger(site: Site, *, offline: bool) -> Finding:
     if locks := refs.left_over_locks(site.ledger.at, site.ledger.refs):
-        return Finding("ledger", "locked", " ".join(locks))
+        names = ", ".join(map(str, locks))
+        return Finding("ledger", f"locked by {names}, which a git left that was killed", "Run `llmops fsck --repair --offline`.")
     if not offline:
         ledger.fetch(site.ledger)
     if not ledger.exists(site.ledger):
