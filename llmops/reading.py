@@ -39,18 +39,18 @@ class Place(Struct, frozen=True):
     """Where a document stands, to find the line of anything in it."""
 
     path: str
-    data: bytes
+    files: Files
     document: int = 0
 
     def problem(self, steps: Sequence[str | int], what: str, remedy: str = "") -> Problem:
         """Make a problem with the line of the value that the steps lead to."""
-        line = dialect.line_of(self.data, self.document, steps)
+        line = dialect.line_of(self.files[self.path], self.document, steps)
         return Problem(self.path, line, json_path(steps), what, remedy)
 
 
 def place(spec: Spec, files: Files) -> Place:
     """Give the place of a spec, for problems that are found later."""
-    return Place(spec.path, files[spec.path], spec.document)
+    return Place(spec.path, files, spec.document)
 
 
 def json_path(steps: Sequence[str | int]) -> str:
@@ -75,7 +75,7 @@ def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> Reading:
         data = files[path]
         for number, document in enumerate(dialect.load(data)):
             if document.value is not None:
-                _read_document(Place(path, data, number), document, (kinds, plugins), found)
+                _read_document(Place(path, files, number), document, (kinds, plugins), found)
     except dialect.Unreadable as error:
         found.problems.append(Problem(path, error.line, "", error.what, error.remedy))
     return found

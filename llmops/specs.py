@@ -232,7 +232,7 @@ def _only_document(path: str, files: Files) -> tuple[Place | None, Any, list[Pro
         what = "a second document begins here, and nothing would read it."
         return None, None, [Problem(path, found[1][1].line, "", what, "Join them, or remove one.")]
     number, value = (found[0][0], found[0][1].value) if found else (0, None)
-    return Place(path, data, number), value, []
+    return Place(path, files, number), value, []
 
 
 def settings_schema() -> dict[str, Any]:

@@ -80,9 +80,11 @@ def variables(source: str) -> frozenset[str]:
     """
     if len(source) > MAX_CHARACTERS:
         raise BadTemplate(1, f"the template has over {MAX_CHARACTERS:,} characters.")
+    if "{" not in source:
+        return frozenset()  # whatever Jinja acts on begins so
     try:
         tree = _ENVIRONMENT.parse(source)
-        _ENVIRONMENT.compile(source)
+        _ENVIRONMENT.compile(tree)
     except TemplateSyntaxError as error:
         raise BadTemplate(error.lineno, f"this is not a Jinja template: {str(error.message).rstrip('.')}.") from None
     except (TemplateError, RecursionError, SyntaxError, ValueError) as error:

@@ -83,6 +83,7 @@ class CommitFiles:
         self._repo, self._tree = repo, tree
         self._names: dict[str, tuple[str, ...]] = {}
         self._digests: dict[str, Digest] = {}
+        self._entries: dict[str, pygit2.Object] = {}
 
     @property
     def tree(self) -> str:
@@ -108,7 +109,7 @@ class CommitFiles:
 
     def __getitem__(self, path: str) -> bytes:
         entry = self._entry(path)
-        if not isinstance(entry, pygit2.Blob) or path not in self:
+        if not isinstance(entry, pygit2.Blob) or entry.filemode == FileMode.LINK:
             raise KeyError(path)
         return self._here(path, lambda: entry.data)
 
@@ -152,6 +153,8 @@ class CommitFiles:
         _bring(self._repo, [str(entry.id) for entry in entries if isinstance(entry, pygit2.Blob)])
 
     def _entry(self, path: str) -> pygit2.Object | None:
+        if path in self._entries:
+            return self._entries[path]
         try:
             return self._tree[_native(path.rstrip("/"))] if path else self._tree
         except (KeyError, ValueError):
@@ -161,7 +164,11 @@ class CommitFiles:
         found: list[str] = []
         for entry in tree:
             path = f"{prefix}{_read(str(entry.name))}"
-            found += self._walk(entry, f"{path}/") if isinstance(entry, pygit2.Tree) else [path]
+            if isinstance(entry, pygit2.Tree):
+                found += self._walk(entry, f"{path}/")
+            else:
+                found.append(path)
+                self._entries[path] = entry
         return found
 
 

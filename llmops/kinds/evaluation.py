@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -34,6 +35,8 @@ TASK_FIELDS = frozenset(
 """Fields of lm-eval's TaskConfig; a contract test holds them against the installed version."""
 LOADERS = ("json", "csv", "parquet", "text", "arrow")
 """Values of ``dataset_path`` that read files; every other one is a repository of the hub."""
+MOST_TASKS = 256
+"""How many task files are remembered: many suites share one."""
 COMMIT = re.compile("[0-9a-f]{40}")
 OUTPUT_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until", "multiple_choice")
 
@@ -207,6 +210,7 @@ def _kwargs(task: Task) -> dict[str, Any]:
     return given if isinstance(given, dict) else {}
 
 
+@lru_cache(MOST_TASKS)
 def read_task(data: bytes) -> Task:
     """Read an lm-eval task file without running anything of it. Raises `dialect.Unreadable`, as for a spec."""
     functions: list[str] = []

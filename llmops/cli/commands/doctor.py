@@ -130,7 +130,8 @@ def _git(folder: Path) -> Finding:
 def _ledger(site: Site, *, offline: bool) -> Finding:
     if locks := refs.left_over_locks(site.ledger.at, site.ledger.refs):
         names = ", ".join(map(str, locks))
-        return Finding("ledger", f"locked by {names}, which a git left that was killed", "Run `llmops fsck --repair --offline`.")
+        remedy = "Run `llmops fsck --repair --offline`."
+        return Finding("ledger", f"locked by {names}, which a git left that was killed", remedy)
     if not offline:
         ledger.fetch(site.ledger)
     if not ledger.exists(site.ledger):
