@@ -17,7 +17,7 @@ help:  ## say what there is
 demo: $(READY)  ## from a commit to a trained, gated, served and reverted model (10 minutes; again: 1 minute)
 	$(RUN)/python -m demo.run
 
-test: $(READY)  ## the whole test suite (15 minutes)
+test: $(READY)  ## the whole test suite (20 minutes)
 	$(RUN)/python -m pytest
 
 check: $(READY)  ## lint, types, layers, and our own specs
@@ -38,8 +38,8 @@ docs: $(READY)  ## write the generated pages and schemas again
 bench: $(READY)  ## measure speed against peers and the floor
 	$(RUN)/python -m benchmarks
 
-soak: $(READY)  ## the tests of many writers, longer (10 minutes)
-	LLMOPS_SOAK=25 $(RUN)/python -m pytest tests/flows/test_many_writers.py
+soak: $(READY)  ## crashes, many writers and the laws of the index, longer (15 minutes)
+	LLMOPS_SOAK=25 $(RUN)/python -m pytest tests/flows/test_many_writers.py tests/flows/test_crashes.py tests/laws/test_index.py
 
 tools:
 	@command -v git >/dev/null || { echo "git is missing. Debian: sudo apt-get install git"; exit 1; }

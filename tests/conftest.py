@@ -32,6 +32,8 @@ def repo(tmp_path: Path) -> Repo:
     return made
 
 
+SOAK = int(os.environ.get("LLMOPS_SOAK", "0"))
+"""How much longer tests run than in `make test`; `make soak` sets it."""
 PLUGINS = Path(__file__).parent / "plugins"
 ROOT = Path(__file__).parent.parent
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmops.problems import Exit
-from tests.conftest import ROOT, Shell
+from tests.conftest import ROOT, SOAK, Shell
 from tests.repos import Repo
 from tests.trees import spec
 
@@ -76,7 +76,7 @@ def begun(counter: Path) -> list[str]:
     return [line.split()[1] for line in counter.read_text().splitlines() if line.startswith("begin")]
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 4])
+@pytest.mark.parametrize("after", range(8) if SOAK else (0, 2))
 @pytest.mark.parametrize("point", POINTS)
 def test_an_apply_that_was_killed_is_taken_up_by_the_next(
     point: str, after: int, repo: Repo, llmops: Shell, plugins: Path

@@ -17,12 +17,12 @@ import pytest
 from llmops import ledger
 from llmops.problems import Exit
 from llmops.records import State
-from tests.conftest import ROOT, Shell
+from tests.conftest import ROOT, SOAK, Shell
 from tests.repos import Repo
 from tests.trees import spec
 
 WRITERS = 8
-EACH = 5 * int(os.environ.get("LLMOPS_SOAK", "1"))
+EACH = 5 * (SOAK or 1)
 """How many transitions each writer makes."""
 
 TRANSITIONS = """

@@ -17,12 +17,12 @@ from llmops.graph import Graph
 from llmops.problems import Exit, Invalid, Problem
 from llmops.records import Outcome, Provenance
 from llmops.values import Key, Node
-from tests.conftest import Shell
+from tests.conftest import SOAK, Shell
 from tests.laws.test_laws import trees
 from tests.repos import Repo
 from tests.trees import Tree, spec, system
 
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=200 if SOAK else 12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def rebuilt(repo: Repo, revision: str) -> Graph:
