@@ -40,6 +40,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     command = [
         str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1",
         f"--port={free_port('127.0.0.1')}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
+        f"--dashboard-agent-listen-port={free_port('127.0.0.1')}", f"--metrics-export-port={free_port('127.0.0.1')}",
         "--num-cpus=2", "--object-store-memory=100000000", "--disable-usage-stats",
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
