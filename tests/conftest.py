@@ -27,6 +27,7 @@ RAY = ("test_runners.py", "test_training.py", "test_demo.py")
 """Tests that start Ray; two clusters beside each other on two cores keep one another waiting."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file together in one process, and those that start Ray in one."""
     for item in items:
