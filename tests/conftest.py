@@ -23,17 +23,6 @@ _SECRET.write_text(secrets.token_hex(32))
 os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN_PATH"] = "token", str(_SECRET)
 
 
-RAY = ("test_runners.py", "test_training.py", "test_demo.py")
-"""Tests that start Ray; two clusters beside each other on two cores keep one another waiting."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together in one process, and those that start Ray in one."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path.name in RAY else item.path.name))
-
-
 @pytest.fixture
 def repo(tmp_path: Path) -> Repo:
     """A repository with a bare remote and one commit, which is pushed."""
