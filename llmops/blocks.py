@@ -36,13 +36,15 @@ FIRST = {NULL: ["~", "n", "N", ""], BOOL: [*"tTfF"], INT: [*"-+0123456789"], FLO
 """What a text that matches begins with."""
 
 # They read a line that is printable: without what YAML refuses, and with no space or line break but " ".
+# No group is repeated possessively: CPython 3.11.4 and older match that wrongly
+# (https://github.com/python/cpython/issues/100061 and 106052).
 _KEY = r"[A-Za-z_][A-Za-z0-9_./-]*+"
 _QUOTED = r"""(?:"[^"\\]*+"|'[^']*+')"""
 _FIRST = r"(?:[^ !-'*,:;=-@\[-^`{-}-]|-(?=[.0-9]))"
-_PLAIN = rf"{_FIRST}(?:[^ :]++|:(?=[^ ])|[ ]++(?!#|$))*+"
-_PLAIN_IN_FLOW = rf"{_FIRST}(?:[^ !-#%-'*,:?\[-^`{{}}]++|[ ]++(?=[A-Za-z0-9_./+(]))*+"
+_PLAIN = rf"{_FIRST}(?:[^ :]++|:(?=[^ ])|[ ]++(?!#|$))*"
+_PLAIN_IN_FLOW = rf"{_FIRST}(?:[^ !-#%-'*,:?\[-^`{{}}]++|[ ]++(?=[A-Za-z0-9_./+(]))*"
 _ENTRY = re.compile(
-    rf"([ ]*+)((?:-[ ]++)*+)(?:({_KEY}):(?=[ ]|$))?[ ]*+(?:({_PLAIN}|{_QUOTED})|([\[{{][^#]*+))?[ ]*+(?:(?<![^ ])#.*+)?"
+    rf"([ ]*+)((?:-[ ]++)*)(?:({_KEY}):(?=[ ]|$))?[ ]*+(?:({_PLAIN}|{_QUOTED})|([\[{{][^#]*+))?[ ]*+(?:(?<![^ ])#.*+)?"
 )
 """Indent, dashes, key, scalar and flow collection of a line, and the comment behind them."""
 _TOKENS = re.compile(rf"[\[\]{{}},]|{_KEY}:(?=[ ])|{_PLAIN_IN_FLOW}|{_QUOTED}|(?=[^ ])")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmops import blocks, dialect
@@ -99,6 +99,7 @@ def by_libyaml(text: str) -> list[tuple[Any, int]] | str:
 
 
 @BOUNDED
+@example("a: x ")  # CPython 3.11.4 and older match possessive groups wrongly
 @given(TEXTS)
 def test_a_text_is_left_unread_or_read_as_libyaml_reads_it(text: str) -> None:
     found = blocks.read(text)
