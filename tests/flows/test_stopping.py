@@ -23,7 +23,8 @@ __all__ = ["stage"]
 pytestmark = pytest.mark.usefixtures("plugins")
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it
 import llmops.kinds
 llmops.kinds.__path__.append({kinds!r})
 from llmops import cli
