@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmops import commits, ledger, sites, store, tree
+from llmops import commits, ledger, repository, sites, store
 from llmops.records import Outcome, Provenance
 
 GIT = ("git",)
@@ -124,7 +124,7 @@ def _commit(message: str, files: list[tuple[str, str]]) -> bytes:
 
 def fill(folder: Path) -> int:
     """Write down that everything of the first commit was made, as after an apply; give how many outcomes that are."""
-    known = commits.open_at(tree.discover(folder))
+    known = commits.open_at(repository.discover(folder))
     desired = commits.desire(known, "HEAD~1")
     site = sites.locate(known, desired.settings, None)
     ledger.start(site.ledger)

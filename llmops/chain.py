@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import pygit2
 from msgspec import Struct
-from pygit2.enums import SortMode
 
 from llmops import ledger, refs
 from llmops.ledger import STATE_FILE, Ledger
@@ -58,14 +57,13 @@ def results(where: Ledger) -> Iterator[Finding]:
 
 class _Results:
     def __init__(self, where: Ledger) -> None:
-        self._where, self._repo = where, where.at.repo
+        self._where = where
         self._names: dict[Any, frozenset[str]] = {}
         self._checked: set[Any] = set()
         self._told: set[str] = set()
 
     def examine(self) -> Iterator[Finding]:
-        tip = refs.tip(self._where.at, self._where.results)
-        for commit in self._repo.walk(tip, SortMode.TOPOLOGICAL) if tip else ():
+        for commit in refs.history(self._where.at, self._where.results):
             shards = {str(entry.name): entry for entry in commit.tree}
             yield from self._odd(commit, shards)
             for parent in commit.parents:
@@ -120,7 +118,7 @@ def releases(where: Ledger) -> Iterator[Finding]:
     """Find what is wrong with the state of an environment and its history."""
     try:
         tree = refs.folder_of(where.at, refs.tip(where.at, where.releases))
-        if names := sorted({str(entry.name) for entry in tree or ()} ^ {STATE_FILE}):
+        if names := sorted(tree.keys() ^ {STATE_FILE}):
             yield _problem(where.releases, f"{', '.join(names)} should not be, or is missing.", _look(where))
         yield from _fences(where)
     except (KeyError, pygit2.GitError) as error:

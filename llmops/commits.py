@@ -5,7 +5,6 @@ Effects: reads git, reads and writes the index.
 
 from __future__ import annotations
 
-import pygit2
 from msgspec import Struct
 
 from llmops import index, tree
@@ -13,6 +12,7 @@ from llmops.catalogues import DECIDING, KINDS, PLUGINS
 from llmops.graph import Graph
 from llmops.index import Index
 from llmops.problems import Invalid
+from llmops.repository import Repository
 from llmops.settings import Settings
 from llmops.tree import CommitFiles
 from llmops.values import SHORT
@@ -21,7 +21,7 @@ from llmops.values import SHORT
 class Commits(Struct, frozen=True):
     """The commits of a clone, and the index beside them."""
 
-    repo: pygit2.Repository
+    repo: Repository
     index: Index
 
 
@@ -34,9 +34,9 @@ class Desired(Struct, frozen=True):
     graph: Graph
 
 
-def open_at(repo: pygit2.Repository) -> Commits:
+def open_at(repo: Repository) -> Commits:
     """Open the index of a clone; all its worktrees share one."""
-    return Commits(repo, index.open_at(tree.common_folder(repo) / "llmops", KINDS, DECIDING))
+    return Commits(repo, index.open_at(repo.common / "llmops", KINDS, DECIDING))
 
 
 def desire(commits: Commits, revision: str) -> Desired:

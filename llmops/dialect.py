@@ -13,12 +13,13 @@ Pure.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-import yaml
 from msgspec import Struct
 
 from llmops import blocks
@@ -28,7 +29,6 @@ MAX_DEPTH = 50
 MAX_NODES = 100_000
 """How many values a file may hold once its aliases are written out."""
 
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STR, _SEQ, _MAP = (f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))
 
 
@@ -52,14 +52,22 @@ class Document(Struct, frozen=True):
     line: int
 
 
-class _Loader(_Base):  # type: ignore[misc]
-    """libyaml's parser with the resolution rules of the core schema and no others."""
+class _Library(NamedTuple):
+    """PyYAML, and libyaml's parser with the resolution rules of the core schema and no others."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml: Any
+    loader: Any
 
 
-for _tag, _pattern in blocks.PATTERNS.items():
-    _Loader.add_implicit_resolver(_tag, _pattern, blocks.FIRST[_tag])
+@cache
+def _library() -> _Library:
+    """Import PyYAML, which takes longer than most files that `blocks` reads without it."""
+    yaml = importlib.import_module("yaml")
+    base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader: Any = type("_Loader", (base,), {"yaml_implicit_resolvers": {}})
+    for tag, pattern in blocks.PATTERNS.items():
+        loader.add_implicit_resolver(tag, pattern, blocks.FIRST[tag])
+    return _Library(yaml, loader)
 
 
 def load(data: bytes, tags: Tags = NO_TAGS) -> tuple[Document, ...]:
@@ -89,21 +97,22 @@ def line_of(data: bytes, document: int, path: Sequence[str | int]) -> int:
     return line
 
 
-def _child(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
-    if isinstance(node, yaml.MappingNode):
+def _child(node: Any, step: str | int) -> tuple[int, Any] | None:
+    if node.id == "mapping":
         for key, value in node.value:
             if key.value == step:
                 return _line(key), value
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+    if node.id == "sequence" and isinstance(step, int) and step < len(node.value):
         item = node.value[step]
         return _line(item), item
     return None
 
 
-def _nodes(text: str) -> Iterator[yaml.Node]:
+def _nodes(text: str) -> Iterator[Any]:
+    yaml, loader = _library()
     try:
         _measure(text)
-        yield from yaml.compose_all(text, Loader=_Loader)
+        yield from yaml.compose_all(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -135,7 +144,8 @@ def _measure(text: str) -> None:
     if sum(map(text.count, _OPENERS)) < MAX_DEPTH and "\n" + " " * MAX_DEPTH not in text:
         return
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    yaml, loader = _library()
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -160,32 +170,32 @@ class _Reader:
         self._count = 0
         self._open: set[int] = set()
 
-    def value(self, node: yaml.Node) -> Any:
+    def value(self, node: Any) -> Any:
         self._count += 1
         line = _line(node)
         if self._count > MAX_NODES:
             raise Unreadable(line, f"aliases grow this file past {MAX_NODES:,} values.", "Write it without aliases.")
-        if isinstance(node, yaml.ScalarNode):
+        if node.id == "scalar":
             return self._tags[node.tag](node.value) if node.tag in self._tags else _scalar(node)
         if id(node) in self._open:
             raise Unreadable(line, "an alias names the value that holds it.", "Write it without aliases.")
         if len(self._open) >= MAX_DEPTH:  # aliases of aliases
             raise _too_deep(node)
         self._open.add(id(node))
-        found = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
+        found = self._mapping(node) if node.id == "mapping" else self._sequence(node)
         self._open.discard(id(node))
         return found
 
-    def _sequence(self, node: yaml.Node) -> list[Any]:
+    def _sequence(self, node: Any) -> list[Any]:
         _refuse_tag(node, _SEQ)
         return [self.value(item) for item in node.value]
 
-    def _mapping(self, node: yaml.Node) -> dict[str, Any]:
+    def _mapping(self, node: Any) -> dict[str, Any]:
         _refuse_tag(node, _MAP)
         found: dict[str, Any] = {}
         for key, item in node.value:
             line = _line(key)
-            if not isinstance(key, yaml.ScalarNode) or key.tag != _STR:
+            if key.id != "scalar" or key.tag != _STR:
                 raise Unreadable(line, "a key is not a string.", "Put it in quotes.")
             if key.value == "<<":
                 raise Unreadable(line, "'<<' (merge) is not part of YAML 1.2.", "Write the fields out.")
@@ -195,13 +205,13 @@ class _Reader:
         return found
 
 
-def _refuse_tag(node: yaml.Node, expected: str) -> None:
+def _refuse_tag(node: Any, expected: str) -> None:
     if node.tag != expected:
         tag = node.tag.replace("tag:yaml.org,2002:", "!!")
         raise Unreadable(_line(node), f"the tag {tag} is not allowed.", "Specs are plain data: remove it.")
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
+def _scalar(node: Any) -> Any:
     text: str = node.value
     if node.tag == _STR:
         return text

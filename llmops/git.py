@@ -1,4 +1,4 @@
-"""The git program, for what libgit2 does not do well: fetch, push, compare-and-swap of refs, revert.
+"""The git program: what reads objects, moves refs, merges, fetches and pushes.
 
 The repository is the one around the folder that is asked for. What the environment says of another (GIT_DIR and its
 like, which git sets for hooks) counts nowhere: libgit2 does not look at it, and one command must not see two.
@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from llmops.problems import Broken
@@ -22,54 +21,83 @@ LOCAL = frozenset(
     "GIT_NAMESPACE GIT_OBJECT_DIRECTORY GIT_PREFIX GIT_QUARANTINE_PATH GIT_SHALLOW_FILE GIT_WORK_TREE".split()
 )
 """What speaks of one repository (`git rev-parse --local-env-vars`), without configuration and replacements."""
+MISSING = "git is not installed. Install it: apt-get install git."
 STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)
 
 
 class GitFailed(Broken):
     """git ended with an error; its own words are the message."""
 
-    def __init__(self, arguments: tuple[str, ...], code: int, words: str) -> None:
-        self.code, self.words = code, words.strip().rstrip(".") or f"exit code {code}"
+    def __init__(self, arguments: tuple[str, ...], code: int, words: str, out: str) -> None:
+        self.code, self.words, self.out = code, (words or out).strip().rstrip(".") or f"exit code {code}", out
         super().__init__(f"git {_command(arguments)} failed: {self.words}.")
 
 
 def _command(arguments: tuple[str, ...]) -> str:
     """Give the word that says what git shall do: the first that is no option."""
-    return arguments[2] if arguments[0] == "-c" else arguments[0]
+    return arguments[2 * arguments[::2].count("-c")]
+
+
+def _environment() -> dict[str, str]:
+    """Give what every git is started with: it never asks for a password, and speaks English."""
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    return {name: text for name, text in os.environ.items() if name not in LOCAL} | quiet
+
+
+def attach(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a git that answers as long as somebody asks, over its pipes. Raises `Broken` when git is missing.
+
+    It is not of our process group: Ctrl-C on a terminal, which we end in order after, does not end it.
+    """
+    try:
+        return subprocess.Popen(
+            ["git", *arguments],  # noqa: S607  the git that the user has
+            cwd=folder,
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+    except FileNotFoundError:
+        raise Broken(MISSING) from None
 
 
 def run(
-    folder: Path, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None, timeout: float = 120
+    folder: Path,
+    *arguments: str,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 120,
 ) -> str:
     """Run git in a folder and give what it prints.
 
     It never asks for a password and speaks English. Raises `GitFailed`; `Broken` when git is missing or hangs for
     ``timeout`` seconds.
     """
-    quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
-    inherited = {name: text for name, text in os.environ.items() if name not in LOCAL}
-    call = partial(
-        subprocess.run,
-        ["git", *arguments],
-        cwd=folder,
-        env={**inherited, **quiet, **(environment or {})},
-        input=stdin,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        timeout=timeout,
-        check=False,
-    )
+
+    def call() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["git", *arguments],  # noqa: S607  the git that the user has
+            cwd=folder,
+            env={**_environment(), **(environment or {})},
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
     try:
         done = call()
         if done.returncode in STOPPED:  # by Ctrl-C, which reached us, too, and did not end us: what is done is finished
             done = call()
     except FileNotFoundError:
-        raise Broken("git is not installed. Install it: apt-get install git.") from None
+        raise Broken(MISSING) from None
     except subprocess.TimeoutExpired:
         raise Broken(
             f"git {_command(arguments)} did not end within {timeout:.0f} s. Is the remote reachable?"
         ) from None
+    out = str(done.stdout, "utf-8", "surrogateescape")
     if done.returncode:
-        raise GitFailed(arguments, done.returncode, done.stderr or done.stdout)
-    return str(done.stdout)
+        raise GitFailed(arguments, done.returncode, str(done.stderr, "utf-8", "surrogateescape"), out)
+    return out

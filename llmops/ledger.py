@@ -9,19 +9,19 @@ Effects: reads and writes git refs and objects, talks to the git remote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-import pygit2
 from msgspec import Struct
 from msgspec.structs import replace
-from pygit2.enums import SortMode
 
 from llmops import refs
+from llmops.objects import Entry
 from llmops.problems import Broken, Refused, Retry
 from llmops.records import Outcome, State
 from llmops.refs import Refs
+from llmops.repository import Repository
 from llmops.settings import LedgerSettings
 from llmops.values import Digest
 
@@ -54,9 +54,9 @@ class Ledger(Struct, frozen=True):
         return self.results, self.releases
 
 
-def locate(repo: pygit2.Repository, settings: LedgerSettings, environment: str) -> Ledger:
+def locate(repo: Repository, settings: LedgerSettings, environment: str) -> Ledger:
     """Say where the ledger of an environment is. Raises `Refused` for a remote that the repository does not have."""
-    known = {remote.name for remote in repo.remotes}
+    known = repo.remotes
     remote = settings.remote or ""
     if remote == "origin" and remote not in known:
         remote = ""
@@ -121,35 +121,30 @@ def tips(ledger: Ledger) -> tuple[str, str]:
 
 def outcomes(ledger: Ledger) -> dict[Digest, Outcome]:
     """Read every outcome. Raises `Refused` for a ledger that a newer llmops wrote."""
-    return {unit: decode(blob.data, Outcome) for unit, blob in _blobs(ledger, refs.tip(ledger.at, ledger.results))}
+    blobs = _blobs(ledger, refs.tip(ledger.at, ledger.results))
+    return dict(zip(blobs, _decoded(ledger, list(blobs.values())), strict=True))
 
 
 def units(ledger: Ledger) -> frozenset[Digest]:
     """Give the units that are done, without reading what came of them."""
-    return frozenset(unit for unit, _ in _blobs(ledger, refs.tip(ledger.at, ledger.results)))
+    return frozenset(_blobs(ledger, refs.tip(ledger.at, ledger.results)))
 
 
 def outcomes_since(ledger: Ledger, tip: str) -> Iterator[Outcome] | None:
     """Read the outcomes that are other than at an earlier tip; None when that is no tip of this ledger's past."""
     now = refs.tip(ledger.at, ledger.results)
-    if not tip or not now or tip not in ledger.at.repo or not ledger.at.repo.descendant_of(now, tip):
+    if not tip or not now or not refs.is_past(ledger.at, tip, now):
         return None
-    return _since(ledger, refs.folder_of(ledger.at, tip))
-
-
-def _since(ledger: Ledger, before: Any) -> Iterator[Outcome]:
-    for shard in refs.folder_of(ledger.at, refs.tip(ledger.at, ledger.results)) or ():
-        old = before[shard.name] if shard.name in before else None  # noqa: SIM401  a pygit2.Tree has no get
-        if old is None or old.id != shard.id:
-            known = {blob.id for blob in old} if isinstance(old, pygit2.Tree) else set()
-            yield from (decode(blob.data, Outcome) for blob in shard if blob.id not in known)
+    before, after = refs.folder_of(ledger.at, tip), refs.folder_of(ledger.at, now)
+    known = set(_inside(ledger, before.items() - after.items()).values())
+    fresh = _inside(ledger, after.items() - before.items()).values()
+    return _decoded(ledger, [oid for oid in fresh if oid not in known])
 
 
 def outcome(ledger: Ledger, unit: Digest) -> Outcome | None:
     """Read what came of one unit."""
-    root = refs.folder_of(ledger.at, refs.tip(ledger.at, ledger.results))
-    blob = root[path_of(unit)] if root is not None and path_of(unit) in root else None
-    return decode(blob.data, Outcome) if isinstance(blob, pygit2.Blob) else None
+    data = refs.read(ledger.at, ledger.results, path_of(unit))
+    return decode(data, Outcome) if data is not None else None
 
 
 def record(ledger: Ledger, found: Iterable[Outcome], message: str) -> None:
@@ -195,17 +190,17 @@ def _take_results(ledger: Ledger, there: str) -> None:
 
 
 def _united(ledger: Ledger, here: str, there: str) -> str:
-    base = ledger.at.repo.merge_base(here, there)
-    if base is not None and str(base) in (here, there):
-        return there if str(base) == here else here
-    theirs = dict(_blobs(ledger, there))
-    ours = {
-        path_of(unit): blob.data
-        for unit, blob in _blobs(ledger, here)
-        if unit not in theirs
-        or (blob.id != theirs[unit].id and _counts(decode(blob.data, Outcome), decode(theirs[unit].data, Outcome)))
-    }
-    return refs.write(ledger.at, ours, "ledger: unite", [there, here], over=there)
+    if refs.is_past(ledger.at, here, there):
+        return there
+    if refs.is_past(ledger.at, there, here):
+        return here
+    theirs = _blobs(ledger, there)
+    other = {unit: oid for unit, oid in _blobs(ledger, here).items() if oid != theirs.get(unit)}
+    ours = dict(zip(other, _decoded(ledger, list(other.values())), strict=True))
+    both = [unit for unit in ours if unit in theirs]
+    rivals = dict(zip(both, _decoded(ledger, [theirs[unit] for unit in both]), strict=True))
+    added = {path_of(unit): _encode(one) for unit, one in ours.items() if _counts(one, rivals.get(unit))}
+    return refs.write(ledger.at, added, "ledger: unite", [there, here], over=there)
 
 
 def _counts(new: Outcome, old: Outcome | None) -> bool:
@@ -227,9 +222,8 @@ def path_of(unit: Digest) -> str:
 
 def state(ledger: Ledger) -> State | None:
     """Read what runs; None when that is not known here."""
-    root = refs.folder_of(ledger.at, refs.tip(ledger.at, ledger.releases))
-    blob = root[STATE_FILE] if root is not None else None
-    return decode(blob.data, State) if isinstance(blob, pygit2.Blob) else None
+    data = refs.read(ledger.at, ledger.releases, STATE_FILE)
+    return decode(data, State) if data is not None else None
 
 
 class Moment(Struct, frozen=True):
@@ -243,10 +237,9 @@ class Moment(Struct, frozen=True):
 
 def moments(ledger: Ledger) -> Iterator[Moment]:
     """Give every state there was, newest first; '' is one without a state."""
-    tip = refs.tip(ledger.at, ledger.releases)
-    for commit in ledger.at.repo.walk(tip, SortMode.TOPOLOGICAL) if tip else ():
-        blob = next((entry for entry in commit.tree if entry.name == STATE_FILE), None)
-        yield Moment(str(commit.id), commit.commit_time, blob.data if isinstance(blob, pygit2.Blob) else b"")
+    for commit in refs.history(ledger.at, ledger.releases):
+        data = refs.read(ledger.at, str(commit.id), STATE_FILE)
+        yield Moment(str(commit.id), commit.commit_time, data or b"")
 
 
 def transact(ledger: Ledger, change: Callable[[State], State], message: str) -> State:
@@ -280,14 +273,29 @@ def _known_tip(ledger: Ledger, ref: str) -> str:
 
 def entries(ledger: Ledger) -> Iterator[tuple[str, bytes]]:
     """Give every file of the results, as it is written."""
-    for unit, blob in _blobs(ledger, refs.tip(ledger.at, ledger.results)):
-        yield path_of(unit), blob.data
+    blobs = _blobs(ledger, refs.tip(ledger.at, ledger.results))
+    for unit, data in zip(blobs, ledger.at.repo.objects.reads(list(blobs.values())), strict=True):
+        yield path_of(unit), data
 
 
-def _blobs(ledger: Ledger, tip: str) -> Iterator[tuple[Digest, Any]]:
-    for shard in refs.folder_of(ledger.at, tip) or ():
-        for blob in shard if isinstance(shard, pygit2.Tree) else ():
-            yield f"{shard.name}{str(blob.name).removesuffix('.json')}", blob
+def _blobs(ledger: Ledger, tip: str) -> dict[Digest, str]:
+    """Give the object id of every outcome at a tip."""
+    return _inside(ledger, refs.folder_of(ledger.at, tip).items())
+
+
+def _inside(ledger: Ledger, shards: Iterable[tuple[str, Entry]]) -> dict[Digest, str]:
+    """Give the object id of every outcome in some folders of the results."""
+    folders = [(name, entry.oid) for name, entry in sorted(shards) if entry.is_folder]
+    trees = ledger.at.repo.objects.folders([oid for _, oid in folders])
+    return {
+        f"{name}{file.removesuffix('.json')}": entry.oid
+        for (name, _), tree in zip(folders, trees, strict=True)
+        for file, entry in tree.items()
+    }
+
+
+def _decoded(ledger: Ledger, oids: Sequence[str]) -> Iterator[Outcome]:
+    return (decode(data, Outcome) for data in ledger.at.repo.objects.reads(oids))
 
 
 def _encode(value: Struct) -> bytes:

@@ -9,9 +9,7 @@ Effects: imports plug-ins by name.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
@@ -50,8 +48,7 @@ def _allowed(_body: Any, _live: bool) -> str:  # noqa: FBT001  the signature of 
     return ""
 
 
-@dataclass(frozen=True)
-class Kind(Generic[B]):
+class Kind(Struct, Generic[B], frozen=True):
     """One sort of resource: its shape, its rules and the step that makes it."""
 
     body: type[B]
@@ -59,19 +56,19 @@ class Kind(Generic[B]):
     """None: there is nothing to make; the spec is the thing."""
     live: bool = False
     """Converged to what runs, instead of made once."""
-    check: Callable[[B], Iterable[Complaint]] = field(default=_nothing)
+    check: Callable[[B], Iterable[Complaint]] = _nothing
     """What the schema cannot say about one spec."""
-    examine: Callable[[B, Files], Iterable[Complaint | Problem]] = field(default=_nothing)
+    examine: Callable[[B, Files], Iterable[Complaint | Problem]] = _nothing
     """What is wrong inside the files that the spec names (all of them exist when this is called)."""
-    leads_to: Callable[[B, Files], Iterable[FileUse]] = field(default=_nothing)
+    leads_to: Callable[[B, Files], Iterable[FileUse]] = _nothing
     """Files that the named files name in turn."""
-    pins: Callable[[B], Iterable[Pin]] = field(default=_nothing)
+    pins: Callable[[B], Iterable[Pin]] = _nothing
     """Things outside git, each fixed by the spec itself or by `llmops.lock`."""
-    review: Callable[[Node, Mapping[Key, Node]], Iterable[Complaint]] = field(default=_nothing)
+    review: Callable[[Node, Mapping[Key, Node]], Iterable[Complaint]] = _nothing
     """What is wrong with a resource among the others."""
-    permits: Callable[[B, bool], str] = field(default=_allowed)
+    permits: Callable[[B, bool], str] = _allowed
     """Why this resource may not be leaned on (by something live, if so told), or ''."""
-    moves: Callable[[B, B], Iterable[Complaint]] = field(default=_nothing)
+    moves: Callable[[B, B], Iterable[Complaint]] = _nothing
     """What is wrong with going from the old body to the new one."""
 
     @property
@@ -241,4 +238,10 @@ class Catalogue(Mapping[str, Any]):
         return len(self._files())
 
     def _files(self) -> list[str]:
-        return sorted(m.name for m in pkgutil.iter_modules(self._package.__path__) if not m.name.startswith("_"))
+        return [name for name in modules(self._package) if not name.startswith("_")]
+
+
+def modules(package: ModuleType) -> list[str]:
+    """List the modules of a package that is a folder, without importing them."""
+    files = (path for folder in package.__path__ for path in Path(folder).glob("*.py"))
+    return sorted(path.stem for path in files if path.stem != "__init__")

@@ -8,8 +8,8 @@ Pure.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
-from difflib import get_close_matches
 from enum import IntEnum
 from typing import Self
 
@@ -67,7 +67,7 @@ class Complaint(Struct, frozen=True):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest the closest known word as a sentence, or list what there is, or say nothing."""
     words = sorted(set(known))
-    close = get_close_matches(word, words, n=1, cutoff=0.6)
+    close = importlib.import_module("difflib").get_close_matches(word, words, n=1, cutoff=0.6)
     if close:
         return f'Did you mean "{close[0]}"?'
     if words and len(words) <= 12:  # noqa: PLR2004  a longer list hides the message

@@ -9,20 +9,19 @@ Effects: reads and writes git refs and objects, talks to the git remote.
 from __future__ import annotations
 
 import os
-import random
 import re
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pygit2
 from msgspec import Struct
-from pygit2.enums import FileMode
 
-from llmops import git, processes, tree
+from llmops import git, processes
+from llmops.objects import Entry
 from llmops.problems import Broken, LlmopsError, Refused
+from llmops.repository import Repository
 
 LOST_RACE = ("stale info", "fetch first", "cannot lock ref", "reference already exists")
 """What git says when a push is too late."""
@@ -31,20 +30,25 @@ NEVER, HOOK = ("deny updating a hidden ref", "funny refname"), "hook declined"
 LOCKED = re.compile(r"Unable to create '(?P<path>[^']+)': File exists")
 LEFT_OVER = 10.0
 """git holds the lock of a ref for milliseconds; after this many seconds nobody holds it any more."""
+DURABLE = ("-c", "core.fsync=all")
+"""What is written is on the disk when git ends; by itself it does so only for packs."""
+TEMPORARY = b"refs/llmops/writing"
+"""The ref that `git fast-import` is told to write to, and then to forget."""
+NOWHERE = "0" * 40
 BRANCHES = "set ledger.results and ledger.releases in llmops.yaml to branches, such as refs/heads/llmops/results"
 
 
 class Refs(Struct, frozen=True):
     """A repository, and the remote whose refs decide ('' is none)."""
 
-    repo: pygit2.Repository
+    repo: Repository
     remote: str
 
 
 def tip(refs: Refs, ref: str) -> str:
     """Give where a ref is here; '' when it is missing."""
-    found = refs.repo.references.get(ref)
-    return str(found.target) if found is not None else ""
+    found = refs.repo.objects.find(ref)
+    return found.oid if found else ""
 
 
 def tracked(refs: Refs, ref: str) -> str:
@@ -61,7 +65,7 @@ def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
 
     Raises `Broken` when it cannot be reached, or has lost a ref that it had: that is unknown, not nothing.
     """
-    folder, asked = tree.top(refs.repo), tuple(names)
+    folder, asked = refs.repo.top, tuple(names)
     there = _remote_refs(refs, *asked)
     for ref in asked:
         if ref not in there and tracked(refs, ref):
@@ -69,10 +73,11 @@ def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
                 f'the git remote "{refs.remote}" had {ref} and does not have it any more. '
                 f"Put back what was last seen: git push {refs.remote} {_tracking(refs, ref)}:{ref}"
             )
-    if wanted := [ref for ref, oid in there.items() if oid not in refs.repo]:
+    here = refs.repo.objects.finds(list(there.values()))
+    if wanted := [ref for ref, found in zip(there, here, strict=True) if found is None]:
         git.run(folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-filter", refs.remote, *wanted)
     for ref, oid in there.items():
-        tree.complete(refs.repo, oid)
+        refs.repo.bring("--no-walk", oid)
         if tracked(refs, ref) != oid:
             _patiently(refs, "update-ref", _tracking(refs, ref), oid)
     return there
@@ -80,7 +85,7 @@ def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
 
 def _remote_refs(refs: Refs, *patterns: str) -> dict[str, str]:
     try:
-        listed = git.run(tree.top(refs.repo), "ls-remote", refs.remote, *patterns)
+        listed = git.run(refs.repo.top, "ls-remote", refs.remote, *patterns)
     except git.GitFailed as error:
         raise Broken(
             f'the git remote "{refs.remote}" cannot be reached: {error.words}. '
@@ -94,7 +99,7 @@ def below(refs: Refs, folder: str) -> tuple[str, ...]:
     there = _remote_refs(refs, f"{folder}/*") if refs.remote else {}
     inside = {ref for ref in there if ref.startswith(f"{folder}/")}
     for where in (folder, _tracking(refs, folder)) if refs.remote else (folder,):
-        known = git.run(tree.top(refs.repo), "for-each-ref", "--format=%(refname)", f"{where}/").split()
+        known = git.run(refs.repo.top, "for-each-ref", "--format=%(refname)", f"{where}/").split()
         inside |= {f"{folder}{ref.removeprefix(where)}" for ref in known}
     return tuple(sorted(inside))
 
@@ -116,7 +121,7 @@ def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
     if new == old:
         return True
     try:
-        _patiently(refs, "update-ref", ref, new, old or "0" * len(new))
+        _patiently(refs, "update-ref", ref, new, old or NOWHERE)
     except git.GitFailed as error:
         if "unable to create" in error.words.lower():
             raise Broken(f"the ledger cannot be written: {error.words}. Check space and permissions.") from None
@@ -155,7 +160,7 @@ def _patiently(refs: Refs, *arguments: str) -> None:
     begun = time.monotonic()
     while True:
         try:
-            git.run(tree.top(refs.repo), *arguments)
+            git.run(refs.repo.top, *DURABLE, *arguments)
         except git.GitFailed as error:
             found = LOCKED.search(error.words)
             if found is None:
@@ -188,7 +193,7 @@ def left_over(path: Path, age: float, remote: str = "") -> str:
 
 def left_over_locks(refs: Refs, names: Iterable[str]) -> tuple[Path, ...]:
     """Give the locks of some refs, here, that a git left behind: old, and no process of this machine has them open."""
-    folder = tree.common_folder(refs.repo)
+    folder = refs.repo.common
     held = {"packed-refs", *(name for ref in names for name in (ref, _tracking(refs, ref)))}
     files = [folder / f"{name}.lock" for name in sorted(held)]
     return tuple(path for path in files if _age(path) > LEFT_OVER and not processes.have_open(path))
@@ -196,32 +201,61 @@ def left_over_locks(refs: Refs, names: Iterable[str]) -> tuple[Path, ...]:
 
 def back_off(attempt: int) -> None:
     """Wait a moment before a lost race is run again, longer every time."""
-    time.sleep(random.uniform(0, min(0.02 * 2**attempt, 1.0)))  # noqa: S311  jitter, not a secret
+    time.sleep(min(0.02 * 2**attempt, 1.0) * os.urandom(1)[0] / 255)  # `random` takes 1 ms to import
 
 
-def folder_of(refs: Refs, commit: str) -> Any:
-    """Give the root folder of a commit, a `pygit2.Tree`; None for ''."""
-    return refs.repo[commit].peel(pygit2.Tree) if commit else None
+def folder_of(refs: Refs, commit: str) -> dict[str, Entry]:
+    """Give what the root folder of a commit holds; nothing for ''."""
+    return refs.repo.objects.folder(f"{commit}^{{tree}}") if commit else {}
 
 
-def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Iterable[str], over: str = "") -> str:
-    """Make a commit of files, at most one folder deep, over those of another commit."""
-    repo, base = refs.repo, folder_of(refs, over)
-    root = repo.TreeBuilder(base) if base is not None else repo.TreeBuilder()
-    shards: dict[str, Any] = {}
-    for path, data in sorted(files.items()):
-        shard, _, name = path.rpartition("/")
-        if shard and shard not in shards:
-            below = base[shard] if base is not None and shard in base else None
-            shards[shard] = repo.TreeBuilder(below) if isinstance(below, pygit2.Tree) else repo.TreeBuilder()
-        builder = shards[shard] if shard else root
-        builder.insert(name, repo.create_blob(data), FileMode.BLOB)
-    for shard, builder in shards.items():
-        root.insert(shard, builder.write(), FileMode.TREE)
-    try:
-        who = repo.default_signature
-    except KeyError:
-        who = pygit2.Signature("llmops", "llmops@localhost")
+def read(refs: Refs, commit: str, path: str) -> bytes | None:
+    """Give a file of a commit or ref; None when there is none."""
+    found = refs.repo.objects.find(f"{commit}:{path}")
+    return refs.repo.objects.read(found.oid) if found and found.kind == "blob" else None
+
+
+def is_past(refs: Refs, commit: str, tip: str) -> bool:
+    """Whether a commit is here and is another one, or comes before it."""
+    if commit == tip:
+        return True
+    native = refs.repo.native
+    return commit in native and native.descendant_of(tip, commit)
+
+
+def history(refs: Refs, ref: str) -> Iterator[Any]:
+    """Give the commits (`pygit2.Commit`) of a ref, newest first; nothing when it is missing."""
+    commit = tip(refs, ref)
+    topological = 1  # SortMode.TOPOLOGICAL
+    return iter(refs.repo.native.walk(commit, topological)) if commit else iter(())
+
+
+def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequence[str], over: str = "") -> str:
+    """Make a commit of files, over those of its first parent when that is ``over``, and give its id.
+
+    On the disk before this returns, a large one as one pack. Protocol: https://git-scm.com/docs/git-fast-import.
+    """
     # Two writers that say the same in the same second must not make the same commit: one of them lost.
-    unique = f"{message}\n\nWrite-Id: {os.urandom(8).hex()}\n"
-    return str(repo.create_commit(None, who, who, unique, root.write(), list(parents)))
+    unique = f"{message}\n\nWrite-Id: {os.urandom(8).hex()}\n".encode()
+    first, *others = parents or ("",)
+    stream = [
+        b"feature done\ncommit %s\nmark :1\n" % TEMPORARY,
+        b"committer %s\ndata %d\n%s\n" % (_committer(refs), len(unique), unique),
+        f"from {first}\n".encode() if first else b"",
+        *(f"merge {other}\n".encode() for other in others),
+        b"" if over else b"deleteall\n",
+        *(b"M 100644 inline %s\ndata %d\n%s\n" % (path.encode(), len(data), data) for path, data in files.items()),
+        b"get-mark :1\nreset %s\nfrom %s\n\ndone\n" % (TEMPORARY, NOWHERE.encode()),
+    ]
+    try:
+        return git.run(refs.repo.folder, *DURABLE, "fast-import", "--quiet", stdin=b"".join(stream)).strip()
+    except git.GitFailed as error:
+        raise Broken(f"the ledger cannot be written: {error.words}. Check space and permissions.") from None
+
+
+def _committer(refs: Refs) -> bytes:
+    """Say who writes, and when: whoever git says we are."""
+    try:
+        return git.run(refs.repo.folder, "var", "GIT_COMMITTER_IDENT").strip().encode()
+    except git.GitFailed:
+        return f"llmops <llmops@localhost> {time.time():.0f} +0000".encode()

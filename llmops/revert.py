@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import pygit2
 from msgspec import Struct
 
 from llmops import git, tree
 from llmops.graph import Graph
 from llmops.problems import Broken, LlmopsError, Refused
 from llmops.records import Release, Standing
+from llmops.repository import Repository
 from llmops.values import SHORT, Digest, Key
 
 MOST_COMMITS = 1000
@@ -42,7 +42,7 @@ def previous_good(release: Release) -> Digest:
     return max(good)[1]
 
 
-def find(repo: pygit2.Repository, key: Key, target: Digest | None, read: Callable[[str], Graph]) -> Undo:
+def find(repo: Repository, key: Key, target: Digest | None, read: Callable[[str], Graph]) -> Undo:
     """Find what changed a resource since it was ``target``; since it was last different, when that is None.
 
     Raises `Refused` when it never was, as far as this clone goes.
@@ -61,9 +61,9 @@ def find(repo: pygit2.Repository, key: Key, target: Digest | None, read: Callabl
     raise Refused(f"no commit of this branch holds {wanted}. In a shallow clone run `git fetch --unshallow`.")
 
 
-def _digests(repo: pygit2.Repository, key: Key, read: Callable[[str], Graph]) -> Iterator[tuple[str, Digest | None]]:
+def _digests(repo: Repository, key: Key, read: Callable[[str], Graph]) -> Iterator[tuple[str, Digest | None]]:
     """Give each commit of the branch, newest first, with what the resource was called there."""
-    commit = repo.head.peel(pygit2.Commit)
+    commit = repo.native[tree.commit_id(repo, "HEAD")]
     for _ in range(MOST_COMMITS):
         name = str(commit.id)
         try:
@@ -76,7 +76,7 @@ def _digests(repo: pygit2.Repository, key: Key, read: Callable[[str], Graph]) ->
         commit = commit.parents[0]
 
 
-def commit(repo: pygit2.Repository, undo: Undo, key: Key) -> str:
+def commit(repo: Repository, undo: Undo, key: Key) -> str:
     """Make one commit that reverts all of it, and give its id.
 
     Raises `Refused` when the folder has uncommitted changes, the reverts do not apply cleanly or a hook refuses the
@@ -84,11 +84,11 @@ def commit(repo: pygit2.Repository, undo: Undo, key: Key) -> str:
     """
     if tree.is_dirty(repo):
         raise Refused("your folder has uncommitted changes. Commit or stash them first.")
-    folder = tree.top(repo)
+    folder = repo.top
     before = git.run(folder, "rev-parse", "HEAD").strip()
     try:
         for one in undo.commits:
-            mainline = ["--mainline", "1"] if len(repo[one].peel(pygit2.Commit).parents) > 1 else []
+            mainline = ["--mainline", "1"] if len(repo.native[one].parents) > 1 else []
             git.run(folder, "revert", "--no-commit", *mainline, one)
         git.run(folder, "commit", "--quiet", "--message", _message(repo, undo, key))
     except Broken as error:
@@ -98,6 +98,6 @@ def commit(repo: pygit2.Repository, undo: Undo, key: Key) -> str:
     return git.run(folder, "rev-parse", "HEAD").strip()
 
 
-def _message(repo: pygit2.Repository, undo: Undo, key: Key) -> str:
+def _message(repo: Repository, undo: Undo, key: Key) -> str:
     subjects = "\n".join(f"- {one[:SHORT]} {tree.subject(repo, one)}" for one in undo.commits)
     return f"Revert {key} to {undo.target[:SHORT]} of {undo.at[:SHORT]}\n\nThis reverts:\n{subjects}\n"

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pygit2
 from msgspec import Struct
 
-from llmops import ledger, store, tree
+from llmops import ledger, store
 from llmops.catalogues import RUNNERS
 from llmops.commits import Commits
 from llmops.ledger import Ledger
 from llmops.plugin import Runner
 from llmops.problems import Broken
+from llmops.repository import Repository
 from llmops.settings import Settings
 from llmops.store import Store
 
@@ -34,7 +34,7 @@ class Site(Struct, frozen=True, kw_only=True):
     work: Path
 
     @property
-    def repo(self) -> pygit2.Repository:
+    def repo(self) -> Repository:
         """The repository itself."""
         return self.commits.repo
 
@@ -48,7 +48,7 @@ def locate(commits: Commits, settings: Settings, environment: str | None) -> Sit
     """Find the things of a repository. Raises `Refused` when the settings name a remote that is not there."""
     named = environment or settings.environment
     repo = commits.repo
-    folder = tree.common_folder(repo) / "llmops"
+    folder = repo.common / "llmops"
     return Site(
         commits=commits,
         settings=settings,

@@ -5,24 +5,24 @@ Effects: reads the working copy, writes loose objects of a tree that no commit n
 
 from __future__ import annotations
 
-import tempfile
+import importlib
 from pathlib import Path
-
-import pygit2
 
 from llmops import git
 from llmops.problems import Misused
-from llmops.tree import CommitFiles, top
+from llmops.repository import Repository
+from llmops.tree import CommitFiles
 
 
-def files(repo: pygit2.Repository) -> CommitFiles:
+def files(repo: Repository) -> CommitFiles:
     """Give the files of the working copy as `git add --all` would commit them; the user's index is not touched."""
-    if repo.workdir is None:
+    if repo.is_bare:
         raise Misused("a bare repository has no working copy.")
-    with tempfile.TemporaryDirectory() as folder:
+    # Imported here because every plan imports this module, and few read a working copy.
+    with importlib.import_module("tempfile").TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        if not repo.head_is_unborn:
-            git.run(top(repo), "read-tree", "HEAD", environment=index)
-        git.run(top(repo), "add", "--all", environment=index)
-        tree = git.run(top(repo), "write-tree", environment=index).strip()
-    return CommitFiles(repo, repo[tree].peel(pygit2.Tree))
+        if repo.objects.find("HEAD"):
+            git.run(repo.top, "read-tree", "HEAD", environment=index)
+        git.run(repo.top, "add", "--all", environment=index)
+        tree = git.run(repo.top, "write-tree", environment=index).strip()
+    return CommitFiles(repo, tree)

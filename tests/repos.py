@@ -6,11 +6,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import pygit2
-
-from llmops import commits, ledger, sites, tree
+from llmops import commits, ledger, repository, sites
 from llmops.commits import Desired
 from llmops.ledger import Ledger
+from llmops.repository import Repository
 from llmops.settings import LedgerSettings, Settings
 from llmops.sites import Site
 
@@ -56,8 +55,8 @@ class Repo:
         assert old in text, f"{path} does not hold {old!r}"
         file.write_text(text.replace(old, new))
 
-    def open(self) -> pygit2.Repository:
-        return tree.discover(self.folder)
+    def open(self) -> Repository:
+        return repository.discover(self.folder)
 
     def ledger(self, environment: str = "local") -> Ledger:
         return ledger.locate(self.open(), LedgerSettings(), environment)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import pkgutil
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -18,6 +17,7 @@ from llmops.cli import arguments as types
 from llmops.cli import commands, failures
 from llmops.cli.arguments import Parser
 from llmops.cli.terminal import open_streams, open_terminal
+from llmops.plugin import modules
 from llmops.problems import Exit
 
 ABOUT = "GitOps for large language models: what the git tree says is what is trained, evaluated and served."
@@ -67,9 +67,9 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     _add_common(parser)
-    names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+    names = modules(commands)
     asked = _glimpse(arguments).command
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
     if "_ARGCOMPLETE" not in os.environ:
         names = [asked] if asked in names else [] if "--version" in arguments else names
     for name in names:

@@ -6,18 +6,17 @@ Effects: reads the environment, git and the ledger.
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
-import pygit2
-
-from llmops import catalogues, commits, ledger, sites, specs, tree
+from llmops import catalogues, commits, ledger, repository, sites, specs, tree
 from llmops.cli import arguments as types
 from llmops.commits import Desired
 from llmops.problems import Invalid, Misused, did_you_mean
 from llmops.records import Who
+from llmops.repository import Repository
 from llmops.settings import Settings
 from llmops.sites import Site
 from llmops.tree import CommitFiles
@@ -61,12 +60,12 @@ def complete_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> lis
     return [str(key) for key in found if str(key).startswith(prefix)]
 
 
-def open_repository(arguments: argparse.Namespace) -> pygit2.Repository:
+def open_repository(arguments: argparse.Namespace) -> Repository:
     """Open the repository around the folder that was asked for."""
-    return tree.discover(Path(arguments.folder))
+    return repository.discover(Path(arguments.folder))
 
 
-def settings_at(repo: pygit2.Repository, revision: str) -> Settings:
+def settings_at(repo: Repository, revision: str) -> Settings:
     """Read `llmops.yaml` of a commit."""
     commit = tree.commit_id(repo, revision)
     return settings_of(tree.files(repo, commit), commits.named(commit, revision))
@@ -99,8 +98,8 @@ def who(commit: str, purpose: str) -> Who:
 
 def _user() -> str:
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return str(os.getuid())
 
 

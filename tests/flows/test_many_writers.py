@@ -29,14 +29,14 @@ TRANSITIONS = """
 import sys
 from pathlib import Path
 from msgspec.structs import replace
-from llmops import ledger, tree
+from llmops import ledger, repository
 from llmops.problems import Retry
 from llmops.records import Outcome, Provenance
 from llmops.settings import LedgerSettings
 from llmops.values import Key, digest
 
 writer, each = int(sys.argv[1]), int(sys.argv[2])
-where = ledger.locate(tree.discover(Path(".")), LedgerSettings(), "local")
+where = ledger.locate(repository.discover(Path(".")), LedgerSettings(), "local")
 lost = 0
 for number in range(each):
     unit = digest([writer, number])

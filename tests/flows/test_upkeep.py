@@ -630,9 +630,8 @@ def test_what_is_not_of_llmops_is_found_in_the_history_too(kitchen: Shell) -> No
     rewrite(kitchen, "refs/llmops/results", {"README": b"hello", "zz/x.json": b"{}"})
     at = kitchen.repo.ledger().at
     odd = refs.tip(at, "refs/llmops/results")
-    root = refs.folder_of(at, tip)
-    good = at.repo.create_commit(None, at.repo.default_signature, at.repo.default_signature, "back", root.id, [odd])
-    assert refs.publish(at, "refs/llmops/results", odd, str(good))
+    good = kitchen.repo.git("commit-tree", "-p", odd, "-m", "back", f"{tip}^{{tree}}")
+    assert refs.publish(at, "refs/llmops/results", odd, good)
 
     found = [one["what"] for one in fsck(kitchen)["findings"]]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops import catalogues, specs, tree, worktree
+from llmops import catalogues, repository, specs, tree, worktree
 from llmops.graph import build
 from llmops.problems import Invalid, LlmopsError, Misused, Refused
 from tests.repos import Repo
@@ -75,7 +75,7 @@ def test_a_huge_spec_is_refused_without_being_read(repo: Repo) -> None:
 
 def test_a_folder_that_is_no_repository_says_how_to_begin(tmp_path: Path) -> None:
     with pytest.raises(Misused, match="git init"):
-        tree.discover(tmp_path)
+        repository.discover(tmp_path)
 
 
 def test_a_repository_without_commits_says_so(tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_a_shallow_clone_says_how_to_get_the_rest(repo: Repo, tmp_path: Path) ->
 def test_linked_worktrees_share_one_folder(repo: Repo, tmp_path: Path) -> None:
     repo.git("worktree", "add", "--quiet", str(tmp_path / "linked"))
 
-    linked = tree.common_folder(tree.discover(tmp_path / "linked"))
+    linked = repository.discover(tmp_path / "linked").common
 
-    assert linked.resolve() == tree.common_folder(repo.open()).resolve()
+    assert linked.resolve() == repo.open().common
 
 
 def test_the_merge_of_two_branches_is_read_without_being_made(repo: Repo) -> None:
@@ -139,7 +139,7 @@ def test_a_sha256_repository_works_or_is_refused_in_a_sentence(tmp_path: Path) -
         pytest.skip("this git cannot make SHA-256 repositories")
 
     try:
-        repo = tree.discover(tmp_path)
+        repo = repository.discover(tmp_path)
         tree.commit_id(repo, "HEAD")
     except LlmopsError as error:
         assert str(error)  # noqa: PT017  either way is fine, a traceback is not

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmops import commits, git, leases, ledger, live, refs, sites, store, tree
+from llmops import commits, git, leases, ledger, live, refs, repository, sites, store
 from llmops.cli.common import add_environment, add_offline, add_output, open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.plugin import Phase
@@ -42,7 +42,6 @@ OUTSIDE = {
     "gateway": "Look at `gateway` of llmops.yaml, and at the folder llmops/runtime of the git directory.",
 }
 """Where to look when the system refuses something."""
-MIN_GIT = (2, 31)
 LITTLE_SPACE = 5 << 30
 
 
@@ -78,7 +77,7 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from _extras()
     try:
         repo = open_repository(arguments)
-        yield _git(tree.top(repo))
+        yield _git(repo.folder)
         site = sites.locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
     except LlmopsError as error:
         yield Finding("repository", "cannot be used", str(error))
@@ -123,7 +122,9 @@ def _extras() -> Iterator[Finding]:
 def _git(folder: Path) -> Finding:
     text = git.run(folder, "--version").split()[2]
     version = tuple(int(part) for part in text.split(".")[:2])
-    remedy = f"Install git {'.'.join(map(str, MIN_GIT))} or newer." if version < MIN_GIT else ""
+    remedy = (
+        f"Install git {'.'.join(map(str, repository.LEAST_GIT))} or newer." if version < repository.LEAST_GIT else ""
+    )
     return Finding("git", text, remedy)
 
 

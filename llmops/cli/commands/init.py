@@ -16,7 +16,7 @@ import argparse
 from importlib import resources
 from pathlib import Path
 
-from llmops import commits, ledger, sites, specs, tree, worktree
+from llmops import commits, ledger, sites, specs, worktree
 from llmops.cli.commands import schema
 from llmops.cli.common import add_environment, open_repository
 from llmops.cli.terminal import Terminal
@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
-    if repo.workdir is None:
+    if repo.is_bare:
         raise Misused("a bare repository has no folder for specs. Clone it, and run `llmops init` in the clone.")
-    root = tree.top(repo)
+    root = repo.top
     templates = resources.files("llmops") / "scaffold"
     _write(root / "llmops.yaml", (templates / "llmops.yaml").read_text(), root, terminal)
     for folder, text in FOLDERS.items():

@@ -1,0 +1,168 @@
+"""name -> object: what git holds, read through one `git cat-file` that stays.
+
+libgit2 would do the same, but to import it takes as long as a whole plan. Protocol:
+https://git-scm.com/docs/git-cat-file#_batch_output, and of trees https://git-scm.com/docs/git-mktree (raw form: mode,
+space, name, NUL, id). In a partial clone git brings an object that is read, one at a time.
+
+Effects: runs git, reads git objects.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from llmops import git
+from llmops.problems import Broken
+
+ASKED_AT_ONCE = 500
+"""Questions that fit into a pipe together (64 KiB), so that neither side waits for the other."""
+ENTRY = re.compile(rb"(\d+) ([^\0]+)\0(.{20})", re.DOTALL)
+"""One entry of a tree, with an id of 20 bytes (SHA-1)."""
+MISSING = (b"missing", b"ambiguous")
+
+
+class Header(NamedTuple):
+    """What an object is, without what is in it."""
+
+    oid: str
+    kind: str
+    """blob, tree, commit or tag."""
+    size: int
+
+
+class Entry(NamedTuple):
+    """One entry of a folder."""
+
+    mode: str
+    """As git writes it: 100644, 100755, 120000 (symbolic link), 160000 (submodule), 40000 (folder)."""
+    oid: str
+
+    @property
+    def is_folder(self) -> bool:
+        return self.mode == "40000"
+
+
+class Objects:
+    """The objects of a repository, and its refs as names of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._turn = threading.Lock()
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        started = git.attach(self._folder, "cat-file", "--batch-command", "--buffer")
+        weakref.finalize(self, _end, started)
+        return started
+
+    def find(self, name: str) -> Header | None:
+        """Say what a name means: an id, a ref, ``HEAD~2``, ``main^{tree}``. None when there is nothing like that."""
+        return self.finds([name])[0]
+
+    def finds(self, names: Sequence[str]) -> list[Header | None]:
+        """Say what several names mean."""
+        return [_header(line) for line, _ in self._answers("info", names)]
+
+    def read(self, oid: str) -> bytes:
+        """Give what an object holds. Raises `KeyError` when it is not here."""
+        return next(self.reads([oid]))
+
+    def reads(self, oids: Sequence[str]) -> Iterator[bytes]:
+        """Give what several objects hold, in their order. Raises `KeyError` for one that is not here."""
+        for oid, (line, data) in zip(oids, self._answers("contents", oids), strict=True):
+            if _header(line) is None:
+                raise KeyError(oid)
+            yield data
+
+    def folder(self, oid: str) -> dict[str, Entry]:
+        """Give the entries of a tree by name, in git's order. Raises `KeyError` when it is not here."""
+        return next(self.folders([oid]))
+
+    def folders(self, oids: Sequence[str]) -> Iterator[dict[str, Entry]]:
+        """Give the entries of several trees. Raises `KeyError` for one that is not here."""
+        return map(_parse, self.reads(oids))
+
+    def _answers(self, verb: str, names: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
+        for start in range(0, len(names), ASKED_AT_ONCE):
+            yield from self._ask(verb, names[start : start + ASKED_AT_ONCE])
+
+    def _ask(self, verb: str, names: Sequence[str]) -> list[tuple[bytes, bytes]]:
+        written = [name.encode("utf-8", "surrogateescape") for name in names]
+        with self._turn:
+            for _ in range(2):  # somebody may have ended the process since it was asked last
+                try:
+                    return self._exchange(verb.encode(), written)
+                except (BrokenPipeError, EOFError):
+                    self._process = self._start()
+        raise Broken(self._why(names))
+
+    def _exchange(self, verb: bytes, names: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        stdin, out = self._process.stdin, self._process.stdout
+        assert stdin is not None  # noqa: S101  both are pipes
+        assert out is not None  # noqa: S101
+        # No object has a name with a line in it; what git is asked then has none either.
+        asked = [b"%s %s\n" % (verb, b"." if b"\n" in name else name) for name in names]
+        stdin.write(b"".join([*asked, b"flush\n"]))
+        stdin.flush()
+        found: list[tuple[bytes, bytes]] = []
+        for _ in names:
+            line = out.readline()
+            if not line:
+                raise EOFError
+            is_there = verb == b"contents" and _header(line) is not None
+            found.append((line, out.read(int(line.rpartition(b" ")[2]) + 1)[:-1] if is_there else b""))
+        return found
+
+    def _why(self, names: Sequence[str]) -> str:
+        """Find out, in git's own words, why it ended: ask the same once more, one by one."""
+        words = "it ended without a reason"
+        for name in names:
+            try:
+                git.run(self._folder, "cat-file", "-t", name)
+            except git.GitFailed as error:
+                words = error.words
+                break
+        if "promisor remote" in words:
+            return (
+                f"this is a partial clone, and its git remote does not give what it lacks: {words}. "
+                "Try again when it is reachable; `git fetch --refetch --no-filter` brings everything."
+            )
+        return f"git cannot read the repository at {self._folder}: {words}. See `git fsck`."
+
+
+def _header(line: bytes) -> Header | None:
+    *name, last = line.split()
+    if last in MISSING or len(name) != 2:  # noqa: PLR2004  id and kind
+        return None
+    return Header(name[0].decode(), name[1].decode(), int(last))
+
+
+def _parse(data: bytes) -> dict[str, Entry]:
+    """Read a tree object."""
+    found = ENTRY.findall(data)
+    return {name.decode("utf-8", "surrogateescape"): Entry(mode.decode(), oid.hex()) for mode, name, oid in found}
+
+
+def changed(objects: Objects, old: str, new: str, prefix: str = "") -> Iterator[str]:
+    """Give the paths of files that are other in one tree than in another ('' is an empty one).
+
+    Folders that are the same are not looked into. Raises `KeyError` when a tree is not here.
+    """
+    before, after = (objects.folder(oid) if oid else {} for oid in (old, new))
+    for name, entry in before.items() ^ after.items():
+        if not entry.is_folder:
+            yield f"{prefix}{name}"
+    for name in {name for name, entry in before.items() ^ after.items() if entry.is_folder}:
+        one, other = (side[name].oid if name in side and side[name].is_folder else "" for side in (before, after))
+        yield from changed(objects, one, other, f"{prefix}{name}/")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()

@@ -1,0 +1,121 @@
+"""folder -> repository: where it is, what its objects are, and what its remotes have that it lacks.
+
+Effects: runs git, fetches what a partial clone lacks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llmops import git
+from llmops.objects import Objects
+from llmops.problems import Broken, Misused
+
+LEAST_GIT = (2, 38)
+"""`git cat-file --batch-command` is of 2.36, `git merge-tree --write-tree` of 2.38."""
+FETCH = "fetch --quiet --no-tags --no-write-fetch-head --recurse-submodules=no --filter=blob:none --stdin".split()
+_ASKED = ("--absolute-git-dir", "--git-common-dir", "--is-bare-repository", "--is-shallow-repository")
+
+
+class Repository:
+    """A git repository of this machine."""
+
+    def __init__(self, around: Path, folder: Path, common: Path, *, is_bare: bool, is_shallow: bool) -> None:
+        self.folder, self.common = folder, common
+        """Its git directory, and the one that all linked worktrees share."""
+        self.is_bare, self.is_shallow = is_bare, is_shallow
+        self._around = around
+
+    @cached_property
+    def objects(self) -> Objects:
+        """What git holds."""
+        return Objects(self.folder)
+
+    @cached_property
+    def top(self) -> Path:
+        """Where git commands run: the work tree, or the git directory of a bare repository."""
+        return self.folder if self.is_bare else Path(git.run(self._around, "rev-parse", "--show-toplevel").rstrip("\n"))
+
+    @cached_property
+    def native(self) -> Any:
+        """The same as a `pygit2.Repository`, for what walks through history.
+
+        Imported when it is asked for: it takes as long as all the rest of a plan. Raises `Broken` when libgit2 does not
+        open it.
+        """
+        pygit2 = importlib.import_module("pygit2")
+        try:
+            return pygit2.Repository(str(self.folder))
+        except pygit2.GitError as error:
+            raise Broken(f"cannot read the repository at {self.folder}: {str(error).rstrip('.')}.") from None
+
+    @cached_property
+    def remotes(self) -> frozenset[str]:
+        """The names of its remotes."""
+        return frozenset(git.run(self.folder, "remote").split())
+
+    @cached_property
+    def promisor(self) -> str:
+        """Name the remote that has what a partial clone lacks; '' when this is none."""
+        if b"promisor" not in (self.common / "config").read_bytes():  # where `git clone` writes it; saves a process
+            return ""
+        try:
+            listed = git.run(self.folder, "config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$")
+        except git.GitFailed:
+            return ""
+        return listed.splitlines()[0].removeprefix("remote.").removesuffix(".promisor")
+
+    def bring(self, *listing: str) -> None:
+        """Fetch, in one go, what a partial clone lacks of what `git rev-list --objects` lists.
+
+        As git does (fetch_objects in its promisor-remote.c). Raises `Broken` when the remote cannot be reached.
+        """
+        if not self.promisor:
+            return
+        listed = git.run(self.folder, "rev-list", "--objects", "--missing=print", "--no-object-names", *listing)
+        self._fetch([line[1:] for line in listed.splitlines() if line.startswith("?")])
+
+    def _fetch(self, lacking: Iterable[str]) -> None:
+        oids = tuple(lacking)
+        try:
+            if oids:
+                once = ("-c", "fetch.negotiationAlgorithm=noop")
+                git.run(self.folder, *once, *FETCH, self.promisor, stdin="\n".join(oids).encode())
+        except git.GitFailed as error:
+            raise Broken(
+                f"this is a partial clone, and its git remote does not give {len(oids)} objects that it lacks: "
+                f"{error.words}. Try again when it is reachable; `git fetch --refetch --no-filter` brings everything."
+            ) from None
+
+
+def discover(path: Path) -> Repository:
+    """Find the repository that holds a folder. Raises `Misused` when there is none, `Broken` when git cannot use it."""
+    try:
+        asked = git.run(path, "rev-parse", *_ASKED, "--show-object-format").splitlines()
+    except git.GitFailed as error:
+        if "not a git repository" in error.words:
+            raise Misused(f"{path.resolve()} is not in a git repository. Run `git init`, then `llmops init`.") from None
+        raise Broken(f"cannot read the repository around {path.resolve()}: {_unreadable(error.words)}") from None
+    folder, common, is_bare, is_shallow, form = asked
+    if form != "sha1":
+        raise Broken(f"cannot read the repository at {folder}: SHA-256 repositories are not supported yet.")
+    return Repository(
+        path.resolve(),
+        Path(folder),
+        (path / common).resolve(),
+        is_bare=is_bare == "true",
+        is_shallow=is_shallow == "true",
+    )
+
+
+def _unreadable(words: str) -> str:
+    """Say why git does not open a repository, and what to do."""
+    if "dubious ownership" in words:
+        folder = words.partition("'")[2].partition("'")[0]
+        return f"another user owns it. If you trust it: git config --global --add safe.directory {shlex.quote(folder)}"
+    return f"{words.rstrip('.')}."
