@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from statistics import median
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -188,4 +187,4 @@ Past: TypeAlias = Callable[[Key, str], Sequence[float]]
 def estimates(builds: Iterable[Action], past: Past) -> dict[Digest, float]:
     """Give the seconds that units are expected to take: the median of the same resource's runs, or of its kind's."""
     took = {action.unit: past(action.key, action.label) for action in builds}
-    return {unit: median(seconds) for unit, seconds in took.items() if seconds}
+    return {unit: sorted(seconds)[len(seconds) // 2] for unit, seconds in took.items() if seconds}

@@ -57,18 +57,25 @@ class Repository:
     @cached_property
     def remotes(self) -> frozenset[str]:
         """The names of its remotes."""
+        if not self._mentions("[remote"):
+            return frozenset()
         return frozenset(git.run(self.folder, "remote").split())
 
     @cached_property
     def promisor(self) -> str:
         """Name the remote that has what a partial clone lacks; '' when this is none."""
-        if b"promisor" not in (self.common / "config").read_bytes():  # where `git clone` writes it; saves a process
+        if not self._mentions("promisor"):
             return ""
         try:
             listed = git.run(self.folder, "config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$")
         except git.GitFailed:
             return ""
         return listed.splitlines()[0].removeprefix("remote.").removesuffix(".promisor")
+
+    def _mentions(self, word: str) -> bool:
+        """Whether git's configuration of this repository can say something: to ask git itself takes a process."""
+        text = (self.common / "config").read_text(errors="replace").lower()
+        return word in text or "[include" in text
 
     def bring(self, *listing: str) -> None:
         """Fetch, in one go, what a partial clone lacks of what `git rev-list --objects` lists.

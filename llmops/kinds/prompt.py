@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, ValidationError
 
-from llmops import templates
 from llmops.fields import Body, about, file
 from llmops.plugin import Kind
 from llmops.problems import Complaint, Problem
@@ -49,6 +48,11 @@ class Prompt(Body, frozen=True, kw_only=True):
         return self.messages if template is None else (Message(role="user", content=template),)
 
 
+def _templates() -> Any:
+    """Import what reads templates: Jinja takes 20 ms, and most plans read no prompt again."""
+    return importlib.import_module("llmops.templates")
+
+
 def check(prompt: Prompt) -> Iterable[Complaint]:
     """Either a file or messages; schemas that are schemas; variables that match the messages."""
     if (prompt.template is None) == (not prompt.messages):
@@ -59,7 +63,7 @@ def check(prompt: Prompt) -> Iterable[Complaint]:
         if wrong := _wrong_schema(schema):
             yield Complaint(f"variables.{name}", f"this is not a JSON Schema: {wrong}.", "See json-schema.org.")
     if prompt.messages:
-        used: set[str] = set()
+        used, templates = set(), _templates()
         for index, message in enumerate(prompt.messages):
             try:
                 used |= templates.variables(message.content)
@@ -112,7 +116,7 @@ def _wrong_schema(schema: dict[str, Any]) -> str:
 
 def examine(prompt: Prompt, files: Files) -> Iterable[Complaint | Problem]:
     """The template file parses, and its variables are the declared ones."""
-    path = prompt.template
+    path, templates = prompt.template, _templates()
     if path is None:
         return
     try:
