@@ -7,8 +7,6 @@ meant, whether it is a file, and what the field decides (`Scope`). Nothing else 
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Protocol, TypeAlias

@@ -58,7 +58,7 @@ class Objects:
 
     def _start(self) -> subprocess.Popen[bytes]:
         started = git.attach(self._folder, "cat-file", "--batch-command", "--buffer")
-        weakref.finalize(self, _end, started)
+        weakref.finalize(self, _end, started).atexit = False  # then it ends by itself: nobody can ask it any more
         return started
 
     def find(self, name: str) -> Header | None:

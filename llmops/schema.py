@@ -5,8 +5,6 @@ The typed body is the only source; the schema follows from it.
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from llmops.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, about

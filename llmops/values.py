@@ -3,12 +3,10 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -38,7 +36,7 @@ class Key(Struct, frozen=True, order=True):
         return f"{self.kind}/{self.name}"
 
     @classmethod
-    def parse(cls, text: str) -> Key:
+    def parse(cls, text: str) -> Self:
         """Read ``Kind/name``; without a slash the kind is empty."""
         kind, slash, name = text.partition("/")
         return cls(kind, name) if slash else cls("", kind)

@@ -5,8 +5,6 @@ Formats are those of https://huggingface.co/docs/trl/dataset_formats; more colum
 Pure.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, TypeAlias

@@ -5,8 +5,6 @@ The words of the strategy are those of Argo Rollouts (https://argo-rollouts.read
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 

@@ -6,8 +6,6 @@ again.
 Pure.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -158,6 +156,14 @@ def _named_in(suite: Suite, files: Files) -> Iterator[str]:
                 yield found
 
 
+class Task(Struct, frozen=True):
+    """A task file as far as the planner reads it."""
+
+    fields: dict[str, Any]
+    functions: tuple[str, ...]
+    """What its ``!function`` tags name: ``utils.process``."""
+
+
 def _opened(suite: Suite, files: Files) -> Iterator[tuple[str, Task | Unreadable]]:
     """The task file of a suite and all that it includes, each once: what it says, or why it cannot be read."""
     waiting, seen = [suite.task], {suite.task}
@@ -195,14 +201,6 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, dict)):
         for one in value.values() if isinstance(value, dict) else value:
             yield from _strings(one)
-
-
-class Task(Struct, frozen=True):
-    """A task file as far as the planner reads it."""
-
-    fields: dict[str, Any]
-    functions: tuple[str, ...]
-    """What its ``!function`` tags name: ``utils.process``."""
 
 
 def _kwargs(task: Task) -> dict[str, Any]:

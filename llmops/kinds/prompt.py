@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -93,8 +91,8 @@ class _Plain(Struct, forbid_unknown_fields=True, rename="camel"):
     maximum: Number = 0
     min_items: Count = 0
     max_items: Count = 0
-    items: _Plain | bool = True
-    properties: dict[str, _Plain | bool] = {}
+    items: "_Plain | bool" = True
+    properties: "dict[str, _Plain | bool]" = {}
 
 
 def _wrong_schema(schema: dict[str, Any]) -> str:

@@ -6,8 +6,6 @@ peft's LoraConfig. A contract test holds them against the installed versions.
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
