@@ -6,9 +6,11 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import StringIO
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2.compiler import CodeGenerator
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -33,9 +35,27 @@ _STRING_METHODS = frozenset(
 )
 
 
+class _Generator(CodeGenerator):
+    """Jinja's, without constant folding: nothing of a template is evaluated before it is rendered."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.optimizer = None
+
+    def _make_finalize(self) -> CodeGenerator._FinalizeInfo:
+        return self._FinalizeInfo(None, None)  # it has no function that makes constants
+
+
+class _Reading(meta.TrackingCodeGenerator, _Generator):
+    """Remembers which variables a template asks for, and writes its program, too."""
+
+    write = CodeGenerator.write
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     """Jinja's sandbox, without what makes much out of little (``'x' * 10**9``, ``'{:>9999999}'.format(1)``)."""
 
+    code_generator_class = _Generator
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -56,7 +76,6 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 def _environment() -> _Sandbox:
     made = _Sandbox(
         undefined=StrictUndefined,
-        optimized=False,  # nothing of a template is evaluated before it is rendered
         autoescape=False,
         keep_trailing_newline=False,
         trim_blocks=True,
@@ -71,6 +90,9 @@ def _environment() -> _Sandbox:
 
 _ENVIRONMENT = _environment()
 _REACHES_OUT = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_PLAIN = frozenset({nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Filter})
+_FEW = 60
+"""Nodes that nest less deep than Python's parser follows: 200 brackets, of which a node opens two at most."""
 
 
 def variables(source: str) -> frozenset[str]:
@@ -83,20 +105,34 @@ def variables(source: str) -> frozenset[str]:
     if "{" not in source:
         return frozenset()  # whatever Jinja acts on begins so
     try:
-        tree = _ENVIRONMENT.parse(source)
-        _ENVIRONMENT.compile(tree)
+        return _read(_ENVIRONMENT.parse(source))
     except TemplateSyntaxError as error:
         raise BadTemplate(error.lineno, f"this is not a Jinja template: {str(error.message).rstrip('.')}.") from None
     except (TemplateError, RecursionError, SyntaxError, ValueError) as error:
         raise BadTemplate(1, f"this is not a Jinja template: {str(error).rstrip('.')}.") from None
-    for node in tree.find_all(_REACHES_OUT):
+
+
+def _read(tree: nodes.Template) -> frozenset[str]:
+    found: list[nodes.Node] = [tree]
+    for node in found:
+        _refuse(node)
+        found += node.iter_child_nodes()
+    generator = _Reading(_ENVIRONMENT)
+    generator.stream = program = StringIO()
+    generator.visit(tree)
+    if len(found) > _FEW or not _PLAIN.issuperset(map(type, found)):
+        # What Jinja writes need not be Python: an argument that is given twice, too many blocks in one another.
+        compile(program.getvalue(), "<template>", "exec")
+    return frozenset(generator.undeclared_identifiers)
+
+
+def _refuse(node: nodes.Node) -> None:
+    if isinstance(node, _REACHES_OUT):
         raise BadTemplate(node.lineno, "a prompt cannot include or import another template.")
-    for const in tree.find_all(nodes.Const):
-        if isinstance(const.value, (int, float)) and abs(const.value) > MAX_NUMBER:
-            raise BadTemplate(
-                const.lineno, f"a prompt cannot hold a number over {MAX_NUMBER:,}; pass it as a variable."
-            )
-    return frozenset(meta.find_undeclared_variables(tree))
+    if isinstance(node, nodes.EvalContextModifier):
+        raise BadTemplate(node.lineno, "a prompt is plain text: nothing of it is escaped.")
+    if isinstance(node, nodes.Const) and isinstance(node.value, (int, float)) and abs(node.value) > MAX_NUMBER:
+        raise BadTemplate(node.lineno, f"a prompt cannot hold a number over {MAX_NUMBER:,}; pass it as a variable.")
 
 
 def render(source: str, values: Mapping[str, Any]) -> str:

@@ -1,6 +1,10 @@
 """Prompt templates in their sandbox."""
 
+import tracemalloc
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmops import templates
 from llmops.templates import BadTemplate
@@ -37,7 +41,19 @@ def test_the_sandbox_gives_nothing_away(source: str) -> None:
 
 @pytest.mark.parametrize(
     ("source", "line"),
-    [("{{ a", 1), ("x\n{% if %}", 2), ("{% import 'x' as y %}", 1), ("{{ 99999999 }}", 1), ("x" * 300_000, 1)],
+    [
+        ("{{ a", 1),
+        ("x\n{% if %}", 2),
+        ("{% import 'x' as y %}", 1),
+        ("{{ 99999999 }}", 1),
+        ("{{ 'xy'|indent(99999999) }}", 1),
+        ("x" * 300_000, 1),
+        ("{{ a|shout }}", 1),
+        ("{{ a(b=1, b=2) }}", 1),
+        ("{% macro m(a, a) %}{% endmacro %}", 1),
+        ("{% for a in b %}" * 25 + "{% endfor %}" * 25, 1),
+        ("\n{% autoescape a %}{% endautoescape %}", 2),
+    ],
 )
 def test_a_bad_template_is_found_before_it_is_used(source: str, line: int) -> None:
     with pytest.raises(BadTemplate) as error:
@@ -48,6 +64,51 @@ def test_a_bad_template_is_found_before_it_is_used(source: str, line: int) -> No
 
 def test_nothing_is_evaluated_while_a_template_is_checked() -> None:
     assert templates.variables("{{ 'x' * 9999 * 9999 * 9999 }}{{ 1 // 0 }}{{ a }}") == {"a"}
+
+
+def test_a_template_that_would_grow_does_not_while_it_is_checked() -> None:
+    grows = "|replace('x', 'xxxxxxxxxx')" * 7
+
+    tracemalloc.start()
+    templates.variables(f"{{{{ 'x'{grows} }}}}")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1e6
+
+
+expressions = st.recursive(
+    st.sampled_from(["a", "self", "class", "'b'", "7"]),
+    lambda inner: st.builds(
+        str.replace,
+        st.sampled_from(["_.b", "_|trim", "_|default(_)", "_(b=_)", "_(b=_, b=1)", "_[0]", "_ if _", "not _"]),
+        st.just("_"),
+        inner.map(lambda text: f"({text})"),
+    ),
+)
+pieces = st.sampled_from(
+    ["{{ _ }}", "text", "{% set a = _ %}", "{% for a in _ %}", "{% endfor %}", "{% macro a(b, c) %}", "{% endmacro %}"]
+)
+
+
+@given(st.lists(st.builds(str.replace, pieces, st.just("_"), expressions)).map("".join))
+def test_what_is_found_right_compiles(source: str) -> None:
+    try:
+        templates.variables(source)
+    except BadTemplate:
+        return
+    templates.render("{% if false %}" + source + "{% endif %}", {})
+
+
+@pytest.mark.parametrize("deeper", [".b", "|trim", "|default(a)", ".b|trim"])
+@pytest.mark.parametrize("depth", range(20, 260, 15))
+def test_what_is_found_right_compiles_however_deep_it_is(deeper: str, depth: int) -> None:
+    source = "{% if false %}{{ a" + deeper * depth + " }}{% endif %}"
+    try:
+        templates.variables("{{ a" + deeper * depth + " }}")
+    except BadTemplate:
+        return
+    assert not templates.render(source, {})
 
 
 def test_a_text_that_grows_too_long_is_cut_off() -> None:
