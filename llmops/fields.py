@@ -7,13 +7,15 @@ meant, whether it is a file, and what the field decides (`Scope`). Nothing else 
 Pure.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Protocol, TypeAlias
+from types import NoneType
+from typing import Annotated, Any, Protocol, Self, TypeAlias
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct
 from msgspec import inspect as types
+from msgspec.structs import astuple, replace
 
 from llmops.values import Fact, FileUse, Ref, Scope
 
@@ -132,7 +134,8 @@ Plugins: TypeAlias = Callable[[str, str], Configured]
 def collect(body: Struct, plugins: Plugins) -> Collected:
     """Walk a body and list its facts (defaults left out), references and files."""
     found = Collected()
-    _walk(body, shape(type(body)), "", Mark(), _Walk(found, plugins))
+    place = _top(type(body), Scope.BUILD)
+    _walk(body, place, "", _Walk(found, plugins))
     return found
 
 
@@ -141,87 +144,147 @@ class _Walk(Struct):
     plugins: Plugins
 
 
+class _Place(Struct, frozen=True, eq=False):
+    """Where a value stands: the type that is declared there, and the mark that reaches it."""
+
+    kind: types.Type
+    mark: Mark
+
+
+class _Field(Struct, frozen=True):
+    name: str
+    default: Any
+    is_plugged: bool
+    """Whether it chooses a plug-in: then even its default decides something."""
+    place: _Place
+
+
+class _Way(Struct, frozen=True):
+    """What all values of one type in one place have in common; it is costly, so it is found once."""
+
+    visit: Callable[[Any, Self, str, _Walk], None]
+    mark: Mark
+    fields: tuple[_Field, ...]
+    item: _Place
+    """The place of what is inside a list or a mapping."""
+
+
 @cache
 def shape(body: type[Struct]) -> types.Type:
     """Give msgspec's description of a type; it is costly, so once per type."""
     return types.type_info(body)
 
 
+@cache
+def _top(body: type[Struct], scope: Scope) -> _Place:
+    return _Place(shape(body), Mark(scope=scope))
+
+
+@cache
+def _way(place: _Place, sort: type) -> _Way:
+    kind, mark = _unwrap(sort, place.kind, place.mark)
+    inner = Mark(scope=mark.scope)  # a field's mark reaches what is inside it only as the scope
+    inside = kind.fields if isinstance(kind, types.StructType) else ()
+    fields = tuple(_Field(f.encode_name, _default(f), _is_plugged(f.type), _Place(f.type, inner)) for f in inside)
+    return _Way(_visitor(sort, kind, mark), mark, fields, _Place(_item_type(kind), inner))
+
+
+def _visitor(sort: type, kind: types.Type, mark: Mark) -> Callable[[Any, _Way, str, _Walk], None]:
+    if mark.refers_to and sort is not NoneType:
+        return _walk_ref
+    if mark.is_file and sort is not NoneType:
+        return _walk_file
+    if isinstance(kind, types.StructType):
+        return _walk_plugged if mark.plugin else _walk_struct
+    if issubclass(sort, (tuple, list)):
+        return _walk_list
+    if issubclass(sort, dict):
+        return _walk_mapping
+    return _walk_choice if mark.plugin else _walk_plain
+
+
 _NARROWEST: Mapping[Scope, int] = {Scope.BUILD: 0, Scope.LIVE: 1, Scope.NONE: 2}
 
 
-def _walk(value: Any, kind: types.Type, role: str, mark: Mark, walk: _Walk) -> None:
-    kind, mark = _unwrap(value, kind, mark)
-    if value is not None and mark.refers_to:
-        walk.found.refs.append(Ref(role, mark.refers_to, value, mark.scope))
-    elif value is not None and mark.is_file:
-        walk.found.files.append(FileUse(role, value, mark.scope))
-    elif isinstance(kind, types.StructType):
-        _walk_struct(value, kind, role, mark, walk)
-    elif isinstance(value, (tuple, list)):
-        walk.found.facts.append(Fact(f"{role}[]", len(value), mark.scope))
-        for index, one in enumerate(value):
-            _walk(one, _item_type(kind), f"{role}[{index}]", _inner(mark), walk)
-    elif isinstance(value, dict):
-        walk.found.facts += [] if value else [Fact(f"{role}{{}}", None, mark.scope)]
-        for name in sorted(value):
-            _walk(value[name], _item_type(kind), f"{role}.{name}", _inner(mark), walk)
-    else:
-        _walk_plain(value, role, mark, walk)
+def _walk(value: Any, place: _Place, role: str, walk: _Walk) -> None:
+    way = _way(place, value.__class__)
+    way.visit(value, way, role, walk)
 
 
-def _walk_plain(value: Scalar, role: str, mark: Mark, walk: _Walk) -> None:
-    if mark.plugin:
-        walk.plugins(mark.plugin, str(value))
-    walk.found.facts.append(Fact(role, value, mark.scope))
+def _walk_plain(value: Scalar, way: _Way, role: str, walk: _Walk) -> None:
+    walk.found.facts.append(Fact(role, value, way.mark.scope))
 
 
-def _walk_struct(value: Struct, kind: types.StructType, role: str, mark: Mark, walk: _Walk) -> None:
-    plugin = walk.plugins(mark.plugin, getattr(value, "type", "")) if mark.plugin else None
-    if plugin is not None:
-        facts = (Fact(f"{role}.{name}", what, Scope.BUILD) for name, what in sorted(plugin.decides.items()))
-        walk.found.facts.extend(facts)
-    for field in kind.fields:
-        one = getattr(value, field.name)
-        here = f"{role}.{field.encode_name}" if role else field.encode_name
-        if plugin is not None and field.name == "config":
-            typed = msgspec.convert(one, plugin.config)
-            _walk(typed, shape(plugin.config), here, Mark(scope=Scope.LIVE), walk)
-        elif one != _default(field) or _is_pluggable(field.type):
-            _walk(one, field.type, here, _inner(mark), walk)
+def _walk_choice(value: Scalar, way: _Way, role: str, walk: _Walk) -> None:
+    walk.plugins(way.mark.plugin, str(value))
+    _walk_plain(value, way, role, walk)
 
 
-def _is_pluggable(kind: types.Type) -> bool:
-    """Whether a field chooses a plug-in: then even its default decides something."""
+def _walk_ref(value: str, way: _Way, role: str, walk: _Walk) -> None:
+    walk.found.refs.append(Ref(role, way.mark.refers_to, value, way.mark.scope))
+
+
+def _walk_file(value: str, way: _Way, role: str, walk: _Walk) -> None:
+    walk.found.files.append(FileUse(role, value, way.mark.scope))
+
+
+def _walk_list(value: Sequence[Any], way: _Way, role: str, walk: _Walk) -> None:
+    _walk_plain(len(value), way, f"{role}[]", walk)
+    for index, one in enumerate(value):
+        _walk(one, way.item, f"{role}[{index}]", walk)
+
+
+def _walk_mapping(value: Mapping[str, Any], way: _Way, role: str, walk: _Walk) -> None:
+    if not value:
+        _walk_plain(None, way, f"{role}{{}}", walk)
+    for name in sorted(value):
+        _walk(value[name], way.item, f"{role}.{name}", walk)
+
+
+def _walk_struct(value: Struct, way: _Way, role: str, walk: _Walk) -> None:
+    prefix = f"{role}." if role else ""
+    for one, field in zip(astuple(value), way.fields, strict=True):
+        if one != field.default or field.is_plugged:
+            _walk(one, field.place, prefix + field.name, walk)
+
+
+def _walk_plugged(value: Struct, way: _Way, role: str, walk: _Walk) -> None:
+    """Walk an object that chooses a plug-in by its ``type``: what that decides, and ``config`` as it declares it."""
+    plugin = walk.plugins(way.mark.plugin, getattr(value, "type", ""))
+    walk.found.facts.extend(Fact(f"{role}.{name}", said, Scope.BUILD) for name, said in sorted(plugin.decides.items()))
+    for one, field in zip(astuple(value), way.fields, strict=True):
+        here = f"{role}.{field.name}"
+        if field.name == "config":
+            _walk(msgspec.convert(one, plugin.config), _top(plugin.config, Scope.LIVE), here, walk)
+        elif one != field.default or field.is_plugged:
+            _walk(one, field.place, here, walk)
+
+
+def _is_plugged(kind: types.Type) -> bool:
     mark = (kind.extra or {}).get("mark") if isinstance(kind, types.Metadata) else None
     return isinstance(mark, Mark) and bool(mark.plugin)
 
 
-def _unwrap(value: Any, kind: types.Type, mark: Mark) -> tuple[types.Type, Mark]:
+def _unwrap(sort: type, kind: types.Type, mark: Mark) -> tuple[types.Type, Mark]:
     """Take off annotations and unions until a plain type is left; the narrowest scope on the way wins."""
     while True:
         if isinstance(kind, types.Metadata):
             own = (kind.extra or {}).get("mark")
             if isinstance(own, Mark):
                 scope = max(own.scope, mark.scope, key=_NARROWEST.__getitem__)
-                mark = msgspec.structs.replace(own, scope=scope)
+                mark = replace(own, scope=scope)
             kind = kind.type
         elif isinstance(kind, types.UnionType):
-            kind = next((t for t in kind.types if _fits(value, t)), types.AnyType())
+            kind = next((t for t in kind.types if _fits(sort, t)), types.AnyType())
         else:
             return kind, mark
 
 
-def _fits(value: Any, kind: types.Type) -> bool:
+def _fits(sort: type, kind: types.Type) -> bool:
     plain = kind.type if isinstance(kind, types.Metadata) else kind
     if isinstance(plain, types.StructType):
-        return isinstance(value, plain.cls)
-    return isinstance(plain, types.NoneType) == (value is None) and not isinstance(value, Struct)
-
-
-def _inner(mark: Mark) -> Mark:
-    """A field's mark reaches what is inside it only as the scope."""
-    return Mark(scope=mark.scope)
+        return issubclass(sort, plain.cls)
+    return isinstance(plain, types.NoneType) == (sort is NoneType) and not issubclass(sort, Struct)
 
 
 def _item_type(kind: types.Type) -> types.Type:

@@ -26,7 +26,7 @@ def digest(value: object) -> Digest:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
 
 
-class Key(Struct, frozen=True, order=True):
+class Key(Struct, frozen=True, order=True, gc=False):
     """What a resource is called: ``Training/router``."""
 
     kind: str
@@ -72,7 +72,7 @@ class Scope(StrEnum):
     NONE = "none"  # how it is done or shown: in no digest
 
 
-class Fact(Struct, frozen=True):
+class Fact(Struct, frozen=True, gc=False):
     """One value that a spec states, where it differs from the default."""
 
     role: str
@@ -80,7 +80,7 @@ class Fact(Struct, frozen=True):
     scope: Scope
 
 
-class Ref(Struct, frozen=True):
+class Ref(Struct, frozen=True, gc=False):
     """One resource that a spec names, before it is looked up."""
 
     role: str
@@ -89,7 +89,7 @@ class Ref(Struct, frozen=True):
     scope: Scope
 
 
-class FileUse(Struct, frozen=True):
+class FileUse(Struct, frozen=True, gc=False):
     """One file of the repository that a spec names."""
 
     role: str
@@ -97,7 +97,7 @@ class FileUse(Struct, frozen=True):
     scope: Scope
 
 
-class Pin(Struct, frozen=True):
+class Pin(Struct, frozen=True, gc=False):
     """One thing outside git that a spec leans on, and what it is fixed at ('' is not yet)."""
 
     role: str
@@ -124,7 +124,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     pins: tuple[Pin, ...] = ()
 
 
-class Need(Struct, frozen=True):
+class Need(Struct, frozen=True, gc=False):
     """An edge of the graph: in this role the resource leans on that one."""
 
     role: str
@@ -132,7 +132,7 @@ class Need(Struct, frozen=True):
     scope: Scope
 
 
-class Unit(Struct, frozen=True):
+class Unit(Struct, frozen=True, gc=False):
     """The smallest thing that is made once: its digest names everything that decides it."""
 
     digest: Digest
@@ -142,7 +142,7 @@ class Unit(Struct, frozen=True):
     """What people call the part."""
 
 
-class FileDigest(Struct, frozen=True):
+class FileDigest(Struct, frozen=True, gc=False):
     """A file of a closure: in this role, with this ending, these bytes."""
 
     role: str
