@@ -14,9 +14,9 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -35,18 +35,19 @@ MOST_FRESH = 100
 UNUSED_SECONDS = 30 * 86400
 SCHEMA = """
 CREATE TABLE about(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE node(key TEXT PRIMARY KEY, depth INTEGER, live INTEGER, data BLOB, sum INTEGER);
+CREATE TABLE node(key TEXT PRIMARY KEY, path BLOB, depth INTEGER, live INTEGER, data BLOB, sum INTEGER);
+CREATE INDEX node_path ON node(path);
 CREATE INDEX node_live ON node(key) WHERE live;
-CREATE TABLE link(what TEXT, name BLOB, key TEXT, PRIMARY KEY(what, name, key)) WITHOUT ROWID;
-CREATE INDEX link_key ON link(key);
+CREATE TABLE leans(name TEXT, kind TEXT, key TEXT, PRIMARY KEY(name, kind, key)) WITHOUT ROWID;
+CREATE TABLE uses(path BLOB, key TEXT, PRIMARY KEY(path, key)) WITHOUT ROWID;
 CREATE TABLE unit(digest TEXT, key TEXT, owed INTEGER, PRIMARY KEY(digest, key)) WITHOUT ROWID;
-CREATE INDEX unit_key ON unit(key);
 CREATE INDEX unit_owed ON unit(key) WHERE owed;
 CREATE TABLE outcome(unit TEXT PRIMARY KEY, kind TEXT, key TEXT, part TEXT, started TEXT, seconds REAL) WITHOUT ROWID;
 CREATE INDEX outcome_key ON outcome(key, part);
 CREATE INDEX outcome_kind ON outcome(kind, started);
 """
-LEANS, CALLS, DECLARES, USES = "leans", "calls", "declares", "uses"
+OF_NODES = ("node", "leans", "uses", "unit")
+"""Tables that hold a generation. Only what leads to a resource is looked up: its own rows follow from what it was."""
 
 
 class Index:
@@ -116,24 +117,22 @@ class Generation:
         return _ranks(self._index.database)
 
     def leaners(self, key: Key) -> Iterable[Key]:
-        return self._linked(LEANS, str(key))
+        return self._keys("SELECT key FROM leans WHERE name = ? AND kind = ?", key.name, key.kind)
 
     def callers(self, name: str) -> Iterable[Key]:
-        return self._linked(CALLS, name)
+        return self._keys("SELECT DISTINCT key FROM leans WHERE name = ?", name)
 
     def declared_in(self, path: str) -> Iterable[Key]:
-        return self._linked(DECLARES, path)
+        return self._keys("SELECT key FROM node WHERE path = ?", _bytes(path))
 
     def users(self, path: str) -> Iterable[Key]:
-        return self._linked(USES, path)
+        return self._keys("SELECT key FROM uses WHERE path = ?", _bytes(path))
 
     def live(self) -> Iterable[Key]:
-        return [Key.parse(key) for (key,) in self._index.database.read("SELECT key FROM node WHERE live")]
+        return self._keys("SELECT key FROM node WHERE live")
 
-    def _linked(self, what: str, name: str) -> list[Key]:
-        asked = "SELECT key FROM link WHERE what = ? AND name = ?"
-        rows = self._index.database.read(asked, what, _bytes(name))
-        return [Key.parse(key) for (key,) in rows]
+    def _keys(self, asked: str, *values: object) -> list[Key]:
+        return [Key.parse(key) for (key,) in self._index.database.read(asked, *values)]
 
 
 def _ranks(kept: Database) -> list[tuple[int, Key]]:
@@ -211,7 +210,7 @@ def _write(index: Index, tree: str, settings: Settings, made: Graph) -> bool:
             if not whole and there != index.generation.tree:
                 return False
             if whole:
-                for table in ("node", "link", "unit"):
+                for table in OF_NODES:
                     writer.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
             _write_nodes(writer, made)
             said = (("tree", tree), ("settings", _folders(settings)))
@@ -222,29 +221,46 @@ def _write(index: Index, tree: str, settings: Settings, made: Graph) -> bool:
 
 
 def _write_nodes(writer: sqlite3.Connection, made: Graph) -> None:
-    names = [(str(key),) for key in made.fresh]
-    if made.known is not NOTHING:
-        for table in ("node", "link", "unit"):
-            writer.executemany(f"DELETE FROM {table} WHERE key = ?", names)  # noqa: S608  names of ours
+    gone = [made.known.nodes[key] for key in made.fresh if key in made.known.nodes]
+    writer.executemany("DELETE FROM node WHERE key = ?", ((str(node.key),) for node in gone))
+    writer.executemany("DELETE FROM leans WHERE (name, kind, key) = (?, ?, ?)", _each(_leans, gone))
+    writer.executemany("DELETE FROM uses WHERE (path, key) = (?, ?)", _each(_uses, gone))
+    writer.executemany("DELETE FROM unit WHERE (digest, key) = (?, ?)", _each(_units, gone))
     nodes = [made[key] for key in made.fresh if key in made]
     live, encode = set(made.live), msgspec.msgpack.Encoder().encode
     encoded = ((node, encode(node)) for node in nodes)
-    rows = ((str(node.key), node.depth, node.key in live, data, zlib.crc32(data)) for node, data in encoded)
-    writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?)", rows)
-    writer.executemany("INSERT OR IGNORE INTO link VALUES(?, ?, ?)", (row for node in nodes for row in _links(node)))
-    units = ((unit.digest, str(node.key), unit.digest) for node in nodes for unit in node.units)
-    owed = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?)"
-    writer.executemany(f"INSERT OR IGNORE INTO unit VALUES(?, ?, {owed})", units)
+    rows = (
+        (str(node.key), _bytes(node.spec.path), node.depth, node.key in live, data, zlib.crc32(data))
+        for node, data in encoded
+    )
+    writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", rows)
+    writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", _each(_leans, nodes))
+    writer.executemany("INSERT INTO uses VALUES(?, ?)", _each(_uses, nodes))
+    owed = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
+    writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", _each(_units, nodes))
 
 
-def _links(node: Node) -> Iterator[tuple[str, bytes, str]]:
-    spec = node.spec
-    links = [(DECLARES, spec.path)]
-    links += [(LEANS, str(need.key)) for need in node.needs]
-    links += [(CALLS, Key.parse(ref.name).name) for ref in spec.refs]
-    links += [(USES, use.path) for use in spec.files]
-    links += [(USES, LOCK_FILE)] if any(pin.is_moving for pin in spec.pins) else []
-    return ((what, _bytes(name), str(node.key)) for what, name in links)
+Row: TypeAlias = tuple[str | bytes, ...]
+
+
+def _each(rows: Callable[[Node], Iterable[Row]], nodes: Iterable[Node]) -> Iterator[Row]:
+    return (row for node in nodes for row in rows(node))
+
+
+def _leans(node: Node) -> set[Row]:
+    key = str(node.key)
+    return {(need.key.name, need.key.kind, key) for need in node.needs}
+
+
+def _uses(node: Node) -> set[Row]:
+    key = str(node.key)
+    paths = {use.path for use in node.spec.files} | ({LOCK_FILE} if any(p.is_moving for p in node.spec.pins) else set())
+    return {(_bytes(path), key) for path in paths}
+
+
+def _units(node: Node) -> set[Row]:
+    key = str(node.key)
+    return {(unit.digest, key) for unit in node.units}
 
 
 def _bytes(name: str) -> bytes:

@@ -72,7 +72,7 @@ class Scope(StrEnum):
     NONE = "none"  # how it is done or shown: in no digest
 
 
-class Fact(Struct, frozen=True, gc=False):
+class Fact(Struct, frozen=True, array_like=True, gc=False):
     """One value that a spec states, where it differs from the default."""
 
     role: str
@@ -80,7 +80,7 @@ class Fact(Struct, frozen=True, gc=False):
     scope: Scope
 
 
-class Ref(Struct, frozen=True, gc=False):
+class Ref(Struct, frozen=True, array_like=True, gc=False):
     """One resource that a spec names, before it is looked up."""
 
     role: str
@@ -89,7 +89,7 @@ class Ref(Struct, frozen=True, gc=False):
     scope: Scope
 
 
-class FileUse(Struct, frozen=True, gc=False):
+class FileUse(Struct, frozen=True, array_like=True, gc=False):
     """One file of the repository that a spec names."""
 
     role: str
@@ -97,7 +97,7 @@ class FileUse(Struct, frozen=True, gc=False):
     scope: Scope
 
 
-class Pin(Struct, frozen=True, gc=False):
+class Pin(Struct, frozen=True, array_like=True, gc=False):
     """One thing outside git that a spec leans on, and what it is fixed at ('' is not yet)."""
 
     role: str
@@ -107,7 +107,7 @@ class Pin(Struct, frozen=True, gc=False):
     """Whether only the lock fixes it."""
 
 
-class Spec(Struct, frozen=True, kw_only=True):
+class Spec(Struct, frozen=True, kw_only=True, array_like=True):
     """One declared resource, typed, with everything it states and names."""
 
     key: Key
@@ -124,7 +124,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     pins: tuple[Pin, ...] = ()
 
 
-class Need(Struct, frozen=True, gc=False):
+class Need(Struct, frozen=True, array_like=True, gc=False):
     """An edge of the graph: in this role the resource leans on that one."""
 
     role: str
@@ -132,7 +132,7 @@ class Need(Struct, frozen=True, gc=False):
     scope: Scope
 
 
-class Unit(Struct, frozen=True, gc=False):
+class Unit(Struct, frozen=True, array_like=True, gc=False):
     """The smallest thing that is made once: its digest names everything that decides it."""
 
     digest: Digest
@@ -142,7 +142,7 @@ class Unit(Struct, frozen=True, gc=False):
     """What people call the part."""
 
 
-class FileDigest(Struct, frozen=True, gc=False):
+class FileDigest(Struct, frozen=True, array_like=True, gc=False):
     """A file of a closure: in this role, with this ending, these bytes."""
 
     role: str
@@ -150,7 +150,7 @@ class FileDigest(Struct, frozen=True, gc=False):
     sha256: Digest
 
 
-class Node(Struct, frozen=True, kw_only=True):
+class Node(Struct, frozen=True, kw_only=True, array_like=True):
     """A resource in the graph, named by everything that it leans on."""
 
     spec: Spec

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops import catalogues, commits, diff, graph, ledger, specs
+from llmops import catalogues, commits, diff, graph, index, ledger, specs
 from llmops.graph import Graph
 from llmops.problems import Exit, Invalid, Problem
 from llmops.records import Outcome, Provenance
@@ -205,3 +208,24 @@ def test_a_generation_follows_when_much_has_changed(repo: Repo, monkeypatch: pyt
         assert nodes(repo.desire().graph) == nodes(rebuilt(repo, "HEAD"))
 
     assert commits.open_at(repo.open()).index.generation.tree == tree_of(repo, "HEAD")
+
+
+@FEW
+@given(st.lists(trees(), min_size=2, max_size=4))
+def test_what_is_written_over_a_generation_is_as_if_written_anew(history: list[Tree]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llmops.index.MOST_FRESH", 0)
+        repo = Repo(Path(folder), remote=False)
+        for tree in history:
+            repo.desire(put(repo, tree))
+        over = rows(index_of(repo))
+
+        shutil.rmtree(repo.folder / ".git" / "llmops")
+        repo.desire()
+
+        assert rows(index_of(repo)) == over
+
+
+def rows(path: Path) -> dict[str, list[object]]:
+    with closing(sqlite3.connect(path)) as kept:
+        return {table: sorted(kept.execute(f"SELECT * FROM {table}")) for table in index.OF_NODES}  # noqa: S608
