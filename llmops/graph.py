@@ -226,12 +226,13 @@ def _name(
     used = before.files if before else tuple(_file_digests(spec, files))
     closure = _Closure(spec, needs, used, nodes, step.version if step else 0)
     own = closure.digest((Scope.BUILD, Scope.LIVE))
+    is_live = Scope.LIVE in {*(fact.scope for fact in spec.facts), *(need.scope for need in needs)}
     units: tuple[Unit, ...] = ()
     if step and step.parts:
         parts = _parts(spec, step.parts)
         units = tuple(Unit(closure.digest((Scope.BUILD,), part), part, label) for part, label in parts)
     elif step:
-        units = (Unit(closure.digest((Scope.BUILD,))),)
+        units = (Unit(closure.digest((Scope.BUILD,)) if is_live else own),)
     depth = max((nodes[need.key].depth + 1 for need in needs), default=0)
     return Node(spec=spec, digest=own, needs=needs, files=closure.files, units=units, depth=depth)
 
@@ -270,28 +271,26 @@ class _Closure(Struct, frozen=True):
 
     def digest(self, scopes: tuple[Scope, ...], part: str = "") -> Digest:
         """Name what these scopes decide; with a part, as if it were the only one of its list."""
-        chosen = _Part(part)
         facts: list[Said] = [(f.role, f.value) for f in self.spec.facts if f.scope in scopes]
         needs: list[Said] = [(n.role, self.nodes[n.key].digest) for n in self.needs if n.scope in scopes]
         files: list[Said] = [(f.role, (f.suffix, f.sha256)) for f in self.files]
         pins: list[Said] = [(p.role, p.value) for p in self.spec.pins]
-        lists = [sorted(chosen.only(pairs), key=str) for pairs in (facts, files, needs, pins)]
+        lists = [facts, files, needs, pins]
+        if part:
+            lists = [list(_only(part, pairs)) for pairs in lists]
+        for pairs in lists:
+            pairs.sort(key=str)
         return digest([HASH_VERSION, self.spec.key.kind, self.version, *lists])
 
 
-class _Part(Struct, frozen=True):
-    """One item of a list field, or the whole resource ('')."""
-
-    name: str
-
-    def only(self, pairs: list[Said]) -> Iterator[Said]:
-        """Drop what belongs to the other items; the place in the list is not part of the name."""
-        field = self.name.partition("[")[0]
-        for role, value in pairs:
-            if not self.name or not role.startswith(f"{field}["):
-                yield role, value
-            elif role.startswith(self.name):
-                yield re.sub(r"\[\d+\]", "[]", role, count=1), value
+def _only(part: str, pairs: list[Said]) -> Iterator[Said]:
+    """Drop what belongs to the other items of the list; the place in the list is not part of the name."""
+    field = part.partition("[")[0]
+    for role, value in pairs:
+        if not role.startswith(f"{field}["):
+            yield role, value
+        elif role.startswith(part):
+            yield re.sub(r"\[\d+\]", "[]", role, count=1), value
 
 
 def _review(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -> Iterator[Problem]:
