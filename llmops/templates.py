@@ -90,9 +90,12 @@ def _environment() -> _Sandbox:
 
 _ENVIRONMENT = _environment()
 _REACHES_OUT = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-_PLAIN = frozenset({nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Filter})
-_FEW = 60
-"""Nodes that nest less deep than Python's parser follows: 200 brackets, of which a node opens two at most."""
+_PLAIN = frozenset({nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr})
+"""What most prompts are made of: texts and variables. All of these can be rendered, and bind no name."""
+_FEW = 100
+"""Nodes that nest less deep than Jinja (about 250) and Python's parser (200 brackets) follow."""
+_GIVEN = frozenset({*_ENVIRONMENT.globals, "self"})
+"""Names that Jinja itself gives to a template."""
 
 
 def variables(source: str) -> frozenset[str]:
@@ -117,12 +120,12 @@ def _read(tree: nodes.Template) -> frozenset[str]:
     for node in found:
         _refuse(node)
         found += node.iter_child_nodes()
+    if len(found) <= _FEW and _PLAIN.issuperset(map(type, found)):
+        return frozenset(node.name for node in found if isinstance(node, nodes.Name)) - _GIVEN
     generator = _Reading(_ENVIRONMENT)
     generator.stream = program = StringIO()
     generator.visit(tree)
-    if len(found) > _FEW or not _PLAIN.issuperset(map(type, found)):
-        # What Jinja writes need not be Python: an argument that is given twice, too many blocks in one another.
-        compile(program.getvalue(), "<template>", "exec")
+    compile(program.getvalue(), "<template>", "exec")  # what Jinja writes need not be Python
     return frozenset(generator.undeclared_identifiers)
 
 

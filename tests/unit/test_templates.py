@@ -5,6 +5,8 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llmops import templates
 from llmops.templates import BadTemplate
@@ -78,7 +80,7 @@ def test_a_template_that_would_grow_does_not_while_it_is_checked() -> None:
 
 
 expressions = st.recursive(
-    st.sampled_from(["a", "self", "class", "'b'", "7"]),
+    st.sampled_from(["a", "self", "loop", "class", "namespace", "range", "'b'", "7"]),
     lambda inner: st.builds(
         str.replace,
         st.sampled_from(["_.b", "_|trim", "_|default(_)", "_(b=_)", "_(b=_, b=1)", "_[0]", "_ if _", "not _"]),
@@ -91,13 +93,32 @@ pieces = st.sampled_from(
 )
 
 
-@given(st.lists(st.builds(str.replace, pieces, st.just("_"), expressions)).map("".join))
+sources = st.lists(st.builds(str.replace, pieces, st.just("_"), expressions)).map("".join)
+
+plain = st.lists(
+    st.sampled_from(["text", "{{ a }}", "{{ self.b }}", "{{ loop }}", "{{ namespace }}", "{{ class.b.c }}"])
+)
+
+
+@given(sources)
 def test_what_is_found_right_compiles(source: str) -> None:
     try:
         templates.variables(source)
     except BadTemplate:
         return
     templates.render("{% if false %}" + source + "{% endif %}", {})
+
+
+@given(sources | plain.map("".join))
+def test_the_variables_are_those_that_jinja_looks_up(source: str) -> None:
+    try:
+        found = templates.variables(source)
+    except BadTemplate:
+        return
+    environment = ImmutableSandboxedEnvironment()
+    for name in ("range", "lipsum"):
+        del environment.globals[name]
+    assert found == meta.find_undeclared_variables(environment.parse(source))
 
 
 @pytest.mark.parametrize("deeper", [".b", "|trim", "|default(a)", ".b|trim"])
