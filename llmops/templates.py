@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from io import StringIO
 from typing import Any
 
@@ -16,6 +17,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_CHARACTERS = 200_000
 """Longest template and longest rendered text."""
+
+
+MOST_REMEMBERED = 256
+"""How many templates are remembered: many prompts of a repository ask in the same words."""
 
 
 class BadTemplate(Exception):
@@ -98,6 +103,7 @@ _GIVEN = frozenset({*_ENVIRONMENT.globals, "self"})
 """Names that Jinja itself gives to a template."""
 
 
+@lru_cache(MOST_REMEMBERED)
 def variables(source: str) -> frozenset[str]:
     """Give the names that a template asks for.
 
