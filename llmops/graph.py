@@ -9,7 +9,6 @@ Pure.
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from graphlib import CycleError, TopologicalSorter
@@ -226,12 +225,12 @@ def _name(
     used = before.files if before else tuple(_file_digests(spec, files))
     closure = _Closure(spec, needs, used, nodes, step.version if step else 0)
     own = closure.digest((Scope.BUILD, Scope.LIVE))
-    is_live = Scope.LIVE in {*(fact.scope for fact in spec.facts), *(need.scope for need in needs)}
     units: tuple[Unit, ...] = ()
     if step and step.parts:
         parts = _parts(spec, step.parts)
         units = tuple(Unit(closure.digest((Scope.BUILD,), part), part, label) for part, label in parts)
     elif step:
+        is_live = Scope.LIVE in {*(fact.scope for fact in spec.facts), *(need.scope for need in needs)}
         units = (Unit(closure.digest((Scope.BUILD,)) if is_live else own),)
     depth = max((nodes[need.key].depth + 1 for need in needs), default=0)
     return Node(spec=spec, digest=own, needs=needs, files=closure.files, units=units, depth=depth)
@@ -290,7 +289,7 @@ def _only(part: str, pairs: list[Said]) -> Iterator[Said]:
         if not role.startswith(f"{field}["):
             yield role, value
         elif role.startswith(part):
-            yield re.sub(r"\[\d+\]", "[]", role, count=1), value
+            yield f"{field}[]{role[len(part) :]}", value
 
 
 def _review(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -> Iterator[Problem]:
