@@ -250,7 +250,7 @@ def _write_nodes(writer: sqlite3.Connection, made: Graph) -> None:
     writer.executemany("DELETE FROM leans WHERE (name, kind, key) = (?, ?, ?)", _each(_leans, gone))
     writer.executemany("DELETE FROM uses WHERE (path, key) = (?, ?)", _each(_uses, gone))
     writer.executemany("DELETE FROM unit WHERE (digest, key) = (?, ?)", _each(_units, gone))
-    nodes = [made[key] for key in made.fresh if key in made]
+    nodes = [made[key] for key in sorted(made.fresh) if key in made]
     live, encode = set(made.live), msgspec.msgpack.Encoder().encode
     encoded = ((node, encode(node)) for node in nodes)
     rows = (
@@ -258,10 +258,10 @@ def _write_nodes(writer: sqlite3.Connection, made: Graph) -> None:
         for node, data in encoded
     )
     writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", rows)
-    writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", _each(_leans, nodes))
-    writer.executemany("INSERT INTO uses VALUES(?, ?)", _each(_uses, nodes))
+    writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", sorted(_each(_leans, nodes)))
+    writer.executemany("INSERT INTO uses VALUES(?, ?)", sorted(_each(_uses, nodes)))
     owed = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
-    writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", _each(_units, nodes))
+    writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", sorted(_each(_units, nodes)))
 
 
 Row: TypeAlias = tuple[str | bytes, ...]
