@@ -9,6 +9,7 @@ Pure.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from sys import intern
 from types import NoneType
 from typing import Annotated, Any, Protocol, Self, TypeAlias
 
@@ -66,7 +67,7 @@ def file(about: str, *, scope: Scope = Scope.BUILD) -> Meta:
     )
 
 
-class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The typed ``spec`` of a kind, or a part of one."""
 
 
@@ -229,9 +230,9 @@ def _walk_file(value: str, way: _Way, role: str, walk: _Walk) -> None:
 
 
 def _walk_list(value: Sequence[Any], way: _Way, role: str, walk: _Walk) -> None:
-    _walk_plain(len(value), way, f"{role}[]", walk)
+    _walk_plain(len(value), way, intern(f"{role}[]"), walk)
     for index, one in enumerate(value):
-        _walk(one, way.item, f"{role}[{index}]", walk)
+        _walk(one, way.item, intern(f"{role}[{index}]"), walk)
 
 
 def _walk_mapping(value: Mapping[str, Any], way: _Way, role: str, walk: _Walk) -> None:
@@ -245,7 +246,7 @@ def _walk_struct(value: Struct, way: _Way, role: str, walk: _Walk) -> None:
     prefix = f"{role}." if role else ""
     for one, field in zip(astuple(value), way.fields, strict=True):
         if one != field.default or field.is_plugged:
-            _walk(one, field.place, prefix + field.name, walk)
+            _walk(one, field.place, intern(prefix + field.name), walk)
 
 
 def _walk_plugged(value: Struct, way: _Way, role: str, walk: _Walk) -> None:

@@ -12,6 +12,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from graphlib import CycleError, TopologicalSorter
+from sys import intern
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -252,7 +253,7 @@ def _file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
             beneath = path[len(use.path) :]
             _, dot, ending = path.rpartition("/")[2].rpartition(".")
             if path in files:
-                yield FileDigest(f"{use.role}{beneath}", ending if dot else "", files.sha256(path))
+                yield FileDigest(use.role + beneath, intern(ending) if dot else "", files.sha256(path))
 
 
 Said: TypeAlias = tuple[str, object]

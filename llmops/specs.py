@@ -154,7 +154,8 @@ def _complete(spec: Spec, kinds: Kinds, files: Files, lock: Mapping[str, str]) -
         problems = [_placed(one, at) for one in kind.examine(spec.body, files)]
     pins = tuple(pin if pin.value else replace(pin, value=lock.get(pin.name, ""), is_moving=True) for pin in spec.pins)
     problems += [_unpinned(pin, at) for pin in pins if not pin.value]
-    return replace(spec, files=uses, pins=pins), problems
+    is_whole = uses == spec.files and pins == spec.pins
+    return spec if is_whole else replace(spec, files=uses, pins=pins), problems
 
 
 def _placed(one: Complaint | Problem, at: Place) -> Problem:

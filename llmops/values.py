@@ -107,7 +107,7 @@ class Pin(Struct, frozen=True, array_like=True, gc=False):
     """Whether only the lock fixes it."""
 
 
-class Spec(Struct, frozen=True, kw_only=True, array_like=True):
+class Spec(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One declared resource, typed, with everything it states and names."""
 
     key: Key
@@ -150,7 +150,7 @@ class FileDigest(Struct, frozen=True, array_like=True, gc=False):
     sha256: Digest
 
 
-class Node(Struct, frozen=True, kw_only=True, array_like=True):
+class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A resource in the graph, named by everything that it leans on."""
 
     spec: Spec

@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from sys import intern
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -136,7 +137,7 @@ def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
     """The task files, and what they include, import and read."""
     for index, suite in enumerate(evaluation.suites):
         if is_file(suite.task):
-            role = f"suites[{index}].task"
+            role = intern(f"suites[{index}].task")
             yield FileUse(role, suite.task, Scope.BUILD)
             for path in _named_in(suite, files):
                 yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.task))}", path, Scope.BUILD)
