@@ -48,6 +48,12 @@ class Database:
             made.execute("PRAGMA synchronous = NORMAL")
         return made
 
+    def __del__(self) -> None:
+        # Else they stay open until the garbage collector comes, and others wait: a connection refers to itself.
+        for name in ("_now", "_then"):
+            if name in vars(self):
+                vars(self)[name].close()
+
     def renew(self) -> None:
         """Let `read` go on to what is there now."""
         if self.path:

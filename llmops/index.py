@@ -57,12 +57,12 @@ class Index:
 
     def __init__(self, database: Database, kinds: Kinds) -> None:
         self.database, self.kinds = database, kinds
-        self.generation = Generation(self)
+        self.generation = Generation(self.database, self.kinds)
 
     def renew(self) -> Generation:
         """Go on to the generation that is there now."""
         self.database.renew()
-        self.generation = Generation(self)
+        self.generation = Generation(self.database, self.kinds)
         return self.generation
 
 
@@ -105,18 +105,18 @@ def about(rows: list[Any]) -> str:
 class Generation:
     """The resources of the tree that the index holds: a `Known`."""
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    def __init__(self, kept: Database, kinds: Kinds) -> None:
+        self._kept = kept
         self.tree, self.settings = self._about("tree"), self._about("settings")
-        self.nodes: Mapping[Key, Node] = _Nodes(index)
+        self.nodes: Mapping[Key, Node] = _Nodes(kept, kinds)
         self.is_read = False
         """Whether a graph reads from it: then this process does not go on to another one."""
 
     def _about(self, name: str) -> str:
-        return about(self._index.database.read("SELECT value FROM about WHERE name = ?", name))
+        return about(self._kept.read("SELECT value FROM about WHERE name = ?", name))
 
     def ranks(self) -> Iterable[tuple[int, Key]]:
-        return _ranks(self._index.database)
+        return _ranks(self._kept)
 
     def leaners(self, key: Key) -> Iterable[Key]:
         return self._keys("SELECT key FROM leans WHERE name = ? AND kind = ?", key.name, key.kind)
@@ -134,7 +134,7 @@ class Generation:
         return self._keys("SELECT key FROM node WHERE live")
 
     def _keys(self, asked: str, *values: object) -> list[Key]:
-        return [Key.parse(key) for (key,) in self._index.database.read(asked, *values)]
+        return [Key.parse(key) for (key,) in self._kept.read(asked, *values)]
 
 
 def _ranks(kept: Database) -> list[tuple[int, Key]]:
@@ -142,8 +142,8 @@ def _ranks(kept: Database) -> list[tuple[int, Key]]:
 
 
 class _Nodes(Mapping[Key, Node]):
-    def __init__(self, index: Index) -> None:
-        self._kept, self._kinds = index.database, index.kinds
+    def __init__(self, kept: Database, kinds: Kinds) -> None:
+        self._kept, self._kinds = kept, kinds
         self._decoded: dict[Key, Node] = {}
 
     def __getitem__(self, key: Key) -> Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -130,6 +131,18 @@ def test_an_index_that_is_damaged_is_made_again(repo: Repo, damage: str) -> None
 
     assert nodes(repo.desire().graph) == whole
     assert nodes(repo.desire().graph) == whole
+
+
+def test_an_index_that_is_read_no_more_is_let_go_at_once(repo: Repo) -> None:
+    gc.disable()
+    repo.commit(dict(system()))
+    repo.desire()
+
+    with closing(sqlite3.connect(index_of(repo), timeout=0)) as kept:
+        (is_busy, _, _) = kept.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    gc.enable()
+
+    assert not is_busy
 
 
 def test_damage_that_is_met_later_is_said_and_mended_by_the_next_run(repo: Repo, llmops: Shell) -> None:
