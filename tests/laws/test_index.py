@@ -134,13 +134,14 @@ def test_an_index_that_is_damaged_is_made_again(repo: Repo, damage: str) -> None
 
 
 def test_an_index_that_is_read_no_more_is_let_go_at_once(repo: Repo) -> None:
-    gc.disable()
     repo.commit(dict(system()))
-    repo.desire()
-
-    with closing(sqlite3.connect(index_of(repo), timeout=0)) as kept:
-        (is_busy, _, _) = kept.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    gc.enable()
+    gc.disable()
+    try:
+        repo.desire()
+        with closing(sqlite3.connect(index_of(repo), timeout=0)) as kept:
+            (is_busy, _, _) = kept.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        gc.enable()
 
     assert not is_busy
 
