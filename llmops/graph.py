@@ -116,7 +116,7 @@ def build(parsed: Parsed, files: Files, kinds: Kinds, known: Known = NOTHING) ->
     problems += [_ring_problem(ring, needs, specs, files)] if ring else []
     over: dict[Key, Node] = {}
     nodes: Mapping[Key, Node] = Layered(known, over, parsed.gone)
-    for key in order:
+    for key in reading.together(order, lambda key: (use.path for use in specs[key].files), files):
         before = None if key in parsed.specs else known.nodes[key]
         over[key] = _name(specs[key], needs[key], nodes, (files, kinds), before)
     live = {key for key in over if kinds[key.kind].live} | (set(known.live()) - over.keys() - parsed.gone)

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from llmops import __version__, database, graph, specs
+from llmops import __version__, database, graph, parallel, specs
 from llmops.database import Database, Unwritable
 from llmops.graph import Graph
 from llmops.problems import Invalid
@@ -191,7 +191,7 @@ def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings
 
 def _read_whole(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings, Graph]:
     generation = index.generation
-    parsed = specs.parse(files, index.kinds, plugins)
+    parsed = specs.parse(files, index.kinds, plugins, parallel.read_all)
     made = graph.build(parsed, files, index.kinds)
     if generation.is_read:  # a graph that was built over it still reads from it
         return parsed.settings, made

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct, ValidationError
@@ -24,6 +24,11 @@ from llmops.values import Files, Key, Spec
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
 Plugins: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Plug-ins that specs configure: folder -> type -> plug-in."""
+
+
+T = TypeVar("T")
+TOGETHER = 500
+"""How many things have their files brought at once."""
 
 
 class Reading(Struct):
@@ -62,6 +67,21 @@ def steps_of(role: str) -> tuple[str | int, ...]:
     """Turn a role within a body into steps from the document: ``suites[0].task`` -> spec, suites, 0, task."""
     parts = re.findall(r"\[(\d+)\]|([^.\[\]:{}]+)", role.partition(":")[0])
     return ("spec", *(int(number) if number else name for number, name in parts))
+
+
+def together(things: Iterable[T], names: Callable[[T], Iterable[str]], files: Files) -> Iterator[T]:
+    """Give things one after another, whose files are brought many at once."""
+    waiting = list(things)
+    for start in range(0, len(waiting), TOGETHER):
+        some = waiting[start : start + TOGETHER]
+        if len(some) > 1:
+            files.expect(name for one in some for name in names(one))
+        yield from some
+
+
+def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins) -> Iterator[Reading]:
+    """Read several files, in their order."""
+    return (read(path, files, kinds, plugins) for path in together(paths, lambda path: (path,), files))
 
 
 def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> Reading:

@@ -248,7 +248,7 @@ def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequenc
         b"get-mark :1\nreset %s\nfrom %s\n\ndone\n" % (TEMPORARY, NOWHERE.encode()),
     ]
     try:
-        return git.run(refs.repo.folder, *DURABLE, "fast-import", "--quiet", stdin=b"".join(stream)).strip()
+        return git.run(refs.repo.around, *DURABLE, "fast-import", "--quiet", stdin=b"".join(stream)).strip()
     except git.GitFailed as error:
         raise Broken(f"the ledger cannot be written: {error.words}. Check space and permissions.") from None
 
@@ -256,6 +256,6 @@ def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequenc
 def _committer(refs: Refs) -> bytes:
     """Say who writes, and when: whoever git says we are."""
     try:
-        return git.run(refs.repo.folder, "var", "GIT_COMMITTER_IDENT").strip().encode()
+        return git.run(refs.repo.around, "var", "GIT_COMMITTER_IDENT").strip().encode()
     except git.GitFailed:
         return f"llmops <llmops@localhost> {time.time():.0f} +0000".encode()

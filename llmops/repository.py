@@ -29,17 +29,18 @@ class Repository:
         self.folder, self.common = folder, common
         """Its git directory, and the one that all linked worktrees share."""
         self.is_bare, self.is_shallow = is_bare, is_shallow
-        self._around = around
+        self.around = around
+        """The folder that was asked for, where git runs: what it trusts, it knows by that."""
 
     @cached_property
     def objects(self) -> Objects:
         """What git holds."""
-        return Objects(self.folder)
+        return Objects(self.around)
 
     @cached_property
     def top(self) -> Path:
         """Where git commands run: the work tree, or the git directory of a bare repository."""
-        return self.folder if self.is_bare else Path(git.run(self._around, "rev-parse", "--show-toplevel").rstrip("\n"))
+        return self.folder if self.is_bare else Path(git.run(self.around, "rev-parse", "--show-toplevel").rstrip("\n"))
 
     @cached_property
     def native(self) -> Any:
@@ -59,7 +60,7 @@ class Repository:
         """The names of its remotes."""
         if not self._mentions("[remote"):
             return frozenset()
-        return frozenset(git.run(self.folder, "remote").split())
+        return frozenset(git.run(self.around, "remote").split())
 
     @cached_property
     def promisor(self) -> str:
@@ -67,7 +68,7 @@ class Repository:
         if not self._mentions("promisor"):
             return ""
         try:
-            listed = git.run(self.folder, "config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$")
+            listed = git.run(self.around, "config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$")
         except git.GitFailed:
             return ""
         return listed.splitlines()[0].removeprefix("remote.").removesuffix(".promisor")
@@ -84,7 +85,7 @@ class Repository:
         """
         if not self.promisor:
             return
-        listed = git.run(self.folder, "rev-list", "--objects", "--missing=print", "--no-object-names", *listing)
+        listed = git.run(self.around, "rev-list", "--objects", "--missing=print", "--no-object-names", *listing)
         self._fetch([line[1:] for line in listed.splitlines() if line.startswith("?")])
 
     def _fetch(self, lacking: Iterable[str]) -> None:
@@ -92,7 +93,7 @@ class Repository:
         try:
             if oids:
                 once = ("-c", "fetch.negotiationAlgorithm=noop")
-                git.run(self.folder, *once, *FETCH, self.promisor, stdin="\n".join(oids).encode())
+                git.run(self.around, *once, *FETCH, self.promisor, stdin="\n".join(oids).encode())
         except git.GitFailed as error:
             raise Broken(
                 f"this is a partial clone, and its git remote does not give {len(oids)} objects that it lacks: "

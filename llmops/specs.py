@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib
 import posixpath
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct, ValidationError
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from llmops import dialect, reading, schema
 from llmops.problems import Complaint, Problem, did_you_mean
-from llmops.reading import Kinds, Place, Plugins, steps_of
+from llmops.reading import Kinds, Place, Plugins, Reading, steps_of
 from llmops.settings import FILE, LOCK_FILE, Settings
 from llmops.values import Files, FileUse, Key, Known, Pin, Spec
 
@@ -38,10 +38,15 @@ class Parsed(Struct, frozen=True, kw_only=True):
     """What the known commit declares and this one does not."""
 
 
-def parse(files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
+ReadAll: TypeAlias = Callable[[Sequence[str], Any, Kinds, Plugins], Iterable[Reading]]
+"""Reads several files, in their order; by `reading.read_all`, or as it does."""
+
+
+def parse(files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = reading.read_all) -> Parsed:
     """Read everything a commit declares. Never raises for what is in the files: problems are values."""
     settings, problems = read_settings(files)
-    found = _read(spec_paths(files, settings), files, kinds, plugins)
+    paths = list(spec_paths(files, settings))
+    found = _gathered(paths, read_all(paths, files, kinds, plugins), files)
     unread = found.unread | ({FILE} if problems else set())
     specs, wrong = _completed(found.specs, kinds, files)
     return Parsed(
@@ -67,7 +72,7 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
     stale |= {path for path in changed if any(known.declared_in(path))}
     old = {key for path in stale for key in known.declared_in(path)}
     there = sorted(path for path in stale if _is_spec(path, files, settings) and _exists(path, files))
-    found = _read(there, files, kinds, plugins)
+    found = _gathered(there, reading.read_all(there, files, kinds, plugins), files)
     twice = [
         _twice(found.specs[key], known.nodes[key].spec, files)
         for key in found.specs
@@ -91,10 +96,9 @@ class _Found(Struct):
     unread: set[str] = set()
 
 
-def _read(paths: Iterable[str], files: Files, kinds: Kinds, plugins: Plugins) -> _Found:
+def _gathered(paths: Iterable[str], readings: Iterable[Reading], files: Files) -> _Found:
     every = _Found()
-    for path in paths:
-        found = reading.read(path, files, kinds, plugins)
+    for path, found in zip(paths, readings, strict=True):
         every.problems += found.problems
         every.unread.update([path] if found.problems else [])
         every.broken.update(found.broken)
@@ -109,10 +113,14 @@ def _read(paths: Iterable[str], files: Files, kinds: Kinds, plugins: Plugins) ->
 def _completed(specs: Mapping[Key, Spec], kinds: Kinds, files: Files) -> tuple[dict[Key, Spec], list[Problem]]:
     lock, problems = read_lock(files)
     whole: dict[Key, Spec] = {}
-    for key in sorted(specs):
+    for key in reading.together(sorted(specs), lambda key: _paths(specs[key]), files):
         whole[key], wrong = _complete(specs[key], kinds, files, lock)
         problems += wrong
     return whole, problems
+
+
+def _paths(spec: Spec) -> Iterator[str]:
+    return (use.path for use in spec.files)
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from copy import copy
 
 from llmops import git, objects
-from llmops.objects import Entry
+from llmops.objects import Entry, Objects
 from llmops.problems import Broken, Misused, Refused
 from llmops.repository import Repository
 from llmops.values import Digest
 
-READ_AHEAD = 500
-"""How many files are asked for at once when many are read in a row."""
+MOST_AHEAD = 1 << 20
+"""Bytes of the largest file that is read before it is asked for."""
+SMALL, MOST_KEPT = 1 << 16, 1000
+"""Bytes of the largest file that is kept once it was read, and how many are."""
 _ODD = {"120000": "symbolic link", "160000": "submodule"}
 
 
@@ -45,7 +48,13 @@ class CommitFiles:
         self._digests: dict[str, Digest] = {}
         self._folders: dict[str, dict[str, Entry]] = {}
         self._entries: dict[str, Entry] = {}
-        self._ahead: dict[str, bytes] = {}
+        self._kept: dict[str, bytes] = {}
+
+    def reopened(self) -> CommitFiles:
+        """Give the same files, read through a git of their own: for another process."""
+        made = copy(self)
+        made._objects, made._kept = Objects(self._repo.around), {}  # noqa: SLF001  of this class
+        return made
 
     def changed_since(self, tree: str) -> tuple[str, ...] | None:
         """Give the paths that are other than in another tree, None when that one is not here."""
@@ -59,15 +68,18 @@ class CommitFiles:
         return entry is not None and _is_file(entry)
 
     def __getitem__(self, path: str) -> bytes:
-        if path in self._ahead:
-            return self._ahead.pop(path)
+        if path in self._kept:
+            return self._kept[path]
         entry = self._entry(path)
         if entry is None or not _is_file(entry):
             raise KeyError(path)
         try:
-            return self._objects.read(entry.oid)
+            data = self._objects.read(entry.oid)
         except KeyError:
             raise Broken(f"{path} ({entry.oid}) is not in this repository. See `git fsck`.") from None
+        if len(data) <= SMALL and len(self._kept) < MOST_KEPT:  # what many specs name is asked for again and again
+            self._kept[path] = data
+        return data
 
     def names(self, folder: str = "") -> tuple[str, ...]:
         folder = folder.rstrip("/")
@@ -80,8 +92,8 @@ class CommitFiles:
         return self._names[folder]
 
     def size(self, path: str) -> int:
-        if path in self._ahead:
-            return len(self._ahead[path])
+        if path in self._kept:
+            return len(self._kept[path])
         entry = self._entry(path)
         found = self._objects.find(entry.oid) if entry and _is_file(entry) else None
         return found.size if found else 0
@@ -95,20 +107,11 @@ class CommitFiles:
         entry = self._entry(path)
         return _ODD.get(entry.mode, "") if entry is not None else ""
 
-    def ahead(self, paths: Iterable[str], most: int) -> Iterator[str]:
-        """Give the same paths, and read the files among them many at once; none of more than ``most`` bytes."""
-        waiting = list(paths)
-        for start in range(0, len(waiting), READ_AHEAD):
-            some = waiting[start : start + READ_AHEAD]
-            self._ahead = self._read_many(some, most)
-            yield from some
-        self._ahead = {}
-
-    def _read_many(self, paths: Iterable[str], most: int) -> dict[str, bytes]:
+    def expect(self, paths: Iterable[str]) -> None:
         asked = {path: entry.oid for path in paths if (entry := self._entry(path)) and _is_file(entry)}
         found = self._objects.finds(list(asked.values()))
-        small = {path: one.oid for path, one in zip(asked, found, strict=True) if one and one.size <= most}
-        return dict(zip(small, self._objects.reads(list(small.values())), strict=True))
+        small = {path: one.oid for path, one in zip(asked, found, strict=True) if one and one.size <= MOST_AHEAD}
+        self._kept = dict(zip(small, self._objects.reads(list(small.values())), strict=True))
 
     def _entry(self, path: str) -> Entry | None:
         if path in self._entries:
@@ -154,7 +157,7 @@ def files(repo: Repository, commit: str) -> CommitFiles:
 def merged(repo: Repository, base: str, head: str) -> CommitFiles:
     """Give the files that merging head into base would give. Raises `Refused` on a conflict."""
     try:
-        made = git.run(repo.folder, "merge-tree", "--write-tree", "--no-messages", "--name-only", "-z", base, head)
+        made = git.run(repo.around, "merge-tree", "--write-tree", "--no-messages", "--name-only", "-z", base, head)
     except git.GitFailed as error:
         raise _unmerged(error, base, head) from None
     return CommitFiles(repo, made.rstrip("\0"))

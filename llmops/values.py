@@ -60,6 +60,9 @@ class Files(Protocol):
     def sha256(self, path: str) -> Digest:
         """Give the digest of a file's bytes."""
 
+    def expect(self, paths: Iterable[str]) -> None:
+        """Say which files are read next, so that they can be brought together."""
+
     def oddity(self, path: str) -> str:
         """Say what an entry is when it is no regular file ("symbolic link", "submodule"), or ''."""
 

@@ -5,6 +5,7 @@ Pure.
 
 import importlib
 from collections.abc import Iterable
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -46,6 +47,7 @@ class Prompt(Body, frozen=True, kw_only=True):
         return self.messages if template is None else (Message(role="user", content=template),)
 
 
+@cache
 def _templates() -> Any:
     """Import what reads templates: Jinja takes 20 ms, and most plans read no prompt again."""
     return importlib.import_module("llmops.templates")

@@ -77,7 +77,7 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from _extras()
     try:
         repo = open_repository(arguments)
-        yield _git(repo.folder)
+        yield _git(repo.around)
         site = sites.locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
     except LlmopsError as error:
         yield Finding("repository", "cannot be used", str(error))

@@ -1,0 +1,73 @@
+"""Many files are read by several processes, and what is found is what one process finds."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from llmops import catalogues, parallel, reading, tree
+from llmops.reading import Reading
+from llmops.tree import CommitFiles
+from tests.repos import Repo
+from tests.trees import spec
+
+MANY = 2 * reading.TOGETHER + 7
+ODD = {
+    "specs/0100.yaml": "kind: [\n",
+    "specs/0500.yaml": spec("Dataset", "d1", "format: text\nsources: [{path: d.txt}]"),
+    "specs/0700.yaml": spec("Nothing", "x", "a: 1"),
+    "specs/0900.yaml": spec("Dataset", "large", "format: text\nsources: [{path: d.txt}]\nsplit: {seed: 1, by: no}"),
+}
+
+
+@pytest.fixture
+def files(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> CommitFiles:
+    """A commit with more files than one process reads, some of them wrong, on a machine with two processors."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    good = {
+        f"specs/{number:04}.yaml": spec("Dataset", f"d{number}", "format: text\nsources: [{path: d.txt}]")
+        for number in range(MANY)
+    }
+    return tree.files(repo.open(), repo.commit({**good, **ODD, "d.txt": "text"}))
+
+
+def read(files: CommitFiles, how: object = parallel.read_all) -> list[Reading]:
+    return list(how(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS))  # type: ignore[operator]
+
+
+def test_several_processes_find_what_one_finds(files: CommitFiles) -> None:
+    found = read(files)
+
+    assert found == read(files, reading.read_all)
+    assert [len(one.problems) for one in found if one.problems] == [1, 1, 2]
+    assert found[100].problems[0].path == "specs/0100.yaml"
+
+
+def test_what_a_process_does_not_deliver_is_read_here(files: CommitFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    take, killed = parallel._Worker.take, []
+
+    def killing(worker: parallel._Worker) -> bytes:
+        if not killed:
+            killed.append(os.kill(worker._pid, signal.SIGKILL))
+            os.waitid(os.P_PID, worker._pid, os.WEXITED | os.WNOWAIT)
+        return take(worker)
+
+    monkeypatch.setattr(parallel._Worker, "take", killing)
+
+    assert read(files) == read(files, reading.read_all)
+    assert killed
+
+
+def test_no_process_stays_when_reading_is_given_up(files: CommitFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers: list[parallel._Worker] = []
+    take = parallel._Worker.take
+    monkeypatch.setattr(parallel._Worker, "take", lambda worker: (workers.append(worker), take(worker))[1])
+    reader = parallel.read_all(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS)
+    next(reader)  # type: ignore[call-overload]
+
+    reader.close()  # type: ignore[attr-defined]
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(workers[0]._pid, 0)
