@@ -143,8 +143,15 @@ def outcomes_since(ledger: Ledger, tip: str) -> Iterator[Outcome] | None:
 
 def outcome(ledger: Ledger, unit: Digest) -> Outcome | None:
     """Read what came of one unit."""
-    data = refs.read(ledger.at, ledger.results, path_of(unit))
-    return decode(data, Outcome) if data is not None else None
+    return outcomes_of(ledger, [unit]).get(unit)
+
+
+def outcomes_of(ledger: Ledger, units: Sequence[Digest]) -> dict[Digest, Outcome]:
+    """Read what came of some units, of those that are done."""
+    tip, objects = refs.tip(ledger.at, ledger.results), ledger.at.repo.objects
+    found = objects.finds([f"{tip}:{path_of(unit)}" for unit in units]) if tip else []
+    there = {unit: blob.oid for unit, blob in zip(units, found, strict=bool(tip)) if blob and blob.kind == "blob"}
+    return dict(zip(there, _decoded(ledger, list(there.values())), strict=True))
 
 
 def record(ledger: Ledger, found: Iterable[Outcome], message: str) -> None:
@@ -156,7 +163,8 @@ def record(ledger: Ledger, found: Iterable[Outcome], message: str) -> None:
     added = tuple(found)
     for _ in range(ATTEMPTS):
         old = _known_tip(ledger, ledger.results)
-        files = {path_of(one.unit): _encode(one) for one in added if _counts(one, outcome(ledger, one.unit))}
+        there = outcomes_of(ledger, [one.unit for one in added])
+        files = {path_of(one.unit): _encode(one) for one in added if _counts(one, there.get(one.unit))}
         new = refs.write(ledger.at, files, message, [old], over=old) if files else old
         if refs.swap(ledger.at, ledger.results, old, new):
             break

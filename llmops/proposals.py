@@ -78,14 +78,14 @@ def earlier(site: Site, commit: str) -> tuple[Graph, tuple[str, ...]]:
 
 def lost(site: Site, units: Iterable[Digest]) -> frozenset[Digest]:
     """Find results of the ledger whose bytes are not in the store: it was lost, or is another machine's."""
-    found = [(unit, ledger.outcome(site.ledger, unit)) for unit in units]
+    found = ledger.outcomes_of(site.ledger, tuple(units))
     if not found:
         return frozenset()
     kept = sites.open_store(site)
     return frozenset(
         unit
-        for unit, outcome in found
-        if outcome and not all(store.complete(kept, one) for one in outcome.outputs.values())
+        for unit, outcome in found.items()
+        if not all(store.complete(kept, one) for one in outcome.outputs.values())
     )
 
 
