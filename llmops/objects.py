@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from sys import intern
 from typing import NamedTuple
 
 from llmops import git
@@ -146,7 +147,8 @@ def _header(line: bytes) -> Header | None:
 def _parse(data: bytes) -> dict[str, Entry]:
     """Read a tree object."""
     found = ENTRY.findall(data)
-    return {name.decode("utf-8", "surrogateescape"): Entry(mode.decode(), oid.hex()) for mode, name, oid in found}
+    entries = ((name.decode("utf-8", "surrogateescape"), intern(mode.decode()), oid.hex()) for mode, name, oid in found)
+    return {name: Entry(mode, oid) for name, mode, oid in entries}
 
 
 def changed(objects: Objects, old: str, new: str, prefix: str = "") -> Iterator[str]:

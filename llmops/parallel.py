@@ -13,14 +13,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 from msgspec.structs import replace
 
 from llmops import reading
+from llmops.plugin import Kind
 from llmops.reading import TOGETHER, Kinds, Plugins, Reading
 from llmops.tree import CommitFiles
+from llmops.values import Key, Spec
 
 MANY = 1000
 """Files from which on several processes are faster than one."""
@@ -39,22 +41,32 @@ def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Pl
     def work(number: int) -> Iterator[bytes]:
         own = files.reopened()
         for chunk in chunks[number::amount]:
-            yield msgspec.msgpack.encode(list(reading.read_all(chunk, own, kinds, plugins)))
+            yield _encoded(reading.read_all(chunk, own, kinds, plugins))
 
     workers = [_Worker(lambda number=number: work(number)) for number in range(amount)]  # type: ignore[misc]
     try:
         for number, chunk in enumerate(chunks):
             data = workers[number % amount].take()
-            yield from _decoded(data, kinds) if data else reading.read_all(chunk, files, kinds, plugins)
+            yield from _decoded(data, kinds, plugins) if data else reading.read_all(chunk, files, kinds, plugins)
     finally:
         for worker in workers:
             worker.end()
 
 
-def _decoded(data: bytes, kinds: Kinds) -> Iterator[Reading]:
+def _encoded(readings: Iterable[Reading]) -> bytes:
+    found = [Reading([reading.bare(spec) for spec in one.specs], one.problems, one.broken) for one in readings]
+    return msgspec.msgpack.encode(found)
+
+
+def _decoded(data: bytes, kinds: Kinds, plugins: Plugins) -> Iterator[Reading]:
     for found in msgspec.msgpack.decode(data, type=list[Reading]):
-        specs = [replace(one, body=msgspec.convert(one.body, kinds[one.key.kind].body)) for one in found.specs]
+        specs = [_whole(spec, kinds[spec.key.kind], plugins) for spec in found.specs]
         yield Reading(specs, found.problems, found.broken)
+
+
+def _whole(spec: Spec, kind: Kind[Any], plugins: Plugins) -> Spec:
+    typed = replace(spec, key=Key(kind.name, spec.key.name), body=msgspec.convert(spec.body, kind.body))
+    return reading.stated(typed, kind, plugins)
 
 
 class _Worker:

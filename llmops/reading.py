@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct, ValidationError
+from msgspec.structs import replace
 
 from llmops import dialect, schema
 from llmops.fields import collect
@@ -150,9 +151,8 @@ class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
 def _typed(at: Place, document: dialect.Document, kind: Kind[Any], plugins: Plugins) -> Spec:
     envelope = msgspec.convert(document.value, _Envelope)
     body = msgspec.convert(envelope.spec, kind.body)
-    named = collect(body, lambda folder, type_: _plugin(plugins, folder, type_))
     metadata = envelope.metadata
-    return Spec(
+    spec = Spec(
         key=Key(kind.name, metadata.name),
         body=body,
         path=at.path,
@@ -161,11 +161,25 @@ def _typed(at: Place, document: dialect.Document, kind: Kind[Any], plugins: Plug
         description=metadata.description,
         labels=metadata.labels,
         owner=metadata.owner,
+    )
+    return stated(spec, kind, plugins)
+
+
+def stated(spec: Spec, kind: Kind[Any], plugins: Plugins) -> Spec:
+    """Add what the body of a spec states and names."""
+    named = collect(spec.body, lambda folder, type_: _plugin(plugins, folder, type_))
+    return replace(
+        spec,
         facts=tuple(named.facts),
         refs=tuple(named.refs),
         files=tuple(named.files),
-        pins=tuple(kind.pins(body)),
+        pins=tuple(kind.pins(spec.body)),
     )
+
+
+def bare(spec: Spec) -> Spec:
+    """Take that away again: most of a spec, and quickly found."""
+    return replace(spec, facts=(), refs=(), files=(), pins=())
 
 
 def _plugin(plugins: Plugins, folder: str, type_: str) -> Any:

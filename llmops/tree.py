@@ -132,7 +132,9 @@ class CommitFiles:
         return self._folders[oid]
 
     def _walk(self, oid: str, prefix: str) -> Iterator[str]:
-        for name, entry in self._folder(oid).items():
+        entries = self._folder(oid)
+        del self._folders[oid]  # what is listed is in `_entries`
+        for name, entry in entries.items():
             path = f"{prefix}{name}"
             if entry.is_folder:
                 yield from self._walk(entry.oid, f"{path}/")
