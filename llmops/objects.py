@@ -122,7 +122,8 @@ class Objects:
 
     def _why(self, names: Sequence[str]) -> str:
         """Find out, in git's own words, why it ended: ask the same once more, one by one."""
-        words = "it ended without a reason"
+        version = git.run(self._folder, "version").strip().removeprefix("git version ")
+        words = f"it ended without a word. llmops needs git 2.38 or later, this is {version}"
         for name in names:
             try:
                 git.run(self._folder, "cat-file", "-t", name)

@@ -1,5 +1,7 @@
 """Reading commits by object id."""
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 
 from llmops import catalogues, repository, specs, tree, worktree
 from llmops.graph import build
-from llmops.problems import Invalid, LlmopsError, Misused, Refused
+from llmops.problems import Broken, Invalid, LlmopsError, Misused, Refused
 from tests.repos import Repo
 from tests.trees import spec, system
 
@@ -76,6 +78,27 @@ def test_a_huge_spec_is_refused_without_being_read(repo: Repo) -> None:
 def test_a_folder_that_is_no_repository_says_how_to_begin(tmp_path: Path) -> None:
     with pytest.raises(Misused, match="git init"):
         repository.discover(tmp_path)
+
+
+def test_a_git_that_is_too_old_says_so(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "bin" / "git"
+    old.parent.mkdir()
+    old.write_text(f'#!/bin/sh\n[ "$2" = --batch-command ] && exit 129\nexec {shutil.which("git")} "$@"\n')
+    old.chmod(0o755)
+    opened = repo.open()
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+
+    with pytest.raises(Broken, match="needs git 2.38 or later, this is 2"):
+        tree.commit_id(opened, "HEAD")
+
+
+def test_git_is_started_again_when_somebody_ended_it(repo: Repo) -> None:
+    opened = repo.open()
+    before = tree.commit_id(opened, "HEAD")
+    opened.objects._process.kill()
+    opened.objects._process.wait()
+
+    assert tree.commit_id(opened, "HEAD") == before
 
 
 def test_a_repository_without_commits_says_so(tmp_path: Path) -> None:
