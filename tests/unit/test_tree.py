@@ -88,7 +88,7 @@ def test_a_git_that_is_too_old_says_so(repo: Repo, tmp_path: Path, monkeypatch: 
     opened = repo.open()
     monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
 
-    with pytest.raises(Broken, match="needs git 2.38 or later, this is 2"):
+    with pytest.raises(Broken, match=r"needs git 2\.38 or later, this is 2"):
         tree.commit_id(opened, "HEAD")
 
 
