@@ -15,10 +15,11 @@ import msgspec
 import pygit2
 from msgspec import Struct
 
-from llmops import ledger, refs
+from llmops import ledger, refs, signatures
 from llmops.ledger import STATE_FILE, Ledger
 from llmops.problems import LlmopsError
 from llmops.records import State
+from llmops.signatures import Standing
 from llmops.values import SHORT
 
 HEXADECIMAL = frozenset("0123456789abcdef")
@@ -53,6 +54,29 @@ def results(where: Ledger) -> Iterator[Finding]:
     except (KeyError, pygit2.GitError) as error:
         remedy = "Fetch it whole: `git fetch --unshallow`; if that does not help, look with `git fsck`."
         yield _problem(where.results, f"its history cannot be read: {error}.", remedy)
+
+
+def signed(where: Ledger, ref: str) -> Iterator[Finding]:
+    """Find commits of a ref that are not signed as they must be; that it was not signed once is a note."""
+    seal, tip = where.at.seal, refs.tip(where.at, ref)
+    if seal.keys is None or not tip:
+        return
+    read = {one.commit: one for one in signatures.read(where.at.repo.around, seal.keys, [tip])}
+    has_begun: dict[str, bool] = {}
+    before = 0
+    for commit in reversed(list(refs.history(where.at, ref))):
+        one = read[str(commit.id)]
+        after = any(has_begun[str(parent)] for parent in commit.parent_ids)
+        has_begun[one.commit] = after or one.is_good
+        if one.standing is Standing.UNSIGNED and not after:
+            before += 1
+        elif not one.is_good:
+            what = f"of commit {one.commit[:SHORT]}, {one.standing}{signatures.named(one)}."
+            yield _problem(ref, what, LOOK.format(ref=ref))
+    if before:
+        what = f"its first {before} commits are not signed."
+        remedy = "Whoever signed the next one believed them; there is nothing to do."
+        yield Finding(grade=Grade.NOTE, where=ref, what=what, remedy=remedy)
 
 
 class _Results:
@@ -117,8 +141,8 @@ class _Fence(Struct):
 def releases(where: Ledger) -> Iterator[Finding]:
     """Find what is wrong with the state of an environment and its history."""
     try:
-        tree = refs.folder_of(where.at, refs.tip(where.at, where.releases))
-        if names := sorted(tree.keys() ^ {STATE_FILE}):
+        root = refs.folder_of(where.at, refs.tip(where.at, where.releases))
+        if names := sorted(root.keys() ^ {STATE_FILE}):
             yield _problem(where.releases, f"{', '.join(names)} should not be, or is missing.", _look(where))
         yield from _fences(where)
     except (KeyError, pygit2.GitError) as error:

@@ -60,10 +60,10 @@ def examine(site: Site, environments: Iterable[Ledger], how: How, tell: Callable
     """Look at the ledger and the store of all environments."""
     places = tuple(environments)
     outcomes, findings = _outcomes(site.ledger)
-    findings += chain.results(site.ledger)
+    findings += [*chain.results(site.ledger), *chain.signed(site.ledger, site.ledger.results)]
     states: dict[str, State] = {}
     for where in places:
-        findings += chain.releases(where)
+        findings += [*chain.releases(where), *chain.signed(where, where.releases)]
         match chain.state(where):
             case Finding() as found:
                 findings.append(found)

@@ -23,6 +23,7 @@ from llmops.records import Outcome, State
 from llmops.refs import Refs
 from llmops.repository import Repository
 from llmops.settings import LedgerSettings
+from llmops.signatures import OPEN, Seal
 from llmops.values import Digest
 
 FORMAT = 1
@@ -54,7 +55,7 @@ class Ledger(Struct, frozen=True):
         return self.results, self.releases
 
 
-def locate(repo: Repository, settings: LedgerSettings, environment: str) -> Ledger:
+def locate(repo: Repository, settings: LedgerSettings, environment: str, seal: Seal = OPEN) -> Ledger:
     """Say where the ledger of an environment is. Raises `Refused` for a remote that the repository does not have."""
     known = repo.remotes
     remote = settings.remote or ""
@@ -62,7 +63,7 @@ def locate(repo: Repository, settings: LedgerSettings, environment: str) -> Ledg
         remote = ""
     if remote and remote not in known:
         raise Refused(f'llmops.yaml: $.spec.ledger.remote: there is no git remote "{remote}". Add it, or set null.')
-    return Ledger(Refs(repo, remote), settings.results, f"{settings.releases}/{environment}")
+    return Ledger(Refs(repo, remote, seal), settings.results, f"{settings.releases}/{environment}")
 
 
 def environments(ledger: Ledger) -> tuple[Ledger, ...]:
@@ -91,6 +92,20 @@ def start(ledger: Ledger) -> bool:
         else:
             raise Retry(f"others keep writing {ref}. Run it again.")
     return began
+
+
+def countersign(ledger: Ledger) -> tuple[str, ...]:
+    """Sign what is believed as it is: a commit on top of each ref whose last one has no signature. Gives those refs.
+
+    Raises `Retry` when somebody writes one at the same time.
+    """
+    bare = tuple(ref for ref in ledger.refs if refs.is_unsigned(ledger.at, ref))
+    for ref in bare:
+        old = refs.tip(ledger.at, ref)
+        new = refs.write(ledger.at, {}, "ledger: signed from here on", [old], over=old)
+        if not refs.publish(ledger.at, ref, old, new):
+            raise Retry(f"somebody else writes {ref}. Run it again.")
+    return bare
 
 
 def fetch(ledger: Ledger) -> None:

@@ -189,8 +189,8 @@ def protected(at: Refs, revisions: Iterable[str]) -> Iterator[Root]:
     Raises `Misused` for one that there is not.
     """
     yield Root(tree.commit_id(at.repo, "HEAD"), "HEAD")
-    if refs.tip(at, MAIN):
-        yield Root(refs.tip(at, MAIN), "main")
+    if main := at.repo.objects.find(MAIN):
+        yield Root(main.oid, "main")
     if there := refs.remote_head(at):
         yield Root(there, f"HEAD of {at.remote}")
     for revision in revisions:

@@ -18,6 +18,7 @@ from llmops.graph import EMPTY, Graph
 from llmops.plan import Origin, World
 from llmops.problems import Invalid, Misused
 from llmops.records import State
+from llmops.settings import Trust, stricter
 from llmops.sites import Site
 from llmops.values import Digest, Plan, Verb
 
@@ -30,7 +31,20 @@ class Proposal(Struct, frozen=True, kw_only=True):
     desired: Desired
     estimates: dict[Digest, float]
     """Seconds that a unit is expected to take, from past runs."""
+    applied: str = ""
+    """The commit that was applied last."""
+    trust: Trust = "none"
+    """Which commits must be signed, as the settings say: those of this commit or of the one applied last."""
     notes: tuple[str, ...] = ()
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """What is known of a commit of before."""
+
+    graph: Graph = EMPTY
+    trust: Trust = "none"
+    notes: tuple[str, ...] = ()
+    """Why it could not be read."""
 
 
 def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
@@ -42,7 +56,9 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
     notes = () if known else (_unknown(site),)
     state = known or State()
     base = base or state.commit
-    old, more = earlier(site, base)
+    past = earlier(site, base)
+    before = past if base == state.commit else earlier(site, state.commit)
+    old, more = past.graph, past.notes
     done = follow(site.commits.index, site.ledger)
     # What runs is looked at only when something was released: speaking to a gateway takes a while to import.
     seen = importlib.import_module("llmops.live").seen(site, desired.graph, done) if state.releases else {}
@@ -56,7 +72,15 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
         made = plan.make(changes, desired.graph, KINDS, World(done, state, seen, pending), origin)
     if again := len(done.without):
         more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
-    return Proposal(plan=made, old=old, desired=desired, estimates=_estimates(made, done), notes=(*notes, *more))
+    return Proposal(
+        plan=made,
+        old=old,
+        desired=desired,
+        estimates=_estimates(made, done),
+        applied=state.commit,
+        trust=stricter((before.trust, desired.settings.trust)),
+        notes=(*notes, *more),
+    )
 
 
 def _unknown(site: Site) -> str:
@@ -64,16 +88,19 @@ def _unknown(site: Site) -> str:
     return f"There is no ledger yet of the environment {name}, so nothing is known of it: `llmops init -e {name}`."
 
 
-def earlier(site: Site, commit: str) -> tuple[Graph, tuple[str, ...]]:
-    """Give the graph of a commit that was applied before; an empty one, and why, when it cannot be read."""
+def earlier(site: Site, commit: str) -> Past:
+    """Give what a commit declared that was applied before ('' is none); nothing, and why, when it cannot be read."""
     if not commit:
-        return EMPTY, ()
+        return Past()
     try:
-        return commits.desire(site.commits, commit).graph, ()
+        found = commits.desire(site.commits, commit)
     except Misused:
-        return EMPTY, (f"Commit {commit[:12]}, applied before, is not in this clone: everything shows as new.",)
+        why = f"Commit {commit[:12]}, applied before, is not in this clone: everything shows as new."
     except Invalid:
-        return EMPTY, (f"The specs of {commit[:12]}, applied before, are not valid: everything shows as new.",)
+        why = f"The specs of {commit[:12]}, applied before, are not valid: everything shows as new."
+    else:
+        return Past(graph=found.graph, trust=found.settings.trust)
+    return Past(notes=(why,))
 
 
 def lost(site: Site, units: Iterable[Digest]) -> frozenset[Digest]:

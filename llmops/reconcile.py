@@ -147,7 +147,8 @@ def _judge_gates(site: Site, action: Action, proposal: Proposal, shop: Shop) -> 
     base = proposal.old
     notes: tuple[str, ...] = ()
     if action.gates and (action.key not in base or base[action.key].digest != known.live):
-        base, notes = proposals.earlier(site, known.revisions[known.live].commit if known.live else "")
+        past = proposals.earlier(site, known.revisions[known.live].commit if known.live else "")
+        base, notes = past.graph, past.notes
     if notes:
         return (), " ".join(notes)
     archive = Archive(shop.ledger, shop.store)

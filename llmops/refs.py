@@ -18,10 +18,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmops import git, processes
+from llmops import git, processes, signatures
 from llmops.objects import Entry
 from llmops.problems import Broken, LlmopsError, Refused
 from llmops.repository import Repository
+from llmops.signatures import OPEN, Seal
 
 LOST_RACE = ("stale info", "fetch first", "cannot lock ref", "reference already exists")
 """What git says when a push is too late."""
@@ -43,12 +44,21 @@ class Refs(Struct, frozen=True):
 
     repo: Repository
     remote: str
+    seal: Seal = OPEN
 
 
 def tip(refs: Refs, ref: str) -> str:
-    """Give where a ref is here; '' when it is missing."""
+    """Give where a ref is here; '' when it is missing. Raises `Refused` when it is not signed as it must be."""
     found = refs.repo.objects.find(ref)
-    return found.oid if found else ""
+    oid = found.oid if found else ""
+    signatures.vouch(refs.repo.around, refs.seal, ref, oid)
+    return oid
+
+
+def is_unsigned(refs: Refs, ref: str) -> bool:
+    """Whether the commit of a ref has no signature at all."""
+    oid = tip(refs, ref)
+    return bool(oid) and b"\ngpgsig " not in refs.repo.objects.read(oid).partition(b"\n\n")[0]
 
 
 def tracked(refs: Refs, ref: str) -> str:
@@ -77,6 +87,7 @@ def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
     if wanted := [ref for ref, found in zip(there, here, strict=True) if found is None]:
         git.run(folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-filter", refs.remote, *wanted)
     for ref, oid in there.items():
+        signatures.vouch(refs.repo.around, refs.seal, f"{ref} of {refs.remote}", oid)
         refs.repo.bring("--no-walk", oid)
         if tracked(refs, ref) != oid:
             _patiently(refs, "update-ref", _tracking(refs, ref), oid)
@@ -210,7 +221,9 @@ def folder_of(refs: Refs, commit: str) -> dict[str, Entry]:
 
 
 def read(refs: Refs, commit: str, path: str) -> bytes | None:
-    """Give a file of a commit or ref; None when there is none."""
+    """Give a file of a commit or ref; None when there is none. Raises `Refused` as `tip`."""
+    if refs.seal.keys is not None and commit.startswith("refs/") and not (commit := tip(refs, commit)):
+        return None
     found = refs.repo.objects.find(f"{commit}:{path}")
     return refs.repo.objects.read(found.oid) if found and found.kind == "blob" else None
 
@@ -235,6 +248,7 @@ def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequenc
 
     On the disk before this returns, a large one as one pack. Protocol: https://git-scm.com/docs/git-fast-import.
     """
+    signatures.may_write(refs.seal)
     # Two writers that say the same in the same second must not make the same commit: one of them lost.
     unique = f"{message}\n\nWrite-Id: {os.urandom(8).hex()}\n".encode()
     first, *others = parents or ("",)
@@ -248,9 +262,18 @@ def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequenc
         b"get-mark :1\nreset %s\nfrom %s\n\ndone\n" % (TEMPORARY, NOWHERE.encode()),
     ]
     try:
-        return git.run(refs.repo.around, *DURABLE, "fast-import", "--quiet", stdin=b"".join(stream)).strip()
+        made = git.run(refs.repo.around, *DURABLE, "fast-import", "--quiet", stdin=b"".join(stream)).strip()
+        return _signed(refs, made) if refs.seal.key else made
     except git.GitFailed as error:
         raise Broken(f"the ledger cannot be written: {error.words}. Check space and permissions.") from None
+
+
+def _signed(refs: Refs, commit: str) -> str:
+    """Make the same commit with a signature. Raises `Refused` when those who read the ledger would not believe it."""
+    data = signatures.sign(refs.seal.key, refs.repo.objects.read(commit))
+    made = git.run(refs.repo.around, *DURABLE, "hash-object", "-t", "commit", "-w", "--stdin", stdin=data).strip()
+    signatures.vouch(refs.repo.around, refs.seal, "what this run writes", made)
+    return made
 
 
 def _committer(refs: Refs) -> bytes:

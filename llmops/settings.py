@@ -3,12 +3,21 @@
 Pure.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from llmops.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, about
 
 FILE = "llmops.yaml"
 LOCK_FILE = "llmops.lock"
+Trust: TypeAlias = Literal["none", "head", "strict"]
+TRUST: tuple[Trust, ...] = get_args(Trust)
+"""Which commits must be signed, from the least to the most."""
+
+
+def stricter(levels: Iterable[Trust]) -> Trust:
+    """Give the level that asks for most."""
+    return max(levels, key=TRUST.index, default="none")
 
 
 class LedgerSettings(Body, frozen=True, kw_only=True):
@@ -82,3 +91,10 @@ class Settings(Body, frozen=True, kw_only=True):
     store: Annotated[StoreSettings, about("Where bytes are kept.")] = StoreSettings()
     runner: Annotated[RunnerSettings, about("Where steps run.")] = RunnerSettings()
     gateway: Annotated[GatewaySettings, about("Where clients reach the deployments.")] = GatewaySettings()
+    trust: Annotated[
+        Trust,
+        about(
+            "Which commits must be signed by a trusted key: none, the one that is applied (head), or every one since "
+            "the one applied last (strict). Whoever runs llmops may ask for more, not for less."
+        ),
+    ] = "none"

@@ -20,6 +20,7 @@ from llmops.plugin import Runner
 from llmops.problems import Broken
 from llmops.repository import Repository
 from llmops.settings import Settings
+from llmops.signatures import OPEN, Seal
 from llmops.store import Store
 
 
@@ -44,7 +45,7 @@ class Site(Struct, frozen=True, kw_only=True):
         return self.folder / "runtime" / self.environment
 
 
-def locate(commits: Commits, settings: Settings, environment: str | None) -> Site:
+def locate(commits: Commits, settings: Settings, environment: str | None, seal: Seal = OPEN) -> Site:
     """Find the things of a repository. Raises `Refused` when the settings name a remote that is not there."""
     named = environment or settings.environment
     repo = commits.repo
@@ -54,7 +55,7 @@ def locate(commits: Commits, settings: Settings, environment: str | None) -> Sit
         settings=settings,
         environment=named,
         folder=folder,
-        ledger=ledger.locate(repo, settings.ledger, named),
+        ledger=ledger.locate(repo, settings.ledger, named, seal),
         work=Path(settings.runner.work) if settings.runner.work else folder / "work",
     )
 

@@ -11,15 +11,17 @@ import pwd
 from pathlib import Path
 from typing import Any
 
-from llmops import catalogues, commits, ledger, repository, sites, specs, tree
+from llmops import catalogues, commits, ledger, repository, signatures, sites, specs, tree
 from llmops.cli import arguments as types
 from llmops.commits import Desired
 from llmops.problems import Invalid, Misused, did_you_mean
 from llmops.records import Who
 from llmops.repository import Repository
-from llmops.settings import Settings
+from llmops.settings import TRUST, Settings, stricter
+from llmops.signatures import OPEN, Keys, Seal
 from llmops.sites import Site
 from llmops.tree import CommitFiles
+from llmops.trust import Policy
 from llmops.values import Key
 
 FORMATS = ("text", "json")
@@ -82,10 +84,54 @@ def settings_of(files: CommitFiles, name: str) -> Settings:
 def open_site(arguments: argparse.Namespace, revision: str = "HEAD") -> Site:
     """Find the things of a repository and bring its ledger up to the remote's, unless ``--offline``."""
     repo = open_repository(arguments)
-    site = sites.locate(commits.open_at(repo), settings_at(repo, revision), arguments.environment)
+    site = locate(arguments, repo, settings_at(repo, revision))
     if not getattr(arguments, "offline", False):
         ledger.fetch(site.ledger)
     return site
+
+
+def locate(arguments: argparse.Namespace, repo: Repository, settings: Settings) -> Site:
+    """Find the things of a repository, its ledger with the keys that the environment names."""
+    return sites.locate(commits.open_at(repo), settings, arguments.environment, _seal(repo))
+
+
+def _seal(repo: Repository) -> Seal:
+    """Read how the ledger is signed: it must be alike for every command, so these are no options."""
+    key, keys = os.environ.get("LLMOPS_SIGNING_KEY"), os.environ.get("LLMOPS_LEDGER_KEYS")
+    if not key and not keys:
+        return OPEN
+    return Seal(
+        str(signatures.outside(key, repo.top)) if key else "",
+        signatures.keys_at(keys.split(os.pathsep), repo.top) if keys else None,
+    )
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust`` and ``--trusted-keys``."""
+    parser.add_argument(
+        "--trust",
+        choices=TRUST,
+        help="the least that must be signed: this commit (head), or all since the one applied last (strict); "
+        "llmops.yaml may ask for more (default: LLMOPS_TRUST, or none)",
+    )
+    parser.add_argument(
+        "--trusted-keys",
+        action="append",
+        metavar="PATH",
+        help="whose signatures count: a file of allowed signers (ssh-keygen(1)) or a GnuPG home, outside of the "
+        "repository; may be given once for each (default: LLMOPS_TRUSTED_KEYS, separated by ':')",
+    )
+
+
+def policy(arguments: argparse.Namespace, repo: Repository) -> Policy:
+    """Read what whoever runs this asks for of the commits that it carries out."""
+    least = os.environ.get("LLMOPS_TRUST") or "none"
+    if least not in TRUST:
+        raise Misused(f"LLMOPS_TRUST is {least}. {did_you_mean(least, TRUST)}")
+    given = arguments.trusted_keys or (os.environ.get("LLMOPS_TRUSTED_KEYS") or "").split(os.pathsep)
+    paths = [path for path in given if path]
+    keys = signatures.keys_at(paths, repo.top) if paths else Keys()
+    return Policy(stricter((least, arguments.trust or "none")), keys)
 
 
 def who(commit: str, purpose: str) -> Who:

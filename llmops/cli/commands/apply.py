@@ -22,8 +22,8 @@ from pathlib import Path
 
 import msgspec
 
-from llmops import commits, ledger, live, proposals, reconcile
-from llmops.cli.common import add_environment, add_output, open_site, who
+from llmops import commits, ledger, live, proposals, reconcile, trust
+from llmops.cli.common import add_environment, add_output, add_trust, open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused, Refused, Retry, Unfinished
 from llmops.proposals import Proposal
@@ -40,6 +40,7 @@ PLAN_FORMAT = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", nargs="?", metavar="PLAN", help="a file made by `llmops plan --out`")
     parser.add_argument("--allow-deletes", action="store_true", help="allow removing most deployments at once")
+    add_trust(parser)
     add_environment(parser)
     add_output(parser)
 
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         )
     desired = commits.desire(site.commits, kept.commit if kept else "HEAD")
     proposal = proposals.propose(site, desired, kept.base if kept else None)
+    trust.require(site, desired.commit, proposal.applied, proposal.trust, policy(arguments, site.repo))
     if kept is not None:
         proposal = _same(kept, proposal)
     if arguments.output == "text":

@@ -20,8 +20,8 @@ import sys
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from llmops import commits, live, sites
-from llmops.cli.common import add_environment, open_repository, settings_at
+from llmops import live
+from llmops.cli.common import add_environment, locate, open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.problems import Broken, Exit, Misused, Refused
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def _endpoint(arguments: argparse.Namespace) -> str:
     repo = open_repository(arguments)
-    url = live.gate(sites.locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)).url
+    url = live.gate(locate(arguments, repo, settings_at(repo, "HEAD"))).url
     if not url:
         raise Refused("nothing serves here yet. Run `llmops apply` first, or give --url.")
     return url

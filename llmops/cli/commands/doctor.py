@@ -20,8 +20,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmops import commits, git, leases, ledger, live, refs, repository, sites, store
-from llmops.cli.common import add_environment, add_offline, add_output, open_repository, settings_at
+from llmops import git, leases, ledger, live, refs, repository, sites, store
+from llmops.cli.common import add_environment, add_offline, add_output, locate, open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.plugin import Phase
 from llmops.problems import Exit, LlmopsError
@@ -78,7 +78,7 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     try:
         repo = open_repository(arguments)
         yield _git(repo.around)
-        site = sites.locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
+        site = locate(arguments, repo, settings_at(repo, "HEAD"))
     except LlmopsError as error:
         yield Finding("repository", "cannot be used", str(error))
         return

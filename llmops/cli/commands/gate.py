@@ -16,15 +16,18 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, gating, ledger, reconcile, tree
-from llmops.cli.common import add_environment, add_output, open_site, who
+from llmops import commits, gating, ledger, proposals, reconcile, tree, trust
+from llmops.cli.common import add_environment, add_output, add_trust, open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
 from llmops.gating import Comparison, Gated
 from llmops.problems import Exit, Invalid, Refused
+from llmops.records import State
 from llmops.reports import gates
 from llmops.reports.words import short
+from llmops.settings import stricter
 from llmops.sites import Site
+from llmops.trust import Policy
 from llmops.values import Verdict
 
 
@@ -35,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help="with --dry-run: exit 8 when something is affected"
     )
+    add_trust(parser)
     add_environment(parser)
     add_output(parser, "md")
 
@@ -50,12 +54,17 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     head_commit = tree.commit_id(site.repo, arguments.head)
     head = _merged(site, base.commit, head_commit)
     comparison = gating.survey(site, base, head)
+    doubt = _doubt(site, comparison, policy(arguments, site.repo))
     if arguments.dry_run:
+        if doubt:
+            terminal.remark(f"`llmops gate` will refuse to run this: {doubt}")
         if arguments.output == "json":
             terminal.show(_dry_json(comparison))
         else:
             terminal.say(_dry(comparison))
         return Exit.CHANGES if comparison.affected and arguments.detailed_exitcode else Exit.WELL
+    if doubt:
+        raise Refused(doubt)
     shop = reconcile.open_shop(site, lambda state: state, arguments.stop)
     with shop.stop.in_order():
         gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
@@ -72,6 +81,14 @@ def _merged(site: Site, base: str, head: str) -> Desired:
         return commits.desire_files(site.commits, head, tree.merged(site.repo, base, head))
     except Invalid as error:
         raise Invalid(error.problems, f"the merge of {short(head)} into {short(base)}") from None
+
+
+def _doubt(site: Site, comparison: Comparison, asked: Policy) -> str:
+    """Say why what head names may not be run; '' when it may."""
+    base, head = comparison.base, comparison.head
+    known = ledger.state(site.ledger) or State()
+    levels = (base.settings.trust, head.settings.trust, proposals.earlier(site, known.commit).trust)
+    return trust.doubts(site, head.commit, base.commit, stricter(levels), asked)
 
 
 def _dry(comparison: Comparison) -> str:

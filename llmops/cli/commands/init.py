@@ -1,7 +1,8 @@
 """init: Prepare a repository.
 
 Writes llmops.yaml, the folders and the schemas, and a workflow for GitHub; files that are there stay as they are. Then
-it begins the ledger, here and at the remote, unless there is one.
+it begins the ledger, here and at the remote, unless there is one. With LLMOPS_SIGNING_KEY a ledger that was not signed
+is signed from here on.
 
 examples:
   llmops init
@@ -16,9 +17,9 @@ import argparse
 from importlib import resources
 from pathlib import Path
 
-from llmops import commits, ledger, sites, specs, worktree
+from llmops import ledger, specs, worktree
 from llmops.cli.commands import schema
-from llmops.cli.common import add_environment, open_repository
+from llmops.cli.common import add_environment, locate, open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Invalid, Misused
 
@@ -51,9 +52,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     settings, problems = specs.read_settings(worktree.files(repo))
     if problems:
         raise Invalid(problems)
-    where = sites.locate(commits.open_at(repo), settings, arguments.environment).ledger
+    where = locate(arguments, repo, settings).ledger
     began = "Began the ledger" if ledger.start(where) else "The ledger is there"
     terminal.say(f"{began}: {where.results} and {where.releases}{_shared(where.remote)}.")
+    if where.at.seal.key and (signed := ledger.countersign(where)):
+        terminal.say(f"Signed what is there: {' and '.join(signed)}.")
     terminal.say("Next: write specs, commit, `llmops check`, `llmops plan`, `llmops apply`.")
     return Exit.WELL
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from llmops import commits, live, sites
-from llmops.cli.common import add_environment, add_key, find_key, open_repository, settings_at
+from llmops.cli.common import add_environment, add_key, find_key, locate, open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Refused
 from llmops.sites import Site
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
-    site = sites.locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
+    site = locate(arguments, repo, settings_at(repo, "HEAD"))
     key = find_key(arguments.key, commits.desire(site.commits, "HEAD"))
     read = _reader(site, key)
     logs = read()

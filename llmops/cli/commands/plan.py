@@ -21,12 +21,14 @@ from pathlib import Path
 
 import msgspec
 
-from llmops import commits, proposals, tree, worktree
-from llmops.cli.common import add_environment, add_offline, add_output, open_site
+from llmops import commits, proposals, tree, trust, worktree
+from llmops.cli.common import add_environment, add_offline, add_output, add_trust, open_site, policy
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Misused
+from llmops.problems import Exit, Misused, Refused
 from llmops.proposals import Proposal
 from llmops.reports import plans
+from llmops.sites import Site
+from llmops.trust import Policy
 
 SPECULATIVE = "working copy"
 
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--worktree", action="store_true", help="plan the working copy; such a plan cannot be applied")
     parser.add_argument("--out", metavar="FILE", help="keep the plan in a file for `llmops apply FILE`")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 8 when there is something to do")
+    add_trust(parser)
     add_environment(parser)
     add_offline(parser)
     add_output(parser, "md")
@@ -52,6 +55,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         desired = commits.desire(site.commits, arguments.head)
     base = tree.commit_id(site.repo, arguments.base) if arguments.base else None
     proposal = proposals.propose(site, desired, base)
+    if not arguments.worktree:
+        proposal = _vouched(site, proposal, policy(arguments, site.repo), keep=bool(arguments.out))
     if arguments.out:
         _keep(Path(arguments.out), proposal)
     if arguments.output == "json":
@@ -64,6 +69,15 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             terminal.remark(f"Kept in {arguments.out}: `llmops apply {arguments.out}` does exactly this, once.")
     pending = proposal.plan.actions or proposal.plan.blocked
     return Exit.CHANGES if arguments.detailed_exitcode and pending else Exit.WELL
+
+
+def _vouched(site: Site, proposal: Proposal, asked: Policy, *, keep: bool) -> Proposal:
+    """Note why a commit will not be applied. Raises `Refused` when its plan shall be kept to be applied."""
+    doubt = trust.doubts(site, proposal.plan.commit, proposal.applied, proposal.trust, asked)
+    if doubt and keep:
+        raise Refused(doubt)
+    note = f"`llmops apply` will refuse this: {doubt}"
+    return msgspec.structs.replace(proposal, notes=(note, *proposal.notes)) if doubt else proposal
 
 
 def _keep(path: Path, proposal: Proposal) -> None:
