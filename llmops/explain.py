@@ -15,7 +15,15 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from msgspec import Struct
 
-from llmops.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, REF_PATTERN, SHA256_PATTERN
+from llmops.fields import (
+    DURATION_PATTERN,
+    NAME_PATTERN,
+    PATH_PATTERN,
+    REF_PATTERN,
+    SECRET,
+    SECRET_PATTERN,
+    SHA256_PATTERN,
+)
 from llmops.problems import did_you_mean
 
 
@@ -37,6 +45,9 @@ def _say(error: ValidationError) -> Iterable[Wrong]:  # noqa: C901  one arm for 
     path = tuple(error.absolute_path)
     value: Any = error.instance
     want: Any = error.validator_value
+    if _is_secret(error.schema):
+        yield Wrong(path, *_unsaid(error.schema))
+        return
     match error.validator:
         case "additionalProperties":
             known = list(_known_fields(error))
@@ -62,6 +73,19 @@ def _say(error: ValidationError) -> Iterable[Wrong]:  # noqa: C901  one arm for 
             yield Wrong(path, f"{_brief(value)} does not have the right form.", _form(want))
         case _:
             yield Wrong(path, f"{error.message}.")
+
+
+def _is_secret(schema: Any) -> bool:
+    """Whether a value may be a secret by mistake: then it is not printed."""
+    return bool(schema.get(SECRET)) or any(_is_secret(one) for one in schema.get("anyOf", ()))
+
+
+def _unsaid(schema: Any) -> tuple[str, str]:
+    patterns = {one.get("pattern") for one in (schema, *schema.get("anyOf", ()))}
+    if SECRET_PATTERN in patterns:
+        return "this is not where a secret is.", "Write a reference: env:HF_TOKEN, file:/path, not the secret itself."
+    what = "this is no address, or one with a secret in it."
+    return what, "Write it with its scheme, and without user, password and signature."
 
 
 def _known_fields(error: ValidationError) -> dict[str, Any]:

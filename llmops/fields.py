@@ -7,7 +7,7 @@ meant, whether it is a file, and what the field decides (`Scope`). Nothing else 
 Pure.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from sys import intern
 from types import NoneType
@@ -18,6 +18,7 @@ from msgspec import NODEFAULT, UNSET, Meta, Struct
 from msgspec import inspect as types
 from msgspec.structs import astuple, replace
 
+from llmops.problems import Complaint
 from llmops.values import Fact, FileUse, Ref, Scope
 
 # "$" alone would let a final line break through.
@@ -27,6 +28,16 @@ REF_PATTERN = "^([A-Z][A-Za-z]{0,61}/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$(?!\\n
 PATH_PATTERN = r"^(?!.*(^|/)\.{0,2}(/|$))[^\\\x00-\x1f]+$"
 DURATION_PATTERN = "^(?=.)([0-9]+h)?([0-9]+m)?([0-9]+(\\.[0-9]+)?s)?$"
 SHA256_PATTERN = "^sha256:[0-9a-f]{64}$"
+_ENV, _FILE, _VAULT = "env:[A-Za-z_][A-Za-z0-9_]*", r"file:/[^\x00-\x1f]+", r"vault:[^/#\s]+/[^#\s]+#[^#\s]+"
+SECRET_PATTERN = rf"^({_ENV}|{_FILE}|{_VAULT})$(?!\n)"
+# An address stands in public: no password before the host, no token alone there, no signature behind the "?". It is
+# short, because looking for them takes the square of its length.
+_SIGNED = "(X-Amz-Signature|X-Goog-Signature|sig|access_token|api_key|password)="
+_ADDRESS = rf"(?=[\s\S]{{1,2000}}$)(?![\s\S]*://[^/?#]*:[^/?#]*@)(?![\s\S]*https?://[^/?#]*@)(?![\s\S]*[?&]{_SIGNED})"
+ADDRESS_PATTERN = f"^{_ADDRESS}"
+
+SECRET = "x-llmops-secret"  # noqa: S105  a mark
+"""Marks a field in a schema that may hold a secret by mistake: its value is never printed."""
 
 
 class Mark(Struct, frozen=True):
@@ -67,6 +78,26 @@ def file(about: str, *, scope: Scope = Scope.BUILD) -> Meta:
     )
 
 
+def secret(about: str) -> Meta:
+    """Describe a field that says where a secret is: never the secret itself, and nothing that decides a digest."""
+    return Meta(
+        description=f"{about} A reference: env:NAME, file:/path or vault:mount/path#field.",
+        pattern=SECRET_PATTERN,
+        extra={"mark": Mark(scope=Scope.NONE)},
+        extra_json_schema={SECRET: True},
+    )
+
+
+def location(text: str, *, scope: Scope = Scope.BUILD, scheme: str = "") -> Meta:
+    """Describe a field that holds an address, of one of some schemes if so told (a regular expression)."""
+    return Meta(
+        description=text,
+        pattern=f"{ADDRESS_PATTERN}{scheme}",
+        extra={"mark": Mark(scope=scope)},
+        extra_json_schema={SECRET: True},
+    )
+
+
 class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The typed ``spec`` of a kind, or a part of one."""
 
@@ -82,9 +113,12 @@ class Source(Body, frozen=True):
     uri: (
         Annotated[
             str,
-            about("An address that fsspec reads: https://, s3://, gs://, file://.", scope=Scope.NONE, min_length=1),
+            location("An address that fsspec reads: https://, s3://, gs://, file://.", scope=Scope.NONE),
         ]
         | None
+    ) = None
+    token: (
+        Annotated[str, secret("Bearer token for an https:// address; s3:// and gs:// look in the environment.")] | None
     ) = None
     digest: (
         Annotated[
@@ -97,6 +131,17 @@ class Source(Body, frozen=True):
         ]
         | None
     ) = None
+
+
+def misplaced_token(source: Source, role: str) -> Iterator[Complaint]:
+    """A token is only sent where nobody can read it on the way."""
+    if source.token is not None and not (source.uri or "").startswith(_SAFE):
+        what = "a token is only for an https:// address."
+        remedy = "Remove it: s3:// and gs:// take their credentials from the environment of the step."
+        yield Complaint(f"{role}.token", what, remedy)
+
+
+_SAFE = ("https://", "http://127.0.0.1", "http://localhost")
 
 
 def seconds(duration: str) -> float:

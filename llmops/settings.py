@@ -6,7 +6,7 @@ Pure.
 from collections.abc import Iterable
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from llmops.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, about
+from llmops.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, about, location
 
 FILE = "llmops.yaml"
 LOCK_FILE = "llmops.lock"
@@ -38,7 +38,7 @@ class RunnerSettings(Body, frozen=True, kw_only=True):
     type: Annotated[Literal["local", "ray"], about("local: child processes here; ray: jobs of a Ray cluster.")] = (
         "local"
     )
-    address: Annotated[str, about("ray: address of the dashboard, http://host:8265.", pattern="^https?://")] | None = (
+    address: Annotated[str, location("ray: address of the dashboard, http://host:8265.", scheme="https?://")] | None = (
         None
     )
     python: Annotated[str, about("ray: the Python of the cluster's nodes, with llmops installed.")] = "python"
@@ -58,9 +58,9 @@ class StoreSettings(Body, frozen=True, kw_only=True):
     url: (
         Annotated[
             str,
-            about(
+            location(
                 "An fsspec address: file:///…, s3://…, gs://…. In the git directory if not given.",
-                pattern="^[a-z0-9+]+://",
+                scheme="[a-z0-9+]+://",
             ),
         ]
         | None

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from llmops.fields import Body, Source, about
+from llmops.fields import Body, Source, about, misplaced_token
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint, Problem
 from llmops.values import Files, Pin
@@ -103,6 +103,7 @@ def check(dataset: Dataset) -> Iterable[Complaint]:
         role = f"sources[{index}]"
         if (source.path is None) == (source.uri is None):
             yield Complaint(role, "a source is either a path or a uri.", "Give exactly one of them.")
+        yield from misplaced_token(source, role)
         name = source.path or source.uri or ""
         if not readable(name, dataset.format):
             yield Complaint(role, f"{name or 'this'} is not a file of rows.", f"Use {endings(dataset.format)}.")

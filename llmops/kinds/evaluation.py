@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from llmops import dialect
 from llmops.dialect import Unreadable
-from llmops.fields import Body, about, ref
+from llmops.fields import Body, about, ref, secret
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint, Problem, did_you_mean
 from llmops.values import Files, FileUse, Pin, Scope
@@ -77,6 +77,7 @@ class Suite(Body, frozen=True, kw_only=True):
     metric: (
         Annotated[str, about("Which metric the gate judges; the task's first if not given.", scope=Scope.NONE)] | None
     ) = None
+    token: Annotated[str, secret("Access token for rows of the hub that are private or gated.")] | None = None
     num_fewshot: Annotated[int, about("Solved examples in front of each question.", ge=0)] = 0
     limit: Annotated[int, about("Only the first so many items.", ge=1)] | None = None
     gate: Annotated[Gate, about("How the metric is judged.", scope=Scope.NONE)] = Gate()
@@ -245,6 +246,9 @@ def _wrong_fields(suite: Suite, task: Task) -> Iterator[Problem]:
     output = task.fields.get("output_type", "generate_until")
     if output not in OUTPUT_TYPES:
         yield Problem(suite.task, 1, "$.output_type", f'"{output}" is none.', f"Use one of {', '.join(OUTPUT_TYPES)}.")
+    if isinstance(_kwargs(task).get("token"), str):
+        remedy = "Remove it, and give the suite a reference: token: env:HF_TOKEN."
+        yield Problem(suite.task, 1, "$.dataset_kwargs.token", "a secret is written out here.", remedy)
     if task.fields.get("dataset_kwargs") not in (None, _kwargs(task)):
         remedy = "Write the options by name: dataset_kwargs: {data_files: …}."
         yield Problem(suite.task, 1, "$.dataset_kwargs", "this is not a mapping.", remedy)

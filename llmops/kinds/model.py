@@ -6,7 +6,7 @@ Pure.
 from collections.abc import Iterable
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from llmops.fields import Body, Source, about, file
+from llmops.fields import Body, Source, about, file, misplaced_token, secret
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint
 from llmops.values import Files, Pin, Scope
@@ -25,6 +25,7 @@ class Hub(Body, frozen=True, kw_only=True):
         str,
         about("A commit of 40 hexadecimal digits, or a branch or tag that `llmops lock` pins.", scope=Scope.NONE),
     ] = "main"
+    token: Annotated[str, secret("Access token of a private or gated repository.")] | None = None
 
 
 class ModelSource(Source, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ def check(model: Model) -> Iterable[Complaint]:
     if len(given) != 1:
         found = f"{' and '.join(given)} are given" if given else "no source is given"
         yield Complaint("source", f"{found}.", "Give exactly one of hf, path and uri.")
+    yield from misplaced_token(model.source, "source")
     if model.card is not None and not (model.card.startswith("models/") and model.card.endswith(".md")):
         yield Complaint("card", f"{model.card} is not a model card.", "Put it under models/ as a .md file.")
 

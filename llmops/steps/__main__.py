@@ -23,6 +23,7 @@ from llmops import locks, orders, store
 from llmops.orders import Job, Made, Order, Report
 from llmops.problems import LlmopsError
 from llmops.steps.desk import Desk, Product, StepFailed, now
+from llmops.steps.redaction import Redaction
 
 
 class StepModule(Protocol):
@@ -37,16 +38,18 @@ def main(folder: Path) -> int:
     lock = locks.take(folder / orders.LOCK)
     if lock is None or (folder / orders.OUTCOME).exists():
         return 0
+    redaction = Redaction()
     with lock:
-        error = _attempt(folder)
+        error = redaction.clean(_attempt(folder, redaction))
+        redaction.close()
         _write(folder / orders.OUTCOME, Report(error))
     return 1 if error else 0
 
 
-def _attempt(folder: Path) -> str:
+def _attempt(folder: Path, redaction: Redaction) -> str:
     try:
         order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
-        _do(order, folder)
+        _do(order, folder, redaction)
     except (StepFailed, LlmopsError) as error:
         traceback.print_exc()
         return str(error)
@@ -56,12 +59,12 @@ def _attempt(folder: Path) -> str:
     return ""
 
 
-def _do(order: Order, folder: Path) -> None:
+def _do(order: Order, folder: Path, redaction: Redaction) -> None:
     step = cast("StepModule", importlib.import_module(order.step))
     (folder / orders.RESULTS).mkdir(exist_ok=True)
     done = {path.stem for path in (folder / orders.RESULTS).glob("*.json")}
     left = tuple(job for job in order.jobs if job.unit not in done)
-    desk = Desk(folder, store.open_at(order.store), order.cluster)
+    desk = Desk(folder, store.open_at(order.store), order.cluster, redaction)
     started, clock = now(), time.monotonic()
     for product in step.run(left, desk):
         if odd := [name for name, value in product.metrics.items() if not math.isfinite(value)]:

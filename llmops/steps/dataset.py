@@ -55,7 +55,7 @@ def _bytes(source: Source, job: Job, desk: Desk) -> tuple[str, bytes]:
         return source.path, store.read(desk.store, job.files[source.path])
     uri = str(source.uri)
     desk.say(f"downloading {uri}")
-    with fsspec.open(uri, "rb") as file:
+    with fsspec.open(uri, "rb", **desk.options(source)) as file:
         data: bytes = file.read()
     found = f"sha256:{hashlib.sha256(data).hexdigest()}"
     pinned = job.pins[uri]

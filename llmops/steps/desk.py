@@ -1,19 +1,22 @@
 """What a step works with: the store, a folder to work in, and a way to say how far it is.
 
-Effects: reads and writes the store and the order's folder.
+Effects: reads and writes the store and the order's folder, looks up secrets.
 """
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from llmops import orders, store
+from llmops.fields import Source
 from llmops.orders import Input, Job, Progress
+from llmops.steps import secrets
+from llmops.steps.redaction import Redaction
 from llmops.store import Store
 from llmops.values import Digest
 
@@ -41,6 +44,7 @@ class Desk(Struct, frozen=True):
     folder: Path
     store: Store
     cluster: bool
+    redaction: Redaction
 
     @property
     def name(self) -> str:
@@ -55,7 +59,23 @@ class Desk(Struct, frozen=True):
 
     def say(self, text: str, done: int = 0, total: int = 0) -> None:
         """Tell whoever watches how far the work is."""
-        say(self.folder, Progress(text, done, total))
+        say(self.folder, Progress(self.redaction.clean(text), done, total))
+
+    def secret(self, reference: str | None) -> str | None:
+        """Give the secret that a spec names, if it names one; from here on it is in nothing that is printed."""
+        if reference is None:
+            return None
+        try:
+            found = secrets.resolve(reference)
+        except secrets.NoSecret as error:
+            raise StepFailed(str(error)) from None
+        self.redaction.add(found)
+        return found
+
+    def options(self, source: Source) -> dict[str, Any]:
+        """Give the options that fsspec opens an address with."""
+        token = self.secret(source.token)
+        return {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
 
     def folder_of(self, given: Input, output: str) -> Path:
         """Give a folder with what an input's output holds, read-only."""

@@ -138,6 +138,9 @@ def _task(job: Job, model: HFLM, desk: Desk) -> Task:
         path = desk.repository(job.files) / suite.task
         manager = TaskManager(include_path=str(path.parent), include_defaults=False)
         name = str(read_task(path.read_bytes()).fields.get("task") or path.stem)
+    if token := desk.secret(suite.token):
+        kwargs = changes.get("dataset_kwargs") or (manager.task_index[name].cfg or {}).get("dataset_kwargs") or {}
+        changes["dataset_kwargs"] = {**kwargs, "token": token}
     # A group of one: lm-eval's own way to take a task of its index and change some of its fields.
     tasks = manager.load({"group": "llmops", "task": [{"task": name, **changes}]})["tasks"]
     if len(tasks) != 1:

@@ -15,7 +15,7 @@ from pathlib import Path
 import fsspec
 
 from llmops import store
-from llmops.kinds.model import Hub, Model
+from llmops.kinds.model import Hub, Model, ModelSource
 from llmops.orders import Job
 from llmops.steps.desk import Desk, Product, StepFailed, body
 
@@ -33,7 +33,7 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
         elif model.source.path is not None:
             folder = desk.repository(job.files) / model.source.path
         else:
-            folder = _from_address(str(model.source.uri), job, desk)
+            folder = _from_address(model.source, job, desk)
         _check(folder, job)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         yield Product(job, {"model": store.add_folder(desk.store, folder)}, {"bytes": float(size)})
@@ -43,17 +43,19 @@ def _from_hub(hub: Hub, job: Job, desk: Desk) -> Path:
     client = importlib.import_module("huggingface_hub")  # comes with the extras that use models
     revision = job.pins[f"hf://{hub.repo}@{hub.revision}"]
     target = desk.scratch("hub")
-    client.snapshot_download(hub.repo, revision=revision, local_dir=target, allow_patterns=list(WANTED))
+    token = desk.secret(hub.token)
+    client.snapshot_download(hub.repo, revision=revision, local_dir=target, allow_patterns=list(WANTED), token=token)
     shutil.rmtree(target / ".cache", ignore_errors=True)
     return target
 
 
-def _from_address(uri: str, job: Job, desk: Desk) -> Path:
+def _from_address(source: ModelSource, job: Job, desk: Desk) -> Path:
     """Take a tar archive of a model folder."""
+    uri = str(source.uri)
     archive = desk.scratch("download") / "model.tar"
     digest = hashlib.sha256()
-    with fsspec.open(uri, "rb") as source, archive.open("wb") as target:
-        while chunk := source.read(1 << 20):
+    with fsspec.open(uri, "rb", **desk.options(source)) as file, archive.open("wb") as target:
+        while chunk := file.read(1 << 20):
             digest.update(chunk)
             target.write(chunk)
     found = f"sha256:{digest.hexdigest()}"
