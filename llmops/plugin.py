@@ -66,6 +66,8 @@ class Kind(Struct, Generic[B], frozen=True):
     """Things outside git, each fixed by the spec itself or by `llmops.lock`."""
     review: Callable[[Node, Mapping[Key, Node]], Iterable[Complaint]] = _nothing
     """What is wrong with a resource among the others."""
+    remarks: Callable[[B], Iterable[str]] | None = None
+    """What whoever reviews a plan should know of a resource that is new or other."""
     permits: Callable[[B, bool], str] = _allowed
     """Why this resource may not be leaned on (by something live, if so told), or ''."""
     moves: Callable[[B, B], Iterable[Complaint]] = _nothing

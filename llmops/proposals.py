@@ -6,7 +6,7 @@ Effects: reads git, the index, the ledger, the store and what runs.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -72,6 +72,7 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
         made = plan.make(changes, desired.graph, KINDS, World(done, state, seen, pending), origin)
     if again := len(done.without):
         more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
+    more = (*more, *_remarks(made, desired.graph))
     return Proposal(
         plan=made,
         old=old,
@@ -114,6 +115,14 @@ def lost(site: Site, units: Iterable[Digest]) -> frozenset[Digest]:
         for unit, outcome in found.items()
         if not all(store.complete(kept, one) for one in outcome.outputs.values())
     )
+
+
+def _remarks(made: Plan, graph: Graph) -> Iterator[str]:
+    """Say what kinds want to be known of what is new or other."""
+    touched = {change.key for change in made.changes} | {action.key for action in made.actions}
+    for key in sorted(key for key in touched if key in graph):
+        if (say := KINDS[key.kind].remarks) is not None:
+            yield from (f"{key}: {words}." for words in say(graph[key].spec.body))
 
 
 def _estimates(made: Plan, done: Done) -> dict[Digest, float]:

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from llmops.fields import Body, Source, about, file, misplaced_token, secret
@@ -15,6 +15,9 @@ Stage: TypeAlias = Literal["draft", "candidate", "approved", "archived", "retire
 STAGES: tuple[str, ...] = get_args(Stage)
 
 COMMIT_LENGTH = 40
+SAFE = ".safetensors"
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Endings of weights that are pickles: https://huggingface.co/docs/hub/security-pickle."""
 
 
 class Hub(Body, frozen=True, kw_only=True):
@@ -34,10 +37,20 @@ class ModelSource(Source, frozen=True, kw_only=True):
     hf: Annotated[Hub | None, about("A repository of the Hugging Face hub.")] = None
 
 
+class AllowPickle(Body, frozen=True, kw_only=True):
+    """Weights that are pickled, and so can run code when they are loaded, are taken."""
+
+    reason: Annotated[str, about("Why it has to be, and why they are trusted; plans show it.", min_length=1)]
+
+
 class Model(Body, frozen=True, kw_only=True):
     """A model that is taken, not made here: its source, licence, card and stage of life."""
 
     source: Annotated[ModelSource, about("Where the weights come from.")]
+    allow_pickle: Annotated[
+        AllowPickle | None,
+        about("Take pickled weights (.bin, .pt, .pth, .ckpt, .pkl) where there are no safetensors.", scope=Scope.NONE),
+    ] = None
     license: Annotated[str, about("SPDX identifier of the licence, such as Apache-2.0.", scope=Scope.NONE)] | None = (
         None
     )
@@ -71,8 +84,26 @@ def examine(model: Model, files: Files) -> Iterable[Complaint]:
         yield Complaint(
             "source.path", f"{folder} holds no config.json.", "Name the folder of a transformers checkpoint."
         )
-    elif not any(name.endswith(".safetensors") for name in names):
-        yield Complaint("source.path", f"{folder} holds no .safetensors file.", "Save the weights with safetensors.")
+    elif wrong := unsafe(names, model):
+        yield Complaint("source.path", f"{folder} {wrong}.", REMEDY)
+
+
+REMEDY = "Save the weights as safetensors, or say why not: allow_pickle: {reason: …}."
+
+
+def unsafe(names: Collection[str], model: Model) -> str:
+    """Say what is wrong with the weights among some files; '' when they may be loaded."""
+    if any(name.endswith(SAFE) for name in names):
+        return ""
+    if not any(name.endswith(PICKLED) for name in names):
+        return f"holds no {SAFE} file"
+    return "" if model.allow_pickle else "holds pickled weights only, which can run code when they are loaded"
+
+
+def remarks(model: Model) -> Iterable[str]:
+    """Weights that can run code are pointed out."""
+    if model.allow_pickle is not None:
+        yield f"its weights may be pickles, which can run code when they are loaded: {model.allow_pickle.reason}"
 
 
 def pins(model: Model) -> Iterable[Pin]:
@@ -110,6 +141,7 @@ KIND = Kind(
     step=Step(name="fetch", version=1, run="llmops.steps.fetch"),
     check=check,
     examine=examine,
+    remarks=remarks,
     pins=pins,
     permits=permits,
     moves=moves,

@@ -15,12 +15,16 @@ from pathlib import Path
 import fsspec
 
 from llmops import store
-from llmops.kinds.model import Hub, Model, ModelSource
+from llmops.kinds.model import PICKLED, REMEDY, SAFE, Hub, Model, ModelSource, unsafe
 from llmops.orders import Job
 from llmops.steps.desk import Desk, Product, StepFailed, body
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*", "README.md")
 """What is taken of a hub repository: weights as safetensors and what describes them; no pickles, no code."""
+
+
+PICKLES = tuple(f"*{ending}" for ending in PICKLED)
+"""What is taken besides when a spec allows it and there are no safetensors."""
 
 
 def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
@@ -29,22 +33,24 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
         model = body(job, Model)
         desk.say(f"fetching {job.key}")
         if model.source.hf is not None:
-            folder = _from_hub(model.source.hf, job, desk)
+            folder = _from_hub(model, model.source.hf, job, desk)
         elif model.source.path is not None:
             folder = desk.repository(job.files) / model.source.path
         else:
             folder = _from_address(model.source, job, desk)
-        _check(folder, job)
+        _check(folder, job, model)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         yield Product(job, {"model": store.add_folder(desk.store, folder)}, {"bytes": float(size)})
 
 
-def _from_hub(hub: Hub, job: Job, desk: Desk) -> Path:
+def _from_hub(model: Model, hub: Hub, job: Job, desk: Desk) -> Path:
     client = importlib.import_module("huggingface_hub")  # comes with the extras that use models
-    revision = job.pins[f"hf://{hub.repo}@{hub.revision}"]
-    target = desk.scratch("hub")
-    token = desk.secret(hub.token)
-    client.snapshot_download(hub.repo, revision=revision, local_dir=target, allow_patterns=list(WANTED), token=token)
+    revision, token = job.pins[f"hf://{hub.repo}@{hub.revision}"], desk.secret(hub.token)
+    wanted, target = [*WANTED], desk.scratch("hub")
+    if model.allow_pickle:
+        names = client.HfApi(token=token).list_repo_files(hub.repo, revision=revision)
+        wanted += () if any(name.endswith(SAFE) for name in names) else PICKLES
+    client.snapshot_download(hub.repo, revision=revision, local_dir=target, allow_patterns=wanted, token=token)
     shutil.rmtree(target / ".cache", ignore_errors=True)
     return target
 
@@ -68,6 +74,8 @@ def _from_address(source: ModelSource, job: Job, desk: Desk) -> Path:
     return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
 
 
-def _check(folder: Path, job: Job) -> None:
-    if not (folder / "config.json").exists() or not list(folder.glob("*.safetensors")):
-        raise StepFailed(f"{job.key}: what was fetched has no config.json with .safetensors weights beside it.")
+def _check(folder: Path, job: Job, model: Model) -> None:
+    if not (folder / "config.json").exists():
+        raise StepFailed(f"{job.key}: what was fetched has no config.json: it is no transformers checkpoint.")
+    if wrong := unsafe([path.name for path in folder.iterdir()], model):
+        raise StepFailed(f"{job.key}: what was fetched {wrong}. {REMEDY}")

@@ -137,6 +137,26 @@ def test_a_model_folder_needs_a_config_and_safetensors() -> None:
     build(with_spec(text, **{"weights/m/config.json": "{}", "weights/m/model.safetensors": "x"}))
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "model.ckpt", "model.pkl"])
+def test_a_model_folder_of_pickles_needs_a_reason(name: str) -> None:
+    files = {"weights/m/config.json": "{}", f"weights/m/{name}": "x"}
+    text = spec("Model", "m", "source: {path: weights/m}")
+
+    assert "holds pickled weights only, which can run code" in problems(with_spec(text, **files))[0]
+    build(with_spec(f"{text}  allow_pickle: {{reason: ours}}\n", **files))
+    assert problems(with_spec(f"{text}  allow_pickle: {{reason: ''}}\n", **files))
+    assert problems(with_spec(f"{text}  allow_pickle: true\n", **files))
+
+
+def test_a_secret_in_a_task_is_a_problem() -> None:
+    task = "task: t\ndataset_path: org/rows\ndataset_kwargs: {revision: %s, token: hf_x}\n" % ("a" * 40)
+    suite = spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: evals/t.yaml}]}")
+    found = problems(with_spec(suite, **{"evals/t.yaml": task}))
+
+    assert "$.dataset_kwargs.token: a secret is written out here." in found[0]
+    assert "hf_x" not in found[0]
+
+
 @pytest.mark.parametrize("path", ["weights/m/", "weights//m", "./weights/m"])
 def test_a_path_is_written_in_one_way_only(path: str) -> None:
     files = {"weights/m/config.json": "{}", "weights/m/model.safetensors": "x"}
