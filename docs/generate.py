@@ -211,6 +211,7 @@ PATTERNS = {
     fields.PATH_PATTERN: "path",
     fields.DURATION_PATTERN: "duration",
     fields.SHA256_PATTERN: "`sha256:` and 64 hexadecimal digits",
+    fields.SECRET_PATTERN: "where a secret is",
 }
 
 
@@ -233,6 +234,8 @@ def words(plain: Bare) -> str:
 def scalar(kind: types.Type) -> str:
     """Say in words what a field takes that holds one value."""
     match kind:
+        case types.StrType() if (kind.pattern or "").startswith(fields.ADDRESS_PATTERN):
+            return "address without a secret in it"
         case types.StrType():
             return PATTERNS.get(kind.pattern or "", f"text like {code(kind.pattern)}" if kind.pattern else "text")
         case types.IntType() | types.FloatType():

@@ -10,15 +10,15 @@ from functools import lru_cache
 from io import StringIO
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.compiler import CodeGenerator
-from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from llmops.sandbox import MAX_NUMBER, Counting, Sandbox, counting
 
 MAX_CHARACTERS = 200_000
 """Longest template and longest rendered text."""
-
-
+MAX_PARTS = 4_000
+"""Most expressions and tags of a template: what it takes to compile them grows with their square."""
 MOST_REMEMBERED = 256
 """How many templates are remembered: many prompts of a repository ask in the same words."""
 
@@ -31,69 +31,13 @@ class BadTemplate(Exception):
         self.line, self.what = line, what
 
 
-MAX_NUMBER = 10_000
-"""Largest number that a template may state; what it computes stays under a hundred times that."""
-
-_GROWS = ("center", "format", "batch", "slice")
-_STRING_METHODS = frozenset(
-    "upper lower title capitalize strip lstrip rstrip split splitlines startswith endswith".split()
-)
-
-
-class _Generator(CodeGenerator):
-    """Jinja's, without constant folding: nothing of a template is evaluated before it is rendered."""
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self.optimizer = None
-
-    def _make_finalize(self) -> CodeGenerator._FinalizeInfo:
-        return self._FinalizeInfo(None, None)  # it has no function that makes constants
-
-
-class _Reading(meta.TrackingCodeGenerator, _Generator):
+class _Reading(meta.TrackingCodeGenerator, Counting):
     """Remembers which variables a template asks for, and writes its program, too."""
 
     write = CodeGenerator.write
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, without what makes much out of little (``'x' * 10**9``, ``'{:>9999999}'.format(1)``)."""
-
-    code_generator_class = _Generator
-    intercepted_binops = frozenset({"*", "**", "%"})
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
-        if not numbers or operator == "**" or max(abs(left), abs(right), abs(left * right)) > 100 * MAX_NUMBER:
-            raise SecurityError(f"'{operator}' is only for small numbers in a prompt.")
-        return super().call_binop(context, operator, left, right)
-
-    def wrap_str_format(self, value: Any) -> None:  # noqa: ARG002  the base class lets str.format through here
-        return None
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        if isinstance(obj, (str, bytes)):
-            return attr in _STRING_METHODS
-        return super().is_safe_attribute(obj, attr, value)
-
-
-def _environment() -> _Sandbox:
-    made = _Sandbox(
-        undefined=StrictUndefined,
-        autoescape=False,
-        keep_trailing_newline=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("range", "lipsum"):  # a template has nothing to count to
-        del made.globals[name]
-    for name in _GROWS:
-        del made.filters[name]
-    return made
-
-
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = Sandbox()
 _REACHES_OUT = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _PLAIN = frozenset({nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr})
 """What most prompts are made of: texts and variables. All of these can be rendered, and bind no name."""
@@ -117,8 +61,9 @@ def variables(source: str) -> frozenset[str]:
         return _read(_ENVIRONMENT.parse(source))
     except TemplateSyntaxError as error:
         raise BadTemplate(error.lineno, f"this is not a Jinja template: {str(error.message).rstrip('.')}.") from None
-    except (TemplateError, RecursionError, SyntaxError, ValueError) as error:
-        raise BadTemplate(1, f"this is not a Jinja template: {str(error).rstrip('.')}.") from None
+    except (TemplateError, RecursionError, MemoryError, SyntaxError, ValueError) as error:
+        why = str(error).rstrip(".") or "it is nested too deep"  # CPython's parser has no other word for it
+        raise BadTemplate(1, f"this is not a Jinja template: {why}.") from None
 
 
 def _read(tree: nodes.Template) -> frozenset[str]:
@@ -126,6 +71,8 @@ def _read(tree: nodes.Template) -> frozenset[str]:
     for node in found:
         _refuse(node)
         found += node.iter_child_nodes()
+        if len(found) > MAX_PARTS:
+            raise BadTemplate(1, f"the template has over {MAX_PARTS:,} expressions and tags.")
     if len(found) <= _FEW and _PLAIN.issuperset(map(type, found)):
         return frozenset(node.name for node in found if isinstance(node, nodes.Name)) - _GIVEN
     generator = _Reading(_ENVIRONMENT)
@@ -144,19 +91,29 @@ def _refuse(node: nodes.Node) -> None:
         raise BadTemplate(node.lineno, f"a prompt cannot hold a number over {MAX_NUMBER:,}; pass it as a variable.")
 
 
+@lru_cache(MOST_REMEMBERED)
+def _compiled(source: str) -> Template:
+    """Compile a template once: a prompt is filled in again and again."""
+    return _ENVIRONMENT.from_string(source)
+
+
 def render(source: str, values: Mapping[str, Any]) -> str:
     """Fill a template in.
 
-    Raises `BadTemplate` when a value is missing, the sandbox refuses something, or the text grows too long.
+    Raises `BadTemplate` when a value is missing, the sandbox refuses something, the text grows too long, or
+    it takes too many steps.
     """
     try:
-        template = _ENVIRONMENT.from_string(source)
+        template = _compiled(source)
         text, size = [], 0
-        for piece in template.generate(values):
-            size += len(piece)
-            if size > MAX_CHARACTERS:
-                raise BadTemplate(1, f"the rendered prompt has over {MAX_CHARACTERS:,} characters.")
-            text.append(piece)
+        with counting():
+            for piece in template.generate(values):
+                size += len(piece)
+                if size > MAX_CHARACTERS:
+                    raise BadTemplate(1, f"the rendered prompt has over {MAX_CHARACTERS:,} characters.")
+                text.append(piece)
+    except (RecursionError, MemoryError, SyntaxError):
+        raise BadTemplate(1, "the template is nested too deep, or calls itself too deep.") from None
     except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
         raise BadTemplate(getattr(error, "lineno", 1) or 1, f"{str(error).rstrip('.')}.") from None
     return "".join(text)

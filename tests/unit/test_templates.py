@@ -1,5 +1,6 @@
 """Prompt templates in their sandbox."""
 
+import time
 import tracemalloc
 
 import pytest
@@ -135,3 +136,93 @@ def test_what_is_found_right_compiles_however_deep_it_is(deeper: str, depth: int
 def test_a_text_that_grows_too_long_is_cut_off() -> None:
     with pytest.raises(BadTemplate, match="characters"):
         templates.render("{% for a in text %}{{ text }}{% endfor %}", {"text": "x" * 1000})
+
+
+DOUBLED = "{% set a = [1] %}" + "{% set a = [a, a] %}" * 60
+ENDLESS = {
+    "loops": "{% for a in v %}{% for b in v %}{% for c in v %}{% endfor %}{% endfor %}{% endfor %}",
+    "loops that take nothing": "{% for a in v %}{% for b in v if false %}{% endfor %}{% endfor %}",
+    "calls": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+    "calls in calls": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    "loops in loops": "{% for a in [[1]] recursive %}{{ loop([[1], [1]]) }}{% endfor %}",
+    "blocks": "{% macro m() %}{% for a in v %}{{ caller() }}{% endfor %}{% endmacro %}" + "{% call m() %}" * 3 + "{% endcall %}" * 3,
+    "~": "{% set a = v %}" + "{% set a = a ~ a %}" * 60,
+    "+": "{% set a = v %}" + "{% set a = a + a %}" * 60,
+    "lists": "{% set a = [1] %}" + "{% set a = a + a %}" * 60,
+    "set": "{% set a = v %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 60,
+    "text in a loop": "{% set a %}{% for a in v %}" + "z" * 90_000 + "{% endfor %}{% endset %}",
+    "lists of lists": DOUBLED + "{{ a }}",
+    "lists of lists as text": DOUBLED + "{{ a|string|length }}",
+    "lists of lists as JSON": DOUBLED + "{{ a|tojson|length }}",
+    "lists of lists, compared": DOUBLED + "{% set b = a %}" + DOUBLED + "{{ a == b }}",
+    "lists of lists, joined": DOUBLED + "{{ (a ~ '')|length }}",
+    "keys": DOUBLED.replace("[", "(").replace("]", ",)") + "{{ {a: 1} }}",
+    "looked up": DOUBLED.replace("[", "(").replace("]", ",)") + "{{ d[a] is defined }}",
+    "in": "{% set l = v|list %}{% for a in l %}{% if 'y' in l %}{% endif %}{% endfor %}",
+    "slices": "{% set l = v|list %}{% for a in l %}{% set z = l[1:] %}{% endfor %}",
+    "replace": "{{ v|replace('x', v)|length }}",
+    "join": "{{ v|list|join(v)|length }}",
+    "join of a map": "{{ v|map('upper')|join(d=v)|length }}",
+    "indent": "{{ lines|indent(10000 * 100)|length }}",
+    "indent by text": "{{ lines|indent(width=v)|length }}",
+    "tojson": "{{ v|list|tojson(indent=10000)|length }}",
+    "split": "{% for a in v %}{% set z = v.split('x') %}{% endfor %}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
+def test_a_template_that_would_not_end_is_ended(source: str) -> None:
+    assert templates.variables(source) <= {"v", "lines", "d"}
+    begun = time.process_time()
+
+    with pytest.raises(BadTemplate, match=r"takes more than|calls itself too deep"):
+        templates.render(source, {"v": "x" * 3000, "lines": "a\n" * 1000, "d": {}})
+    assert time.process_time() - begun < 20
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% if a %}" + "{% elif a %}" * 16_000 + "{% endif %}",
+        "{{ [" + "1," * 90_000 + "] }}",
+        "".join(f"{{{{ a{number} }}}}" for number in range(8000)) + "{% if a %}x{% endif %}" * 5000,
+        "".join(f"{{% macro a{number}() %}}{{% endmacro %}}" for number in range(5000)),
+        "{{ " + "(" * 90_000 + "a" + ")" * 90_000 + " }}",
+        "{{ a" + "|e" * 90_000 + " }}",
+    ],
+    ids=["branches", "items", "names", "macros", "depth", "filters"],
+)
+def test_a_template_that_takes_long_to_compile_is_refused(source: str) -> None:
+    begun = time.process_time()
+
+    with pytest.raises(BadTemplate, match=r"expressions and tags|recursion depth"):
+        templates.variables(source)
+    assert time.process_time() - begun < 20
+
+
+def test_a_list_can_only_be_summed_up_to_a_number() -> None:
+    with pytest.raises(BadTemplate, match="sum is only for numbers"):
+        templates.render("{{ [v, v]|sum(start=[]) }}", {"v": [1]})
+    assert templates.render("{{ v|sum }} {{ v|sum(start=2) }}", {"v": [1, 2]}) == "3 5"
+
+
+def test_steps_are_counted_for_each_rendering() -> None:
+    source = "{% for a in v %}{{ a }}{% endfor %}"
+
+    for _ in range(8):
+        assert len(templates.render(source, {"v": "x" * 30_000})) == 30_000
+
+
+def test_the_usual_filters_and_tests_do_as_in_jinja() -> None:
+    source = (
+        "{% for m in turns if m.role != 'system' %}{{ loop.index }}/{{ loop.length }} {{ m['role']|upper }}: "
+        "{{ m.content|trim|replace('a', 'b', 1) ~ '!' }}\n{% endfor %}"
+        "{{ turns|map(attribute='role')|join(', ') }} {{ turns|length > 2 }} {{ 'x' in ['x'] }} {{ [3, 1]|sort|first }} "
+        "{{ {'b': [1, 2]}|tojson }} {{ (1 + 2) * 3 }} {{ 'a' + 'b' }} {{ none is none }} {{ 'abc'[1:] }} {{ 7 is odd }}"
+        "{% macro em(t) %}<{{ t }}>{% endmacro %}{{ em('y') }}{{ 'l1\nl2'|indent(2) }}{{ 3.14159|round(2) }}"
+    )
+    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": " aa "}, {"role": "ai", "content": "c"}]
+
+    assert templates.render(source, {"turns": turns}) == (
+        '1/2 USER: ba!\n2/2 AI: c!\nsystem, user, ai True True 1 {"b": [1, 2]} 9 ab True bc True<y>l1\n  l23.14'
+    )
