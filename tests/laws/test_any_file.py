@@ -8,7 +8,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmops import templates
 from llmops.problems import Invalid
+from llmops.templates import BadTemplate
 from tests.trees import Tree, build, spec, system
 
 BOUNDED = settings(max_examples=150, deadline=None)
@@ -74,6 +76,75 @@ def test_any_value_in_a_spec_gives_specs_or_problems(data: st.DataObject) -> Non
     _mutate(document["spec"], data)
 
     assert specs_or_problems(Tree({**system(), path: msgspec.json.encode(document)}))
+
+
+SETTINGS = {
+    "specs": ["specs"],
+    "environment": "local",
+    "ledger": {"results": "refs/llmops/results", "releases": "refs/llmops/releases", "remote": "origin"},
+    "store": {"url": "file:///x"},
+    "runner": {"type": "local", "address": "http://x", "python": "python", "parallel": 1},
+    "gateway": {"host": "127.0.0.1", "port": 0, "drain": "1s"},
+    "trust": "none",
+}
+
+
+@BOUNDED
+@given(st.sampled_from(["llmops.yaml", "llmops.lock"]), FILES)
+def test_any_bytes_as_settings_or_lock_give_specs_or_problems(path: str, data: bytes) -> None:
+    assert specs_or_problems(Tree({**system(), path: data}))
+
+
+@BOUNDED
+@given(st.data())
+def test_any_value_in_the_settings_gives_specs_or_problems(data: st.DataObject) -> None:
+    spec_ = msgspec.json.decode(msgspec.json.encode(SETTINGS))
+    _mutate(spec_, data)
+    document = {"apiVersion": "llmops/v1alpha1", "kind": "Settings", "spec": spec_}
+
+    assert specs_or_problems(Tree({**system(), "llmops.yaml": msgspec.json.encode(document)}))
+
+
+@BOUNDED
+@given(st.dictionaries(st.text(max_size=8), VALUES, max_size=3) | VALUES)
+def test_any_value_as_pins_gives_specs_or_problems(pins: Any) -> None:
+    assert specs_or_problems(Tree({**system(), "llmops.lock": msgspec.json.encode({"pins": pins})}))
+
+
+TAGS = (
+    "{{ }} {% %} {# #} - if elif else endif for in endfor macro endmacro call endcall set endset raw endraw filter "
+    "include 'x' block recursive question loop self . | ( ) [ ] { } ~ + * ** // == not and is defined 1 9999 'a' "
+    "upper replace join tojson namespace __class__"
+).split()
+TEMPLATES = st.lists(st.sampled_from([*TAGS, "\n", " ", "\x00", "é"]), max_size=40).map(" ".join)
+WHOLE = st.recursive(
+    st.sampled_from(["{{ question }}", "a", "{{ question|upper ~ 1 }}", "{% set a = question %}{{ a }}"]),
+    lambda inner: st.tuples(
+        st.sampled_from(["{% if question %}", "{% for a in question %}", "{% macro m() %}", "{% filter upper %}"]),
+        inner,
+        inner,
+    ).map(lambda parts: f"{parts[0]}{parts[1]}{{% end{parts[0].split()[1]} %}}{parts[2]}"),
+    max_leaves=12,
+)
+
+
+@BOUNDED
+@given(FILES | TEMPLATES.map(str.encode) | WHOLE.map(str.encode))
+def test_any_bytes_as_a_template_give_specs_or_problems(data: bytes) -> None:
+    assert specs_or_problems(Tree({**system(), "prompts/ask.jinja": data}))
+
+
+@BOUNDED
+@given(TEMPLATES | WHOLE | st.text(max_size=100), VALUES)
+def test_any_template_gives_a_text_or_says_why_not(source: str, value: Any) -> None:
+    for fill in (lambda: templates.variables(source), lambda: templates.render(source, {"question": value})):
+        try:
+            fill()
+        except BadTemplate as error:
+            said = error.what
+        else:
+            continue
+        assert said.endswith(".")
 
 
 def _mutate(spec: dict[str, Any], data: st.DataObject) -> None:
