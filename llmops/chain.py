@@ -74,7 +74,7 @@ def signed(where: Ledger, ref: str) -> Iterator[Finding]:
             what = f"of commit {one.commit[:SHORT]}, {one.standing}{signatures.named(one)}."
             yield _problem(ref, what, LOOK.format(ref=ref))
     if before:
-        what = f"its first {before} commits are not signed."
+        what = f"commits that are older than the first signed one, and not signed: {before}."
         remedy = "Whoever signed the next one believed them; there is nothing to do."
         yield Finding(grade=Grade.NOTE, where=ref, what=what, remedy=remedy)
 

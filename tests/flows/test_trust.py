@@ -276,7 +276,7 @@ def test_what_a_reconciler_writes_is_signed(sealed: Shell) -> None:
         assert "gpgsig -----BEGIN SSH SIGNATURE-----" in sealed.repo.git("cat-file", "commit", ref)
     assert sealed("plan") == Exit.WELL
     assert sealed("fsck") == Exit.WELL
-    assert "its first 1 commits are not signed." in sealed.out
+    assert "older than the first signed one, and not signed: 1." in sealed.out
 
 
 @pytest.mark.parametrize("ref", REFS)
