@@ -212,6 +212,7 @@ PATTERNS = {
     fields.DURATION_PATTERN: "duration",
     fields.SHA256_PATTERN: "`sha256:` and 64 hexadecimal digits",
     fields.SECRET_PATTERN: "where a secret is",
+    fields.ADDRESS_PATTERN: "address without a secret in it",
 }
 
 
@@ -234,8 +235,6 @@ def words(plain: Bare) -> str:
 def scalar(kind: types.Type) -> str:
     """Say in words what a field takes that holds one value."""
     match kind:
-        case types.StrType() if (kind.pattern or "").startswith(fields.ADDRESS_PATTERN):
-            return "address without a secret in it"
         case types.StrType():
             return PATTERNS.get(kind.pattern or "", f"text like {code(kind.pattern)}" if kind.pattern else "text")
         case types.IntType() | types.FloatType():

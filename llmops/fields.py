@@ -32,9 +32,9 @@ _ENV, _FILE, _VAULT = "env:[A-Za-z_][A-Za-z0-9_]*", r"file:/[^\x00-\x1f]+", r"va
 SECRET_PATTERN = rf"^({_ENV}|{_FILE}|{_VAULT})$(?!\n)"
 # An address stands in public: no password before the host, no token alone there, no signature behind the "?". It is
 # short, because looking for them takes the square of its length.
-_SIGNED = "(X-Amz-Signature|X-Goog-Signature|sig|access_token|api_key|password)="
-_ADDRESS = rf"(?=[\s\S]{{1,2000}}$)(?![\s\S]*://[^/?#]*:[^/?#]*@)(?![\s\S]*https?://[^/?#]*@)(?![\s\S]*[?&]{_SIGNED})"
-ADDRESS_PATTERN = f"^{_ADDRESS}"
+_PASSWORD, _LOGIN = "://[^/?#]*:[^/?#]*@", "https?://[^/?#]*@"
+_SIGNED = "[?&](X-Amz-Signature|X-Goog-Signature|sig|access_token|api_key|password)="
+ADDRESS_PATTERN = rf"^(?=[\s\S]{{1,2000}}$)(?![\s\S]*({_PASSWORD}|{_LOGIN}|{_SIGNED}))"
 
 SECRET = "x-llmops-secret"  # noqa: S105  a mark
 """Marks a field in a schema that may hold a secret by mistake: its value is never printed."""
@@ -88,11 +88,11 @@ def secret(about: str) -> Meta:
     )
 
 
-def location(text: str, *, scope: Scope = Scope.BUILD, scheme: str = "") -> Meta:
-    """Describe a field that holds an address, of one of some schemes if so told (a regular expression)."""
+def location(text: str, *, scope: Scope = Scope.BUILD, pattern: str = ADDRESS_PATTERN) -> Meta:
+    """Describe a field that holds an address, which must be one without a secret in it."""
     return Meta(
         description=text,
-        pattern=f"{ADDRESS_PATTERN}{scheme}",
+        pattern=pattern,
         extra={"mark": Mark(scope=scope)},
         extra_json_schema={SECRET: True},
     )

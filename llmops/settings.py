@@ -38,9 +38,10 @@ class RunnerSettings(Body, frozen=True, kw_only=True):
     type: Annotated[Literal["local", "ray"], about("local: child processes here; ray: jobs of a Ray cluster.")] = (
         "local"
     )
-    address: Annotated[str, location("ray: address of the dashboard, http://host:8265.", scheme="https?://")] | None = (
-        None
-    )
+    address: (
+        Annotated[str, location("ray: address of the dashboard, http://host:8265.", pattern="^https?://(?![^/]*@)")]
+        | None
+    ) = None
     python: Annotated[str, about("ray: the Python of the cluster's nodes, with llmops installed.")] = "python"
     work: (
         Annotated[
@@ -60,7 +61,7 @@ class StoreSettings(Body, frozen=True, kw_only=True):
             str,
             location(
                 "An fsspec address: file:///…, s3://…, gs://…. In the git directory if not given.",
-                scheme="[a-z0-9+]+://",
+                pattern="^[a-z0-9+]+://(?![^/]*:[^/]*@)",
             ),
         ]
         | None

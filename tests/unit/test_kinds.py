@@ -148,6 +148,42 @@ def test_a_model_folder_of_pickles_needs_a_reason(name: str) -> None:
     assert problems(with_spec(f"{text}  allow_pickle: true\n", **files))
 
 
+@pytest.mark.parametrize(
+    ("uri", "fine"),
+    [
+        ("https://example.org:8443/a@b/rows.jsonl", True),
+        ("s3://bucket/rows.jsonl", True),
+        ("sftp://user@example.org/rows.jsonl", True),
+        ("https://user:hunter2@example.org/rows.jsonl", False),
+        ("https://hunter2@example.org/rows.jsonl", False),
+        ("zip://rows.jsonl::https://user:hunter2@example.org/rows.jsonl", False),
+        ("https://example.org/rows.jsonl?a=b&X-Amz-Signature=hunter2&f=.jsonl", False),
+        ("https://example.org/rows.jsonl?api_key=hunter2&f=.jsonl", False),
+        ("", False),
+        ("https://" + "a:" * 10_000 + "hunter2.jsonl", False),
+    ],
+)
+def test_an_address_holds_no_secret(uri: str, fine: bool) -> None:
+    source = f"{{uri: '{uri}', digest: 'sha256:{'0' * 64}'}}"
+    found = problems(with_spec(spec("Dataset", "d", f"format: rows\nsources: [{source}]"))) if not fine else []
+
+    assert fine or "$.spec.sources[0].uri: this is no address, or one with a secret in it." in found[0]
+    assert not any("hunter2" in line for line in found)
+    if fine:
+        build(with_spec(spec("Dataset", "d", f"format: rows\nsources: [{source}]")))
+
+
+@pytest.mark.parametrize(
+    "field", ["store: {url: 's3://key:hunter2@bucket/x'}", "runner: {address: 'http://u:hunter2@h:1'}"]
+)
+def test_an_address_in_the_settings_holds_no_secret(field: str) -> None:
+    settings = f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {{{field}}}\n"
+    found = problems(Tree({**system(), "llmops.yaml": settings}))
+
+    assert "this is no address, or one with a secret in it." in found[0]
+    assert "hunter2" not in found[0]
+
+
 def test_a_secret_in_a_task_is_a_problem() -> None:
     task = "task: t\ndataset_path: org/rows\ndataset_kwargs: {revision: %s, token: hf_x}\n" % ("a" * 40)
     suite = spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: evals/t.yaml}]}")
