@@ -1,0 +1,52 @@
+"""Gated rows of the hub: a suite's token reaches lm-eval beside what pins the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from lm_eval.api.task import ConfigurableTask
+
+from llmops import store
+from llmops.kinds.evaluation import Evaluation, Subject, Suite
+from llmops.orders import Job
+from llmops.steps import evaluate
+from llmops.steps.desk import Desk
+from llmops.steps.redaction import Redaction
+from llmops.values import Key
+
+TASK = "dataset_path: org/rows\ndataset_kwargs: {revision: %s}\ndoc_to_text: x\ndoc_to_target: y\n" % ("a" * 40)
+SECRET = "hf_s3cr3tOfThisTest"
+
+
+class Asked(Exception):
+    """What lm-eval loads rows with."""
+
+
+@pytest.mark.parametrize(("token", "more"), [("env:ROWS_TOKEN", {"token": SECRET}), (None, {})])
+def test_a_suites_token_goes_to_the_hub_with_the_revision(
+    token: str | None, more: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(self: Any, kwargs: dict[str, Any] | None = None) -> None:
+        raise Asked(kwargs)
+
+    monkeypatch.setattr(ConfigurableTask, "download", download)  # the hub is not ours, and not here
+    monkeypatch.setenv("ROWS_TOKEN", SECRET)
+    kept = store.open_at((tmp_path / "store").as_uri())
+    files = {
+        "evals/t.yaml": store.add_bytes(kept, b"include: base.yaml\ntask: t\n"),
+        "evals/base.yaml": store.add_bytes(kept, TASK.encode()),
+    }
+    evaluation = Evaluation(subject=Subject(model="m"), suites=(Suite(task="evals/t.yaml", token=token),))
+    body = msgspec.Raw(msgspec.json.encode(evaluation))
+    job = Job(unit="0" * 64, key=Key("Evaluation", "e"), part="suites[0]", body=body, files=files)
+    redaction = Redaction()
+    monkeypatch.setattr(redaction, "_cover", lambda: None)  # the output of the tests stays as it is
+
+    with pytest.raises(Asked) as asked:
+        evaluate._task(job, None, Desk(tmp_path / "order", kept, cluster=False, redaction=redaction))
+
+    assert asked.value.args[0] == {"revision": "a" * 40, **more}
+    assert (redaction.clean(SECRET) == "***") is bool(more)
