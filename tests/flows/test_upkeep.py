@@ -570,7 +570,7 @@ def test_a_quick_look_finds_what_is_too_short_and_reads_no_file(kitchen: Shell) 
 
 def test_writes_that_were_broken_off_an_hour_ago_are_found_and_removed(kitchen: Shell) -> None:
     path = next(iter(blobs(kitchen).values()))
-    old, new = (path.with_name(f"{name}.{'0' * 32}") for name in (path.name, f".{path.name}"))
+    old, new = (path.with_name(f"{path.name}.{mark * 16}") for mark in "01")
     for partial in (old, new):
         partial.write_bytes(b"half")
     os.utime(old, (time.time() - 7200, time.time() - 7200))

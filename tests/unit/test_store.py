@@ -1,14 +1,17 @@
 """Bytes under their digest."""
 
+import contextlib
 import hashlib
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llmops import store
 from llmops.problems import Broken
-from llmops.store import Store
+from llmops.store import Entry, Store
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -74,19 +77,69 @@ def test_a_corrupted_blob_is_found_by_its_digest_and_not_used(tmp_path: Path) ->
         store.read(kept, digest)
 
 
-def test_a_half_written_file_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = store.open_at((tmp_path / "store").as_uri())
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """A disk that takes a file's bytes, and not its name; it says so."""
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="No space"):
+            yield
+
+
+def test_a_half_written_file_is_never_seen(tmp_path: Path) -> None:
+    kept = store.open_at((tmp_path / "store").as_uri())
+
+    with full_disk():
         store.add_bytes(kept, b"hello")
-    monkeypatch.undo()
 
     assert not store.has(kept, hashlib.sha256(b"hello").hexdigest())
     assert store.read(kept, store.add_bytes(kept, b"hello")) == b"hello"
+
+
+def test_writes_that_were_broken_off_are_listed_as_such(tmp_path: Path, folder: Path) -> None:
+    kept = store.open_at((tmp_path / "store").as_uri())
+
+    with full_disk():
+        store.add_bytes(kept, b"hello")
+    with full_disk():
+        store.add_file(kept, folder / "a")
+
+    assert [one.digest for one in store.listing(kept)] == ["", ""]
+
+
+@pytest.mark.parametrize("size", [0, store.SMALL, store.SMALL + 1, 2**20])
+def test_a_file_of_any_size_is_kept_under_its_sha256_as_of_now(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(size))
+    os.utime(path, (1, 1))
+    kept = store.open_at((tmp_path / "store").as_uri())
+
+    entry = store.add_file(kept, path)
+    (listed,) = store.listing(kept)
+
+    assert entry == Entry(hashlib.sha256(path.read_bytes()).hexdigest(), size)
+    assert (listed.digest, listed.size) == (entry.sha256, size)
+    assert listed.time > time.time() - 60
+
+
+def test_a_file_of_somebody_else_is_copied(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = store.open_at((tmp_path / "store").as_uri())
+    mine = os.chmod
+
+    def refuse(path: str, mode: int) -> None:
+        if Path(path).samefile(folder / "a"):
+            raise PermissionError(1, "Operation not permitted")
+        mine(path, mode)
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    entry = store.add_file(kept, folder / "a")
+
+    assert store.read(kept, entry.sha256) == b"a\n"
+    assert (folder / "a").stat().st_nlink == 1
 
 
 def test_a_folder_whose_file_is_gone_is_not_complete(folder: Path, tmp_path: Path) -> None:
