@@ -35,8 +35,8 @@ docs: $(READY)  ## write the generated pages and schemas again
 	$(RUN)/python -m docs.generate
 	$(RUN)/llmops schema --write
 
-bench: $(READY)  ## measure speed against peers and the floor
-	$(RUN)/python -m benchmarks
+bench: $(READY)  ## measure speed against peers and the floor (10 minutes; see docs/performance.md)
+	$(RUN)/python -m benchmarks $(BENCH)
 
 soak: $(READY)  ## crashes, many writers and the laws of the index, longer (15 minutes)
 	LLMOPS_SOAK=25 $(RUN)/python -m pytest tests/flows/test_many_writers.py tests/flows/test_crashes.py tests/laws/test_index.py

@@ -88,9 +88,8 @@ PROVENANCE = Provenance(commit="c", actor="a", run="", started="2026-01-01T00:00
 def make(folder: Path, amount: int) -> None:
     """Make a repository with so many specs and two commits; the second changes one training."""
     subprocess.run([*GIT, "init", "--quiet", "--initial-branch=main", str(folder)], check=True)
-    last = amount // len(KINDS) - 1
     stream = [_commit("all", [*_files(amount), ("evals/t.yaml", TASK), ("llmops.yaml", SETTINGS)])]
-    stream.append(_commit("one", [_spec(1 + 4 * last, steps=7)]))
+    stream.append(_commit("one", [_spec(changed(amount), steps=7)]))
     subprocess.run([*GIT, "fast-import", "--quiet"], cwd=folder, input=b"".join(stream), check=True)
     subprocess.run([*GIT, "reset", "--quiet", "--hard"], cwd=folder, check=True)
 
@@ -104,11 +103,30 @@ def _files(amount: int) -> Iterator[tuple[str, str]]:
 
 
 def _spec(number: int, steps: int = 0) -> tuple[str, str]:
-    kind, letter, body = KINDS[number % len(KINDS)]
+    kind, _, body = KINDS[number % len(KINDS)]
     own = number // len(KINDS)
-    said = {"number": own, "name": f"{letter}{own}", "folder": f"{own % 100:02d}", "steps": steps or 100 + own}
-    text = HEAD.format(kind=kind, **said) + LABELS + NOTE + body.format(**said)
-    return f"specs/{number % 100:02d}/{letter}{own}.yaml", text
+    said = {"number": own, "name": name_of(number), "folder": f"{own % 100:02d}", "steps": steps or 100 + own}
+    return path_of(number), HEAD.format(kind=kind, **said) + LABELS + NOTE + body.format(**said)
+
+
+def name_of(number: int) -> str:
+    """Give what the spec of a number is called."""
+    return f"{KINDS[number % len(KINDS)][1]}{number // len(KINDS)}"
+
+
+def path_of(number: int) -> str:
+    """Give the file that it stands in."""
+    return f"specs/{number % 100:02d}/{name_of(number)}.yaml"
+
+
+def needs_of(number: int) -> tuple[int, ...]:
+    """Give the specs that it names: a training its dataset; an evaluation its training, its prompt and that dataset."""
+    return {"t": (number - 1,), "e": (number - 2, number - 1, number - 3)}.get(KINDS[number % len(KINDS)][1], ())
+
+
+def changed(amount: int) -> int:
+    """Give the spec that the second commit changes: the last training."""
+    return len(KINDS) * (amount // len(KINDS) - 1) + 1
 
 
 def _commit(message: str, files: list[tuple[str, str]]) -> bytes:

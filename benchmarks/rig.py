@@ -7,53 +7,104 @@ Effects: runs processes.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+from msgspec import Struct
+
+ROOT = Path(__file__).resolve().parent.parent
 PYTHON = (sys.executable, "-I", "-S", "-c", "pass")
 """The least that a Python program can take."""
+LLMOPS = (sys.executable, "-m", "llmops")
+QUIET = {"CHECKPOINT_DISABLE": "1", "DVC_NO_ANALYTICS": "1"}
+"""Peers do not call home while they are timed."""
+SLOWING = "PYTHONDONTWRITEBYTECODE"
+"""With it, Python compiles a program again whenever it starts, which no user does."""
+WELL = (0, 8)
+"""Exit codes that are no fault; 8 says that changes are pending."""
 
 
-def medians(
-    commands: Mapping[str, Sequence[str]], at: Path, runs: int = 7, before: Callable[[], None] = lambda: None
-) -> dict[str, float]:
-    """Give the median wall-clock seconds of each command, run in turns after one run of each that does not count.
+def nothing() -> None:
+    """Prepare nothing."""
 
-    ``before`` is called before every run and is not timed.
-    """
-    took: dict[str, list[float]] = {name: [] for name in commands}
-    for turn in range(runs + 1):
-        for name, command in commands.items():
-            before()
-            started = time.perf_counter()
-            done = subprocess.run(command, cwd=at, capture_output=True, check=False)
-            if turn:
-                took[name].append(time.perf_counter() - started)
-            if done.returncode not in (0, 8):
-                raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.decode()[-500:]}")
-    return {name: median(times) for name, times in took.items()}
+
+class Command(Struct, frozen=True):
+    """What is timed, with so many objects before it."""
+
+    what: str
+    objects: int
+    arguments: Sequence[str]
+    at: Path
+    before: Callable[[], object] = nothing
+    """Called before every run, and not timed."""
+
+
+class Took(Struct, frozen=True):
+    """What a command took: of several runs, the median of each."""
+
+    command: Command
+    seconds: float
+    """On the wall."""
+    cpu: float
+    """User and system, of the process and of all that it started and waited for."""
+
+
+def medians(commands: Sequence[Command], runs: int, warm: int = 1) -> list[Took]:
+    """Run commands in turns, so often; before that so often without counting. Exits when a command fails."""
+    took: list[list[Took]] = [[] for _ in commands]
+    for turn in range(warm + runs):
+        for command, times in zip(commands, took, strict=True):
+            command.before()
+            once = run(command)
+            if turn >= warm:
+                times.append(once)
+    return [
+        Took(command, median(one.seconds for one in times), median(one.cpu for one in times))
+        for command, times in zip(commands, took, strict=True)
+    ]
+
+
+def run(command: Command) -> Took:
+    """Run a command once. Exits when it fails."""
+    with tempfile.TemporaryFile() as said:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command.arguments, cwd=command.at, env=environment(), stdout=subprocess.DEVNULL, stderr=said
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)  # so that subprocess does not wait for it, too
+        if process.returncode not in WELL:
+            said.seek(0)
+            words = said.read().decode(errors="replace")[-500:]
+            raise SystemExit(f"{' '.join(command.arguments)[:500]} ended with {process.returncode}: {words}")
+    return Took(command, seconds, usage.ru_utime + usage.ru_stime)
+
+
+def environment() -> dict[str, str]:
+    """Give the environment that commands run in."""
+    return {name: value for name, value in os.environ.items() if name != SLOWING} | QUIET
 
 
 def peak(command: Sequence[str], at: Path) -> float:
     """Give the most memory that a command holds at once, in MiB; it begins without an index."""
-    shutil.rmtree(at / ".git" / "llmops", ignore_errors=True)
+    forget_index(at)
+    # A process of its own: the kernel counts to a child's peak what its parent held when it was started.
     script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], capture_output=True, check=True); "
     script += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    done = subprocess.run([sys.executable, "-c", script, *command], cwd=at, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, *command], cwd=at, env=environment(), capture_output=True, check=True
+    )
     return int(done.stdout) / 1024
 
 
-def table(took: Mapping[str, float], floor: str) -> str:
-    """Write seconds, and how many times the floor that is; what is no time stands alone."""
-    width = max(map(len, took))
-    return "\n".join(
-        f"  {name:<{width}}  {value:8.1f}"
-        if "MiB" in name
-        else f"  {name:<{width}}  {value * 1000:8.1f} ms  {value / took[floor]:6.1f}"
-        for name, value in took.items()
-    )
+def forget_index(at: Path) -> None:
+    """Remove the index of a repository, and whatever else is kept beside git's own."""
+    shutil.rmtree(at / ".git" / "llmops", ignore_errors=True)

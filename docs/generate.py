@@ -1,5 +1,7 @@
 """code -> docs/reference: the pages that are read off the kinds, the command line and the exit codes.
 
+And `docs/performance.md`, from the figures that `make bench` left in `docs/performance.json`.
+
     python docs/generate.py            write them
     python docs/generate.py --check    say which are stale; exit 1 when one is
 
@@ -24,6 +26,8 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 from msgspec import inspect as types
 
+from benchmarks import page as performance
+from benchmarks import results
 from llmops import catalogues, cli, fields, problems
 from llmops.fields import Mark, shape
 from llmops.plugin import Kind
@@ -43,7 +47,10 @@ WIDTH = 100
 def pages() -> dict[Path, str]:
     """Give every generated page by its path."""
     texts = {"kinds.md": kinds_page(), "cli.md": cli_page(), "exit-codes.md": exits_page()}
-    return {PAGES / name: NOTE + text for name, text in texts.items()}
+    figures = results.decode((Path(__file__).parent / "performance.json").read_bytes())
+    return {PAGES / name: NOTE + text for name, text in texts.items()} | {
+        PAGES.parent / "performance.md": performance.page(figures)
+    }
 
 
 def stale() -> list[str]:

@@ -1,0 +1,131 @@
+"""figures -> what each has to be, and whether it is: the bars of the project.
+
+A ratio is of two figures of one group, which were measured in turns with one another.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from benchmarks import comparing, keeping, planning, recording
+from benchmarks.peers import Peer
+from benchmarks.planning import CHECK, COLD, PEAK, PLAN, P
+from benchmarks.results import Results
+
+
+class Verdict(StrEnum):
+    """Whether a bar is met."""
+
+    MET = "met"
+    NOT_MET = "not met"
+    NOT_MEASURED = "not measured"
+
+
+class Bar(Struct, frozen=True):
+    """What a figure has to be."""
+
+    group: str
+    what: str
+    value: Callable[[Results], float | None]
+    limit: float
+    unit: str
+    """``ms``, ``s``, ``MiB``, ``x`` (times) or ``/s``."""
+    at_least: bool = False
+
+
+class Judged(Struct, frozen=True):
+    """A bar beside what was measured."""
+
+    bar: Bar
+    value: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it is met."""
+        if self.value is None:
+            return Verdict.NOT_MEASURED
+        is_met = self.value >= self.bar.limit if self.bar.at_least else self.value <= self.bar.limit
+        return Verdict.MET if is_met else Verdict.NOT_MET
+
+
+def judge(results: Results) -> list[Judged]:
+    """Hold every bar against what was measured."""
+    return [Judged(bar, bar.value(results)) for bar in BARS]
+
+
+def _of(group: str, what: str, objects: int, times: float = 1) -> Callable[[Results], float | None]:
+    def value(results: Results) -> float | None:
+        found = results.value(group, what, objects)
+        return None if found is None else found * times
+
+    return value
+
+
+def _ratio(
+    over: Callable[[Results], float | None], under: Callable[[Results], float | None]
+) -> Callable[[Results], float | None]:
+    def value(results: Results) -> float | None:
+        above, below = over(results), under(results)
+        return None if above is None or not below else above / below
+
+    return value
+
+
+def _constant(number: float) -> Callable[[Results], float | None]:
+    return lambda _: number
+
+
+def _plan(what: str, objects: int, times: float = 1) -> Callable[[Results], float | None]:
+    return _of(planning.GROUP, what, objects, times)
+
+
+def _peer(peer: Peer) -> Bar:
+    seconds = [_of(comparing.GROUP, one, PEER_OBJECTS) for one in (peer.what, peer.ours)]
+    name = f"`{peer.what}` against `{peer.ours}`, {PEER_OBJECTS:,} objects"
+    return Bar(comparing.GROUP, name, _ratio(*seconds), peer.slower, "x", at_least=True)
+
+
+def _kept(what: str, files: int, limit: float) -> Bar:
+    cpu = [_of(keeping.GROUP, f"{by}: {what}", files) for by in (keeping.OURS, keeping.DVC)]
+    return Bar(keeping.GROUP, f"CPU of `store.add` against `dvc add`, {what}", _ratio(*cpu), limit, "x")
+
+
+PEER_OBJECTS = 1_000
+"""How many objects peers are compared on: some of them take minutes for more."""
+FEW, MANY, MOST = 1_000, 10_000, 100_000
+_RECORD = _of(recording.GROUP, recording.RECORD, recording.AMOUNT)
+_PUBLISH = _of(recording.GROUP, recording.PUBLISH, recording.AMOUNT)
+_PLAN_OF_MANY = f"`llmops plan`, one spec changed, {MANY:,} specs"
+BARS = (
+    Bar(planning.GROUP, _PLAN_OF_MANY, _plan(PLAN, MANY, 1000), 100, "ms"),
+    Bar(planning.GROUP, f"{_PLAN_OF_MANY}, in times of P", _ratio(_plan(PLAN, MANY), _plan(P, MANY)), 9, "x"),
+    Bar(
+        planning.GROUP,
+        f"`llmops plan`, one spec changed, {MOST:,} specs against {FEW:,}",
+        _ratio(_plan(PLAN, MOST), _plan(PLAN, FEW)),
+        1.15,
+        "x",
+    ),
+    Bar(planning.GROUP, f"`llmops check`, nothing changed, {MANY:,} specs", _plan(CHECK, MANY, 1000), 60, "ms"),
+    Bar(planning.GROUP, f"`llmops check` without an index, {MANY:,} specs", _plan(COLD, MANY), 1.0, "s"),
+    Bar(planning.GROUP, f"`llmops check` without an index, {MOST:,} specs", _plan(COLD, MOST), 10, "s"),
+    Bar(planning.GROUP, f"the most memory of that, {MOST:,} specs", _plan(PEAK, MOST), 400, "MiB"),
+    *map(_peer, comparing.PEERS),
+    Bar(
+        recording.GROUP,
+        f"outcomes recorded, {recording.AMOUNT:,} at once",
+        _ratio(_constant(recording.AMOUNT), _RECORD),
+        1000,
+        "/s",
+        at_least=True,
+    ),
+    Bar(recording.GROUP, f"{recording.AMOUNT:,} outcomes published to a bare remote", _PUBLISH, 1.0, "s"),
+    _kept(keeping.AMOUNTS[0].what, keeping.AMOUNTS[0].files, 1 / 3),
+    _kept(keeping.AMOUNTS[1].what, keeping.AMOUNTS[1].files, 1 / 5),
+)
+"""What has to be met; a ratio of CPU below 1 is the part of the peer's that we take."""

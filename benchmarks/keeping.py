@@ -1,0 +1,112 @@
+"""What it costs to keep files: the store against `dvc add`, in CPU seconds of all processes.
+
+DVC is measured as it is installed, and told to link instead of to copy, as our store does.
+
+    python -m benchmarks.keeping STORE PATH
+
+Effects: writes files, runs processes.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from msgspec import Struct
+
+from benchmarks import rig
+from benchmarks.results import Figure
+from benchmarks.rig import Command
+from llmops import store
+
+GROUP = "store"
+OURS, DVC, DVC_LINKS = "store.add", "dvc add", "dvc add, cache.type hardlink"
+MIB = 2**20
+NEEDED = 10 * 2**30
+"""Bytes on the disk while the largest is measured: the file, what we keep of it, and DVC's file and copy."""
+
+
+class Amount(Struct, frozen=True):
+    """What is kept."""
+
+    what: str
+    files: int
+    size: int
+    """Of each file, in bytes."""
+    runs: int
+
+
+AMOUNTS = (
+    Amount("a file of 2 GiB", files=1, size=2 * 2**30, runs=3),
+    Amount("10,000 files of 1 kB", files=10_000, size=1000, runs=5),
+)
+
+
+def check_room(at: Path) -> None:
+    """Exit when a disk is too small."""
+    if (free := shutil.disk_usage(at).free) < NEEDED:
+        raise SystemExit(
+            f"{at} has {free / 2**30:.0f} GiB free; keeping 2 GiB takes {NEEDED / 2**30:.0f} GiB with DVC's copies. "
+            "Make room, set TMPDIR to a larger disk, or leave this out: --only plan peers ledger."
+        )
+
+
+def measure(at: Path, programs: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Figure]:
+    """Measure every amount; without DVC only ours."""
+    for amount in AMOUNTS:
+        say(f"keeping {amount.what}, {amount.runs} times")
+        folder = at / str(amount.files)
+        _make(folder / "made", amount)
+        commands = list(_commands(folder, amount, programs.get("dvc")))
+        for took in rig.medians(commands, amount.runs, warm=0):
+            yield Figure(GROUP, f"{took.command.what}: {amount.what}", amount.files, took.cpu, "cpu s")
+        shutil.rmtree(folder)
+
+
+def _commands(at: Path, amount: Amount, dvc: str | None) -> Iterator[Command]:
+    ours, theirs = at / "ours", at / "theirs"
+    me = (sys.executable, "-m", "benchmarks.keeping", (ours / "store").as_uri(), str(ours / "data"))
+    yield Command(OURS, amount.files, me, rig.ROOT, before=partial(_fresh, at / "made", ours))
+    for what, settings in {DVC: (), DVC_LINKS: ("cache.type", "hardlink")}.items() if dvc else ():
+        prepare = partial(_fresh_for_dvc, at / "made", theirs, str(dvc), settings)
+        yield Command(what, amount.files, (str(dvc), "add", "--quiet", "data"), theirs, before=prepare)
+
+
+def _make(at: Path, amount: Amount) -> None:
+    """Make a file, or a folder of files, of bytes that no two of them share."""
+    some = random.Random(0)  # noqa: S311  no secret
+    for number in range(amount.files):
+        path = at if amount.files == 1 else at / f"{number % 100:02d}" / f"f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for start in range(0, amount.size, MIB):
+                file.write(some.randbytes(min(MIB, amount.size - start)))
+
+
+def _fresh(made: Path, at: Path) -> None:
+    """Copy what is to be kept into a folder with nothing else: whoever keeps it may link it."""
+    shutil.rmtree(at, ignore_errors=True)
+    at.mkdir()
+    (shutil.copytree if made.is_dir() else shutil.copyfile)(made, at / "data")
+
+
+def _fresh_for_dvc(made: Path, at: Path, dvc: str, settings: tuple[str, ...]) -> None:
+    _fresh(made, at)
+    setting = [dvc, "config", *settings] if settings else []
+    for command in (["git", "init", "--quiet"], [dvc, "init", "--quiet"], setting):
+        if command:
+            subprocess.run(command, cwd=at, env=rig.environment(), check=True, capture_output=True)
+
+
+def _keep(url: str, path: str) -> None:
+    add = store.add_folder if Path(path).is_dir() else store.add_file
+    add(store.open_at(url), Path(path))
+
+
+if __name__ == "__main__":
+    _keep(*sys.argv[1:])

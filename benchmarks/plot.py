@@ -1,0 +1,110 @@
+"""performance.json -> performance.svg: how seconds grow with the number of objects. Runs where matplotlib is.
+
+    python benchmarks/plot.py JSON SVG [PNG]
+
+Effects: reads a file, writes files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+# The palette of Okabe and Ito, which is told apart with every sort of colour blindness; and a mark each, for those who
+# print in grey: https://jfly.uni-koeln.de/color/
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = "#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #000000".split()
+LINES = (
+    ("plan", "llmops check, cold", SKY, "s"),
+    ("plan", "llmops plan", BLUE, "o"),
+    ("plan", "llmops check", BLACK, "D"),
+    ("plan", "F: python, git", "#777777", "."),
+    ("peers", "dvc status", RED, "v"),
+    ("peers", "check-jsonschema", ORANGE, "^"),
+    ("peers", "gto show", PURPLE, "P"),
+    ("peers", "terraform plan", GREEN, "X"),
+)
+LABELS = {"F: python, git": "F: Python, git diff, git cat-file", "llmops check, cold": "llmops check, no index"}
+CLOSE = 1.28
+"""Labels stand at least so many times apart, so that none covers another."""
+
+
+def draw(data: bytes, *targets: Path) -> None:
+    """Draw the figures of a file into images; an SVG says of which file."""
+    mpl.rcParams.update(
+        {"svg.fonttype": "none", "svg.hashsalt": "llmops", "font.size": 11, "font.family": "sans-serif"}
+    )
+    figure, axes = plt.subplots(figsize=(10, 6.2))
+    known = json.loads(data)["figures"]
+    drawn = [one for one in LINES if _points(known, one[0], one[1])]
+    ends = [_line(axes, _points(known, group, what), what, colour, mark) for group, what, colour, mark in drawn]
+    _label(axes, ends)
+    _frame(axes, [objects for group, what, *_ in drawn for objects, _ in _points(known, group, what)])
+    figure.tight_layout()
+    for target in targets:
+        about = {"Description": digest(data), "Date": None} if target.suffix == ".svg" else None
+        figure.savefig(target, metadata=about, dpi=110)
+
+
+def digest(data: bytes) -> str:
+    """Name what was drawn."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _points(known: list[dict[str, Any]], group: str, what: str) -> list[tuple[int, float]]:
+    wanted = [one for one in known if one["group"] == group and one["what"] == what and one["unit"] == "s"]
+    return sorted((one["objects"], one["value"]) for one in wanted)
+
+
+def _line(axes: Axes, points: list[tuple[int, float]], what: str, colour: str, mark: str) -> tuple[Any, ...]:
+    is_ours = what.startswith("llmops")
+    axes.plot(
+        *zip(*points, strict=True),
+        color=colour,
+        marker=mark,
+        markersize=7,
+        linewidth=2.6 if is_ours else 1.6,
+        linestyle="-" if is_ours else ":" if what.startswith("F") else "--",
+    )
+    return LABELS.get(what, what), colour, *points[-1]
+
+
+def _label(axes: Axes, ends: list[tuple[Any, ...]]) -> None:
+    """Write each name behind the end of its line; those that would cover one another move up."""
+    for x in {end[2] for end in ends}:
+        below = 0.0
+        for name, colour, _, seconds in sorted((end for end in ends if end[2] == x), key=lambda end: end[3]):
+            below = max(seconds, below * CLOSE)
+            axes.annotate(
+                name,
+                (x, seconds),
+                (x * 1.13, below),
+                color=colour,
+                va="center",
+                fontweight="bold" if name.startswith("llmops") else "normal",
+            )
+
+
+def _frame(axes: Axes, sizes: list[int]) -> None:
+    axes.set(
+        xscale="log", yscale="log", xlabel="objects: specs, resources, stages, tags", ylabel="seconds, whole process"
+    )
+    axes.set_title("Seconds to an answer, against the number of objects (both logarithmic)", loc="left")
+    axes.set_xlim(min(sizes) * 0.8, max(sizes) * 5)
+    axes.set_xticks(sorted(set(sizes)), [f"{size:,}" for size in sorted(set(sizes))])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
+    axes.grid(visible=True, which="major", color="#dddddd")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]).read_bytes(), *map(Path, sys.argv[2:]))

@@ -1,0 +1,90 @@
+"""How fast outcomes are written down: in the ledger of this clone, and at a remote.
+
+    python -m benchmarks.recording record FOLDER AMOUNT
+    python -m benchmarks.recording publish FOLDER
+
+Effects: makes repositories, runs processes, writes git refs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from benchmarks import repositories, rig
+from benchmarks.results import Figure
+from benchmarks.rig import Command
+from llmops import commits, ledger, sites, tree
+from llmops.ledger import Ledger
+from llmops.records import Outcome
+from llmops.values import Digest, Key
+
+GROUP = "ledger"
+RECORD, PUBLISH = "outcomes recorded here", "outcomes published to a remote"
+AMOUNT, RUNS = 10_000, 3
+
+
+def measure(at: Path, say: Callable[[str], None]) -> Iterator[Figure]:
+    """Measure both, each a whole process, on a ledger that begins empty every time."""
+    folder, remote = at / "clone", at / "remote.git"
+    me = (sys.executable, "-m", "benchmarks.recording")
+    begin = partial(_begin, folder, remote)
+    say(f"{AMOUNT:,} outcomes, recorded and published {RUNS} times")
+    commands = (
+        Command(RECORD, AMOUNT, (*me, "record", str(folder), str(AMOUNT)), rig.ROOT, before=begin),
+        Command(PUBLISH, AMOUNT, (*me, "publish", str(folder)), rig.ROOT),
+    )
+    for took in rig.medians(commands, RUNS, warm=0):
+        yield Figure(GROUP, took.command.what, AMOUNT, took.seconds, "s")
+
+
+def _begin(folder: Path, remote: Path) -> None:
+    """Make a clone and its bare remote again, with a ledger that is empty."""
+    for old in (folder, remote):
+        shutil.rmtree(old, ignore_errors=True)
+    repositories.make(folder, len(repositories.KINDS))
+    subprocess.run(["git", "init", "--quiet", "--bare", str(remote)], check=True)
+    subprocess.run(["git", "remote", "add", "origin", remote.as_uri()], cwd=folder, check=True)
+    ledger.start(_ledger(folder))
+
+
+def _ledger(folder: Path) -> Ledger:
+    known = commits.open_at(tree.discover(folder))
+    return sites.locate(known, commits.desire(known, "HEAD").settings, None).ledger
+
+
+def _record(folder: str, amount: str) -> None:
+    shared = _ledger(Path(folder))
+    here = replace(shared, at=replace(shared.at, remote=""))
+    ledger.record(here, (_outcome(number) for number in range(int(amount))), "bench")
+
+
+def _outcome(number: int) -> Outcome:
+    return Outcome(
+        unit=_digest(f"unit {number}"),
+        key=Key("Training", f"t{number}"),
+        part="",
+        step="train",
+        outputs={"model": _digest(f"model {number}")},
+        metrics={"train_loss": 1.0 / (number + 1), "steps": 100.0},
+        provenance=repositories.PROVENANCE,
+    )
+
+
+def _digest(text: str) -> Digest:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _publish(folder: str) -> None:
+    ledger.publish_results(_ledger(Path(folder)))
+
+
+if __name__ == "__main__":
+    {"record": _record, "publish": _publish}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,38 @@
+"""Where peers and the plot's library are: in a virtual environment of their own, for their versions do not fit ours.
+
+Effects: makes a virtual environment, asks the package index.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CONSTRAINTS = HERE / "constraints.txt"
+PACKAGES = ("check-jsonschema", "dvc", "gto", "matplotlib")
+MADE_OF = "constraints.txt"
+"""The constraints that an environment was made with lie in it."""
+
+
+def install(at: Path) -> str:
+    """Make the environment, unless it is there; give '', or why it cannot be made."""
+    kept = at / MADE_OF
+    if kept.exists() and kept.read_bytes() == CONSTRAINTS.read_bytes():
+        return ""
+    shutil.rmtree(at, ignore_errors=True)
+    pip = [str(at / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for command in ([sys.executable, "-m", "venv", str(at)], [*pip, "--constraint", str(CONSTRAINTS), *PACKAGES]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            why = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            return f"it cannot be installed: {why[-1] if why else f'pip ended with {done.returncode}'}"
+    shutil.copyfile(CONSTRAINTS, kept)
+    return ""
+
+
+def find(at: Path, program: str) -> str | None:
+    """Give the path of a program: that of the environment, else the machine's."""
+    return shutil.which(program, path=at / "bin") or shutil.which(program)
