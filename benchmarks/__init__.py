@@ -1,4 +1,4 @@
-"""Speed of the planner, as ratios against floors that are measured in the same run.
+"""How fast llmops is, beside its peers and the least that is possible, all measured in the same run.
 
 Pure.
 """

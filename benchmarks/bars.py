@@ -13,6 +13,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from benchmarks import comparing, keeping, planning, recording
+from benchmarks.keeping import Amount
 from benchmarks.peers import Peer
 from benchmarks.planning import CHECK, COLD, PEAK, PLAN, P
 from benchmarks.results import Results
@@ -90,9 +91,10 @@ def _peer(peer: Peer) -> Bar:
     return Bar(comparing.GROUP, name, _ratio(*seconds), peer.slower, "x", at_least=True)
 
 
-def _kept(what: str, files: int, limit: float) -> Bar:
-    cpu = [_of(keeping.GROUP, f"{by}: {what}", files) for by in (keeping.OURS, keeping.DVC)]
-    return Bar(keeping.GROUP, f"CPU of `store.add` against `dvc add`, {what}", _ratio(*cpu), limit, "x")
+def _kept(amount: Amount) -> Bar:
+    cpu = [_of(keeping.GROUP, by, amount.files) for by in (keeping.DVC, keeping.OURS)]
+    name = f"CPU of `dvc add` against `store.add`, {amount.what}"
+    return Bar(keeping.GROUP, name, _ratio(*cpu), amount.dearer, "x", at_least=True)
 
 
 PEER_OBJECTS = 1_000
@@ -125,7 +127,5 @@ BARS = (
         at_least=True,
     ),
     Bar(recording.GROUP, f"{recording.AMOUNT:,} outcomes published to a bare remote", _PUBLISH, 1.0, "s"),
-    _kept(keeping.AMOUNTS[0].what, keeping.AMOUNTS[0].files, 1 / 3),
-    _kept(keeping.AMOUNTS[1].what, keeping.AMOUNTS[1].files, 1 / 5),
+    *map(_kept, keeping.AMOUNTS),
 )
-"""What has to be met; a ratio of CPU below 1 is the part of the peer's that we take."""

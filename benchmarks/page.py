@@ -17,14 +17,22 @@ TITLES = {
     recording.GROUP: "Outcomes written down",
     keeping.GROUP: "Files kept",
 }
+HEADS = {
+    planning.GROUP: "specs",
+    comparing.GROUP: "objects",
+    recording.GROUP: "outcomes",
+    keeping.GROUP: "CPU seconds",
+}
+"""What the columns of a table count."""
 TEXT = """\
 <!-- Written by `make bench` from performance.json; the text is in benchmarks/page.py. -->
 
 # Performance
 
-How long llmops takes, beside what it is measured against. {ratios} Every bar here is one that the project holds itself
-to; those that are not met are said, too.
+How long llmops takes, beside its peers and the least that is possible. Every bar is one
+that the project holds itself to; what does not meet it is said, too.
 
+{ratios}
 ![Seconds against the number of objects, for llmops and for its peers]({plot})
 
 ## Bars
@@ -33,11 +41,11 @@ to; those that are not met are said, too.
 {missing}
 ## What was measured
 
-Whole processes, from their start to their end; medians of runs in turns, so that whatever slows the machine down for a
-while slows all of them. What a table has in one row was measured in the same turns; between two tables the machine may
-have changed its mind. Each repository is synthetic: specs of about 40 lines, a quarter each of datasets, trainings,
-prompts and evaluations that lean on one another. Everything of its first commit is done; the second changes one
-training.
+Whole processes, from their start to their end, on the wall; medians of runs in turns, so that whatever slows the
+machine down for a while slows all of them. Figures of one table were measured in the same turns (cold checks of growing
+repositories in turns of their own); between two tables the machine may have changed its pace. Each repository is
+synthetic: specs of about 40 lines, a quarter each of datasets, trainings, prompts and evaluations that lean on one
+another. Everything of its first commit is done; the second changes one training.
 
 {machine}
 
@@ -87,13 +95,15 @@ takes about ten minutes, prints these tables, and writes `docs/performance.json`
 virtual environment for the peers in `build/peers` (400 MB, from the package index; exact versions in
 `benchmarks/constraints.txt`), and makes its repositories below `TMPDIR`, where it needs 10 GiB. `terraform` is measured
 if it is on the path. A peer that cannot be had is said and left out. The plot is drawn by matplotlib, which is in that
-environment: nobody needs it but this command. Figures of a busy machine are worthless: look at the load before.
+environment: nobody needs it but this command. After every group the figures so
+far are kept, so that a run that was interrupted goes on with `--only`. Figures of a busy machine are worthless: look at
+the load before.
 
     make bench BENCH="--only plan"           only one group; figures of the others stay
     make bench BENCH="--large"               with {most:,} specs, too: five minutes more
     make bench BENCH="--into /tmp/figures"   leave the files of docs/ alone
 """
-RATIOS = "Against peers on {objects:,} objects: {each}."
+RATIOS = "On {objects:,} objects:\n\n{each}\n"
 
 
 def page(results: Results) -> str:
@@ -102,7 +112,7 @@ def page(results: Results) -> str:
     return TEXT.format(
         ratios=_ratios(results),
         plot="performance.svg",
-        bars=_markdown(_bars(bars.judge(results))),
+        bars=_markdown(_bars(bars.judge(results))).replace(f"| {Verdict.NOT_MET} |", f"| **{Verdict.NOT_MET}** |"),
         missing="".join(f"\n- {what} is not measured: {why}" for what, why in results.missing.items())
         + ("\n" if results.missing else ""),
         machine=_machine(results.machine, results.day),
@@ -123,7 +133,9 @@ def printed(results: Results, groups: Iterable[str]) -> str:
 
 def _ratios(results: Results) -> str:
     found = [(peer, one) for peer, one in zip(comparing.PEERS, _of_peers(results), strict=True) if one.value]
-    each = ", ".join(f"{_number(one.value or 0)} times as fast as `{peer.what}`" for peer, one in found)
+    each = "\n".join(
+        f"- `{peer.ours}` is {_number(one.value or 0)} times as fast as `{peer.what}`" for peer, one in found
+    )
     return RATIOS.format(objects=bars.PEER_OBJECTS, each=each) if found else ""
 
 
@@ -144,19 +156,16 @@ def _bars(judged: Iterable[Judged]) -> list[Sequence[str]]:
     for one in judged:
         sign = "at least" if one.bar.at_least else "at most"
         value = "" if one.value is None else _amount(one.value, one.bar.unit)
-        rows.append((one.bar.what, value, f"{sign} {_amount(one.bar.limit, one.bar.unit)}", _word(one.verdict)))
+        rows.append((one.bar.what, value, f"{sign} {_amount(one.bar.limit, one.bar.unit)}", one.verdict))
     return rows
-
-
-def _word(verdict: Verdict) -> str:
-    return f"**{verdict}**" if verdict is Verdict.NOT_MET else str(verdict)
 
 
 def _pivot(results: Results, group: str) -> list[Sequence[str]]:
     """Give a row for each thing that was measured, and a column for each number of objects."""
     found = [one for one in results.figures if one.group == group]
     sizes = sorted({one.objects for one in found})
-    head = ["", *(f"{size:,}" for size in sizes)]
+    names = {amount.files: amount.what for amount in keeping.AMOUNTS} if group == keeping.GROUP else {}
+    head = [HEADS[group], *(names.get(size, f"{size:,}") for size in sizes)]
     return [head, *([what, *(_cell(found, what, size) for size in sizes)] for what in dict.fromkeys(_names(found)))]
 
 
@@ -175,7 +184,7 @@ MILLISECONDS = 1.0
 def _amount(value: float, unit: str) -> str:
     if unit == "s" and value < MILLISECONDS:
         return f"{_number(value * 1000)} ms"
-    return f"{_number(value)}{'' if unit in ('x', '/s') else ' '}{unit}"
+    return f"{_number(value)}{'' if unit in ('x', '/s') else ' '}{unit.removeprefix('cpu ')}"
 
 
 def _number(value: float) -> str:

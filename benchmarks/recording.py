@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from benchmarks import repositories, rig
 from benchmarks.results import Figure
 from benchmarks.rig import Command
-from llmops import commits, ledger, sites, tree
+from llmops import commits, ledger, repository, sites
 from llmops.ledger import Ledger
 from llmops.records import Outcome
 from llmops.values import Digest, Key
@@ -56,7 +56,7 @@ def _begin(folder: Path, remote: Path) -> None:
 
 
 def _ledger(folder: Path) -> Ledger:
-    known = commits.open_at(tree.discover(folder))
+    known = commits.open_at(repository.discover(folder))
     return sites.locate(known, commits.desire(known, "HEAD").settings, None).ledger
 
 
@@ -86,5 +86,7 @@ def _publish(folder: str) -> None:
     ledger.publish_results(_ledger(Path(folder)))
 
 
+DO: dict[str, Callable[..., None]] = {"record": _record, "publish": _publish}
+
 if __name__ == "__main__":
-    {"record": _record, "publish": _publish}[sys.argv[1]](*sys.argv[2:])
+    DO[sys.argv[1]](*sys.argv[2:])

@@ -58,6 +58,7 @@ class Took(Struct, frozen=True):
 
 def medians(commands: Sequence[Command], runs: int, warm: int = 1) -> list[Took]:
     """Run commands in turns, so often; before that so often without counting. Exits when a command fails."""
+    os.sync()  # what was made to measure on is written before, not meanwhile
     took: list[list[Took]] = [[] for _ in commands]
     for turn in range(warm + runs):
         for command, times in zip(commands, took, strict=True):
