@@ -74,8 +74,9 @@ question.
 
 ### Outcomes written down
 
-{amount:,} outcomes at once, as one commit of the ledger; then that commit published to a bare remote on the same disk,
-with one compare-and-swap of its ref. Each is a process of its own.
+{amount:,} outcomes at once, as one commit of the ledger that is on the disk when it is done (git's `core.fsync=all`);
+then that commit published to a bare remote on the same disk, with one compare-and-swap of its ref. Each is a process of
+its own.
 
 {ledger}
 
