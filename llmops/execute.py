@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import dispatch, ledger, orders
+from llmops import dispatch, ledger, orders, store
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
 from llmops.events import Event, Happening
@@ -151,6 +151,7 @@ class _Building:
             outcomes = list(self._outcomes(one))
             if outcomes:
                 made = ", ".join(sorted({str(outcome.key) for outcome in outcomes}))
+                store.settle(self.shop.store)
                 ledger.record(self.shop.ledger, outcomes, f"results: {made}")
             self._settle(one, outcomes)
         if ended:

@@ -196,3 +196,12 @@ def test_an_executable_stays_one(folder: Path, tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_opened_says_why(url: str, words: str) -> None:
     with pytest.raises(Broken, match=words):
         store.open_at(url)
+
+
+def test_what_was_kept_can_be_asked_to_be_on_the_disk(tmp_path: Path) -> None:
+    kept = store.open_at(tmp_path.as_uri())
+    store.add_bytes(kept, b"some")
+
+    store.settle(kept)
+    with pytest.raises(Broken, match=r"did not reach the disk: No such file or directory\. Look at that disk"):
+        store.settle(store.open_at((tmp_path / "away").as_uri()))
