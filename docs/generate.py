@@ -15,6 +15,7 @@ import contextlib
 import inspect
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -290,19 +291,6 @@ command. Exit codes are explained [on their own page](exit-codes.md).
 """
 
 
-class Formatter(argparse.RawDescriptionHelpFormatter):
-    """argparse's formatter, made to say the same under every version of Python: as 3.13 says it, at one width."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=WIDTH - 2)
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        if not action.option_strings or action.nargs == 0:
-            return super()._format_action_invocation(action)
-        arguments = self._format_args(action, self._get_default_metavar_for_optional(action))
-        return f"{', '.join(action.option_strings)} {arguments}"
-
-
 def cli_page() -> str:
     """Write the help of every command."""
     helps = {"llmops": help_of()} | {f"llmops {name}": help_of(name) for name in commands()}
@@ -318,7 +306,7 @@ def help_of(*command: str) -> str:
     """Give what a command prints when it is asked for help."""
     printed = io.StringIO()
     with (
-        mock.patch.object(argparse, "RawDescriptionHelpFormatter", Formatter),
+        mock.patch.dict(os.environ, {"COLUMNS": str(WIDTH)}),
         contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),
     ):

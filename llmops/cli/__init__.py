@@ -15,7 +15,7 @@ from types import ModuleType
 from llmops import __version__, stopping
 from llmops.cli import arguments as types
 from llmops.cli import commands, failures
-from llmops.cli.arguments import Parser
+from llmops.cli.arguments import Help, Parser
 from llmops.cli.terminal import open_streams, open_terminal
 from llmops.plugin import modules
 from llmops.problems import Exit
@@ -63,7 +63,6 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         prog="llmops",
         description=ABOUT,
         epilog=EPILOG + EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     _add_common(parser)
@@ -79,7 +78,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
 
 def _glimpse(arguments: Sequence[str]) -> argparse.Namespace:
     """Find the command among options and their values, and what decides how it prints, whatever else is wrong."""
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False, formatter_class=Help)
     parser.add_argument("--colour", "--color", default="auto")
     parser.add_argument("-q", "--quiet", action="store_true")
     parser.add_argument("--debug", action="store_true")
@@ -118,7 +117,6 @@ def _add_command(subparsers: argparse._SubParsersAction[Parser], name: str) -> N
         help=summary.partition(": ")[2].rstrip("."),
         description=f"{summary.partition(': ')[2]}\n{about.partition('Effects:')[0].rstrip()}",
         epilog=f"examples:{examples.partition('Effects:')[0].rstrip()}" if examples else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_common(parser, again=True)
     module.add_arguments(parser)

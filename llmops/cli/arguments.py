@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,17 +16,44 @@ from typing import Any, NoReturn
 from llmops.fields import NAME_PATTERN
 from llmops.problems import Misused
 
+COLUMNS = 80
+"""Of a terminal that does not say."""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that takes no empty argument, and raises `Misused` for the edge to say."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(formatter_class=Help, **options)
         self.register("type", None, given)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         raise Misused(f"{self.prog}: {message.rstrip('.')}. See `{self.prog} --help`.")
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Lays out help, under every version of Python as 3.13 does.
+
+    argparse makes one for every argument, and would ask shutil for the width: 2 ms of every plan.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        arguments = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {arguments}"
+
+
+def _columns() -> int:
+    """Give the width of the terminal, as shutil.get_terminal_size does."""
+    try:
+        return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(sys.stdout.fileno()).columns or COLUMNS
+    except (ValueError, OSError, AttributeError):
+        return COLUMNS
 
 
 def given(text: str) -> str:
