@@ -13,16 +13,18 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from sys import intern
 from typing import Any, BinaryIO
 
 import msgspec
 from msgspec.structs import replace
 
-from llmops import reading
+from llmops import reading, specs
 from llmops.plugin import Kind
 from llmops.reading import TOGETHER, Kinds, Plugins, Reading
+from llmops.specs import Pins
 from llmops.tree import CommitFiles
-from llmops.values import Key, Spec
+from llmops.values import FileUse, Key, Spec
 
 MANY = 1000
 """Files from which on several processes are faster than one."""
@@ -30,43 +32,48 @@ LENGTH = 8
 """Bytes of the length in front of what a process delivers."""
 
 
-def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Plugins) -> Iterator[Reading]:
-    """Read files as `reading.read_all` does, in their order."""
+def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[Reading]:
+    """Read files as `specs.read_all` does, in their order."""
     amount = len(os.sched_getaffinity(0))
     if len(paths) < MANY or amount == 1 or threading.active_count() > 1:  # who forks beside threads copies their locks
-        yield from reading.read_all(paths, files, kinds, plugins)
+        yield from specs.read_all(paths, files, kinds, plugins, lock)
         return
     chunks = [paths[start : start + TOGETHER] for start in range(0, len(paths), TOGETHER)]
 
     def work(number: int) -> Iterator[bytes]:
         own = files.reopened()
         for chunk in chunks[number::amount]:
-            yield _encoded(reading.read_all(chunk, own, kinds, plugins))
+            yield _encoded(specs.read_all(chunk, own, kinds, plugins, lock))
 
     workers = [_Worker(lambda number=number: work(number)) for number in range(amount)]  # type: ignore[misc]
     try:
         for number, chunk in enumerate(chunks):
             data = workers[number % amount].take()
-            yield from _decoded(data, kinds, plugins) if data else reading.read_all(chunk, files, kinds, plugins)
+            here = () if data else specs.read_all(chunk, files, kinds, plugins, lock)
+            yield from _decoded(data, kinds, plugins) if data else here
     finally:
         for worker in workers:
             worker.end()
 
 
 def _encoded(readings: Iterable[Reading]) -> bytes:
-    found = [Reading([reading.bare(spec) for spec in one.specs], one.problems, one.broken) for one in readings]
+    """Write what was found, without what `reading.stated` finds again faster than it is handed over."""
+    found = list(readings)
+    for one in found:
+        one.specs = [replace(spec, facts=(), refs=()) for spec in one.specs]
     return msgspec.msgpack.encode(found)
 
 
 def _decoded(data: bytes, kinds: Kinds, plugins: Plugins) -> Iterator[Reading]:
     for found in msgspec.msgpack.decode(data, type=list[Reading]):
-        specs = [_whole(spec, kinds[spec.key.kind], plugins) for spec in found.specs]
-        yield Reading(specs, found.problems, found.broken)
+        found.specs = [_whole(spec, kinds[spec.key.kind], plugins) for spec in found.specs]
+        yield found
 
 
 def _whole(spec: Spec, kind: Kind[Any], plugins: Plugins) -> Spec:
     typed = replace(spec, key=Key(kind.name, spec.key.name), body=msgspec.convert(spec.body, kind.body))
-    return reading.stated(typed, kind, plugins)
+    files = tuple(FileUse(intern(use.role), use.path, use.scope) for use in spec.files)
+    return replace(reading.stated(typed, kind, plugins), files=files, pins=spec.pins)
 
 
 class _Worker:

@@ -39,6 +39,8 @@ class Reading(Struct):
     problems: list[Problem] = []
     broken: list[Key] = []
     """Keys that could be read from documents that could not."""
+    wrong: list[Problem] = []
+    """What is wrong with the files that the specs name."""
 
 
 class Place(Struct, frozen=True):
@@ -175,11 +177,6 @@ def stated(spec: Spec, kind: Kind[Any], plugins: Plugins) -> Spec:
         files=tuple(named.files),
         pins=tuple(kind.pins(spec.body)),
     )
-
-
-def bare(spec: Spec) -> Spec:
-    """Take that away again: most of a spec, and quickly found."""
-    return replace(spec, facts=(), refs=(), files=(), pins=())
 
 
 def _plugin(plugins: Plugins, folder: str, type_: str) -> Any:

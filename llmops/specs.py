@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -38,21 +39,35 @@ class Parsed(Struct, frozen=True, kw_only=True):
     """What the known commit declares and this one does not."""
 
 
-ReadAll: TypeAlias = Callable[[Sequence[str], Any, Kinds, Plugins], Iterable[Reading]]
-"""Reads several files, in their order; by `reading.read_all`, or as it does."""
+Pins: TypeAlias = Mapping[str, str]
+"""What `llmops.lock` fixes."""
 
 
-def parse(files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = reading.read_all) -> Parsed:
-    """Read everything a commit declares. Never raises for what is in the files: problems are values."""
+def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[Reading]:
+    """Read several files of specs, in their order, and look at the files that each of them names."""
+    readings = reading.read_all(paths, files, kinds, plugins)
+    while some := list(islice(readings, reading.TOGETHER)):
+        for found in reading.together(some, _named_in, files):
+            yield _complete_all(found, kinds, files, lock)
+
+
+ReadAll: TypeAlias = Callable[[Sequence[str], Any, Kinds, Plugins, Pins], Iterable[Reading]]
+
+
+def parse(files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = read_all) -> Parsed:
+    """Read everything a commit declares. Never raises for what is in the files: problems are values.
+
+    ``read_all`` is how many files are read.
+    """
     settings, problems = read_settings(files)
+    lock, wrong = read_lock(files)
     paths = list(spec_paths(files, settings))
-    found = _gathered(paths, read_all(paths, files, kinds, plugins), files)
+    found = _gathered(paths, read_all(paths, files, kinds, plugins, lock), files)
     unread = found.unread | ({FILE} if problems else set())
-    specs, wrong = _completed(found.specs, kinds, files)
     return Parsed(
         settings=settings,
-        specs=specs,
-        problems=tuple(sorted({*problems, *found.problems, *wrong})),
+        specs=dict(sorted(found.specs.items())),
+        problems=tuple(sorted({*problems, *wrong, *found.problems})),
         broken=frozenset(found.broken),
         unread=frozenset(unread),
     )
@@ -65,6 +80,7 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
     there is one, `parse` says what is wrong.
     """
     settings, problems = read_settings(files)
+    lock, wrong = read_lock(files)
     named = {key for path in changed for part in (path, *_parents(path)) for key in known.users(part)}
     stale = {known.nodes[key].spec.path for key in named} | {
         path for path in changed if _is_spec(path, files, settings)
@@ -72,18 +88,17 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
     stale |= {path for path in changed if any(known.declared_in(path))}
     old = {key for path in stale for key in known.declared_in(path)}
     there = sorted(path for path in stale if _is_spec(path, files, settings) and _exists(path, files))
-    found = _gathered(there, reading.read_all(there, files, kinds, plugins), files)
+    found = _gathered(there, read_all(there, files, kinds, plugins, lock), files)
     twice = [
         _twice(found.specs[key], known.nodes[key].spec, files)
         for key in found.specs
         if key not in old and key in known.nodes
     ]
-    specs, wrong = _completed(found.specs, kinds, files)
     return Parsed(
         settings=settings,
-        specs=specs,
-        problems=(*problems, *found.problems, *twice, *wrong),
-        gone=frozenset(old - specs.keys()),
+        specs=dict(sorted(found.specs.items())),
+        problems=(*problems, *wrong, *found.problems, *twice),
+        gone=frozenset(old - found.specs.keys()),
     )
 
 
@@ -99,7 +114,7 @@ class _Found(Struct):
 def _gathered(paths: Iterable[str], readings: Iterable[Reading], files: Files) -> _Found:
     every = _Found()
     for path, found in zip(paths, readings, strict=True):
-        every.problems += found.problems
+        every.problems += (*found.problems, *found.wrong)
         every.unread.update([path] if found.problems else [])
         every.broken.update(found.broken)
         for spec in found.specs:
@@ -110,17 +125,17 @@ def _gathered(paths: Iterable[str], readings: Iterable[Reading], files: Files) -
     return every
 
 
-def _completed(specs: Mapping[Key, Spec], kinds: Kinds, files: Files) -> tuple[dict[Key, Spec], list[Problem]]:
-    lock, problems = read_lock(files)
-    whole: dict[Key, Spec] = {}
-    for key in reading.together(sorted(specs), lambda key: _paths(specs[key]), files):
-        whole[key], wrong = _complete(specs[key], kinds, files, lock)
-        problems += wrong
-    return whole, problems
+def _named_in(found: Reading) -> Iterator[str]:
+    return (use.path for spec in found.specs for use in spec.files)
 
 
-def _paths(spec: Spec) -> Iterator[str]:
-    return (use.path for use in spec.files)
+def _complete_all(found: Reading, kinds: Kinds, files: Files, lock: Pins) -> Reading:
+    specs, wrong = [], []
+    for spec in found.specs:
+        whole, problems = _complete(spec, kinds, files, lock)
+        specs.append(whole)
+        wrong += problems
+    return Reading(specs, found.problems, found.broken, wrong)
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
@@ -152,7 +167,7 @@ def _twice(spec: Spec, first: Spec, files: Files) -> Problem:
     return reading.place(spec, files).problem(("metadata", "name"), what, "Rename or remove one.")
 
 
-def _complete(spec: Spec, kinds: Kinds, files: Files, lock: Mapping[str, str]) -> tuple[Spec, list[Problem]]:
+def _complete(spec: Spec, kinds: Kinds, files: Files, lock: Pins) -> tuple[Spec, list[Problem]]:
     """Add what only the other files of the commit can tell, and say what is wrong there."""
     kind = kinds[spec.key.kind]
     at = reading.place(spec, files)

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from llmops import catalogues, parallel, reading, tree
+from llmops import catalogues, parallel, reading, specs, tree
 from llmops.reading import Reading
 from llmops.tree import CommitFiles
 from tests.repos import Repo
@@ -34,13 +34,13 @@ def files(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> CommitFiles:
 
 
 def read(files: CommitFiles, how: object = parallel.read_all) -> list[Reading]:
-    return list(how(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS))  # type: ignore[operator]
+    return list(how(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS, {}))  # type: ignore[operator]
 
 
 def test_several_processes_find_what_one_finds(files: CommitFiles) -> None:
     found = read(files)
 
-    assert found == read(files, reading.read_all)
+    assert found == read(files, specs.read_all)
     assert [len(one.problems) for one in found if one.problems] == [1, 1, 2]
     assert found[100].problems[0].path == "specs/0100.yaml"
 
@@ -56,7 +56,7 @@ def test_what_a_process_does_not_deliver_is_read_here(files: CommitFiles, monkey
 
     monkeypatch.setattr(parallel._Worker, "take", killing)
 
-    assert read(files) == read(files, reading.read_all)
+    assert read(files) == read(files, specs.read_all)
     assert killed
 
 
@@ -64,7 +64,7 @@ def test_no_process_stays_when_reading_is_given_up(files: CommitFiles, monkeypat
     workers: list[parallel._Worker] = []
     take = parallel._Worker.take
     monkeypatch.setattr(parallel._Worker, "take", lambda worker: (workers.append(worker), take(worker))[1])
-    reader = parallel.read_all(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS)
+    reader = parallel.read_all(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS, {})
     next(reader)  # type: ignore[call-overload]
 
     reader.close()  # type: ignore[attr-defined]
