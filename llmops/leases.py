@@ -20,10 +20,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import ledger
+from llmops import ledger, refs
 from llmops.ledger import Ledger
 from llmops.problems import Held, Retry
 from llmops.records import Lease, State
+from llmops.values import SHORT
 
 SECONDS = 600.0
 """How long a lease holds without being renewed; it is renewed when half of that is over."""
@@ -31,10 +32,26 @@ CONSUMED = 100
 """How many applied plans are remembered."""
 
 
-def take(where: Ledger, actor: str, plan: str) -> int:
-    """Take the lease, note the plan as applied ('' is none), and give the fence.
+class Claim(Struct, frozen=True, kw_only=True):
+    """What an apply is about to do; noted with its lease, so that neither the same nor an older one comes after it."""
 
-    Raises `Held` while another run has the lease, `Retry` when the plan was applied before.
+    plan: str = ""
+    """'' is no plan."""
+    commit: str = ""
+    """'' is none: what is done is not about a commit."""
+    older: bool = False
+    """Whether the commit may come before one whose apply began earlier."""
+
+
+NO_COMMIT = Claim()
+"""For what takes the lease to clear up."""
+
+
+def take(where: Ledger, actor: str, claim: Claim = NO_COMMIT) -> int:
+    """Take the lease and give the fence.
+
+    Raises `Held` while another run has the lease, `Retry` when the plan was applied before, or the commit comes before
+    one that another run went on to.
     """
     process = _process(os.getpid())
 
@@ -47,13 +64,19 @@ def take(where: Ledger, actor: str, plan: str) -> int:
                 f"Wait for it; if it is dead, its lease lapses in {left:.0f} s, "
                 f"or `llmops unlock -e {where.environment}` ends it."
             )
-        if plan and plan in state.consumed:
+        if claim.plan and claim.plan in state.consumed:
             raise Retry("this plan was applied before; a plan is applied once. Make a new one with `llmops plan`.")
+        if not claim.older and refs.is_older(where.at, claim.commit, state.begun):
+            raise Retry(
+                f"commit {claim.commit[:SHORT]} comes before {state.begun[:SHORT]}, whose apply to {where.environment} "
+                "began already, and nothing was done. Apply that one, or what came after it: `git pull`. To go back, "
+                "make a commit that does: `llmops rollback` or `git revert`; --allow-older applies this one."
+            )
         fence = state.fence + 1
         holder = f"{actor}@{socket.gethostname()}:{os.getpid()}"
         mine = Lease(holder=holder, process=process, fence=fence, until=time.time() + SECONDS)
-        consumed = (*state.consumed, *([plan] if plan else []))[-CONSUMED:]
-        return replace(state, lease=mine, fence=fence, consumed=consumed)
+        consumed = (*state.consumed, *([claim.plan] if claim.plan else []))[-CONSUMED:]
+        return replace(state, lease=mine, fence=fence, consumed=consumed, begun=claim.commit or state.begun)
 
     return ledger.transact(where, change, f"lease: {actor}").fence
 
@@ -89,7 +112,7 @@ def all_of(environments: Iterable[Ledger], actor: str) -> Iterator[Callable[[], 
     with ExitStack() as stack:
         fences: list[tuple[Ledger, int]] = []
         for where in environments:
-            fence = take(where, actor, "")
+            fence = take(where, actor)
             stack.callback(give_back, where, fence)
             fences.append((where, fence))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Iterator
 
+import msgspec
 from msgspec import Struct
 
 from llmops import commits, diff, ledger, plan, sites, store
@@ -16,7 +17,7 @@ from llmops.commits import Desired
 from llmops.done import Done, follow
 from llmops.graph import EMPTY, Graph
 from llmops.plan import Origin, World
-from llmops.problems import Invalid, Misused
+from llmops.problems import Invalid, Misused, Retry
 from llmops.records import State
 from llmops.settings import Trust, stricter
 from llmops.sites import Site
@@ -36,6 +37,8 @@ class Proposal(Struct, frozen=True, kw_only=True):
     trust: Trust = "none"
     """Which commits must be signed, as the settings say: those of this commit or of the one applied last."""
     notes: tuple[str, ...] = ()
+    fence: int = 0
+    """That of the last lease when this was made: nobody changed the environment since, unless it rose."""
 
 
 class Past(Struct, frozen=True, kw_only=True):
@@ -81,7 +84,18 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
         applied=state.commit,
         trust=stricter((before.trust, desired.settings.trust)),
         notes=(*notes, *more),
+        fence=state.fence,
     )
+
+
+def as_kept(kept: Plan, proposal: Proposal) -> Proposal:
+    """Go on with a plan that was made earlier if the same comes out now, whatever else moved. Raises `Retry` if not."""
+    made = proposal.plan
+    if (kept.actions, kept.blocked, kept.policy) != (made.actions, made.blocked, made.policy):
+        raise Retry(
+            "the plan is stale: other actions are owed now than when it was made. Make a new one and look at it."
+        )
+    return msgspec.structs.replace(proposal, plan=kept)
 
 
 def _unknown(site: Site) -> str:

@@ -18,6 +18,7 @@ from llmops.commits import Desired
 from llmops.events import Event, Happening
 from llmops.execute import Shop, Task
 from llmops.graph import Graph
+from llmops.leases import Claim
 from llmops.problems import Refused, Unfinished, Unhealthy
 from llmops.proposals import Proposal
 from llmops.records import Release, State, Who
@@ -28,6 +29,18 @@ from llmops.values import Action, Blocked, Digest, Plan, Verb, Verdict
 from llmops.verdicts import Archive, Report
 
 Tell = Callable[[Event], None]
+
+
+class Allowed(Struct, frozen=True, kw_only=True):
+    """What is only done when it is said to be meant."""
+
+    deletes: bool = False
+    """Removing most deployments."""
+    older: bool = False
+    """Applying a commit that comes before one whose apply began."""
+
+
+STRICT = Allowed()
 
 
 class Applied(Struct, frozen=True, kw_only=True):
@@ -46,23 +59,33 @@ class Applied(Struct, frozen=True, kw_only=True):
 
 
 def apply(
-    site: Site, proposal: Proposal, who: Who, tell: Tell, *, deletes: bool = False, stop: Stop = NEVER
+    site: Site,
+    proposal: Proposal,
+    who: Who,
+    tell: Tell,
+    allowed: Allowed = STRICT,
+    stop: Stop = NEVER,
 ) -> Applied:
     """Carry out a plan.
 
-    Raises `Held` while another run has the lease, `Retry` when the plan was applied before or the lease was lost,
-    `Refused` when most deployments would be removed and ``deletes`` is not set, `Stopped` when somebody asks for it.
+    Raises `Held` while another run has the lease, `Retry` when the plan was applied before, is stale by now, is of an
+    older commit, or the lease was lost, `Refused` when most deployments would be removed and that is not allowed,
+    `Stopped` when somebody asks for it.
     """
     made = proposal.plan
-    _refuse_mass_deletes(made, proposal.desired.graph, deletes=deletes)
+    if not allowed.deletes:
+        _refuse_mass_deletes(made, proposal.desired.graph)
     known = ledger.state(site.ledger) or State()
     if not made.actions and known.commit == made.commit and not _is_untidy(proposal.desired.graph, known, site):
         return Applied(blocked=made.blocked)
     ledger.publish_results(site.ledger)  # those of a run that could not
     with stop.in_order():
-        fence = leases.take(site.ledger, who.actor, made.id if made.actions else "")
+        claim = Claim(plan=made.id if made.actions else "", commit=made.commit, older=allowed.older)
+        fence = leases.take(site.ledger, who.actor, claim)
         applied = None
         try:
+            if fence != proposal.fence + 1:  # another run changed something after this was planned
+                proposal = proposals.as_kept(made, proposals.propose(site, proposal.desired, made.base))
             shop = open_shop(site, leases.guard(fence), stop)
             applied = _carry_out(site, proposal, who, shop, live.floor(site, shop, fence, who.commit, tell))
         finally:
@@ -71,9 +94,9 @@ def apply(
     return applied
 
 
-def _refuse_mass_deletes(made: Plan, desired: Graph, *, deletes: bool) -> None:
+def _refuse_mass_deletes(made: Plan, desired: Graph) -> None:
     gone = [str(action.key) for action in made.actions if action.verb == Verb.REMOVE]
-    if len(gone) > max(1, len(live.deployments(desired))) and not deletes:
+    if len(gone) > max(1, len(live.deployments(desired))):
         raise Refused(f"this removes {len(gone)} deployments: {', '.join(gone)}. Say --allow-deletes if it is meant.")
 
 

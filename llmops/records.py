@@ -123,4 +123,6 @@ class State(Struct, frozen=True, kw_only=True):
     """The last plans that were applied; none is applied twice."""
     commit: str = ""
     """The last commit that was applied."""
+    begun: str = ""
+    """The last commit whose apply began, whatever came of it: one that comes before it is older."""
     format: int = 1

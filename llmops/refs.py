@@ -28,6 +28,8 @@ LOST_RACE = ("stale info", "fetch first", "cannot lock ref", "reference already 
 """What git says when a push is too late."""
 NEVER, HOOK = ("deny updating a hidden ref", "funny refname"), "hook declined"
 """What git says when the remote never takes such a ref, and when a hook there says no."""
+LACKED = ("not our ref", "unadvertised object")
+"""What git says when a remote does not give a commit that is asked for by its id."""
 LOCKED = re.compile(r"Unable to create '(?P<path>[^']+)': File exists")
 LEFT_OVER = 10.0
 """git holds the lock of a ref for milliseconds; after this many seconds nobody holds it any more."""
@@ -232,8 +234,33 @@ def is_past(refs: Refs, commit: str, tip: str) -> bool:
     """Whether a commit is here and is another one, or comes before it."""
     if commit == tip:
         return True
-    native = refs.repo.native
-    return commit in native and native.descendant_of(tip, commit)
+    try:
+        git.run(refs.repo.folder, "merge-base", "--is-ancestor", commit, tip)
+    except git.GitFailed:
+        return False
+    return True
+
+
+def is_older(refs: Refs, commit: str, other: str) -> bool:
+    """Whether a commit comes before another one, which is fetched if it is not here; False when nobody has that.
+
+    Raises `Broken` when the remote cannot be asked.
+    """
+    if other in ("", commit) or not (refs.repo.objects.find(other) or _bring(refs, other)):
+        return False
+    return is_past(refs, commit, other)
+
+
+def _bring(refs: Refs, commit: str) -> bool:
+    """Fetch a commit. False when there is no remote, or it does not have it."""
+    try:
+        if refs.remote:
+            git.run(refs.repo.top, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", refs.remote, commit)
+    except git.GitFailed as error:
+        if any(sign in error.words.lower() for sign in LACKED):
+            return False
+        raise Broken(f"the commit {commit} could not be fetched: {error.words}. Run it again.") from None
+    return bool(refs.remote)
 
 
 def history(refs: Refs, ref: str) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import tempfile
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmops import cli
+from llmops import cli, ledger
+from llmops.problems import Exit
 from tests.repos import Repo
 
 pytest_plugins = ["tests.clusters"]
@@ -59,17 +61,28 @@ class Shell:
     """Runs llmops in a repository, in this process, and keeps what it printed."""
 
     def __init__(self, repo: Repo, capsys: pytest.CaptureFixture[str]) -> None:
-        self.repo, self._capsys = repo, capsys
+        self.repo, self.capsys = repo, capsys
         self.out = self.err = ""
 
     def __call__(self, *arguments: str) -> int:
-        self._capsys.readouterr()
+        self.capsys.readouterr()
         try:
             code = int(cli.main(["-C", str(self.repo.folder), *arguments]))
         except SystemExit as exit_:
             code = int(exit_.code or 0)
-        self.out, self.err = self._capsys.readouterr()
+        self.out, self.err = self.capsys.readouterr()
         return code
+
+    def is_clean(self) -> None:
+        """Assert that nothing is owed, nothing is held, and `fsck` finds nothing, not even something to mention."""
+        assert self("apply") == Exit.WELL, self.err
+        assert self("plan", "-o", "json") == Exit.WELL, self.err
+        assert json.loads(self.out)["actions"] == []
+        state = ledger.state(self.repo.ledger())
+        assert state is not None
+        assert (state.lease, state.intents) == (None, {})
+        self("fsck", "-o", "json")
+        assert json.loads(self.out)["findings"] == []
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def test_another_clone_with_the_same_store_makes_nothing(kitchen: Shell, plugins
     kitchen.repo.git("push", "--quiet")
     kitchen("apply")
     plugins.write_text("")
-    other = Shell(kitchen.repo.clone(tmp_path / "other"), kitchen._capsys)
+    other = Shell(kitchen.repo.clone(tmp_path / "other"), kitchen.capsys)
 
     assert other("apply") == Exit.WELL
 

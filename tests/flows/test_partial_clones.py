@@ -40,7 +40,7 @@ def shared(repo: Repo, llmops: Shell) -> Shell:
 
 
 def clone(shared: Shell, folder: Path, *options: str) -> Shell:
-    return Shell(shared.repo.clone(folder, *options), shared._capsys)
+    return Shell(shared.repo.clone(folder, *options), shared.capsys)
 
 
 @pytest.mark.parametrize("options", FILTERS, ids=" ".join)

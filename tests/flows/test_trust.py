@@ -149,7 +149,7 @@ def test_strict_does_not_stop_where_a_clone_does(kitchen: Shell, ann: SshKey, tm
     repo.git("push", "--quiet")
     shallow = repo.clone(tmp_path / "shallow", "--depth=1")
 
-    there = Shell(shallow, kitchen._capsys)
+    there = Shell(shallow, kitchen.capsys)
     assert there("apply", *trusting(ann, "strict")) == Exit.NO
     assert "git fetch --unshallow" in there.err
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from llmops import leases, ledger, refs
+from llmops.leases import Claim
 from llmops.ledger import Ledger
 from llmops.problems import Broken, Held, Refused, Retry
 from llmops.records import Lease, Outcome, Provenance, State
@@ -269,7 +270,7 @@ def test_so_is_one_of_the_releases(repo: Repo, here: Ledger) -> None:
     lock = left_behind(repo.folder / ".git/refs/llmops/releases/local.lock", 300)
 
     with pytest.raises(Broken, match=rf"{lock} is there for"):
-        leases.take(here, "me", "")
+        leases.take(here, "me")
 
 
 def test_so_is_one_at_the_remote(repo: Repo, here: Ledger) -> None:
@@ -304,14 +305,14 @@ def test_a_lease_is_held_by_one(here: Ledger, there: Ledger) -> None:
     ledger.transact(here, lambda state: replace(state, lease=Lease(holder="x@elsewhere:1", fence=3, until=9e9)), "held")
 
     with pytest.raises(Held, match="x@elsewhere"):
-        leases.take(there, "me", "plan")
+        leases.take(there, "me", Claim(plan="plan"))
 
 
 def test_a_lease_lapses(here: Ledger) -> None:
     old = Lease(holder="x@elsewhere:1", fence=3, until=1.0)
     ledger.transact(here, lambda state: replace(state, lease=old, fence=3), "held")
 
-    assert leases.take(here, "me", "plan") == 4
+    assert leases.take(here, "me", Claim(plan="plan")) == 4
 
 
 def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(here: Ledger) -> None:
@@ -319,12 +320,12 @@ def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(here:
         dead = Lease(holder="x@here:1", process=leases._process(other.pid), fence=1, until=9e9)
         ledger.transact(here, lambda state: replace(state, lease=dead, fence=1), "held")
         with pytest.raises(Held):
-            leases.take(here, "me", "plan")
+            leases.take(here, "me", Claim(plan="plan"))
         other.kill()
         while leases._started(other.pid):  # until it is a zombie, which nobody has cleared away yet
             time.sleep(0.01)
 
-        assert leases.take(here, "me", "plan") == 2
+        assert leases.take(here, "me", Claim(plan="plan")) == 2
 
 
 def test_a_lease_from_another_boot_or_machine_is_never_thought_gone(here: Ledger) -> None:
@@ -332,13 +333,13 @@ def test_a_lease_from_another_boot_or_machine_is_never_thought_gone(here: Ledger
     ledger.transact(here, lambda state: replace(state, lease=far, fence=1), "held")
 
     with pytest.raises(Held):
-        leases.take(here, "me", "plan")
+        leases.take(here, "me", Claim(plan="plan"))
 
 
 def test_who_lost_the_lease_cannot_write(here: Ledger) -> None:
-    guard = leases.guard(leases.take(here, "me", "one"))
+    guard = leases.guard(leases.take(here, "me"))
     ledger.transact(here, guard, "fine")
-    leases.take(here, "me", "two")
+    leases.take(here, "me")
 
     with pytest.raises(Retry, match="lost its lease"):
         ledger.transact(here, lambda state: guard(state), "late")
@@ -347,7 +348,7 @@ def test_who_lost_the_lease_cannot_write(here: Ledger) -> None:
 def test_a_lease_is_renewed_when_half_of_it_is_over(here: Ledger) -> None:
     import time
 
-    fence = leases.take(here, "me", "one")
+    fence = leases.take(here, "me")
 
     def age(state: State) -> State:
         assert state.lease is not None
@@ -361,15 +362,15 @@ def test_a_lease_is_renewed_when_half_of_it_is_over(here: Ledger) -> None:
 
 
 def test_a_plan_is_applied_once(here: Ledger) -> None:
-    fence = leases.take(here, "me", "plan")
+    fence = leases.take(here, "me", Claim(plan="plan"))
     leases.give_back(here, fence)
 
     with pytest.raises(Retry, match="applied once"):
-        leases.take(here, "me", "plan")
+        leases.take(here, "me", Claim(plan="plan"))
 
 
 def test_giving_a_lease_back_notes_the_commit(here: Ledger) -> None:
-    fence = leases.take(here, "me", "plan")
+    fence = leases.take(here, "me", Claim(plan="plan"))
     leases.give_back(here, fence, "c" * 40)
 
     found = ledger.state(here)

@@ -7,6 +7,9 @@ out, once; if the ledger moved and other actions come out now, it stops with exi
 Ctrl-C, SIGTERM or SIGHUP end it in order: it begins nothing more, what runs runs on, the lease is given back, and it
 exits with 130. The second one does not wait for that. The next apply joins what runs and goes on with a rollout.
 
+Runs may come twice, late or out of order: a commit that comes before one whose apply began is not applied any more
+(exit code 4). To go back, commit a revert.
+
 examples:
   llmops apply                   make what runs match HEAD
   llmops apply plan.json         carry out a plan that was made with `llmops plan --out plan.json`
@@ -27,7 +30,7 @@ from llmops.cli.common import add_environment, add_output, add_trust, open_site,
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused, Refused, Retry, Unfinished
 from llmops.proposals import Proposal
-from llmops.reconcile import Applied
+from llmops.reconcile import Allowed, Applied
 from llmops.reports import gates, plans
 from llmops.reports.words import count
 from llmops.sites import Site
@@ -41,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", nargs="?", metavar="PLAN", help="a file made by `llmops plan --out`")
     parser.add_argument("--allow-deletes", action="store_true", help="allow removing most deployments at once")
     add_trust(parser)
+    parser.add_argument("--allow-older", action="store_true", help="apply a commit that comes before the last one")
     add_environment(parser)
     add_output(parser)
 
@@ -59,7 +63,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     proposal = proposals.propose(site, desired, kept.base if kept else None)
     trust.require(site, desired.commit, proposal.applied, proposal.trust, policy(arguments, site.repo))
     if kept is not None:
-        proposal = _same(kept, proposal)
+        proposal = proposals.as_kept(kept, proposal)
     if arguments.output == "text":
         terminal.say(plans.text(proposal, terminal.paint))
     applied = reconcile.apply(
@@ -67,8 +71,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         proposal,
         who(proposal.plan.commit, "apply"),
         terminal.tell,
-        deletes=arguments.allow_deletes,
-        stop=arguments.stop,
+        Allowed(deletes=arguments.allow_deletes, older=arguments.allow_older),
+        arguments.stop,
     )
     if arguments.output == "json":
         terminal.show({"plan": plans.as_json(proposal), "applied": _as_json(applied)})
@@ -106,16 +110,6 @@ def _environment(kept: Plan, asked: str | None) -> str:
     if asked not in (None, kept.environment):
         raise Misused(f"the plan is for the environment {kept.environment}, not for {asked}. Leave out -e.")
     return kept.environment
-
-
-def _same(kept: Plan, proposal: Proposal) -> Proposal:
-    """Go on with a kept plan if the same comes out now, whatever else moved in the ledger."""
-    made = proposal.plan
-    if (kept.actions, kept.blocked, kept.policy) != (made.actions, made.blocked, made.policy):
-        raise Retry(
-            "the plan is stale: other actions are owed now than when it was made. Make a new one and look at it."
-        )
-    return msgspec.structs.replace(proposal, plan=kept)
 
 
 def _report(applied: Applied, site: Site, proposal: Proposal, terminal: Terminal) -> None:
