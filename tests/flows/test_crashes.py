@@ -11,43 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from llmops import ledger, locks
+from llmops.orders import LOCK
 from llmops.problems import Exit
-from tests.conftest import ROOT, SOAK, Shell
+from tests.conftest import SOAK, Shell
+from tests.crashing import crash
+from tests.flows.test_training import ARCHITECTURE
 from tests.repos import Repo
 from tests.trees import spec
 
 pytestmark = pytest.mark.usefixtures("plugins")
-
-CRASHING = """
-import os, signal, sys
-from llmops import cli, ledger, refs
-import llmops.kinds
-llmops.kinds.__path__.append({kinds!r})
-point, left = {point!r}, {after!r}
-
-def die_at(name):
-    global left
-    if name == point:
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-def around(module, name, label):
-    inner = getattr(module, name)
-    def wrapped(*arguments, **options):
-        die_at(f"before {{label}}")
-        found = inner(*arguments, **options)
-        die_at(f"after {{label}}")
-        return found
-    setattr(module, name, wrapped)
-
-around(ledger, "transact", "state")
-around(ledger, "record", "result")
-around(refs, "push", "push")
-from llmops.runners.local import Local
-around(Local, "start", "start")
-sys.exit(cli.main(["-C", {folder!r}, "apply"]))
-"""
 
 POINTS = [f"{when} {what}" for what in ("state", "start", "result", "push") for when in ("before", "after")]
 
@@ -63,15 +36,6 @@ def kitchen(repo: Repo, llmops: Shell, seconds: float = 0.0) -> None:
     assert llmops("init") == Exit.WELL
 
 
-def crash(repo: Repo, point: str, after: int) -> int:
-    script = CRASHING.format(
-        kinds=str(ROOT / "tests" / "plugins" / "kinds"), point=point, after=after, folder=str(repo.folder)
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
-    assert done.returncode in (Exit.WELL, -signal.SIGKILL), done.stderr
-    return done.returncode
-
-
 def begun(counter: Path) -> list[str]:
     return [line.split()[1] for line in counter.read_text().splitlines() if line.startswith("begin")]
 
@@ -82,23 +46,77 @@ def test_an_apply_that_was_killed_is_taken_up_by_the_next(
     point: str, after: int, repo: Repo, llmops: Shell, plugins: Path
 ) -> None:
     kitchen(repo, llmops)
-    crash(repo, point, after)
+    crash(repo.folder, point, after)
 
     assert llmops("apply") == Exit.WELL
 
     assert sorted(begun(plugins)) == ["Dish/dough", "Dish/flour"], "something was done twice, or not at all"
-    assert llmops("apply") == Exit.WELL
-    assert "Nothing to do" in llmops.out
-    from llmops import ledger
+    llmops.is_clean()
 
-    state = ledger.state(repo.ledger())
-    assert state is not None
-    assert (state.intents, state.lease) == ({}, None)
+
+KINDS = ("(model|dataset)", *(("training", "(evaluation|deployment)") if SOAK else ("deployment",)))
+"""The kinds that are made, those first that others lean on."""
+STEPS = [f"{when} {what}" for what in ("state", "start", "store", "said", "result") for when in ("before", "after")]
+"""Around the intent and its end, the start of the step's process, what it stores, what it says, and the result."""
+
+
+def system() -> dict[str, str]:
+    """One resource of every kind that is made; without the soak only those that need no training."""
+    engine = "engine: {type: echo}\nstrategy: {canary: {steps: []}}\nprogress_deadline: 15s"
+    settings = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {gateway: {port: 0, drain: 1s}}\n"
+    made = {
+        "llmops.yaml": settings,
+        "models/m/config.json": "{}",
+        "models/m/model.safetensors": "x",
+        "kb/corpus.txt": "The quick brown fox jumps over the lazy dog.\n" * 50,
+        "specs/model.yaml": spec("Model", "m", "source: {path: models/m}\nstage: approved"),
+        "specs/corpus.yaml": spec("Dataset", "corpus", "format: text\nsources: [{path: kb/corpus.txt}]"),
+        "specs/chat.yaml": spec("Deployment", "chat", f"model: {'small' if SOAK else 'm'}\n{engine}"),
+    }
+    return made | trained() if SOAK else made
+
+
+def trained() -> dict[str, str]:
+    pretrain = (
+        f"task: pretrain\narchitecture: {ARCHITECTURE}\ntokenizer: {{vocab_size: 300}}\ndatasets: [{{name: corpus}}]\n"
+        "arguments: {max_steps: 8, per_device_train_batch_size: 4, max_length: 32}\ncheckpoint: {save_steps: 4}"
+    )
+    task = (
+        'task: sums\noutput_type: multiple_choice\ndoc_to_text: "{{a}}"\ndoc_to_choice: [one, two]\ndoc_to_target: b\n'
+    )
+    suites = "[{task: evals/sums.yaml, dataset: sums, gate: {rule: minimum, value: 0}}]"
+    return {
+        "evals/sums.yaml": f"{task}metric_list:\n  - {{metric: acc, aggregation: mean, higher_is_better: true}}\n",
+        "kb/sums.jsonl": '{"a": "1", "b": "one"}\n{"a": "2", "b": "two"}\n',
+        "specs/sums.yaml": spec("Dataset", "sums", "format: records\nsources: [{path: kb/sums.jsonl}]"),
+        "specs/small.yaml": spec("Training", "small", pretrain),
+        "specs/score.yaml": spec("Evaluation", "score", f"subject: {{model: small}}\nsuites: {suites}"),
+    }
+
+
+@pytest.mark.parametrize("point", STEPS if SOAK else ["before said"])
+def test_every_kind_of_step_may_be_killed(point: str, repo: Repo, llmops: Shell) -> None:
+    """Each apply goes on where the last one was killed, and is killed at the next kind of step."""
+    repo.commit(system())
+    assert llmops("init") == Exit.WELL
+    try:
+        for kind in KINDS:
+            assert crash(repo.folder, f"{point}@{kind}", 0) != Exit.WELL, "it was not killed"
+
+        llmops.is_clean()
+
+        units = {unit.digest for node in repo.desire().graph.nodes.values() for unit in node.units}
+        assert ledger.units(repo.ledger()) == units
+        orders = list(repo.site().work.glob("*-*"))
+        assert len(orders) == len(units), "something has two orders"
+        assert not any(locks.holder(folder / LOCK) for folder in orders), "a step still runs"
+    finally:
+        llmops("stop")
 
 
 def test_work_that_outlives_its_apply_is_joined(repo: Repo, llmops: Shell, plugins: Path) -> None:
     kitchen(repo, llmops, seconds=3.0)
-    assert crash(repo, "after start", 0) == -signal.SIGKILL
+    assert crash(repo.folder, "after start", 0) == -signal.SIGKILL
     deadline = time.monotonic() + 20
     while not begun(plugins) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -111,7 +129,7 @@ def test_work_that_outlives_its_apply_is_joined(repo: Repo, llmops: Shell, plugi
 
 def test_work_that_was_killed_with_its_apply_is_begun_again(repo: Repo, llmops: Shell, plugins: Path) -> None:
     kitchen(repo, llmops, seconds=30.0)
-    crash(repo, "after start", 0)
+    crash(repo.folder, "after start", 0)
     deadline = time.monotonic() + 20
     while not begun(plugins) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -126,7 +144,7 @@ def test_work_that_was_killed_with_its_apply_is_begun_again(repo: Repo, llmops: 
 
 def test_work_that_nobody_wants_any_more_is_ended(repo: Repo, llmops: Shell, plugins: Path) -> None:
     kitchen(repo, llmops, seconds=60.0)
-    crash(repo, "after start", 0)
+    crash(repo.folder, "after start", 0)
     deadline = time.monotonic() + 20
     while not begun(plugins) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -146,11 +164,8 @@ def test_work_that_nobody_wants_any_more_is_ended(repo: Repo, llmops: Shell, plu
 
 def test_two_at_once_do_everything_once(repo: Repo, llmops: Shell, plugins: Path) -> None:
     kitchen(repo, llmops, seconds=0.3)
-    script = CRASHING.format(kinds=str(ROOT / "tests/plugins/kinds"), point="", after=0, folder=str(repo.folder))
-    both = [
-        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
+    command = [sys.executable, "-m", "tests.crashing", "nowhere", "0", str(repo.folder), "apply"]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
     codes = sorted(process.wait() for process in both)
 
     assert codes in ([0, 0], [0, Exit.STALE], [0, Exit.HELD])

@@ -1,0 +1,106 @@
+"""``python -m tests.crashing POINT AFTER FOLDER WORD…``: llmops with the tests' plug-ins, killed on its way.
+
+POINT is where: before or after one of `PLACES`, in this process, or one of `STEP_PLACES`, in the process of a step;
+``@training`` behind it means only what is about a Training. AFTER says how often that is passed unharmed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llmops.kinds
+import llmops.serving.engines
+from llmops import cli, ledger, processes, refs, store
+from llmops.runners.local import Local
+from llmops.serving import programs, traffic
+from llmops.steps import __main__ as steps
+
+PLUGINS = Path(__file__).parent / "plugins"
+PLACES: dict[str, tuple[Any, str]] = {
+    "state": (ledger, "transact"),
+    "result": (ledger, "record"),
+    "push": (refs, "push"),
+    "write": (refs, "write"),
+    "start": (Local, "start"),
+    "program": (programs, "start"),  # a replica, or the gateway
+    "routes": (traffic, "_write"),
+    "end": (programs, "stop"),
+}
+STEP_PLACES: dict[str, tuple[Any, str]] = {"store": (store, "add_folder"), "said": (steps, "_write")}
+
+
+def points(places: dict[str, tuple[Any, str]]) -> list[str]:
+    """Give the points around some places."""
+    return [f"{when} {what}" for what in places for when in ("before", "after")]
+
+
+def crash(folder: Path, point: str, after: int, *words: str) -> int:
+    """Run llmops in a repository until it is killed at a point, and give its exit code."""
+    arguments = [point, str(after), str(folder), *(words or ("apply",))]
+    done = subprocess.run([sys.executable, "-m", "tests.crashing", *arguments], capture_output=True, check=False)
+    dies_here = point.partition("@")[0] not in points(STEP_PLACES)
+    assert not dies_here or done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+    return done.returncode
+
+
+class Death:
+    """Comes when a point has been passed a number of times."""
+
+    def __init__(self, point: str, after: int) -> None:
+        (self.point, _, kind), self.left = point.partition("@"), after
+        self.kind = re.compile(rf"\b{kind}[-/]" if kind else "")
+
+    def around(self, module: Any, name: str, what: str) -> None:
+        inner: Callable[..., object] = getattr(module, name)
+
+        def wrapped(*arguments: object, **options: object) -> object:
+            about = str(arguments[-1]).lower()  # the folder of an order, or the message of a commit
+            self.pass_by(f"before {what}", about)
+            found = inner(*arguments, **options)
+            self.pass_by(f"after {what}", about)
+            return found
+
+        setattr(module, name, wrapped)
+
+    def pass_by(self, point: str, about: str) -> None:
+        self.left -= point == self.point and bool(self.kind.search(about))
+        if self.left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(point: str, after: str, folder: str, words: list[str]) -> int:
+    death = Death(point, int(after))
+    if not words:
+        for what, (module, name) in STEP_PLACES.items():
+            death.around(module, name, what)
+        return steps.main(Path(folder))
+    llmops.kinds.__path__.append(str(PLUGINS / "kinds"))
+    llmops.serving.engines.__path__.append(str(PLUGINS / "engines"))
+    for what, (module, name) in PLACES.items():
+        death.around(module, name, what)
+    if death.point in points(STEP_PLACES):
+        _let_steps_die(death, after)
+    return cli.main(["-C", folder, *words])
+
+
+def _let_steps_die(death: Death, after: str) -> None:
+    """Start steps through this module, so that they die at a point of theirs."""
+    inner = processes.detach
+
+    def detach(argv: tuple[str, ...], *rest: Any) -> int:
+        if argv[2] == "llmops.steps" and death.kind.search(argv[3]):
+            argv = (argv[0], "-m", "tests.crashing", death.point, after, argv[3])
+        return inner(argv, *rest)
+
+    processes.detach = detach
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:4], sys.argv[4:]))

@@ -1,0 +1,86 @@
+"""kill -9 at every point of a release: the next apply goes on, nothing is left running, and no request fails."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from llmops import locks
+from llmops.problems import Exit
+from llmops.serving import programs
+from tests.conftest import SOAK, Shell
+from tests.crashing import PLACES, crash, points
+from tests.flows.test_releases import MODEL, SETTINGS, chat, content, load, release
+from tests.repos import Repo
+from tests.trees import spec
+
+pytestmark = pytest.mark.usefixtures("plugins")
+
+FEW = [("after program", 0), ("before routes", 1), ("after routes", 2), ("after state", 6), ("before end", 0)]
+"""A replica was started and nobody knows; before it gets requests; with a part of them; live; before the old one ends."""
+
+
+def deployment(name: str, tag: str) -> str:
+    engine = f"engine: {{type: echo, config: {{tag: '{tag} '}}}}"
+    rest = "strategy: {canary: {steps: [{set_weight: 50}]}}\nprogress_deadline: 15s\nkeep_warm: {revisions: 0}"
+    return spec("Deployment", name, f"model: m\n{engine}\n{rest}")
+
+
+@pytest.fixture
+def stage(repo: Repo, llmops: Shell) -> Iterator[Shell]:
+    """One deployment, live."""
+    repo.commit({"llmops.yaml": SETTINGS, **MODEL, "specs/chat.yaml": deployment("chat", "r0")})
+    assert llmops("init") == Exit.WELL
+    assert llmops("apply") == Exit.WELL
+    yield llmops
+    llmops("stop")
+
+
+def running(shell: Shell) -> set[int]:
+    """Give every process that has to do with this repository."""
+    found: set[int] = set()
+    for one in psutil.process_iter():
+        try:
+            if one.status() != psutil.STATUS_ZOMBIE and str(shell.repo.folder) in " ".join(one.cmdline()):
+                found |= {one.pid, *(child.pid for child in one.children(recursive=True))}
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def known(shell: Shell) -> set[int]:
+    """Give the gateway, the replicas and their supervisors, as they are written down."""
+    runtime = shell.repo.site().runtime
+    folders = [runtime / "gateway", *(runtime / "replicas").iterdir()]
+    return {pid for one in folders for pid in (locks.holder(one / programs.LOCK), programs.look(one).pid)}
+
+
+def assert_it_goes_on(shell: Shell, tag: str) -> None:
+    assert shell("apply") == Exit.WELL, shell.err
+    shell.is_clean()
+    assert content(chat(shell)[1]).startswith(tag)
+    assert release(shell).rollout is None
+    assert len(list((shell.repo.site().runtime / "replicas").iterdir())) == len(shell.repo.desire().graph.live)
+    assert running(shell) == known(shell), "a process is left that nobody knows of"
+
+
+@pytest.mark.parametrize(("point", "after"), [(point, None) for point in points(PLACES)] if SOAK else FEW)
+def test_a_release_that_was_killed_is_gone_on_with(point: str, after: int | None, stage: Shell) -> None:
+    """Every round takes a new revision in, and takes a deployment away that the one before brought."""
+    rounds = range(40) if after is None else [after]
+    for number, passed in enumerate(rounds):
+        other = f"specs/other{number}.yaml"
+        stage.repo.git("rm", "--quiet", "--ignore-unmatch", f"specs/other{number - 1}.yaml")
+        files = {"specs/chat.yaml": deployment("chat", f"r{number + 1}"), other: deployment(f"other{number}", "x")}
+        stage.repo.commit(files)
+        with load(stage) as clients:
+            code = crash(stage.repo.folder, point, passed)
+            assert_it_goes_on(stage, f"r{number + 1}")
+        assert clients.failed == []
+        if code == Exit.WELL:  # it was not passed so often
+            return
+        assert code == -signal.SIGKILL
+    assert after is not None, "there are more such points"
