@@ -1,4 +1,7 @@
-"""The disk of this machine, as much of fsspec as the store uses of it, and how a file gets a second name.
+"""The disk of this machine: as much of fsspec as the store uses of it, and files that are whole or not there.
+
+A file is written beside its place and renamed: nobody sees half of one, whoever is killed and whatever is full. What
+the system refuses is said with the name of the file; for a full disk it gives none.
 
 Effects: reads and writes files.
 """
@@ -9,6 +12,8 @@ import contextlib
 import fcntl
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,23 +29,30 @@ class Disk:
         """Whether a file is there."""
         return Path(path).exists()
 
+    def size(self, path: str) -> int:
+        """Give how long a file is."""
+        return os.stat(path).st_size
+
     def cat_file(self, path: str) -> bytes:
         """Read a file."""
         return Path(path).read_bytes()
 
     def pipe_file(self, path: str, data: bytes) -> None:
         """Write a file into the store."""
-        Path(path).write_bytes(data)
-        os.chmod(path, READ_ONLY)
+        with named(path):
+            Path(path).write_bytes(data)
+            os.chmod(path, READ_ONLY)
 
     def put_file(self, source: str, target: str) -> None:
         """Copy a file into the store."""
-        copy(source, target)
-        os.chmod(target, READ_ONLY)
+        with named(target):
+            copy(source, target)
+            os.chmod(target, READ_ONLY)
 
     def get_file(self, source: str, target: str) -> None:
         """Copy a file out of the store."""
-        copy(source, target)
+        with named(target):
+            copy(source, target)
 
     def makedirs(self, path: str, *, exist_ok: bool) -> None:
         """Make a folder."""
@@ -70,6 +82,27 @@ class Disk:
         """Remove files."""
         for path in paths:
             Path(path).unlink(missing_ok=True)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put a file in its place, or in that of an older one. Raises `OSError`, with its name."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with named(path):
+            partial.write_bytes(data)
+            partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def named(path: Path | str) -> Iterator[None]:
+    """Let every `OSError` of a block name a file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def link(source: str, target: str) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import dispatch, ledger, orders, store
+from llmops import disk, dispatch, ledger, orders, store
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
 from llmops.events import Event, Happening
@@ -34,6 +34,7 @@ LEAVE_SECONDS = 2.0
 """How long orders that run may take to end once somebody asks to stop."""
 MAX_ATTEMPTS = 2
 """How often an order is begun before a process that vanishes without a report counts as a failure."""
+VANISHED = "its process vanished without a report: was it killed, is memory short, or the disk of {folder} full?"
 Tell = Callable[[Event], None]
 
 
@@ -211,7 +212,7 @@ class _Building:
             name=folder.name, step=step.run, jobs=jobs, store=self.shop.store.url, cluster=self.shop.runner.cluster
         )
         dispatch.forget_what_does_not_hold(folder, self.shop.store)
-        (folder / orders.ORDER).write_bytes(orders.encode(order))
+        disk.write(folder / orders.ORDER, orders.encode(order))
         for action in batch:
             del self.waiting[action.unit]
         return _Running(folder, batch)
@@ -274,7 +275,7 @@ class _Building:
     def _settle(self, one: _Running, outcomes: list[Outcome]) -> None:
         """Say what was made and what was not."""
         found = {outcome.unit: outcome for outcome in outcomes}
-        why = dispatch.report(one.folder) or "its process vanished without a report (killed, or out of memory?)"
+        why = dispatch.report(one.folder) or VANISHED.format(folder=one.folder)
         for action in one.actions:
             event = Event(happening=Happening.MADE, key=action.key, label=action.label, order=one.name)
             if action.unit in found:

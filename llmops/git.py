@@ -9,6 +9,7 @@ Effects: runs git.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -22,15 +23,22 @@ LOCAL = frozenset(
 )
 """What speaks of one repository (`git rev-parse --local-env-vars`), without configuration and replacements."""
 MISSING = "git is not installed. Install it: apt-get install git."
+FULL = re.compile("no space left|out of diskspace|disk quota exceeded", re.IGNORECASE)
+"""What git says when the disk is full."""
 STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)
 
 
 class GitFailed(Broken):
     """git ended with an error; its own words are the message."""
 
-    def __init__(self, arguments: tuple[str, ...], code: int, words: str, out: str) -> None:
-        self.code, self.words, self.out = code, (words or out).strip().rstrip(".") or f"exit code {code}", out
-        super().__init__(f"git {_command(arguments)} failed: {self.words}.")
+    def __init__(self, folder: Path, arguments: tuple[str, ...], done: subprocess.CompletedProcess[bytes]) -> None:
+        self.code, self.out = done.returncode, str(done.stdout, "utf-8", "surrogateescape")
+        said = str(done.stderr, "utf-8", "surrogateescape") or self.out
+        self.words = said.strip().rstrip(".") or f"exit code {self.code}"
+        self.is_full = bool(FULL.search(self.words))
+        """Whether the disk is full, here or at a remote."""
+        remedy = f" Make space on the disk of {folder}, and run it again." if self.is_full else ""
+        super().__init__(f"git {_command(arguments)} failed: {self.words}.{remedy}")
 
 
 def _command(arguments: tuple[str, ...]) -> str:
@@ -97,7 +105,6 @@ def run(
         raise Broken(
             f"git {_command(arguments)} did not end within {timeout:.0f} s. Is the remote reachable?"
         ) from None
-    out = str(done.stdout, "utf-8", "surrogateescape")
     if done.returncode:
-        raise GitFailed(arguments, done.returncode, str(done.stderr, "utf-8", "surrogateescape"), out)
-    return out
+        raise GitFailed(folder, arguments, done)
+    return str(done.stdout, "utf-8", "surrogateescape")

@@ -8,6 +8,7 @@ Pure.
 
 from __future__ import annotations
 
+import errno
 import importlib
 from collections.abc import Iterable
 from enum import IntEnum
@@ -73,6 +74,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if words and len(words) <= 12:  # noqa: PLR2004  a longer list hides the message
         return f"There is {', '.join(words)}."
     return ""
+
+
+REMEDIES = {
+    errno.ENOSPC: "Make space there",
+    errno.EDQUOT: "Make space there, or ask for a larger quota",
+    errno.EROFS: "Make it writable",
+    errno.EACCES: "See whose it is and who may write there",
+    errno.EPERM: "See whose it is and who may write there",
+}
+
+
+def refusal(error: OSError) -> str:
+    """Say what the operating system refused: where, why, and what to do."""
+    where = error.filename2 or error.filename
+    why = str(error.strerror or error).rstrip(".")
+    remedy = REMEDIES.get(error.errno or 0, "See to that")
+    return f"{f'{where}: ' if where else ''}{why}. {remedy}, and run it again: what was done is kept."
 
 
 class LlmopsError(Exception):

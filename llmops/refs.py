@@ -31,6 +31,8 @@ NEVER, HOOK = ("deny updating a hidden ref", "funny refname"), "hook declined"
 LACKED = ("not our ref", "unadvertised object")
 """What git says when a remote does not give a commit that is asked for by its id."""
 LOCKED = re.compile(r"Unable to create '(?P<path>[^']+)': File exists")
+CRASH = re.compile(r"fast_import_crash_\d+")
+"""The file that `git fast-import` leaves in the git directory when it cannot go on."""
 LEFT_OVER = 10.0
 """git holds the lock of a ref for milliseconds; after this many seconds nobody holds it any more."""
 DURABLE = ("-c", "core.fsync=all")
@@ -136,10 +138,17 @@ def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
     try:
         _patiently(refs, "update-ref", ref, new, old or NOWHERE)
     except git.GitFailed as error:
-        if "unable to create" in error.words.lower():
-            raise Broken(f"the ledger cannot be written: {error.words}. Check space and permissions.") from None
+        if error.is_full or "unable to create" in error.words.lower():
+            raise _unwritable(refs, error.words) from None
         return False
     return True
+
+
+def _unwritable(refs: Refs, words: str) -> Broken:
+    return Broken(
+        f"the ledger in {refs.repo.common} cannot be written: {' '.join(words.split())}. "
+        "Is there space, and may you write there? Nothing is lost: run it again when that is well."
+    )
 
 
 def push(refs: Refs, ref: str, old: str, new: str) -> bool:
@@ -292,7 +301,9 @@ def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequenc
         made = git.run(refs.repo.around, *DURABLE, "fast-import", "--quiet", stdin=b"".join(stream)).strip()
         return _signed(refs, made) if refs.seal.key else made
     except git.GitFailed as error:
-        raise Broken(f"the ledger cannot be written: {error.words}. Check space and permissions.") from None
+        for report in CRASH.findall(error.words):
+            (refs.repo.folder / report).unlink(missing_ok=True)
+        raise _unwritable(refs, CRASH.sub("", error.words).partition("\nfast-import: ")[0]) from None
 
 
 def _signed(refs: Refs, commit: str) -> str:

@@ -3,7 +3,7 @@
 Layout below the store's address: ``objects/ab/cdef…``, each file named by the SHA-256 of its bytes. A folder is a
 `Manifest`, itself such a file, written after everything it names. Files are written under a temporary name and renamed,
 so that a reader never sees half of one, and are read-only. On one disk a file is linked, not copied; where that cannot
-be, it is cloned, if the file system can.
+be, it is cloned, if the file system can. Whoever takes a file out gets the bytes of its name, or an error.
 
 A file's time is when it was last added, even if it was there already: so it cannot be old for whoever collects garbage,
 and new for whoever just leant on it. Object stores have no such touch; there it is when it was first added.
@@ -20,6 +20,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -113,15 +114,24 @@ def has(store: Store, digest: Digest) -> bool:
 
 
 def complete(store: Store, digest: Digest) -> bool:
-    """Whether a folder is there with all of its files."""
-    return has(store, digest) and all(has(store, entry.sha256) for entry in manifest(store, digest).files.values())
+    """Whether a folder is there with all of its files, each as long as it was."""
+    files = manifest(store, digest).files if has(store, digest) else None
+    return files is not None and all(_size(store, entry.sha256) == entry.size for entry in files.values())
+
+
+def _size(store: Store, digest: Digest) -> int | None:
+    try:
+        return int(store.files.size(_path(store, digest)))
+    except FileNotFoundError:
+        return None
 
 
 def add_bytes(store: Store, data: bytes) -> Digest:
     """Keep bytes under their digest."""
     digest = hashlib.sha256(data).hexdigest()
-    if not _touch(store, digest):
-        _put(store, digest, data)
+    if not _touch(store, digest, len(data)):
+        with _place(store, digest) as partial:
+            store.files.pipe_file(partial, data)
     return digest
 
 
@@ -131,29 +141,31 @@ def add_file(store: Store, path: Path) -> Entry:
 
 
 def _add(store: Store, path: str) -> Entry:
-    with open(path, "rb", buffering=0) as file:
-        about = os.fstat(file.fileno())
-        small = about.st_size <= SMALL
-        digest = (hashlib.sha256(file.read()) if small else hashlib.file_digest(file, "sha256")).hexdigest()
-    if not _touch(store, digest):
-        target, partial = _places(store, digest)
-        if not (store.local and disk.adopt(path, partial)):
-            store.files.put_file(path, partial)
-        store.files.mv(partial, target)
+    digest, about = _examined(path)
+    if not _touch(store, digest, about.st_size):
+        with _place(store, digest) as partial:
+            if not (store.local and disk.adopt(path, partial)):
+                store.files.put_file(path, partial)
     return Entry(digest, about.st_size, bool(about.st_mode & stat.S_IXUSR))
 
 
-def _touch(store: Store, digest: Digest) -> bool:
-    """Whether a blob is there; where that can be said, it counts as added now."""
-    if not store.local:
-        return has(store, digest)
+def _examined(path: str) -> tuple[Digest, os.stat_result]:
+    with open(path, "rb", buffering=0) as file:
+        about = os.fstat(file.fileno())
+        small = about.st_size <= SMALL
+        return (hashlib.sha256(file.read()) if small else hashlib.file_digest(file, "sha256")).hexdigest(), about
+
+
+def _touch(store: Store, digest: Digest, size: int) -> bool:
+    """Whether a blob is there, as long as it should be; where that can be said, it counts as added now."""
     try:
-        os.utime(_path(store, digest))
+        if store.local:
+            os.utime(_path(store, digest))
     except FileNotFoundError:
         return False
     except PermissionError:  # somebody else added it; only they may touch it
-        return has(store, digest)
-    return True
+        pass
+    return _size(store, digest) == size
 
 
 def add_folder(store: Store, folder: Path) -> Digest:
@@ -183,9 +195,7 @@ def read(store: Store, digest: Digest) -> bytes:
     except FileNotFoundError:
         raise _missing(store, digest) from None
     if hashlib.sha256(data).hexdigest() != digest:
-        raise Broken(
-            f"{_path(store, digest)} is corrupt: its bytes do not have its name. Remove it: `llmops fsck --repair`."
-        )
+        raise _corrupt(store, digest)
     return data
 
 
@@ -204,7 +214,10 @@ def materialise(store: Store, digest: Digest, folder: Path) -> None:
 
 
 def fetch(store: Store, digest: Digest, target: Path, *, executable: bool = False) -> None:
-    """Bring one blob to a path; nothing is done when it is there."""
+    """Bring one blob to a path; nothing is done when it is there.
+
+    Raises `Broken` when it is missing, or is not what its name says: then nothing is there.
+    """
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -212,10 +225,15 @@ def fetch(store: Store, digest: Digest, target: Path, *, executable: bool = Fals
     if not has(store, digest):
         raise _missing(store, digest)
     partial = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
-    if not (store.local and not executable and disk.link(source, str(partial))):
-        store.files.get_file(source, str(partial))
-        partial.chmod(0o555 if executable else 0o444)
-    partial.replace(target)
+    try:
+        if executable or not (store.local and disk.link(source, str(partial))):
+            store.files.get_file(source, str(partial))
+            partial.chmod(0o555 if executable else 0o444)
+        if _examined(str(partial))[0] != digest:
+            raise _corrupt(store, digest)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -233,16 +251,25 @@ def _missing(store: Store, digest: Digest) -> Broken:
     return Broken(f"{digest[:12]} is not in the store at {store.url}. Fetch it there, or make it again.")
 
 
-def _put(store: Store, digest: Digest, data: bytes) -> None:
-    target, partial = _places(store, digest)
-    store.files.pipe_file(partial, data)
-    store.files.mv(partial, target)
+def _corrupt(store: Store, digest: Digest) -> Broken:
+    return Broken(
+        f"{_path(store, digest)} is corrupt: its bytes do not have its name. Remove it: `llmops fsck --repair`."
+    )
 
 
-def _places(store: Store, digest: Digest) -> tuple[str, str]:
+@contextmanager
+def _place(store: Store, digest: Digest) -> Iterator[str]:
+    """Give where a blob is written; it is put in its place when that ends well, and removed when it does not."""
     target = _path(store, digest)
     store.files.makedirs(os.path.dirname(target), exist_ok=True)
-    return target, f"{target}.{os.urandom(8).hex()}"
+    partial = f"{target}.{os.urandom(8).hex()}"
+    try:
+        yield partial
+        store.files.mv(partial, target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            store.files.rm([partial])
+        raise
 
 
 def remove_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Invalid, LlmopsError, Problem
+from llmops.problems import Exit, Invalid, LlmopsError, Problem, refusal
 from llmops.reports.words import count
 
 
@@ -37,9 +37,7 @@ def _words(error: BaseException) -> tuple[str, Exit]:
         case KeyboardInterrupt():
             return "Interrupted. What was started goes on; the next run joins it.", Exit.INTERRUPTED
         case OSError():
-            where = f"{error.filename}: " if error.filename else ""
-            why = str(error.strerror or error).rstrip(".")
-            return f"{where}{why}. What was done is kept: run it again when that is well.", Exit.FAULT
+            return refusal(error), Exit.FAULT
         case _:
             why = f"{type(error).__name__}: {error}".rstrip(".")
             return (

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from llmops import locks, processes
+from llmops import disk, locks, processes
 from llmops.plugin import Phase
 
 SPEC, STATE, LOCK, LOG = "spec.json", "state.json", "lock", "log"
@@ -56,7 +56,7 @@ def start(folder: Path, program: Program) -> None:
     if locks.holder(folder / LOCK):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SPEC).write_bytes(msgspec.json.encode(program))
+    disk.write(folder / SPEC, msgspec.json.encode(program))
     (folder / STATE).unlink(missing_ok=True)
     processes.detach((sys.executable, "-m", "llmops.serving.supervise", str(folder)), folder / LOG, os.environ)
     deadline = time.monotonic() + APPEAR_SECONDS

@@ -24,7 +24,7 @@ from typing import IO
 import msgspec
 import psutil
 
-from llmops import locks
+from llmops import disk, locks
 from llmops.plugin import Phase
 from llmops.serving.programs import GRACE_SECONDS, LOCK, LOG, SPEC, STATE, Program, State
 
@@ -166,9 +166,7 @@ class Supervisor:
     def _say(self, phase: Phase, error: str = "") -> None:
         pid = self.child.pid if self.child and phase in (Phase.STARTING, Phase.READY) else 0
         state = State(phase=phase, pid=pid, restarts=self.restarts, error=error, since=time.time())
-        partial = self.folder / f".{STATE}"
-        partial.write_bytes(msgspec.json.encode(state))
-        partial.replace(self.folder / STATE)
+        disk.write(self.folder / STATE, msgspec.json.encode(state))
 
 
 def _descendants() -> list[psutil.Process]:

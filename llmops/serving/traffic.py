@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import locks
+from llmops import disk, locks
 from llmops.plugin import Phase
 from llmops.problems import Broken, Refused, Retry
 from llmops.rollouts import Window
@@ -122,9 +122,7 @@ def _write(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> Table:
         if new == old and old.fence == fence:
             return old
         new = replace(new, generation=old.generation + 1, fence=fence)
-        partial = gate.folder / f".{TABLE}"
-        partial.write_bytes(msgspec.json.encode(new, order="sorted"))
-        partial.replace(gate.folder / TABLE)
+        disk.write(gate.folder / TABLE, msgspec.json.encode(new, order="sorted"))
         return new
 
 

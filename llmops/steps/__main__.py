@@ -19,9 +19,9 @@ from typing import Protocol, cast
 import msgspec
 from msgspec import Struct
 
-from llmops import locks, orders, store
+from llmops import disk, locks, orders, store
 from llmops.orders import Job, Made, Order, Report
-from llmops.problems import LlmopsError
+from llmops.problems import LlmopsError, refusal
 from llmops.steps.desk import Desk, Product, StepFailed, now
 from llmops.steps.redaction import Redaction
 
@@ -53,6 +53,9 @@ def _attempt(folder: Path, redaction: Redaction) -> str:
     except (StepFailed, LlmopsError) as error:
         traceback.print_exc()
         return str(error)
+    except OSError as error:
+        traceback.print_exc()
+        return refusal(error)
     except Exception as error:  # noqa: BLE001  the edge of the process: everything becomes a report
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
@@ -88,9 +91,7 @@ def environment(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def _write(path: Path, value: Struct) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_bytes(orders.encode(value))
-    partial.replace(path)
+    disk.write(path, orders.encode(value))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from llmops import orders, store
+from llmops import disk, orders, store
 from llmops.fields import Source
 from llmops.orders import Input, Job, Progress
 from llmops.steps import secrets
@@ -99,9 +99,7 @@ class Desk(Struct, frozen=True):
 
 def say(folder: Path, progress: Progress) -> None:
     """Tell whoever watches the order of a folder how far it is."""
-    partial = folder / f".{orders.PROGRESS}"
-    partial.write_bytes(orders.encode(progress))
-    partial.replace(folder / orders.PROGRESS)
+    disk.write(folder / orders.PROGRESS, orders.encode(progress))
 
 
 def body(given: Job | Input, kind: type[B]) -> B:

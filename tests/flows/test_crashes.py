@@ -88,7 +88,7 @@ def trained() -> dict[str, str]:
     return {
         "evals/sums.yaml": f"{task}metric_list:\n  - {{metric: acc, aggregation: mean, higher_is_better: true}}\n",
         "kb/sums.jsonl": '{"a": "1", "b": "one"}\n{"a": "2", "b": "two"}\n',
-        "specs/sums.yaml": spec("Dataset", "sums", "format: records\nsources: [{path: kb/sums.jsonl}]"),
+        "specs/sums.yaml": spec("Dataset", "sums", "format: rows\nsources: [{path: kb/sums.jsonl}]"),
         "specs/small.yaml": spec("Training", "small", pretrain),
         "specs/score.yaml": spec("Evaluation", "score", f"subject: {{model: small}}\nsuites: {suites}"),
     }

@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from llmops import leases, ledger, locks, orders, refs, store
-from llmops.problems import Exit, Retry
+from llmops.problems import Broken, Exit, Retry
 from llmops.records import Intent, Outcome, State
 from llmops.store import Store
 from llmops.values import Key
@@ -553,6 +553,67 @@ def test_harm_to_the_store_is_found_and_made_good(kitchen: Shell, plugins: Path,
     assert kitchen("apply") == Exit.WELL
     assert "done Dish/dough" in plugins.read_text()
     assert fsck(kitchen)["findings"] == []
+
+
+def test_bytes_that_are_not_what_they_should_be_are_never_used(kitchen: Shell, plugins: Path) -> None:
+    dough = outcome(kitchen, Key("Dish", "dough"))
+    (digest,) = files_of(kitchen, dough) - set(dough.outputs.values())
+    spoil(blobs(kitchen)[digest], b"d0ugh flour")
+    target = kitchen.repo.folder.parent / "plate"
+
+    with pytest.raises(Broken, match=r"is corrupt: .*`llmops fsck --repair`"):
+        store.materialise(kept(kitchen), dough.outputs["text"], target)
+
+    assert list(target.iterdir()) == []
+
+
+def test_a_result_that_was_cut_short_is_made_again_without_a_repair(kitchen: Shell, plugins: Path) -> None:
+    """As a machine leaves it that lost its power."""
+    dough = outcome(kitchen, Key("Dish", "dough"))
+    (digest,) = files_of(kitchen, dough) - set(dough.outputs.values())
+    spoil(blobs(kitchen)[digest], b"")
+    kitchen.repo.commit({"specs/cake.yaml": spec("Dish", "cake", "{text: cake, of: [dough]}")})
+    plugins.write_text("")
+
+    assert kitchen("apply") == Exit.WELL
+
+    assert plugins.read_text().count("done Dish/dough") == 1
+    kitchen.is_clean()
+
+
+def test_a_ledger_that_a_newer_llmops_wrote_is_refused_by_every_command(kitchen: Shell) -> None:
+    flour = outcome(kitchen, Key("Dish", "flour"))
+    rewrite(kitchen, "refs/llmops/results", {ledger.path_of(flour.unit): ledger._encode(replace(flour, format=99))})
+    for command in ("plan", "apply", "status", "gc"):
+        assert kitchen(command) == Exit.NO, command
+        assert "written by a newer llmops. Upgrade: pip install --upgrade llmops" in kitchen.err
+    ledger.transact(kitchen.repo.ledger(), lambda state: replace(state, format=99), "from the future")
+    for command in ("plan", "apply", "status", "gc", "unlock"):
+        assert kitchen(command) == Exit.NO, command
+        assert "newer llmops" in kitchen.err
+    assert kitchen("fsck") == Exit.NO
+    assert "newer llmops" in kitchen.out
+
+
+BROKEN_OFF = """
+import os, signal, sys
+from llmops import disk, store
+def half(self, path, data):
+    open(path, "wb").write(data[:1])
+    os.kill(os.getpid(), signal.SIGKILL)
+disk.Disk.pipe_file = half
+store.add_bytes(store.open_at(sys.argv[1]), b"two")
+"""
+
+
+def test_a_write_that_was_killed_leaves_what_fsck_finds(kitchen: Shell) -> None:
+    subprocess.run([sys.executable, "-c", BROKEN_OFF, kept(kitchen).url], check=False)
+    (left,) = (Path(one.path) for one in store.listing(kept(kitchen)) if not one.digest)
+    assert fsck(kitchen)["findings"] == [], "somebody may be writing it"
+    os.utime(left, (time.time() - 7200, time.time() - 7200))
+
+    assert [one["where"] for one in fsck(kitchen, "--repair")["findings"]] == [str(left)]
+    assert not left.exists()
 
 
 def test_a_quick_look_finds_what_is_too_short_and_reads_no_file(kitchen: Shell) -> None:

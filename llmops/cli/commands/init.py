@@ -17,7 +17,7 @@ import argparse
 from importlib import resources
 from pathlib import Path
 
-from llmops import ledger, specs, worktree
+from llmops import disk, ledger, specs, worktree
 from llmops.cli.commands import schema
 from llmops.cli.common import add_environment, locate, open_repository
 from llmops.cli.terminal import Terminal
@@ -70,5 +70,5 @@ def _write(path: Path, text: str, root: Path, terminal: Terminal) -> None:
         terminal.remark(f"kept  {path.relative_to(root)}")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    disk.write(path, text.encode())
     terminal.say(f"wrote {path.relative_to(root)}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import catalogues, locking, specs, worktree
+from llmops import catalogues, disk, locking, specs, worktree
 from llmops.cli.common import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Broken, Exit, Invalid
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             failed.append(str(error))
             pins |= {name: locked[name]} if name in locked else {}
     if pins != locked:
-        (repo.top / LOCK_FILE).write_text(locking.text(pins))
+        disk.write(repo.top / LOCK_FILE, locking.text(pins).encode())
         terminal.say(f"Wrote {LOCK_FILE}: commit it.")
     elif not failed:
         terminal.say("Nothing to lock." if not wanted else f"{LOCK_FILE} is up to date.")

@@ -16,7 +16,7 @@ import argparse
 import json
 from pathlib import Path
 
-from llmops import catalogues, schema, specs
+from llmops import catalogues, disk, schema, specs
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused, did_you_mean
 
@@ -53,4 +53,4 @@ def write(folder: Path) -> None:
     """Write every schema into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, found in schemas().items():
-        (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+        disk.write(folder / f"{name}.json", f"{json.dumps(found, indent=2)}\n".encode())

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from llmops import store
+from llmops import disk, store
 from llmops.plugin import Catalogue, Phase, Replica, Running, Standby
 from llmops.serving import engines, programs
 from llmops.serving.programs import Program
@@ -71,7 +71,7 @@ class Local:
         command = engine.command(msgspec.convert(standby.config, engine.config), replica)
         folder.mkdir(parents=True, exist_ok=True)
         label = Label(standby.deployment, standby.revision, number, standby.model)
-        (folder / LABEL).write_bytes(msgspec.json.encode(label))
+        disk.write(folder / LABEL, msgspec.json.encode(label))
         programs.start(
             folder,
             Program(
