@@ -54,8 +54,8 @@ def running(shell: Shell) -> set[int]:
 def known(shell: Shell) -> set[int]:
     """Give the gateway, the replicas and their supervisors, as they are written down."""
     runtime = shell.repo.site().runtime
-    folders = [runtime / "gateway", *(runtime / "replicas").iterdir()]
-    return {pid for one in folders for pid in (locks.holder(one / programs.LOCK), programs.look(one).pid)}
+    folders = [runtime / "gateway", *(runtime / "replicas").glob("*")]
+    return {pid for one in folders for pid in (locks.holder(one / programs.LOCK), programs.look(one).pid) if pid}
 
 
 def assert_it_goes_on(shell: Shell, tag: str) -> None:
