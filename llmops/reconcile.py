@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from llmops import execute, leases, ledger, live, proposals, release, sites, verdicts
+from llmops import execute, leases, ledger, live, proposals, refs, release, sites, verdicts
 from llmops.commits import Desired
 from llmops.events import Event, Happening
 from llmops.execute import Shop, Task
@@ -91,6 +91,7 @@ def apply(
         finally:
             with stop.undisturbed():
                 leases.give_back(site.ledger, fence, who.commit if applied and applied.is_well else "")
+    refs.pack(site.ledger.at)
     return applied
 
 

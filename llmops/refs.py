@@ -8,6 +8,7 @@ Effects: reads and writes git refs and objects, talks to the git remote.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -26,6 +27,8 @@ from llmops.signatures import OPEN, Seal
 
 LOST_RACE = ("stale info", "fetch first", "cannot lock ref", "reference already exists")
 """What git says when a push is too late."""
+MOVED = ("but expected", "reference already exists", "unable to resolve reference")
+"""What git says when a ref here is not any more where it was."""
 NEVER, HOOK = ("deny updating a hidden ref", "funny refname"), "hook declined"
 """What git says when the remote never takes such a ref, and when a hook there says no."""
 LACKED = ("not our ref", "unadvertised object")
@@ -138,7 +141,7 @@ def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
     try:
         _patiently(refs, "update-ref", ref, new, old or NOWHERE)
     except git.GitFailed as error:
-        if error.is_full or "unable to create" in error.words.lower():
+        if not any(sign in error.words for sign in MOVED):
             raise _unwritable(refs, error.words) from None
         return False
     return True
@@ -312,6 +315,15 @@ def _signed(refs: Refs, commit: str) -> str:
     made = git.run(refs.repo.around, *DURABLE, "hash-object", "-t", "commit", "-w", "--stdin", stdin=data).strip()
     signatures.vouch(refs.repo.around, refs.seal, "what this run writes", made)
     return made
+
+
+def pack(refs: Refs) -> None:
+    """Let git pack the many small objects that writes leave, once it finds that there are many.
+
+    Nothing else does so where nobody fetches. One that cannot be done now is tried again by the next run.
+    """
+    with contextlib.suppress(git.GitFailed):
+        git.run(refs.repo.folder, "maintenance", "run", "--auto", "--quiet")
 
 
 def _committer(refs: Refs) -> bytes:

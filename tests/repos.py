@@ -30,9 +30,9 @@ class Repo:
             self.git("init", "--quiet", "--bare", "--initial-branch=main", str(self.remote))
             self.git("remote", "add", "origin", str(self.remote))
 
-    def git(self, *arguments: str, check: bool = True) -> str:
+    def git(self, *arguments: str, check: bool = True, stdin: str = "") -> str:
         done = subprocess.run(
-            ["git", *IDENTITY, *arguments], cwd=self.folder, capture_output=True, text=True, check=False
+            ["git", *IDENTITY, *arguments], cwd=self.folder, input=stdin, capture_output=True, text=True, check=False
         )
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip()

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from llmops import ledger
 from llmops.problems import Exit
@@ -132,6 +133,31 @@ def test_status_does_not_say_that_a_dead_process_applies(repo: Repo, llmops: She
     assert llmops("status") == Exit.WELL
     assert "is applying" not in llmops.out
     assert f":{process.pid} is gone; the next apply takes over." in llmops.out
+
+
+def test_a_holder_that_was_paused_for_longer_than_its_lease_writes_nothing_when_it_wakes_up(
+    repo: Repo, llmops: Shell, plugins: Path
+) -> None:
+    kitchen(repo, llmops, seconds=2.0)
+    process = begin(repo, plugins, "apply")
+    process.send_signal(signal.SIGSTOP)
+
+    def lapse(found: State) -> State:
+        assert found.lease is not None
+        return replace(found, lease=replace(found.lease, until=time.time() - 1))
+
+    ledger.transact(repo.ledger(), lapse, "ten minutes later")
+    assert llmops("apply") == Exit.WELL
+    tips = ledger.tips(repo.ledger())
+
+    process.send_signal(signal.SIGCONT)
+    _, err = process.communicate(timeout=30)
+
+    assert process.returncode == Exit.STALE
+    assert "lost its lease" in err
+    assert ledger.tips(repo.ledger()) == tips
+    assert plugins.read_text().count("begin") == 2
+    llmops.is_clean()
 
 
 def test_a_rollout_stays_where_it_is_and_the_next_apply_goes_on(stage: Shell) -> None:

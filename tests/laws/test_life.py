@@ -176,7 +176,7 @@ class Life(RuleBasedStateMachine):
 
 
 LIVES = settings(
-    max_examples=60 if SOAK else 5,
+    max_examples=60 if SOAK else 4,
     stateful_step_count=20 if SOAK else 8,
     derandomize=not SOAK,
     deadline=None,

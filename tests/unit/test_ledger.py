@@ -1,5 +1,8 @@
 """The ledger on real repositories, with several writers."""
 
+import hashlib
+import itertools
+import json
 import os
 import subprocess
 import threading
@@ -12,10 +15,11 @@ from msgspec.structs import replace
 from llmops import leases, ledger, refs
 from llmops.leases import Claim
 from llmops.ledger import Ledger
-from llmops.problems import Broken, Held, Refused, Retry
+from llmops.problems import Broken, Exit, Held, Refused, Retry
 from llmops.records import Lease, Outcome, Provenance, State
 from llmops.settings import LedgerSettings
 from llmops.values import Key, digest
+from tests.conftest import Shell
 from tests.repos import Repo
 
 
@@ -376,3 +380,56 @@ def test_giving_a_lease_back_notes_the_commit(here: Ledger) -> None:
     found = ledger.state(here)
     assert found is not None
     assert (found.lease, found.commit) == (None, "c" * 40)
+
+
+# On the disk
+
+
+def test_what_is_recorded_is_on_the_disk_before_the_ref_moves(
+    repo: Repo, here: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git counts its calls of fsync: https://git-scm.com/docs/api-trace2."""
+    for change in (lambda: ledger.record(here, [outcome(1)], "m"), lambda: leases.take(here, "me")):
+        trace = tmp_path / "trace"
+        trace.unlink(missing_ok=True)
+        with monkeypatch.context() as traced:
+            traced.setenv("GIT_TRACE2_EVENT", str(trace))
+            change()
+
+        flushed = [(one["cmd"], one["value"]) for one in flushes(trace)]
+        # A commit, its tree and what is in it; then the lock that becomes the ref; then the same for what is tracked.
+        assert [cmd for cmd, _ in flushed[:3]] in (
+            ["unpack-objects", "fast-import", "update-ref"],
+            ["unpack-objects", "fast-import", "receive-pack"],
+        )
+        assert int(flushed[0][1]) >= 3
+
+
+def flushes(trace: Path) -> list[dict[str, str]]:
+    """Give how often each git program called fsync, in their order."""
+    events = [json.loads(line) for line in trace.read_text().splitlines()]
+    names = {event["sid"]: event["name"] for event in events if event["event"] == "cmd_name"}
+    return [event | {"cmd": names[event["sid"]]} for event in events if event.get("key") == "fsync/hardware-flush"]
+
+
+def test_many_small_writes_are_packed_without_a_remote(tmp_path: Path, llmops: Shell) -> None:
+    alone = Repo(tmp_path / "alone", remote=False)
+    alone.commit({"llmops.yaml": "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n"})
+    alone.git("config", "gc.auto", "1")
+    alone.git("config", "gc.autoDetach", "false")
+    shell = Shell(alone, llmops.capsys)
+    assert shell("init") == Exit.WELL
+    alone.commit()
+    for number in range(2):  # git looks whether there are many in one folder of 256
+        crowd = next(text for text in map(str, itertools.count(1000 * number)) if blob_id(text).startswith("17"))
+        alone.git("hash-object", "-w", "--stdin", stdin=crowd)
+    assert "in-pack: 0" in alone.git("count-objects", "--verbose")
+
+    assert shell("apply") == Exit.WELL
+
+    assert "in-pack: 0" not in alone.git("count-objects", "--verbose")
+    shell.is_clean()
+
+
+def blob_id(text: str) -> str:
+    return hashlib.sha1(f"blob {len(text)}\0{text}".encode(), usedforsecurity=False).hexdigest()

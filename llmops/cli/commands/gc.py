@@ -7,6 +7,7 @@ is being made is safe. A store may serve several repositories: results that this
 --unknown gives them up. The ledger remembers every result: one that was removed is made again when it is needed.
 
 --prune takes the leases of all environments. It removes nothing when a ledger or a commit that counts cannot be read.
+At its end git may pack the small objects of the ledger (`git maintenance run --auto`), as at the end of every apply.
 
 examples:
   llmops gc                          what could be removed
@@ -24,7 +25,7 @@ import argparse
 import re
 import time
 
-from llmops import garbage, leases, ledger
+from llmops import garbage, leases, ledger, refs
 from llmops.cli.common import add_environment, add_output, open_site, who
 from llmops.cli.terminal import Terminal
 from llmops.fields import DURATION_PATTERN, seconds
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         with leases.all_of(places, who("", "gc").actor) as renew:
             found = _survey(site, places, arguments)
             garbage.prune(site, places, found, renew)
+        refs.pack(site.ledger.at)
     else:
         found = _survey(site, places, arguments)
     if arguments.output == "json":
