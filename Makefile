@@ -8,6 +8,9 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 RUN := $(VENV)/bin
 READY := $(VENV)/ready
 
+SOAK := $(addprefix tests/flows/test_, many_writers.py order_of_events.py crashes.py crashed_releases.py full_disks.py) \
+	tests/laws/test_life.py tests/laws/test_index.py
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fix docs bench soak tools
 
@@ -38,8 +41,8 @@ docs: $(READY)  ## write the generated pages and schemas again
 bench: $(READY)  ## measure speed against peers and the floor (10 minutes; see docs/performance.md)
 	$(RUN)/python -m benchmarks $(BENCH)
 
-soak: $(READY)  ## crashes, many writers and the laws of the index, longer (15 minutes)
-	LLMOPS_SOAK=25 $(RUN)/python -m pytest tests/flows/test_many_writers.py tests/flows/test_crashes.py tests/laws/test_index.py
+soak: $(READY)  ## crashes, full disks, many writers, late runs and whole lives, longer (40 minutes)
+	LLMOPS_SOAK=25 $(RUN)/python -m pytest $(SOAK)
 
 tools:
 	@command -v git >/dev/null || { echo "git is missing. Debian: sudo apt-get install git"; exit 1; }

@@ -32,7 +32,7 @@ from llmops.serving import programs
 from llmops.values import Digest, Key
 from tests.conftest import SOAK, Shell
 from tests.crashing import PLACES, crash, points
-from tests.flows.test_crashed_releases import deployment, known, running
+from tests.flows.test_crashed_releases import assert_nothing_else_runs, deployment, running
 from tests.flows.test_releases import MODEL, SETTINGS, chat, content
 from tests.repos import Repo
 from tests.trees import spec
@@ -66,6 +66,7 @@ class Life(RuleBasedStateMachine):
             assert self.shell("fsck", "-o", "json") == Exit.WELL, self.shell.out
             assert '"findings": []' in self.shell.out
             assert self.shell("stop") == Exit.WELL
+            assert_nothing_else_runs(self.shell)
             assert running(self.shell) == set()
             shutil.rmtree(self.folder)
 
@@ -137,7 +138,7 @@ class Life(RuleBasedStateMachine):
         assert (live.live if live else "") == (graph[CHAT].digest if CHAT in graph else "")
         if CHAT in graph:
             assert content(chat(self.shell)[1]).startswith(graph[CHAT].spec.body.engine.config["tag"])
-        assert running(self.shell) == known(self.shell), "a process is left that nobody knows of"
+        assert_nothing_else_runs(self.shell)
 
     def assert_only_what_was_owed_was_begun(self, owed: frozenset[Digest]) -> None:
         before, self.begun = self.begun, self.cooked.read_text().count("begin")
@@ -176,7 +177,7 @@ class Life(RuleBasedStateMachine):
 
 
 LIVES = settings(
-    max_examples=60 if SOAK else 4,
+    max_examples=30 if SOAK else 4,
     stateful_step_count=20 if SOAK else 8,
     derandomize=not SOAK,
     deadline=None,
@@ -186,6 +187,7 @@ LIVES = settings(
 )
 
 
+@pytest.mark.timeout(3600)
 def test_the_laws_hold_in_every_life(capsys: pytest.CaptureFixture[str], plugins: Path) -> None:
     Life.capsys = capsys
     run_state_machine_as_test(Life, settings=LIVES)
