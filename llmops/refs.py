@@ -247,7 +247,7 @@ def is_past(refs: Refs, commit: str, tip: str) -> bool:
     if commit == tip:
         return True
     try:
-        git.run(refs.repo.folder, "merge-base", "--is-ancestor", commit, tip)
+        git.run(refs.repo.around, "merge-base", "--is-ancestor", commit, tip)
     except git.GitFailed:
         return False
     return True
@@ -267,7 +267,7 @@ def _bring(refs: Refs, commit: str) -> bool:
     """Fetch a commit. False when there is no remote, or it does not have it."""
     try:
         if refs.remote:
-            git.run(refs.repo.top, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", refs.remote, commit)
+            git.run(refs.repo.around, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", refs.remote, commit)
     except git.GitFailed as error:
         if any(sign in error.words.lower() for sign in LACKED):
             return False
@@ -323,7 +323,7 @@ def pack(refs: Refs) -> None:
     Nothing else does so where nobody fetches. One that cannot be done now is tried again by the next run.
     """
     with contextlib.suppress(git.GitFailed):
-        git.run(refs.repo.folder, "maintenance", "run", "--auto", "--quiet")
+        git.run(refs.repo.around, "maintenance", "run", "--auto", "--quiet")
 
 
 def _committer(refs: Refs) -> bytes:

@@ -46,9 +46,9 @@ def history(repo: Repo, llmops: Shell, tmp_path: Path) -> list[str]:
     return made
 
 
-def machine(shell: Shell, folder: Path, commit: str = "main") -> Shell:
+def machine(shell: Shell, folder: Path, commit: str = "main", options: tuple[str, ...] = ()) -> Shell:
     """Another clone, as a job of continuous integration has it, at a commit."""
-    made = Shell(shell.repo.clone(folder), shell.capsys)
+    made = Shell(shell.repo.clone(folder, *options), shell.capsys)
     made.repo.git("checkout", "--quiet", commit)
     return made
 
@@ -104,10 +104,12 @@ def test_a_run_that_failed_counts_as_begun(history: list[str], llmops: Shell, pl
     assert old("apply") == Exit.STALE
 
 
+@pytest.mark.parametrize("options", [(), ("--depth=1",), ("--filter=blob:none",)])
 def test_a_clone_that_has_never_seen_the_newest_commit_is_refused_as_well(
-    history: list[str], llmops: Shell, tmp_path: Path
+    options: tuple[str, ...], history: list[str], llmops: Shell, tmp_path: Path
 ) -> None:
-    old = machine(llmops, tmp_path / "old")
+    llmops.repo.git("-C", str(llmops.repo.remote), "config", "uploadpack.allowFilter", "true")
+    old = machine(llmops, tmp_path / "old", options=options)
     llmops.repo.commit(dish("pea"))
     llmops.repo.git("push", "--quiet")
     assert llmops("apply") == Exit.WELL
