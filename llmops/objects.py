@@ -52,13 +52,13 @@ class Entry(NamedTuple):
 class Objects:
     """The objects of a repository, and its refs as names of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, around: Path) -> None:
+        self.around = around
         self._turn = threading.Lock()
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        started = git.attach(self._folder, "cat-file", "--batch-command", "--buffer")
+        started = git.attach(self.around, "cat-file", "--batch-command", "--buffer")
         weakref.finalize(self, _end, started).atexit = False  # then it ends by itself: nobody can ask it any more
         return started
 
@@ -122,11 +122,11 @@ class Objects:
 
     def _why(self, names: Sequence[str]) -> str:
         """Find out, in git's own words, why it ended: ask the same once more, one by one."""
-        version = git.run(self._folder, "version").strip().removeprefix("git version ")
+        version = git.run(self.around, "version").strip().removeprefix("git version ")
         words = f"it ended without a word. llmops needs git 2.38 or later, this is {version}"
         for name in names:
             try:
-                git.run(self._folder, "cat-file", "-t", name)
+                git.run(self.around, "cat-file", "-t", name)
             except git.GitFailed as error:
                 words = error.words
                 break
@@ -135,7 +135,7 @@ class Objects:
                 f"this is a partial clone, and its git remote does not give what it lacks: {words}. "
                 "Try again when it is reachable; `git fetch --refetch --no-filter` brings everything."
             )
-        return f"git cannot read the repository at {self._folder}: {words}. See `git fsck`."
+        return f"git cannot read the repository at {self.around}: {words}. See `git fsck`."
 
 
 def _header(line: bytes) -> Header | None:

@@ -25,17 +25,12 @@ _ASKED = ("--absolute-git-dir", "--git-common-dir", "--is-bare-repository", "--i
 class Repository:
     """A git repository of this machine."""
 
-    def __init__(self, around: Path, folder: Path, common: Path, *, is_bare: bool, is_shallow: bool) -> None:
+    def __init__(self, objects: Objects, folder: Path, common: Path, *, is_bare: bool, is_shallow: bool) -> None:
+        self.objects, self.around = objects, objects.around
+        """What git holds, and the folder that was asked for, where git runs: what it trusts, it knows by that."""
         self.folder, self.common = folder, common
         """Its git directory, and the one that all linked worktrees share."""
         self.is_bare, self.is_shallow = is_bare, is_shallow
-        self.around = around
-        """The folder that was asked for, where git runs: what it trusts, it knows by that."""
-
-    @cached_property
-    def objects(self) -> Objects:
-        """What git holds."""
-        return Objects(self.around)
 
     @cached_property
     def top(self) -> Path:
@@ -103,19 +98,21 @@ class Repository:
 
 def discover(path: Path) -> Repository:
     """Find the repository that holds a folder. Raises `Misused` when there is none, `Broken` when git cannot use it."""
+    around = path.resolve()
+    objects = Objects(around)  # gets ready meanwhile
     try:
-        asked = git.run(path, "rev-parse", *_ASKED, "--show-object-format").splitlines()
+        asked = git.run(around, "rev-parse", *_ASKED, "--show-object-format").splitlines()
     except git.GitFailed as error:
         if "not a git repository" in error.words:
-            raise Misused(f"{path.resolve()} is not in a git repository. Run `git init`, then `llmops init`.") from None
-        raise Broken(f"cannot read the repository around {path.resolve()}: {_unreadable(error.words)}") from None
+            raise Misused(f"{around} is not in a git repository. Run `git init`, then `llmops init`.") from None
+        raise Broken(f"cannot read the repository around {around}: {_unreadable(error.words)}") from None
     folder, common, is_bare, is_shallow, form = asked
     if form != "sha1":
         raise Broken(f"cannot read the repository at {folder}: SHA-256 repositories are not supported yet.")
     return Repository(
-        path.resolve(),
+        objects,
         Path(folder),
-        (path / common).resolve(),
+        (around / common).resolve(),
         is_bare=is_bare == "true",
         is_shallow=is_shallow == "true",
     )

@@ -85,11 +85,10 @@ def test_a_git_that_is_too_old_says_so(repo: Repo, tmp_path: Path, monkeypatch: 
     old.parent.mkdir()
     old.write_text(f'#!/bin/sh\n[ "$2" = --batch-command ] && exit 129\nexec {shutil.which("git")} "$@"\n')
     old.chmod(0o755)
-    opened = repo.open()
     monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
 
     with pytest.raises(Broken, match=r"needs git 2\.38 or later, this is 2"):
-        tree.commit_id(opened, "HEAD")
+        tree.commit_id(repo.open(), "HEAD")
 
 
 def test_git_is_started_again_when_somebody_ended_it(repo: Repo) -> None:
