@@ -50,7 +50,9 @@ def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Pl
         for number, chunk in enumerate(chunks):
             data = workers[number % amount].take()
             here = () if data else specs.read_all(chunk, files, kinds, plugins, lock)
-            yield from _decoded(data, kinds, plugins) if data else here
+            for found in _decoded(data, kinds, plugins) if data else here:
+                files.know(found.digests)
+                yield found
     finally:
         for worker in workers:
             worker.end()

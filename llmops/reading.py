@@ -20,7 +20,7 @@ from llmops import dialect, schema
 from llmops.fields import collect
 from llmops.plugin import Kind
 from llmops.problems import Problem, did_you_mean
-from llmops.values import Files, Key, Spec
+from llmops.values import Digest, Files, Key, Spec
 
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
 Plugins: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -41,6 +41,8 @@ class Reading(Struct):
     """Keys that could be read from documents that could not."""
     wrong: list[Problem] = []
     """What is wrong with the files that the specs name."""
+    digests: dict[str, Digest] = {}
+    """The digests of those files."""
 
 
 class Place(Struct, frozen=True):

@@ -19,7 +19,7 @@ from llmops import dialect, reading, schema
 from llmops.problems import Complaint, Problem, did_you_mean
 from llmops.reading import Kinds, Place, Plugins, Reading, steps_of
 from llmops.settings import FILE, LOCK_FILE, Settings
-from llmops.values import Files, FileUse, Key, Known, Pin, Spec
+from llmops.values import Files, FileUse, Key, Known, Pin, Scope, Spec
 
 SCHEMAS = "schemas/"
 """Below a folder of specs this holds generated schemas, not specs."""
@@ -135,7 +135,9 @@ def _complete_all(found: Reading, kinds: Kinds, files: Files, lock: Pins) -> Rea
         whole, problems = _complete(spec, kinds, files, lock)
         specs.append(whole)
         wrong += problems
-    return Reading(specs, found.problems, found.broken, wrong)
+    named = {use.path for spec in specs for use in spec.files if use.scope is not Scope.NONE}
+    digests = {path: files.sha256(path) for path in named if path in files}  # now that they are at hand
+    return Reading(specs, found.problems, found.broken, wrong, digests)
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:

@@ -7,7 +7,7 @@ objects.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 
 from llmops import git, objects
@@ -103,12 +103,17 @@ class CommitFiles:
             self._digests[path] = hashlib.sha256(self[path]).hexdigest()
         return self._digests[path]
 
+    def know(self, digests: Mapping[str, Digest]) -> None:
+        """Take digests that another process found."""
+        self._digests.update(digests)
+
     def oddity(self, path: str) -> str:
         entry = self._entry(path)
         return _ODD.get(entry.mode, "") if entry is not None else ""
 
     def expect(self, paths: Iterable[str]) -> None:
-        asked = {path: entry.oid for path in paths if (entry := self._entry(path)) and _is_file(entry)}
+        new = {path for path in paths if path not in self._digests}  # those that were read have told what counts
+        asked = {path: entry.oid for path in new if (entry := self._entry(path)) and _is_file(entry)}
         found = self._objects.finds(list(asked.values()))
         small = {path: one.oid for path, one in zip(asked, found, strict=True) if one and one.size <= MOST_AHEAD}
         self._kept = dict(zip(small, self._objects.reads(list(small.values())), strict=True))
