@@ -1,0 +1,101 @@
+"""Commit statuses: pending at once, and settled whatever happens.
+
+https://docs.github.com/rest/commits/statuses
+
+Effects: speaks to the forge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+
+from msgspec import Struct
+
+from llmops.forge.github import Client, Refusal
+from llmops.problems import Broken
+
+PREFIX = "llmops"
+PERMISSION = "statuses: write"
+LONGEST = 140
+"""Characters of a description that GitHub takes."""
+
+
+class State(StrEnum):
+    """How a status stands, in GitHub's words."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ERROR = "error"
+
+
+class Status(Struct, frozen=True):
+    """What is said to a commit."""
+
+    context: str
+    state: State
+    description: str
+
+
+def context(name: str, environment: str | None) -> str:
+    """Name a status: ``llmops/answer``, or ``llmops/staging/answer`` where an environment was named."""
+    return "/".join(filter(None, (PREFIX, environment, name)))
+
+
+def post(client: Client, sha: str, status: Status, page: str) -> None:
+    """Set a status of a commit; what was set before under its context counts no more."""
+    body = {"state": status.state, "context": status.context, "description": status.description}
+    client.call("POST", f"/statuses/{sha}", body | ({"target_url": page} if page else {}), needs=PERMISSION)
+
+
+def pending(client: Client, sha: str) -> Iterator[str]:
+    """Give the contexts of ours that are still pending at a commit."""
+    seen: set[str] = set()
+    for one in client.pages(f"/commits/{sha}/statuses", needs="statuses: read"):  # the latest first
+        name = one["context"]
+        if name.startswith(f"{PREFIX}/") and name not in seen and one["state"] == State.PENDING:
+            yield name
+        seen.add(name)
+
+
+class Board:
+    """The statuses of one run: what was begun here is settled here."""
+
+    def __init__(self, say: Callable[[Status], None]) -> None:
+        self._say = say
+        self._open: dict[str, None] = {}
+        self.said: list[Status] = []
+        self.trouble: list[str] = []
+        """What could not be said, and why; it decides nothing."""
+        self._refused = False
+
+    def begin(self, name: str, description: str) -> None:
+        """Say that something is looked at."""
+        self._open[name] = None
+        self._set(Status(name, State.PENDING, _short(description)))
+
+    def settle(self, name: str, state: State, description: str) -> None:
+        """Say what came of it."""
+        self._open.pop(name, None)
+        self._set(Status(name, state, _short(description)))
+
+    def close(self, description: str) -> None:
+        """Settle what nothing came of: that is an error, neither a failure nor a success."""
+        for name in tuple(self._open):
+            self.settle(name, State.ERROR, description)
+
+    def _set(self, status: Status) -> None:
+        self.said.append(status)
+        if self._refused:
+            return
+        try:
+            self._say(status)
+        except Broken as error:
+            self._refused = isinstance(error, Refusal)
+            self.trouble.append(f"The status {status.context} could not be set. {error}")
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= LONGEST else f"{flat[: LONGEST - 1]}…"
