@@ -132,6 +132,13 @@ def _owed(side: Desired, affected: tuple[Key, ...], done: Container[Digest]) -> 
     yield from (Task(action, side) for action in made.actions)
 
 
+def expected(site: Site, comparison: Comparison) -> float | None:
+    """Give the seconds that the missing evidence is expected to take; None when some of it was never made before."""
+    past = follow(site.commits.index, site.ledger).past
+    known = plan.estimates((task.action for task in comparison.owed), past)
+    return sum(known.values()) if len(known) == len(comparison.owed) else None
+
+
 def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
     """Make the evidence that is missing and judge. Raises nothing for a bad change: that is the report."""
     result = execute.build(comparison.owed, shop, who, tell)

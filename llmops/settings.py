@@ -78,6 +78,22 @@ class GatewaySettings(Body, frozen=True, kw_only=True):
     ] = "30s"
 
 
+class GateSettings(Body, frozen=True, kw_only=True):
+    """What a pull request may cost."""
+
+    approve_above: (
+        Annotated[
+            str,
+            about(
+                "Work that is expected to take longer, or was never done before, waits for an approval. "
+                "Nothing waits if not given.",
+                pattern=DURATION_PATTERN,
+            ),
+        ]
+        | None
+    ) = None
+
+
 class Settings(Body, frozen=True, kw_only=True):
     """What holds for a whole repository."""
 
@@ -91,6 +107,7 @@ class Settings(Body, frozen=True, kw_only=True):
     ledger: Annotated[LedgerSettings, about("Where it is written what was done.")] = LedgerSettings()
     store: Annotated[StoreSettings, about("Where bytes are kept.")] = StoreSettings()
     runner: Annotated[RunnerSettings, about("Where steps run.")] = RunnerSettings()
+    gate: Annotated[GateSettings, about("What a pull request may cost.")] = GateSettings()
     gateway: Annotated[GatewaySettings, about("Where clients reach the deployments.")] = GatewaySettings()
     trust: Annotated[
         Trust,

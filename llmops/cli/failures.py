@@ -14,7 +14,7 @@ from llmops.reports.words import count
 
 def tell(error: BaseException, terminal: Terminal) -> int:
     """Say why a command ended early, for people and, where JSON was asked for, for machines; give its exit code."""
-    message, code = _words(error)
+    message, code = words(error)
     terminal.complain(message)
     problems = error.problems if isinstance(error, Invalid) else ()
     if isinstance(error, Invalid):
@@ -30,7 +30,8 @@ def listed(problems: Iterable[Problem]) -> list[dict[str, object]]:
     return [{"path": p.path, "line": p.line, "at": p.at, "what": p.what, "remedy": p.remedy} for p in problems]
 
 
-def _words(error: BaseException) -> tuple[str, Exit]:
+def words(error: BaseException) -> tuple[str, Exit]:
+    """Say why a command ended early, and with which exit code it ends."""
     match error:
         case LlmopsError():
             return str(error), error.exit

@@ -12,6 +12,7 @@ import io
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -42,6 +43,8 @@ class Terminal:
         self._begun: dict[tuple[str, str], float] = {}
         self._first: dict[tuple[str, str], tuple[float, int]] = {}
         self._last_line = 0.0
+        self.edit: Callable[[str], str] = str
+        """What every text goes through before it is printed."""
 
     def paint(self, text: str, style: str) -> str:
         """Colour a text where colours are shown."""
@@ -50,7 +53,7 @@ class Terminal:
     def say(self, text: str) -> None:
         """Print a result."""
         self._erase()
-        _write(self._out, text if text.endswith("\n") else f"{text}\n")
+        _write(self._out, self.edit(text if text.endswith("\n") else f"{text}\n"))
 
     def show(self, value: Any) -> None:
         """Print a result for machines."""
@@ -60,12 +63,12 @@ class Terminal:
         """Print something on the side."""
         if not self._quiet:
             self._erase()
-            _write(self._err, f"{text}\n")
+            _write(self._err, self.edit(f"{text}\n"))
 
     def complain(self, text: str) -> None:
         """Print what is wrong."""
         self._erase()
-        _write(self._err, f"{self.paint(text, 'bad') if self._coloured else text}\n")
+        _write(self._err, self.edit(f"{self.paint(text, 'bad') if self._coloured else text}\n"))
 
     def tell(self, event: Event) -> None:
         """Print what happens while a plan is carried out."""
@@ -91,7 +94,7 @@ class Terminal:
         line = f"  {name}:{share} {event.text} ({duration(since)}{left})"
         if self._live:
             width = (os.get_terminal_size(self._err.fileno()).columns or WIDTH) - 1
-            self._err.write(f"\r\033[K{line[:width]}")
+            self._err.write(self.edit(f"\r\033[K{line[:width]}"))
             self._err.flush()
             self._drawn = True
         elif time.monotonic() - self._last_line > LINE_SECONDS:

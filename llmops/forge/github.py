@@ -128,7 +128,7 @@ class Client:
 
     def pause(self, attempt: int) -> None:
         """Wait before something is tried again that is not asked twice by itself."""
-        self._wait(FIRST_WAIT * 2**attempt)
+        self._wait(FIRST_WAIT * (1 << attempt))
 
     def _address(self, path: str) -> str:
         root = self._access.url.rstrip("/")
@@ -141,7 +141,7 @@ class Client:
             try:
                 reply = self._send(method, address, body)
             except (OSError, http.client.HTTPException) as error:
-                trouble, pause = _words(error), FIRST_WAIT * 2**attempt
+                trouble, pause = _words(error), FIRST_WAIT * (1 << attempt)
             else:
                 if reply.status < 300:  # noqa: PLR2004  HTTP: 2xx is well
                     return reply
@@ -198,7 +198,7 @@ def _pause(reply: Reply, attempt: int) -> float | None:
 
     https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
-    grows = FIRST_WAIT * 2**attempt
+    grows = FIRST_WAIT * (1 << attempt)
     if reply.status >= SERVER_ERROR:
         return max(grows, _seconds(reply.headers.get("retry-after", "")))
     if reply.status not in (FORBIDDEN, TOO_MANY):
@@ -208,7 +208,7 @@ def _pause(reply: Reply, attempt: int) -> float | None:
     if reply.headers.get("x-ratelimit-remaining") == "0":
         return max(grows, _until(reply.headers))
     if reply.status == TOO_MANY or "secondary rate limit" in reply.message.lower():
-        return max(grows, SECONDARY_WAIT * 2**attempt)
+        return max(grows, SECONDARY_WAIT * (1 << attempt))
     return None
 
 

@@ -80,10 +80,14 @@ class Board:
         self._open.pop(name, None)
         self._set(Status(name, state, _short(description)))
 
-    def close(self, description: str) -> None:
-        """Settle what nothing came of: that is an error, neither a failure nor a success."""
+    def leave(self, name: str, description: str) -> None:
+        """Say that something waits for another run, which settles it."""
+        self._set(Status(name, State.PENDING, _short(description)))
+
+    def close(self, state: State, description: str) -> None:
+        """Settle what nothing came of."""
         for name in tuple(self._open):
-            self.settle(name, State.ERROR, description)
+            self.settle(name, state, description)
 
     def _set(self, status: Status) -> None:
         self.said.append(status)

@@ -77,8 +77,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.output == "json":
         terminal.show({"plan": plans.as_json(proposal), "applied": _as_json(applied)})
     else:
-        _report(applied, site, proposal, terminal)
-    return _code(applied)
+        report(applied, site, proposal, terminal)
+    return code(applied)
 
 
 class _Header(msgspec.Struct):
@@ -112,7 +112,8 @@ def _environment(kept: Plan, asked: str | None) -> str:
     return kept.environment
 
 
-def _report(applied: Applied, site: Site, proposal: Proposal, terminal: Terminal) -> None:
+def report(applied: Applied, site: Site, proposal: Proposal, terminal: Terminal) -> None:
+    """Say what came of an apply."""
     if applied.reports:
         notes = [f"  {report.suite}: {note}" for report in applied.reports for note in gates.notes(report)]
         terminal.say("\n".join([*gates.table(applied.reports, terminal.paint), *notes]))
@@ -138,7 +139,7 @@ def _as_json(applied: Applied) -> object:
     }
 
 
-def _code(applied: Applied) -> Exit:
+def code(applied: Applied) -> Exit:
     """Give the worst of what happened: a fault, then a no, then unhealthy, then unfinished."""
     if applied.failed:
         return Exit.FAULT

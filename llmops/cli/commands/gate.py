@@ -52,19 +52,19 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         )
     base = commits.desire(site.commits, arguments.base)
     head_commit = tree.commit_id(site.repo, arguments.head)
-    head = _merged(site, base.commit, head_commit)
+    head = merged(site, base.commit, head_commit)
     comparison = gating.survey(site, base, head)
-    doubt = _doubt(site, comparison, policy(arguments, site.repo))
+    refused = doubt(site, comparison, policy(arguments, site.repo))
     if arguments.dry_run:
-        if doubt:
-            terminal.remark(f"`llmops gate` will refuse to run this: {doubt}")
+        if refused:
+            terminal.remark(f"`llmops gate` will refuse to run this: {refused}")
         if arguments.output == "json":
             terminal.show(_dry_json(comparison))
         else:
-            terminal.say(_dry(comparison))
+            terminal.say(dry(comparison))
         return Exit.CHANGES if comparison.affected and arguments.detailed_exitcode else Exit.WELL
-    if doubt:
-        raise Refused(doubt)
+    if refused:
+        raise Refused(refused)
     shop = reconcile.open_shop(site, lambda state: state, arguments.stop)
     with shop.stop.in_order():
         gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
@@ -72,10 +72,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.show(gates.as_json(gated))
     else:
         terminal.say(gates.markdown(gated) if arguments.output == "md" else gates.text(gated, terminal.paint))
-    return _code(gated)
+    return code(gated)
 
 
-def _merged(site: Site, base: str, head: str) -> Desired:
+def merged(site: Site, base: str, head: str) -> Desired:
     """Read what the merge of head into base declares."""
     try:
         return commits.desire_files(site.commits, head, tree.merged(site.repo, base, head))
@@ -83,7 +83,7 @@ def _merged(site: Site, base: str, head: str) -> Desired:
         raise Invalid(error.problems, f"the merge of {short(head)} into {short(base)}") from None
 
 
-def _doubt(site: Site, comparison: Comparison, asked: Policy) -> str:
+def doubt(site: Site, comparison: Comparison, asked: Policy) -> str:
     """Say why what head names may not be run; '' when it may."""
     base, head = comparison.base, comparison.head
     known = ledger.state(site.ledger) or State()
@@ -91,7 +91,8 @@ def _doubt(site: Site, comparison: Comparison, asked: Policy) -> str:
     return trust.doubts(site, head.commit, base.commit, stricter(levels), asked)
 
 
-def _dry(comparison: Comparison) -> str:
+def dry(comparison: Comparison) -> str:
+    """Say what would be run."""
     if not comparison.affected:
         return "Nothing that is evaluated is affected by this change."
     lines = [f"Affected: {', '.join(map(str, comparison.affected))}."]
@@ -112,7 +113,8 @@ def _dry_json(comparison: Comparison) -> dict[str, object]:
     }
 
 
-def _code(gated: Gated) -> Exit:
+def code(gated: Gated) -> Exit:
+    """Give the exit code of what a gate found."""
     if gated.failed:
         return Exit.FAULT
     return Exit.WELL if gated.verdict is Verdict.PASS else Exit.NO

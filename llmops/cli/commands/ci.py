@@ -1,0 +1,151 @@
+"""ci: What has to be done for what just happened?
+
+Reads the event of a CI job, does what it calls for, and says what came of it: commit statuses `llmops/<suite>`, one
+comment on the pull request, lines beside the specs, the summary of the job and outputs for later jobs. Away from GitHub
+it does the same and prints what it would have said.
+
+  pull_request, merge_group      check, plan, gate; of a fork only a check and what would be run
+  push                           check, plan; with --apply, apply what the default branch holds
+  schedule, workflow_dispatch    the same; a scheduled run that finds something to do and may not do it exits 8
+
+Variables: GITHUB_EVENT_NAME, GITHUB_EVENT_PATH, GITHUB_TOKEN and those that GitHub sets beside them.
+
+examples:
+  llmops ci                               in a job: whatever the event calls for
+  llmops ci --base origin/main            here: what a pull request of HEAD would be told
+  llmops ci --event push --apply          on any CI, after a merge
+  llmops ci --settle                      afterwards: a status that is still pending becomes an error
+
+Effects: trains, evaluates and releases where that is asked for; speaks to the forge, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from llmops import tree
+from llmops.cli import duties, failures
+from llmops.cli.common import add_environment, add_output, open_repository
+from llmops.cli.duties import Duty
+from llmops.cli.terminal import Terminal
+from llmops.cli.voice import Voice
+from llmops.forge import jobs, lines, statuses
+from llmops.forge.jobs import Job
+from llmops.forge.statuses import State
+from llmops.forge.triggers import Cause, Trigger
+from llmops.problems import Exit, Invalid, Misused
+from llmops.reports import comments
+from llmops.repository import Repository
+
+UNSETTLED = "The run ended without a verdict; this says nothing of the change."
+DEFAULTS = ("origin/HEAD", "origin/main", "main")
+"""What a change is judged against where nothing says it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--event", choices=[*Cause], help="what happened (default: as the job's variables say)")
+    parser.add_argument("--base", metavar="REV", help="what a change is judged against (default: the remote's HEAD)")
+    parser.add_argument("--head", metavar="REV", help="the change (default: HEAD)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--apply", action="store_true", help="apply what the default branch holds")
+    what.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
+    what.add_argument("--settle", action="store_true", help="only turn statuses that are still pending into errors")
+    add_environment(parser)
+    add_output(parser)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    begun = time.monotonic()
+    job = _job(arguments)
+    voice = Voice(job, arguments.environment, terminal, is_job=jobs.is_one(os.environ))
+    if arguments.settle:
+        return _settle(job, voice, terminal)
+    duty = Duty(trigger=job.trigger, arguments=arguments, voice=voice, terminal=terminal, begun=begun, page=job.page)
+    code = None
+    try:
+        code = duties.propose(duty) if job.trigger.is_proposal else duties.keep(duty)
+    except BaseException as error:
+        with arguments.stop.undisturbed():
+            code = _give_up(error, duty)
+        raise
+    finally:
+        voice.tell(code=int(code if code is not None else Exit.FAULT))
+        voice.end()
+        if arguments.output == "json":
+            terminal.show(_as_json(job.trigger, voice))
+    return code
+
+
+def _job(arguments: argparse.Namespace) -> Job:
+    """Take the event of the job, or what the options say instead."""
+    if jobs.is_one(os.environ) and not (arguments.event or arguments.base or arguments.head):
+        return jobs.read(os.environ, _payload)
+    repo = open_repository(arguments)
+    cause = Cause(arguments.event or Cause.PULL_REQUEST)
+    head = tree.commit_id(repo, arguments.head or "HEAD")
+    if cause not in (Cause.PULL_REQUEST, Cause.MERGE_GROUP):
+        return Job(trigger=Trigger(cause=cause, head=head, is_default=True))
+    return Job(trigger=Trigger(cause=cause, head=head, base=_base(arguments.base, repo)))
+
+
+def _payload(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Misused(f"GITHUB_EVENT_PATH is {path}, which cannot be read: {error.strerror}.") from None
+
+
+def _base(asked: str | None, repo: Repository) -> str:
+    if asked:
+        return tree.commit_id(repo, asked)
+    for name in DEFAULTS:
+        try:
+            return tree.commit_id(repo, name)
+        except Misused:
+            continue
+    raise Misused(f"what is the change to be merged into? There is no {', '.join(DEFAULTS)}: say --base REV.")
+
+
+def _give_up(error: BaseException, duty: Duty) -> Exit:
+    """Say that there is no answer, or that it is no: nothing that was begun stays pending."""
+    message, code = failures.words(error)
+    voice = duty.voice
+    state = State.FAILURE if code is Exit.NO else State.ERROR  # what says nothing of the change is no failure of it
+    voice.board.close(state, message)
+    if isinstance(error, Invalid):
+        voice.annotate(lines.of_problems(error.problems))
+        text = comments.refusal(error.problems, error.where, duty.run())
+    else:
+        say = comments.cannot if code is Exit.NO else comments.trouble
+        text = say(message, duty.run())
+    voice.summarise(text)
+    if duty.trigger.is_proposal:
+        voice.put_comment(duty.marker, text)
+    return code
+
+
+def _settle(job: Job, voice: Voice, terminal: Terminal) -> Exit:
+    """Turn what is still pending into an error: whoever began it was killed, or never came to it."""
+    if voice.client is None:
+        terminal.remark("There is no forge to settle anything at: GITHUB_TOKEN and the event of a job are needed.")
+        return Exit.WELL
+    for name in tuple(statuses.pending(voice.client, job.trigger.head)):
+        voice.board.settle(name, State.ERROR, UNSETTLED)
+        terminal.say(f"{name}: {UNSETTLED}")
+    voice.end()
+    return Exit.WELL
+
+
+def _as_json(trigger: Trigger, voice: Voice) -> object:
+    return {
+        "trigger": msgspec.to_builtins(trigger),
+        "outputs": voice.outputs,
+        "statuses": msgspec.to_builtins(voice.board.said),
+        "annotations": msgspec.to_builtins(voice.annotations),
+        "comment": voice.comment,
+    }

@@ -1,0 +1,237 @@
+"""What is done for a proposed change, and for what the default branch holds; and what is said of it, to whom.
+
+Effects: trains, evaluates and releases where that is asked for; speaks to the forge, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from llmops import commits, fields, gating, ledger, proposals, reading, reconcile, refs, tree
+from llmops.cli.commands import apply, gate
+from llmops.cli.common import open_site, who
+from llmops.cli.terminal import Terminal
+from llmops.cli.voice import Voice
+from llmops.commits import Desired
+from llmops.forge.lines import Annotation, Level
+from llmops.forge.statuses import State
+from llmops.forge.triggers import Cause, Trigger
+from llmops.gating import Comparison, Gated
+from llmops.problems import Exit, Invalid, Refused
+from llmops.proposals import Proposal
+from llmops.refs import Refs
+from llmops.reports import comments, gates, plans
+from llmops.reports.words import count, duration, short
+from llmops.sites import Site
+from llmops.values import Key, Verdict
+from llmops.verdicts import Report
+
+CHECK, APPLY = "check", "apply"
+STATES = {Verdict.PASS: State.SUCCESS, Verdict.FAIL: State.FAILURE, Verdict.INCONCLUSIVE: State.FAILURE}
+
+
+class Duty(Struct, frozen=True, kw_only=True):
+    """What this run is for."""
+
+    trigger: Trigger
+    arguments: argparse.Namespace
+    voice: Voice
+    terminal: Terminal
+    begun: float
+    page: str
+
+    @property
+    def marker(self) -> str:
+        """The line by which the comment is found."""
+        return comments.marker(self.arguments.environment or "")
+
+    def run(self, plan: str = "") -> comments.Run:
+        """Say how the same is seen elsewhere."""
+        asked = self.arguments.environment
+        sides = f"--base {short(self.trigger.base)} --head {short(self.trigger.head)}" if self.trigger.base else ""
+        command = f"llmops gate{f' -e {asked}' if asked else ''} {sides}" if sides else "llmops plan"
+        return comments.Run(command=command, seconds=time.monotonic() - self.begun, page=self.page, plan=plan)
+
+
+def propose(duty: Duty) -> Exit:
+    """Check, plan and judge the merge of a change into its base; of a fork's, only say what it would do."""
+    trigger, voice = duty.trigger, duty.voice
+    site, head = _read(duty, trigger.base)
+    if not ledger.exists(site.ledger):
+        raise Refused(
+            f"there is no ledger of the environment {site.environment}, so there is no evidence of the base. "
+            f"Someone who may push begins one: `llmops init -e {site.environment}`."
+        )
+    base = commits.desire(site.commits, trigger.base)
+    proposal = proposals.propose(site, head, base.commit)
+    voice.summarise(plans.markdown(proposal))
+    comparison = gating.survey(site, base, head)
+    voice.tell(affected=bool(comparison.affected), owed=len(comparison.owed), expensive=False)
+    if trigger.is_fork or duty.arguments.dry_run:
+        return _foresee(duty, site, comparison)
+    return _judge(duty, site, comparison, plans.summary(proposal))
+
+
+def _read(duty: Duty, settings_from: str) -> tuple[Site, Desired]:
+    """Read what is to hold, and say whether it is valid."""
+    trigger, voice = duty.trigger, duty.voice
+    check = voice.context(CHECK)
+    voice.board.begin(check, "The specs are being read.")
+    try:
+        site = open_site(duty.arguments, settings_from)
+        if trigger.base:
+            desired = gate.merged(
+                site, tree.commit_id(site.repo, trigger.base), tree.commit_id(site.repo, trigger.head)
+            )
+        else:
+            desired = commits.desire(site.commits, trigger.head)
+    except Invalid as error:
+        first = error.problems[0]
+        voice.board.settle(check, State.FAILURE, f"{count(len(error.problems), 'problem')}: {first}")
+        raise
+    voice.board.settle(check, State.SUCCESS, f"{count(len(desired.graph.nodes), 'spec')}, no problem.")
+    return site, desired
+
+
+def _foresee(duty: Duty, site: Site, comparison: Comparison) -> Exit:
+    """Say what would be run, and let the suites wait for it."""
+    voice = duty.voice
+    text = gate.dry(comparison)
+    if duty.arguments.output == "text":
+        duty.terminal.say(text)
+    voice.summarise(f"```\n{text.replace('`', '')}\n```")
+    seconds = gating.expected(site, comparison)
+    limit = site.settings.gate.approve_above
+    is_expensive = limit is not None and (seconds is None or seconds > fields.seconds(limit))
+    voice.tell(expensive=is_expensive, estimate="" if seconds is None else round(seconds))
+    work = "an unknown time: some of it was never done before" if seconds is None else f"about {duration(seconds)}"
+    if duty.trigger.is_fork:
+        return Exit.WELL
+    for name in _suites(duty, comparison).values():
+        waits = f"Waits for an approval: {work}." if is_expensive else "Waits for a machine."
+        voice.board.leave(name, waits)
+    if is_expensive:
+        voice.put_comment(duty.marker, comments.waiting(work, duty.run()))
+    return Exit.WELL
+
+
+def _judge(duty: Duty, site: Site, comparison: Comparison, plan: str) -> Exit:
+    voice, terminal = duty.voice, duty.terminal
+    names = _suites(duty, comparison)
+    for name in names.values():
+        voice.board.begin(name, f"{count(len(comparison.owed), 'result')} to make." if comparison.owed else "Judging.")
+    shop = reconcile.open_shop(site, lambda state: state, duty.arguments.stop)
+    with shop.stop.in_order():
+        gated = gating.run(comparison, shop, who(duty.trigger.head, "gate"), terminal.tell)
+    for report in gated.reports:
+        name = names[report.evaluation, report.suite]
+        voice.board.settle(name, _state(report, gated), _description(report))
+    text = comments.verdict(gated, duty.run(plan))
+    if duty.arguments.output == "text":
+        terminal.say(gates.text(gated, terminal.paint))
+    voice.summarise(text)
+    voice.put_comment(duty.marker, text)
+    voice.annotate(_beside(gated, comparison))
+    voice.tell(verdict=gated.verdict if not gated.failed else "none", made=gated.made)
+    return gate.code(gated)
+
+
+def _suites(duty: Duty, comparison: Comparison) -> dict[tuple[Key, str], str]:
+    """Name the status of every affected suite, so that no two have the same."""
+    head = comparison.head.graph
+    labels = {(key, suite.label) for key in comparison.affected for suite in head[key].spec.body.suites}
+    everyone = (*comparison.affected, *comparison.unaffected)
+    used = Counter(label for key in everyone for label in {suite.label for suite in head[key].spec.body.suites})
+    taken = Counter([CHECK, APPLY]) + used
+    return {
+        (key, label): duty.voice.context(label if taken[label] == 1 else f"{key.name}/{label}")
+        for key, label in sorted(labels)
+    }
+
+
+def _state(report: Report, gated: Gated) -> State:
+    """Say how a suite stands; one without figures, because something failed, is neither good nor bad."""
+    if gated.failed and report.judgement.head is None:
+        return State.ERROR
+    return STATES[report.judgement.verdict]
+
+
+def _description(report: Report) -> str:
+    cells = dict(zip(gates.HEADER, gates.row(report), strict=True))
+    figures = f"{cells['base']} → {cells['head']}, {cells['delta']}" if cells["delta"] else cells["head"]
+    notes = "; ".join(gates.notes(report)[:1])
+    said = ". ".join(filter(None, (figures, notes)))
+    return f"{report.judgement.verdict.capitalize()}: {said}"
+
+
+def _beside(gated: Gated, comparison: Comparison) -> Iterator[Annotation]:
+    """Say beside each suite that does not pass what is wrong with it."""
+    for report in gated.reports:
+        if report.judgement.verdict is Verdict.PASS:
+            continue
+        spec = comparison.head.graph[report.evaluation].spec
+        index = [suite.label for suite in spec.body.suites].index(report.suite)
+        place = reading.place(spec, comparison.head.files)
+        at = place.problem(reading.steps_of(f"suites[{index}]"), _description(report))
+        yield Annotation(
+            level=Level.ERROR, title=f"llmops gate: {report.suite}", text=at.what, file=at.path, line=at.line
+        )
+
+
+def keep(duty: Duty) -> Exit:
+    """Plan what the branch holds and, where it is asked for, make the environment so."""
+    site, desired = _read(duty, duty.trigger.head)
+    proposal = proposals.propose(site, desired)
+    duty.voice.summarise(plans.markdown(proposal))
+    if duty.arguments.output == "text":
+        duty.terminal.say(plans.text(proposal, duty.terminal.paint))
+    pending = len(proposal.plan.actions) + len(proposal.plan.blocked)
+    duty.voice.tell(pending=pending)
+    if duty.arguments.apply and not duty.arguments.dry_run and not (why := _stays(duty, site)):
+        return _apply(duty, site, proposal)
+    if duty.arguments.apply and not duty.arguments.dry_run:
+        duty.voice.annotate([Annotation(level=Level.NOTICE, title="Not applied", text=why)])
+        return Exit.WELL
+    if pending and duty.trigger.cause is Cause.SCHEDULE:
+        text = f"{plans.summary(proposal)} `llmops apply` does it."
+        duty.voice.annotate([Annotation(level=Level.WARNING, title="Drift", text=text)])
+        return Exit.CHANGES
+    return Exit.WELL
+
+
+def _stays(duty: Duty, site: Site) -> str:
+    """Say why this commit is not to be applied: it is not, or not any more, what the default branch holds."""
+    if not duty.trigger.is_default:
+        return "Only what the default branch holds is applied."
+    tip = refs.remote_head(Refs(site.repo, "origin")) if "origin" in site.repo.remotes else ""
+    if tip and tip != duty.trigger.head:
+        return f"The default branch holds {short(tip)} by now; its own run, or the next scheduled one, applies that."
+    return ""
+
+
+def _apply(duty: Duty, site: Site, proposal: Proposal) -> Exit:
+    voice, terminal = duty.voice, duty.terminal
+    if not ledger.exists(site.ledger):
+        raise Refused(
+            f"there is no ledger of the environment {site.environment}, so it is not known what was done. "
+            f"`llmops init -e {site.environment}` begins one."
+        )
+    name = voice.context(APPLY)
+    voice.board.begin(name, plans.summary(proposal))
+    applied = reconcile.apply(site, proposal, who(duty.trigger.head, "apply"), terminal.tell, stop=duty.arguments.stop)
+    if duty.arguments.output == "text":
+        apply.report(applied, site, proposal, terminal)
+    code = apply.code(applied)
+    state = State.SUCCESS if applied.is_well else State.FAILURE if code is Exit.NO else State.ERROR
+    wrong = [f"{one.key} was not released: {one.why}" for one in applied.blocked]
+    wrong += [*map(str, applied.unwell), *applied.failed.values()]
+    voice.board.settle(name, state, wrong[0] if wrong else "The environment is what this commit says.")
+    voice.summarise(
+        "\n".join(["### llmops apply", "", *(f"- {comments.literal(one)}" for one in wrong or ["Applied."])])
+    )
+    return code
