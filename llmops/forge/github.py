@@ -145,10 +145,10 @@ class Client:
             else:
                 if reply.status < 300:  # noqa: PLR2004  HTTP: 2xx is well
                     return reply
-                pause = _pause(reply, attempt)
-                trouble = f"{reply.status} {reply.message}".strip()
-                if pause is None:
-                    raise Refusal(reply.status, redact(_refusal(what, reply, needs), [self._access.token]))
+                asked = _pause(reply, attempt)
+                if asked is None:
+                    raise Refusal(reply.status, redact(_refusal(what, reply, needs), [self._access.token])) from None
+                trouble, pause = f"{reply.status} {reply.message}".strip(), asked
             if pause > LONGEST_WAIT:
                 trouble += f", and asks to wait for {pause:.0f} s"
                 break

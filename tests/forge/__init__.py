@@ -1,0 +1,1 @@
+"""What is said to a forge: against a stand-in, GitHub's own description of its API, and an emulator."""
