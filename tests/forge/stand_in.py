@@ -10,7 +10,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -98,13 +98,17 @@ class GitHub:
         return Answer(404, {"message": "Not Found"})
 
     def _hand_on(self, asked: Asked) -> Answer:
-        there = http.client.HTTPConnection(urlsplit(self.emulator).netloc, timeout=20)
+        with closing(http.client.HTTPConnection(urlsplit(self.emulator).netloc, timeout=20)) as there:
+            return self._hand_on_by(there, asked)
+
+    def _hand_on_by(self, there: http.client.HTTPConnection, asked: Asked) -> Answer:
         query = "&".join(f"{name}={value}" for name, value in asked.query.items())
         body = None if asked.body is None else json.dumps(asked.body)
         headers = {"Authorization": asked.authorization, "Content-Type": "application/json"}
         there.request(asked.method, asked.path + (f"?{query}" if query else ""), body, headers)
         answer = there.getresponse()
-        return Answer(answer.status, json.loads(answer.read() or b"null"))
+        with answer:
+            return Answer(answer.status, json.loads(answer.read() or b"null"))
 
     def complaints(self, description: Description) -> list[str]:
         """Say what GitHub would not understand of all that was asked."""

@@ -1,0 +1,506 @@
+"""`llmops ci`: five kinds of pull request, what each is told, and what is told when something breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from llmops.problems import Exit
+from tests.conftest import ROOT, Shell
+from tests.flows.test_gate import GOOD, answered, pretend
+from tests.forge.npm import Description
+from tests.forge.stand_in import TOKEN, Answer, GitHub
+from tests.repos import Repo
+from tests.trees import Tree, system
+
+EVENTS = ROOT / "tests" / "events"
+SLIGHTLY_WORSE = [1.0] * 85 + [0.0] * 15
+
+
+def one_suite() -> Tree:
+    """A system whose evaluation has one suite, and names its metric."""
+    return system().edited(
+        "specs/sums.yaml",
+        "\n    - {task: evals/sums.yaml, dataset: rows}\n    - {name: few, task: evals/sums.yaml, dataset: rows, limit: 1}",
+        "\n    - {task: evals/sums.yaml, dataset: rows, metric: acc}",
+    )
+
+
+class Forge:
+    """A job of GitHub Actions: its event, its variables and its files."""
+
+    def __init__(self, repo: Repo, llmops: Shell, github: GitHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.repo, self.llmops, self.github, self.folder = repo, llmops, github, folder
+        self._set = monkeypatch.setenv
+        self.number = 7
+
+    def __call__(self, event: str, *arguments: str, payload: str = "", **changes: Any) -> int:
+        base, head = self.repo.git("rev-parse", "main"), self.repo.git("rev-parse", "HEAD")
+        text = (EVENTS / f"{payload or event}.json").read_text().replace(f"{1:040}", base).replace(f"{2:040}", head)
+        given = json.loads(text)
+        if "pull_request" in given:
+            given["number"] = given["pull_request"]["number"] = self.number
+        (self.folder / "event.json").write_text(json.dumps(given))
+        for name in ("summary", "output"):
+            (self.folder / name).write_text("")
+        variables = {
+            "GITHUB_EVENT_NAME": event,
+            "GITHUB_EVENT_PATH": str(self.folder / "event.json"),
+            "GITHUB_SHA": head,
+            "GITHUB_REF": "refs/heads/main",
+            "GITHUB_API_URL": self.github.url,
+            "GITHUB_SERVER_URL": "https://github.example",
+            "GITHUB_REPOSITORY": "example/models",
+            "GITHUB_RUN_ID": "41",
+            "GITHUB_TOKEN": TOKEN,
+            "GITHUB_STEP_SUMMARY": str(self.folder / "summary"),
+            "GITHUB_OUTPUT": str(self.folder / "output"),
+        }
+        self.variables = variables | changes
+        for name, value in self.variables.items():
+            self._set(name, value)
+        return self.llmops("ci", *arguments)
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        lines = (self.folder / "output").read_text().splitlines()
+        return {line.partition("<<")[0]: lines[at + 1] for at, line in enumerate(lines) if "<<end-" in line}
+
+    @property
+    def summary(self) -> str:
+        return (self.folder / "summary").read_text()
+
+    @property
+    def comment(self) -> str:
+        (found,) = self.github.comments
+        return str(found["body"])
+
+
+@pytest.fixture
+def forge(repo: Repo, llmops: Shell, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forge:
+    """A repository whose main is evaluated, and a branch on which a change begins."""
+    repo.commit(dict(one_suite()))
+    assert llmops("init") == Exit.WELL
+    repo.commit()
+    repo.git("push", "--quiet", "origin", "main")
+    answered(repo, "HEAD", {"acc": GOOD})
+    repo.git("switch", "--quiet", "--create", "change")
+    return Forge(repo, llmops, github, tmp_path, monkeypatch)
+
+
+def other_seed(repo: Repo) -> None:
+    repo.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
+
+
+def no_effect(repo: Repo) -> None:
+    repo.commit({"docs/page.md": "A page.\n"}, "a page")
+
+
+def better(repo: Repo) -> None:
+    """The base answers a little less well than the head."""
+    other_seed(repo)
+    repo.commit(message="better")
+    answered(repo, "HEAD", {"acc": GOOD})
+
+
+def worse(repo: Repo) -> None:
+    other_seed(repo)
+    repo.commit(message="worse")
+    answered(repo, "HEAD", {"acc": SLIGHTLY_WORSE})
+
+
+def broken(repo: Repo) -> None:
+    repo.edit("specs/tuned.yaml", "base: base", "base: bases")
+    repo.commit(message="broken")
+
+
+def weakened(repo: Repo) -> None:
+    """Worse, and the gate is made to look away."""
+    other_seed(repo)
+    repo.edit("specs/sums.yaml", "metric: acc}", "metric: acc, gate: {rule: minimum, value: 0.1}}")
+    repo.commit(message="weakened")
+    answered(repo, "HEAD", {"acc": SLIGHTLY_WORSE})
+
+
+Change = Callable[[Repo], None]
+KINDS: dict[Change, tuple[Exit, dict[str, str], str]] = {
+    no_effect: (Exit.WELL, {"check": "success"}, "### ✅ Pass: nothing that is evaluated is affected"),
+    better: (Exit.WELL, {"check": "success", "sums": "success"}, "### ✅ Pass: 1 affected suite"),
+    worse: (Exit.NO, {"check": "success", "sums": "failure"}, "### ❌ Fail: sums (1 of 1 affected suite)"),
+    broken: (Exit.NO, {"check": "failure"}, "### ❌ Fail: 1 problem in the merge of "),
+    weakened: (Exit.NO, {"check": "success", "sums": "failure"}, "### ❌ Fail: sums (1 of 1 affected suite)"),
+}
+every_kind = pytest.mark.parametrize("change", KINDS, ids=lambda change: str(change.__name__))
+
+
+@every_kind
+def test_a_pull_request_gets_its_exit_code_its_statuses_and_its_comment(forge: Forge, change: Change) -> None:
+    code, found, headline = KINDS[change]
+    change(forge.repo)
+
+    assert forge("pull_request") == code, forge.llmops.err
+
+    assert forge.github.latest() == {f"llmops/{name}": state for name, state in found.items()}
+    marker, first, *_ = forge.comment.splitlines()
+    assert marker == "<!-- llmops-gate  -->"
+    assert first.startswith(headline)
+    assert forge.outputs["code"] == str(int(code))
+    assert first in forge.summary
+    assert {one["sha"] for one in forge.github.statuses} == {forge.repo.git("rev-parse", "HEAD")}
+
+
+@every_kind
+def test_every_status_is_pending_before_it_is_settled_and_leads_to_the_run(forge: Forge, change: Change) -> None:
+    change(forge.repo)
+    forge("pull_request")
+    said = forge.github.said()
+    for context in {name for name, _ in said}:
+        states = [state for name, state in said if name == context]
+        assert states[0] == "pending"
+        assert len(states) == 2
+    assert {one["target_url"] for one in forge.github.statuses} == {
+        "https://github.example/example/models/actions/runs/41"
+    }
+
+
+@every_kind
+def test_the_second_run_says_the_same_in_the_same_comment_and_makes_nothing(forge: Forge, change: Change) -> None:
+    change(forge.repo)
+    code = forge("pull_request")
+    first, before = forge.comment, forge.repo.git("rev-parse", "refs/llmops/results")
+    assert forge("pull_request") == code
+    assert forge.comment == first
+    assert forge.repo.git("rev-parse", "refs/llmops/results") == before
+
+
+@every_kind
+def test_all_that_a_pull_request_sends_is_described_by_github(
+    forge: Forge, change: Change, description: Description
+) -> None:
+    change(forge.repo)
+    forge("pull_request")
+    assert len(forge.github.asked) > 4
+    assert forge.github.complaints(description) == []
+
+
+def test_a_weakened_gate_is_said_as_such(forge: Forge) -> None:
+    weakened(forge.repo)
+    forge("pull_request")
+    assert "this change edits the gate; it was judged by the old one" in forge.comment
+
+
+def test_a_broken_spec_is_annotated_at_its_line(forge: Forge) -> None:
+    broken(forge.repo)
+    forge("pull_request")
+    assert re.search(
+        r"^::error file=specs/tuned\.yaml,line=\d+,title=llmops check::\$\.spec\.base: ", forge.llmops.out, re.MULTILINE
+    )
+
+
+def test_a_suite_that_fails_is_annotated_at_its_line(forge: Forge) -> None:
+    worse(forge.repo)
+    forge("pull_request")
+    line = 1 + (forge.repo.folder / "specs/sums.yaml").read_text().splitlines().index(
+        "    - {task: evals/sums.yaml, dataset: rows, metric: acc}"
+    )
+    assert f"::error file=specs/sums.yaml,line={line},title=llmops gate%3A sums::Fail%3A" not in forge.llmops.out
+    assert f"::error file=specs/sums.yaml,line={line},title=llmops gate%3A sums::Fail: 1.000" in forge.llmops.out
+
+
+def test_a_merge_group_gets_statuses_and_no_comment(forge: Forge) -> None:
+    worse(forge.repo)
+    assert forge("merge_group") == Exit.NO
+    assert forge.github.latest() == {"llmops/check": "success", "llmops/sums": "failure"}
+    assert forge.github.comments == []
+
+
+def test_an_environment_that_is_named_is_in_the_context_and_has_a_comment_of_its_own(forge: Forge) -> None:
+    assert forge.llmops("init", "-e", "staging") == Exit.WELL
+    better(forge.repo)
+    assert forge("pull_request", "-e", "staging") == Exit.WELL
+    assert forge.github.latest() == {"llmops/staging/check": "success", "llmops/staging/sums": "success"}
+    assert forge("pull_request") == Exit.WELL
+    assert [one["body"].partition("\n")[0] for one in forge.github.comments] == [
+        "<!-- llmops-gate staging -->",
+        "<!-- llmops-gate  -->",
+    ]
+
+
+def test_two_suites_of_one_name_have_a_status_each(forge: Forge) -> None:
+    other = (forge.repo.folder / "specs/sums.yaml").read_text().replace("name: sums", "name: more")
+    forge.repo.git("switch", "--quiet", "main")
+    forge.repo.commit({"specs/more.yaml": other})
+    answered(forge.repo, "HEAD", {"acc": GOOD})
+    forge.repo.git("switch", "--quiet", "--create", "two")
+    better(forge.repo)
+    assert forge("pull_request") == Exit.WELL
+    assert forge.github.latest() == {
+        "llmops/check": "success",
+        "llmops/more/sums": "success",
+        "llmops/sums/sums": "success",
+    }
+
+
+# Forks, and what waits
+
+
+def test_a_fork_is_planned_and_nothing_of_it_is_run_or_written(forge: Forge) -> None:
+    other_seed(forge.repo)
+    forge.repo.commit(message="from elsewhere")
+    before = forge.repo.git("for-each-ref")
+    assert forge("pull_request", payload="pull_request_of_a_fork") == Exit.WELL
+    assert forge.outputs["affected"] == "true"
+    assert "to evaluate: Evaluation/sums" in forge.llmops.out
+    assert forge.github.asked == []
+    assert forge.repo.git("for-each-ref") == before
+
+
+def test_a_dry_run_lets_the_suites_wait_and_leaves_them_so(forge: Forge) -> None:
+    worse(forge.repo)
+    assert forge("pull_request", "--dry-run") == Exit.WELL
+    assert forge.github.latest() == {"llmops/check": "success", "llmops/sums": "pending"}
+    assert (forge.outputs["affected"], forge.outputs["expensive"]) == ("true", "false")
+
+
+def test_work_above_the_limit_waits_for_an_approval_and_says_how(forge: Forge) -> None:
+    forge.repo.git("switch", "--quiet", "main")
+    settings = (forge.repo.folder / "llmops.yaml").read_text()
+    forge.repo.commit({"llmops.yaml": settings.replace("spec: {}", "spec: {gate: {approve_above: 1s}}")})
+    answered(forge.repo, "HEAD", {"acc": GOOD})
+    forge.repo.git("switch", "--quiet", "--create", "expensive")
+    other_seed(forge.repo)
+    forge.repo.commit({"llmops.yaml": settings}, "expensive, and the limit taken away")
+
+    assert forge("pull_request", "--dry-run") == Exit.WELL
+
+    assert forge.outputs["expensive"] == "true"
+    assert "Waits for an approval: about 2.0 s." in {one["description"] for one in forge.github.statuses}
+    assert "Approve the environment `llmops-expensive`" in forge.comment
+
+
+def test_what_a_killed_run_left_pending_is_settled_as_an_error(forge: Forge) -> None:
+    worse(forge.repo)
+    forge("pull_request", "--dry-run")
+    assert forge("pull_request", "--settle") == Exit.WELL
+    assert forge.github.latest() == {"llmops/check": "success", "llmops/sums": "error"}
+
+
+# Trouble
+
+
+def test_what_cannot_be_made_is_an_error_and_no_failure(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    other_seed(forge.repo)
+    forge.repo.commit(message="another seed")
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # what is started ends at once
+    assert forge("pull_request") == Exit.FAULT, forge.llmops.err
+    assert forge.github.latest() == {"llmops/check": "success", "llmops/sums": "error"}
+    assert forge.comment.splitlines()[1].startswith("### 🔧 No verdict: ")
+    assert forge.outputs["verdict"] == "none"
+
+
+def test_without_a_ledger_the_comment_says_who_has_to_do_what(forge: Forge) -> None:
+    better(forge.repo)
+    assert forge("pull_request", "-e", "nowhere") == Exit.NO
+    assert "llmops init -e nowhere" in forge.comment
+    assert forge.github.latest() == {"llmops/nowhere/check": "success"}
+
+
+def test_a_merge_that_conflicts_is_a_no(forge: Forge) -> None:
+    forge.repo.edit("specs/tuned.yaml", "max_steps: 10", "max_steps: 20")
+    forge.repo.commit(message="here")
+    forge.repo.git("switch", "--quiet", "main")
+    forge.repo.edit("specs/tuned.yaml", "max_steps: 10", "max_steps: 30")
+    forge.repo.commit(message="there")
+    forge.repo.git("switch", "--quiet", "change")
+    assert forge("pull_request") == Exit.NO
+    assert forge.github.latest() == {"llmops/check": "failure"}
+
+
+def test_a_forge_that_takes_nothing_changes_no_verdict_and_says_which_permission_is_missing(forge: Forge) -> None:
+    worse(forge.repo)
+    refused = {"message": "Resource not accessible by integration"}
+    forge.github.answers = [Answer(403, refused, only="/statuses/"), Answer(403, refused, only="/comments")]
+    assert forge("pull_request") == Exit.NO
+    assert "add `statuses: write` below its `permissions:`" in forge.llmops.out
+    assert "pull-requests: " in forge.llmops.out
+    assert "::warning title=A status could not be set::" in forge.llmops.out
+
+
+def test_the_token_is_printed_nowhere(forge: Forge) -> None:
+    worse(forge.repo)
+    forge.repo.git("remote", "set-url", "origin", f"http://x-access-token:{TOKEN}@127.0.0.1:9/models.git")
+    assert forge("pull_request") == Exit.FAULT
+    said = forge.llmops.out + forge.llmops.err + forge.summary + forge.comment + str(forge.github.statuses)
+    assert TOKEN not in said
+    assert "127.0.0.1" in said
+
+
+def test_a_run_that_is_stopped_settles_what_it_began(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    other_seed(forge.repo)
+    forge.repo.commit(message="long")
+    pretend(forge.repo, "Dataset/corpus", "Dataset/rows")
+    forge("pull_request", "--dry-run")  # the variables
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmops", "-C", str(forge.repo.folder), "ci"], env=environment, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while len(forge.github.said()) < 6 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode in (Exit.INTERRUPTED, Exit.FAULT)
+    assert forge.github.latest() == {"llmops/check": "success", "llmops/sums": "error"}
+
+
+# After a merge
+
+
+def test_a_push_is_planned_and_applied_only_where_that_is_asked_for(forge: Forge) -> None:
+    forge.repo.git("switch", "--quiet", "main")
+    assert forge("push") == Exit.WELL
+    assert forge.github.latest() == {"llmops/check": "success"}
+    assert "### llmops plan for `local`" in forge.summary
+
+
+def test_a_commit_that_main_has_left_behind_is_not_applied(forge: Forge) -> None:
+    forge.repo.git("switch", "--quiet", "main")
+    forge.repo.commit(message="newer")
+    forge.repo.git("push", "--quiet", "origin", "main")
+    forge.repo.git("reset", "--quiet", "--hard", "HEAD~1")
+    assert forge("push", "--apply") == Exit.WELL
+    assert "llmops/apply" not in forge.github.latest()
+    assert "::notice title=Not applied::The default branch holds" in forge.llmops.out
+
+
+def test_a_push_to_another_branch_is_never_applied(forge: Forge) -> None:
+    assert forge("push", "--apply", GITHUB_REF="refs/heads/other") == Exit.WELL
+    assert "Only what the default branch holds is applied." in forge.llmops.out
+
+
+def test_drift_that_a_scheduled_run_may_not_repair_is_told_by_its_exit_code(forge: Forge) -> None:
+    forge.repo.git("switch", "--quiet", "main")
+    assert forge("schedule") == Exit.CHANGES
+    assert "::warning title=Drift::Plan: " in forge.llmops.out
+
+
+def test_a_scheduled_run_applies_what_is_owed(
+    repo: Repo, llmops: Shell, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "apiVersion: llmops/v1alpha1\nkind: Dataset\nmetadata: {name: rows}\nspec: {format: text, sources: [{path: kb/a.txt}]}\n"
+    repo.commit({"specs/rows.yaml": rows, "kb/a.txt": "a\n"})
+    assert llmops("init") == Exit.WELL
+    repo.commit()
+    repo.git("push", "--quiet", "origin", "main")
+    job = Forge(repo, llmops, github, tmp_path, monkeypatch)
+    assert job("schedule", "--apply") == Exit.WELL, llmops.err
+    assert github.latest() == {"llmops/check": "success", "llmops/apply": "success"}
+    assert job("schedule") == Exit.WELL
+    assert job.outputs["pending"] == "0"
+
+
+# Without GitHub
+
+
+def test_away_from_github_the_same_is_done_and_what_would_be_said_is_printed(forge: Forge) -> None:
+    worse(forge.repo)
+    assert forge.llmops("ci", "--base", "main") == Exit.NO
+    assert "llmops/sums: pending" in forge.llmops.err
+    assert "llmops/sums: failure, Fail: 1.000 → 0.850" in forge.llmops.err
+    assert "Fail: head is worse." in forge.llmops.out
+    assert "::error" not in forge.llmops.out
+
+
+def test_machines_get_what_was_said_as_json(forge: Forge) -> None:
+    worse(forge.repo)
+    assert forge.llmops("ci", "--base", "main", "-o", "json") == Exit.NO
+    said = json.loads(forge.llmops.out)
+    assert said["outputs"]["verdict"] == "fail"
+    assert said["statuses"][-1]["state"] == "failure"
+    assert said["comment"].startswith("### ❌ Fail: sums")
+
+
+def test_an_event_that_runs_with_secrets_beside_a_strangers_files_is_refused(forge: Forge) -> None:
+    assert forge("pull_request_target", payload="pull_request") == Exit.USAGE
+    assert "Let the workflow run on `pull_request`" in forge.llmops.err
+
+
+# The emulator: GitHub's own rules
+
+
+def api(url: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    """Do something as the repository's owner."""
+    request = urllib.request.Request(
+        f"{url}/repos/example/models{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": "Bearer token-of-an-owner", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read() or b"null")
+
+
+def eval_gate(gate: str, affected: str, code: str) -> int:
+    """Run the required job's own script, as the workflow has it."""
+    workflow = yaml.safe_load((ROOT / "llmops/scaffold/workflow.yml").read_text())
+    (step,) = [step for step in workflow["jobs"]["eval-gate"]["steps"] if "CODE" in step.get("env", {})]
+    given = {"PLAN": "success", "GATE": gate, "CODE": code, "AFFECTED": affected}
+    return subprocess.run(["bash", "-e", "-c", step["run"]], env=os.environ | given, check=False).returncode
+
+
+def test_a_protected_branch_takes_a_change_only_when_eval_gate_passed(forge: Forge, emulator: str) -> None:
+    forge.github.emulator = emulator
+    _, main = api(emulator, "GET", "/git/ref/heads/main")
+    sha = main["object"]["sha"]
+    _, commit = api(emulator, "GET", f"/git/commits/{sha}")
+    _, change = api(
+        emulator, "POST", "/git/commits", {"message": "change", "tree": commit["tree"]["sha"], "parents": [sha]}
+    )
+    api(emulator, "POST", "/git/refs", {"ref": "refs/heads/change", "sha": change["sha"]})
+    protection = {
+        "required_status_checks": {"strict": False, "contexts": ["eval-gate"]},
+        "enforce_admins": True,
+        "required_pull_request_reviews": None,
+        "restrictions": None,
+    }
+    assert api(emulator, "PUT", "/branches/main/protection", protection)[0] == 200
+    _, pull = api(emulator, "POST", "/pulls", {"title": "change", "head": "change", "base": "main"})
+    forge.number = pull["number"]
+
+    def merge_after(change_of: Change) -> tuple[int, str]:
+        change_of(forge.repo)
+        code = forge("pull_request")
+        passed = eval_gate("failure" if code else "success", forge.outputs["affected"], str(code)) == 0
+        report = {
+            "name": "eval-gate",
+            "head_sha": pull["head"]["sha"],
+            "status": "completed",
+            "conclusion": "success" if passed else "failure",
+        }
+        assert api(emulator, "POST", "/check-runs", report)[0] == 201
+        _, comments = api(emulator, "GET", f"/issues/{pull['number']}/comments")
+        (ours,) = [one["body"] for one in comments if one["user"]["login"] == "robot"]
+        return api(emulator, "PUT", f"/pulls/{pull['number']}/merge", {})[0], ours.splitlines()[1]
+
+    assert api(emulator, "PUT", f"/pulls/{pull['number']}/merge", {})[0] != 200  # nothing was reported
+    status, said = merge_after(worse)
+    assert (status != 200, said.startswith("### ❌ Fail")) == (True, True)
+    forge.repo.git("reset", "--quiet", "--hard", "main")
+    status, said = merge_after(no_effect)
+    assert (status, said) == (200, "### ✅ Pass: nothing that is evaluated is affected")
