@@ -20,6 +20,7 @@ import yaml
 
 from llmops import __version__
 from tests.conftest import ROOT, Shell
+from tests.forge import stand_in
 from tests.repos import Repo
 from tests.test_own_system import own_system
 
@@ -28,6 +29,7 @@ OURS = ROOT / ".github/workflows/llmops.yml"
 SCAFFOLD = ROOT / "llmops/scaffold/workflow.yml"
 WORKFLOWS = [*sorted((ROOT / ".github/workflows").glob("*.yml")), SCAFFOLD]
 GATED = [OURS, SCAFFOLD]
+ACTIONS = [ROOT / ".github/actions/llmops/action.yml", ROOT / "llmops/scaffold/action.yml"]
 BASE, CHANGE = f"{1:040}", f"{2:040}"
 """What the sample events call the commits."""
 BIN = Path(sys.executable).parent
@@ -46,7 +48,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def steps(path: Path) -> Iterator[dict[str, Any]]:
-    for job in read(path)["jobs"].values():
+    """Give the steps of a workflow or of an action."""
+    found = read(path)
+    for job in found["jobs"].values() if "jobs" in found else [found["runs"]]:
         yield from job["steps"]
 
 
@@ -55,7 +59,7 @@ def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_zizmor_finds_nothing() -> None:
-    done = tool("zizmor", "--offline", "--no-progress", *map(str, WORKFLOWS))
+    done = tool("zizmor", "--offline", "--no-progress", *map(str, [*WORKFLOWS, *ACTIONS]))
     assert done.returncode == 0, done.stdout
 
 
@@ -64,9 +68,14 @@ def test_every_workflow_is_one_by_githubs_schema() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@every_workflow
-def test_every_action_is_pinned_by_commit(path: Path) -> None:
-    used = [step["uses"] for step in steps(path) if "uses" in step]
+def test_every_action_is_one_by_githubs_schema() -> None:
+    done = tool("check-jsonschema", "--builtin-schema", "vendor.github-actions", *map(str, ACTIONS))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_action_of_somebody_else_is_pinned_by_commit(path: Path) -> None:
+    used = [step["uses"] for step in steps(path) if "uses" in step and not step["uses"].startswith("./")]
     assert [one for one in used if not re.search(r"@[0-9a-f]{40}$", one)] == []
 
 
@@ -83,7 +92,7 @@ def test_only_a_pull_request_is_cancelled_by_its_next_push(path: Path) -> None:
     assert cancel == "${{ github.event_name == 'pull_request' }}"
 
 
-@every_workflow
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_script_holds_an_expression(path: Path) -> None:
     assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
 
@@ -99,10 +108,45 @@ def test_the_checkout_comes_first_and_brings_all_history(path: Path) -> None:
 
 
 @every_gate
-def test_only_what_pushes_the_ledger_may_write(path: Path) -> None:
+def test_every_job_may_do_only_what_it_does(path: Path) -> None:
     permitted = {name: job["permissions"] for name, job in read(path)["jobs"].items()}
-    writes, reads = {"contents": "write"}, {"contents": "read"}
-    assert permitted == {"plan": reads, "gate": writes, "eval-gate": {}, "apply": writes}
+    says = {"statuses": "write", "pull-requests": "write"}
+    assert permitted == {
+        "plan": {"contents": "read", **says},
+        "gate": {"contents": "write", **says},
+        "eval-gate": {},
+        "settle": {"contents": "read", "statuses": "write"},
+        "apply": {"contents": "write", "statuses": "write"},
+    }
+
+
+@every_gate
+def test_a_fork_is_planned_by_a_job_that_runs_nothing_and_reaches_no_other(path: Path) -> None:
+    jobs = read(path)["jobs"]
+    ours = "github.event.pull_request.head.repo.full_name == github.repository"
+    assert ours in jobs["gate"]["if"]
+    assert ours in jobs["settle"]["if"]
+    assert "pull_request" not in jobs["apply"]["if"].replace("!= 'pull_request'", "")
+    assert "--dry-run" in jobs["plan"]["steps"][1]["with"]["arguments"]
+    assert "extras" not in jobs["plan"]["steps"][1]["with"]
+
+
+@every_gate
+def test_expensive_work_waits_for_the_approval_of_an_environment(path: Path) -> None:
+    wanted = "${{ needs.plan.outputs.expensive == 'true' && 'llmops-expensive' || '' }}"
+    assert read(path)["jobs"]["gate"]["environment"] == wanted
+
+
+@every_gate
+def test_drift_is_looked_for_by_the_clock(path: Path) -> None:
+    workflow = read(path)
+    assert workflow["on"]["schedule"]
+    assert "--apply" in workflow["jobs"]["apply"]["steps"][1]["with"]["arguments"]
+
+
+def test_both_actions_say_the_same_to_later_jobs() -> None:
+    ours, scaffold = map(read, ACTIONS)
+    assert ours["outputs"] == scaffold["outputs"]
 
 
 @every_gate
@@ -114,7 +158,7 @@ def test_the_required_check_waits_for_no_path_and_always_reports(path: Path) -> 
 
 
 def test_the_scaffold_installs_the_version_that_wrote_it() -> None:
-    assert read(SCAFFOLD)["env"]["LLMOPS_VERSION"] == __version__
+    assert read(ACTIONS[1])["inputs"]["version"]["default"] == __version__
 
 
 ANSWERS = {
@@ -163,6 +207,7 @@ class Act:
         self.repo, self._folder = repo, folder
         self.jobs: dict[str, str] = {}
         self.said = ""
+        self.options: list[str] = []
 
     def __call__(self, event: str, payload: str, base: str, change: str) -> int:
         given = self._folder / "event.json"
@@ -173,7 +218,8 @@ class Act:
             [
                 *("act", event, "--eventpath", str(given), "--workflows", ".github/workflows/llmops.yml", "--json"),
                 *("--platform", "ubuntu-latest=-self-hosted", "--action-offline-mode", "--no-cache-server"),
-                *("--env", "GITHUB_REPOSITORY=example/models", *self._stand_ins()),
+                *("--env", "GITHUB_REPOSITORY=example/models", "--env", f"PYTHONPATH={ROOT}", *self._stand_ins()),
+                *self.options,
             ],
             cwd=self.repo.folder,
             env={"PATH": PATH, "HOME": str(home), "GIT_CONFIG_GLOBAL": "/dev/null"},
@@ -193,7 +239,7 @@ class Act:
         for below in ("", "restore"):
             (self._folder / "nothing" / below).mkdir(parents=True, exist_ok=True)
             (self._folder / "nothing" / below / "action.yml").write_text(nothing)
-        text = (self.repo.folder / ".github/workflows/llmops.yml").read_text()
+        text = (self.repo.folder / ".github/actions/llmops/action.yml").read_text()
         for used in sorted(set(re.findall(r"uses: (actions/cache)(?:/\w+)?(@[0-9a-f]{40})", text))):
             yield from ("--local-repository", f"{''.join(used)}={self._folder / 'nothing'}")
 
@@ -226,12 +272,26 @@ def one_more_row(repo: Repo) -> tuple[str, str]:
 def test_a_change_that_touches_no_evaluation_passes(act: Act, event: str) -> None:
     assert act(event, event, *one_more_row(act.repo)) == 0, act.said
     assert act.jobs == {"plan": "success", "gate": "success", "eval-gate": "success"}
+    assert "Pass: nothing that is evaluated is affected" in act.said
     assert "| ~ | Dataset/rows | prepare | kb/rows.jsonl changed |" in act.said
+
+
+@with_act
+def test_a_pull_request_is_told_by_statuses_and_a_comment(act: Act) -> None:
+    with stand_in.listening() as github:
+        act.options = ["--env", f"GITHUB_API_URL={github.url}", "--secret", f"GITHUB_TOKEN={stand_in.TOKEN}"]
+        assert act("pull_request", "pull_request", *one_more_row(act.repo)) == 0, act.said
+    assert github.latest() == {"llmops/check": "success"}
+    assert [one["body"].splitlines()[1] for one in github.comments] == [
+        "### ✅ Pass: nothing that is evaluated is affected"
+    ]
+    assert stand_in.TOKEN not in act.said
 
 
 @with_act
 def test_a_push_to_main_is_applied_and_its_results_are_shared(act: Act) -> None:
     commits = one_more_row(act.repo)
+    act.repo.git("push", "--quiet", "origin", "main")
     before = act.repo.git("ls-remote", "origin", "refs/llmops/results")
     assert act("push", "push", *commits) == 0, act.said
     assert act.jobs == {"apply": "success"}
@@ -251,7 +311,14 @@ def test_invalid_specs_are_no_plan_and_no_pass(act: Act) -> None:
 @pytest.fixture
 def ours(repo: Repo, llmops: Shell, tmp_path: Path) -> Act:
     """Our own system with our own workflow."""
-    repo.commit({**own_system(), ".github/workflows/llmops.yml": OURS.read_bytes()}, "our own system")
+    repo.commit(
+        {
+            **own_system(),
+            ".github/workflows/llmops.yml": OURS.read_bytes(),
+            ".github/actions/llmops/action.yml": ACTIONS[0].read_bytes(),
+        },
+        "our own system",
+    )
     repo.git("push", "--quiet", "origin", "main")
     assert llmops("init", "-e", "ci") == 0
     return Act(repo, tmp_path)

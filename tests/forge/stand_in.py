@@ -140,7 +140,7 @@ def listening() -> Iterator[GitHub]:
             self.end_headers()
             self.wfile.write(out)
 
-        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = answer
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815  as http.server asks for them
 
         def log_message(self, *_: object) -> None:
             pass

@@ -41,7 +41,9 @@ def one_suite() -> Tree:
 class Forge:
     """A job of GitHub Actions: its event, its variables and its files."""
 
-    def __init__(self, repo: Repo, llmops: Shell, github: GitHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, repo: Repo, llmops: Shell, github: GitHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.repo, self.llmops, self.github, self.folder = repo, llmops, github, folder
         self._set = monkeypatch.setenv
         self.number = 7

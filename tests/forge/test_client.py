@@ -111,7 +111,7 @@ def test_a_permission_that_github_names_is_passed_on(github: GitHub, client: Cli
 
 def test_what_is_wrong_with_a_request_is_said_in_githubs_words(github: GitHub, client: Client) -> None:
     github.answers = [Answer(422, {"message": "Validation failed", "errors": [{"message": "context is too long"}]})]
-    with pytest.raises(Refusal, match="422 Validation failed. context is too long"):
+    with pytest.raises(Refusal, match=r"422 Validation failed\. context is too long"):
         statuses.post(client, SHA, PENDING, "")
 
 
@@ -211,9 +211,7 @@ def test_a_board_that_may_not_speak_asks_once_and_goes_on(github: GitHub, client
     assert "statuses: write" in board.trouble[0]
 
 
-def test_every_request_is_one_that_github_describes(
-    github: GitHub, client: Client, description: Description
-) -> None:
+def test_every_request_is_one_that_github_describes(github: GitHub, client: Client, description: Description) -> None:
     statuses.post(client, SHA, PENDING, "https://github.example/run")
     list(statuses.pending(client, SHA))
     comments.put(client, 7, "<!-- marker -->", "first")

@@ -1,8 +1,8 @@
 """init: Prepare a repository.
 
-Writes llmops.yaml, the folders and the schemas, and a workflow for GitHub; files that are there stay as they are. Then
-it begins the ledger, here and at the remote, unless there is one. With LLMOPS_SIGNING_KEY a ledger that was not signed
-is signed from here on.
+Writes llmops.yaml, the folders and the schemas, and a workflow and an action for GitHub; files that are there stay as
+they are. Then it begins the ledger, here and at the remote, unless there is one. With LLMOPS_SIGNING_KEY a ledger that
+was not signed is signed from here on.
 
 examples:
   llmops init
@@ -30,7 +30,7 @@ FOLDERS = {
     "kb": "Documents and data.",
     "evals": "lm-eval tasks, named by specs of kind Evaluation.",
 }
-WORKFLOW = ".github/workflows/llmops.yml"
+WORKFLOW, ACTION = ".github/workflows/llmops.yml", ".github/actions/llmops/action.yml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         if not any((root / folder).glob("*")):
             _write(root / folder / "README.md", f"{text}\n", root, terminal)
     _write(root / WORKFLOW, (templates / "workflow.yml").read_text(), root, terminal)
+    _write(root / ACTION, (templates / "action.yml").read_text(), root, terminal)
     schema.write(root / "specs" / "schemas")
     settings, problems = specs.read_settings(worktree.files(repo))
     if problems:
