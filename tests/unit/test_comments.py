@@ -1,0 +1,150 @@
+"""The comment of a pull request: short, complete, and harmless whatever a model said."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from msgspec.structs import replace
+
+from llmops.gates import Judgement
+from llmops.gating import Gated
+from llmops.problems import Problem
+from llmops.reports import comments
+from llmops.reports.comments import Run
+from llmops.values import Key, Verdict
+from llmops.verdicts import Flip, Report
+
+RUN = Run(command="llmops gate --base aaa --head bbb", seconds=125.0, page="https://github.example/run/1")
+WORSE = Judgement(
+    verdict=Verdict.FAIL, rule="no_regression", items=200, base=0.8, head=0.7, delta=-0.1, low=-0.14, high=-0.06,
+    worse=24, better=4, p=0.0001, detectable=0.05,
+)  # fmt: skip
+SAME = replace(WORSE, verdict=Verdict.PASS, head=0.8, delta=0.0, low=-0.02, high=0.02, worse=4, p=0.5)
+NASTY = "@octocat <img src=x> [a](http://evil.example) ![b](http://evil.example/c) #12 | ` ``` \\| </details> www.evil.example"
+
+
+def report(suite: str, judgement: Judgement, answer: str = "7", amount: int = 12) -> Report:
+    flip = Flip(question=f"What is {suite}?", target="8", base="8", head=answer, drop=1.0)
+    worse = (flip,) * amount if judgement.verdict is Verdict.FAIL else ()
+    return Report(
+        evaluation=Key("Evaluation", "answers"), suite=suite, metric="acc", judgement=judgement,
+        worse=worse, got_worse=len(worse), reused=judgement is SAME,
+    )  # fmt: skip
+
+
+def gated(*reports: Report, made: int = 3) -> Gated:
+    return Gated(
+        base="a" * 40, head="b" * 40, changes=(), reports=reports, unaffected=(Key("Evaluation", "other"),), removed=(),
+        made=made,
+    )  # fmt: skip
+
+
+def shown(text: str) -> str:
+    """Give the HTML that Markdown makes of a text, with the elements that it may hold by itself left out."""
+    return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+
+
+def test_the_verdict_comes_first_and_names_the_suites_that_failed() -> None:
+    text = comments.verdict(gated(report("sums", SAME), report("maths", WORSE)), RUN)
+    assert text.splitlines()[0] == "### ❌ Fail: maths (1 of 2 affected suites)"
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert rows[1] == "| maths | 0.800 | 0.700 | -0.100 &#91;-0.140, -0.060&#93; | ❌ fail |"
+    assert rows[2].endswith("| ✅ pass |")
+
+
+def test_the_worst_five_are_folded_away_with_both_answers() -> None:
+    html = shown(comments.verdict(gated(report("maths", WORSE)), RUN))
+    assert "<summary>maths: the worst 5 of 12 items that got worse</summary>" in html
+    assert html.count("<code>What is maths?</code>") == 5
+
+
+def test_it_says_what_was_reused_what_it_cost_and_how_to_see_it_again() -> None:
+    text = comments.verdict(gated(report("sums", SAME), report("maths", WORSE)), RUN)
+    assert "**Reused:** all evidence of 1 of 2 suites. **Cost:** 3 results made in 2 min." in text
+    assert "Reproduce: `llmops gate --base aaa --head bbb` · [this run](https://github.example/run/1)" in text
+    assert "nothing was run" in comments.verdict(gated(report("sums", SAME), made=0), RUN)
+
+
+def test_a_change_that_touches_nothing_is_a_pass_with_a_reason() -> None:
+    assert comments.verdict(gated(made=0), RUN).startswith("### ✅ Pass: nothing that is evaluated is affected")
+
+
+def test_what_could_not_be_made_is_no_verdict() -> None:
+    found = replace(gated(report("sums", SAME)), failed={"x": "the machine went away"})
+    assert comments.verdict(found, RUN).startswith("### 🔧 No verdict: 1 result could not be made.")
+
+
+def test_suites_of_one_name_are_told_apart() -> None:
+    other = replace(report("maths", WORSE), evaluation=Key("Evaluation", "more"))
+    text = comments.verdict(gated(report("maths", WORSE), other), RUN)
+    assert "| answers/maths |" in text
+    assert "| more/maths |" in text
+
+
+def is_harmless(text: str) -> bool:
+    """Whether nothing in a text mentions, links, loads or breaks out, as Markdown and as GitHub read it."""
+    html = shown(text)
+    outside = re.sub(r"<code>.*?</code>", "", html, flags=re.DOTALL)
+    own = {
+        "h3",
+        "p",
+        "strong",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "ul",
+        "li",
+        "details",
+        "summary",
+        "sub",
+        "em",
+        "a",
+    }
+    tags = set(re.findall(r"<(\w+)", outside))
+    links = re.findall(r'href="([^"]*)"', html)
+    mentions = re.findall(r"[@#]\w", re.sub(r"<[^>]*>", "", outside))
+    return (
+        tags <= own
+        and set(links) <= {RUN.page}
+        and not mentions
+        and html.count("<details>") == html.count("</details>")
+    )
+
+
+def test_what_a_model_said_mentions_nobody_links_nowhere_and_is_no_html() -> None:
+    html = shown(comments.verdict(gated(report("maths", WORSE, NASTY)), RUN))
+    assert is_harmless(comments.verdict(gated(report("maths", WORSE, NASTY)), RUN)), html
+    assert "@octocat &lt;img src=x&gt; [a](http://evil.example)" in html
+
+
+@given(st.text(max_size=80))
+def test_nothing_that_a_model_can_say_does_harm(answer: str) -> None:
+    assert is_harmless(comments.verdict(gated(report("maths", WORSE, answer, 1)), RUN))
+
+
+@given(st.text(max_size=80))
+def test_nothing_that_a_file_can_hold_does_harm(what: str) -> None:
+    assert is_harmless(comments.refusal([Problem("specs/a.yaml", 1, "$.spec", what, "")], "the merge", RUN))
+
+
+def test_a_thousand_suites_with_long_answers_fit_and_what_is_left_out_is_said() -> None:
+    many = [report(f"suite-{number}", WORSE, "<" * 60) for number in range(1000)]
+    text = comments.verdict(gated(*many), RUN)
+    assert len(text) < 60_000
+    assert "800 suites of 1000 not shown" in text
+    assert "*Left out for length; `llmops gate --base aaa --head bbb` prints it.*" in text
+    assert text.count("<details>") == text.count("</details>")
+    assert "Reproduce: " in text
+
+
+def test_a_thousand_problems_fit() -> None:
+    many = [Problem("specs/a.yaml", line, "$.spec", "x" * 5000, "") for line in range(1000)]
+    text = comments.refusal(many, "the merge", RUN)
+    assert len(text) < 60_000
+    assert "1000 problems" in text
