@@ -51,7 +51,7 @@ class Fold(Struct, frozen=True):
     lines: tuple[str, ...]
 
     def __str__(self) -> str:
-        return "\n".join(["", f"<details><summary>{self.title}</summary>", "", *self.lines, "", "</details>"])
+        return "\n".join(["", "", f"<details><summary>{self.title}</summary>", "", *self.lines, "", "</details>"])
 
 
 def marker(environment: str) -> str:
@@ -68,11 +68,15 @@ def verdict(gated: Gated, run: Run) -> str:
         if more := len(reports) - ROWS:
             lines += ["", f"{count(more, 'suite')} of {len(reports)} not shown: the table ends here."] * (more > 0)
         lines.append("")
-    said = [f"- {literal(_name(one, reports))}: {literal(note)}" for one in reports for note in gates.notes(one)]
+    loud = [one for one in reports if not _is_plain(one)]
+    said = [f"- {note}" for one in loud for note in _notes(one, reports)]
     said += [f"- ⚠️ removed by this change: {literal(name)}" for name in gated.removed]
     said += [f"- not made: {literal(why)}" for why in dict.fromkeys(gated.failed.values())]
     lines += said[:ROWS]
-    folds = [_worst(one, _name(one, reports)) for one in reports if one.worse]
+    failing = [one for one in reports if one.judgement.verdict is not Verdict.PASS and one.worse]
+    folds = [_worst(one, _name(one, reports)) for one in failing]
+    if quiet := [f"- {note}" for one in reports if _is_plain(one) for note in _notes(one, reports)]:
+        folds.append(Fold("Notes on the suites that pass", tuple(quiet[:ROWS])))
     if gated.unaffected:
         names = [f"- {literal(str(key))}" for key in gated.unaffected]
         folds.append(Fold(f"Not affected: {count(len(names), 'evaluation')}", tuple(names)))
@@ -80,19 +84,25 @@ def verdict(gated: Gated, run: Run) -> str:
 
 
 def headline(gated: Gated) -> str:
-    """Say in a line how a pull request stands, and because of which suites."""
+    """Say in a line of Markdown how a pull request stands, and because of which suites."""
+    sign = "🔧" if gated.failed else SIGNS[gated.verdict]
+    return f"{sign} {literal(headline_words(gated))}"
+
+
+def headline_words(gated: Gated) -> str:
+    """Say in plain words how a pull request stands, and because of which suites."""
     if gated.failed:
-        return f"🔧 No verdict: {count(len(gated.failed), 'result')} could not be made. This says nothing of the change"
+        return f"No verdict: {count(len(gated.failed), 'result')} could not be made. This says nothing of the change"
     if not gated.reports:
-        return "✅ Pass: nothing that is evaluated is affected"
+        return "Pass: nothing that is evaluated is affected"
     found = gated.verdict
     these = [_name(one, gated.reports) for one in gated.reports if one.judgement.verdict is found]
-    names = literal(", ".join(these[:3])) + (f" and {len(these) - 3} more" if len(these) > 3 else "")  # noqa: PLR2004
+    names = ", ".join(these[:3]) + (f" and {len(these) - 3} more" if len(these) > 3 else "")  # noqa: PLR2004
     whole = count(len(gated.reports), "affected suite")
     return {
-        Verdict.PASS: f"✅ Pass: {whole}, none worse than it may be",
-        Verdict.FAIL: f"❌ Fail: {names} ({len(these)} of {whole})",
-        Verdict.INCONCLUSIVE: f"⚠️ Inconclusive: the evidence does not decide {names}, and that is not a pass",
+        Verdict.PASS: f"Pass: {whole}, none worse than it may be",
+        Verdict.FAIL: f"Fail: {names} ({len(these)} of {whole})",
+        Verdict.INCONCLUSIVE: f"Inconclusive: the evidence does not decide {names}, and that is not a pass",
     }[found]
 
 
@@ -131,6 +141,16 @@ def waiting(work: str, run: Run) -> str:
         f"Approve the environment `llmops-expensive`{page}. An approval holds for this commit only.",
     ]
     return _fitting(lines, [], ["", *_again(run)], run)
+
+
+def _is_plain(report: Report) -> bool:
+    """Whether there is nothing to be said of a suite but that it passes."""
+    found = report.judgement
+    return found.verdict is Verdict.PASS and not (found.note or report.gate_changed or report.is_new)
+
+
+def _notes(report: Report, among: Iterable[Report]) -> list[str]:
+    return [f"{literal(_name(report, among))}: {literal(note)}" for note in gates.notes(report)]
 
 
 def _table(reports: Iterable[Report]) -> list[str]:
@@ -199,7 +219,7 @@ def _fitting(lines: Sequence[str], folds: Sequence[Fold], closing: Sequence[str]
     return f"{text}\n{'' if is_whole else note}{foot}"
 
 
-ACTIVE = re.compile(r"[\\`*_{}\[\]()|<>&~!^$]")
+ACTIVE = re.compile(r"[\\`*_{}\[\]|<>&~!^$]")
 """What Markdown and HTML take for more than itself, wherever it stands in a line."""
 
 

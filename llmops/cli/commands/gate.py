@@ -7,6 +7,8 @@ examples:
   llmops gate --base main                    this branch against main
   llmops gate --base main --head feature
   llmops gate --base main -o md              as a comment for a pull request
+  llmops gate --base main -o junit           as XML that a CI shows
+  llmops gate --base main --html gate.html   and a page with plots besides, which needs no network
   llmops gate --base main --dry-run          only say what would have to be run
 
 Effects: trains and evaluates what is missing; writes the ledger and the store; prints.
@@ -15,15 +17,18 @@ Effects: trains and evaluates what is missing; writes the ledger and the store; 
 from __future__ import annotations
 
 import argparse
+import time
+from pathlib import Path
 
 from llmops import commits, gating, ledger, proposals, reconcile, tree, trust
 from llmops.cli.common import add_environment, add_output, add_trust, open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
 from llmops.gating import Comparison, Gated
-from llmops.problems import Exit, Invalid, Refused
+from llmops.problems import Exit, Invalid, Misused, Refused
 from llmops.records import State
-from llmops.reports import gates
+from llmops.reports import comments, gates, junit, pages
+from llmops.reports.comments import Run
 from llmops.reports.words import short
 from llmops.settings import stricter
 from llmops.sites import Site
@@ -40,10 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_trust(parser)
     add_environment(parser)
-    add_output(parser, "md")
+    parser.add_argument("--html", metavar="FILE", help="also write a page with plots, which needs nothing else")
+    add_output(parser, "md", "junit")
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    begun = time.monotonic()
     site = open_site(arguments, arguments.base)
     if not ledger.exists(site.ledger):
         raise Refused(
@@ -68,11 +75,31 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     shop = reconcile.open_shop(site, lambda state: state, arguments.stop)
     with shop.stop.in_order():
         gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
-    if arguments.output == "json":
-        terminal.show(gates.as_json(gated))
-    else:
-        terminal.say(gates.markdown(gated) if arguments.output == "md" else gates.text(gated, terminal.paint))
+    command = f"llmops gate{f' -e {arguments.environment}' if arguments.environment else ''} "
+    command += f"--base {short(base.commit)} --head {short(head_commit)}"
+    facts = Run(command=command, seconds=time.monotonic() - begun)
+    if arguments.html:
+        _write(Path(arguments.html), pages.page(gated, facts))
+    _say(gated, facts, arguments.output, terminal)
     return code(gated)
+
+
+def _say(gated: Gated, facts: Run, form: str, terminal: Terminal) -> None:
+    if form == "json":
+        terminal.show(gates.as_json(gated))
+    elif form == "junit":
+        terminal.say(junit.document(gated, facts.seconds))
+    elif form == "md":
+        terminal.say(comments.verdict(gated, facts))
+    else:
+        terminal.say(gates.text(gated, terminal.paint))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Misused(f"the page cannot be written to {path}: {error.strerror}.") from None
 
 
 def merged(site: Site, base: str, head: str) -> Desired:

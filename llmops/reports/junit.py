@@ -1,0 +1,69 @@
+"""What a gate found -> JUnit XML, which every CI shows: https://github.com/testmoapp/junitxml.
+
+A suite of an evaluation is a test; one that is inconclusive is a failure, one without figures an error.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+
+from llmops.gating import Gated
+from llmops.reports import gates
+from llmops.values import Verdict
+from llmops.verdicts import Report
+
+FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold."""
+
+
+def document(gated: Gated, seconds: float) -> str:
+    """Write the report of a gate."""
+    names = list(dict.fromkeys(str(one.evaluation) for one in gated.reports))
+    root = ET.Element("testsuites", name="llmops gate", time=f"{seconds:.3f}")
+    for name in names:
+        _evaluation(root, name, [one for one in gated.reports if str(one.evaluation) == name], gated)
+    if gated.failed:
+        missing = ET.SubElement(root, "testsuite", name="evidence", tests=str(len(gated.failed)))
+        missing.set("errors", str(len(gated.failed)))
+        for unit, why in gated.failed.items():
+            case = ET.SubElement(missing, "testcase", classname="evidence", name=unit)
+            ET.SubElement(case, "error", message=_clean(why))
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _evaluation(root: ET.Element, name: str, reports: Iterable[Report], gated: Gated) -> None:
+    suite = ET.SubElement(root, "testsuite", name=name)
+    amounts = {"tests": 0, "failures": 0, "errors": 0}
+    for report in reports:
+        case = ET.SubElement(suite, "testcase", classname=name, name=_clean(report.suite))
+        outcome = _outcome(report, gated)
+        amounts["tests"] += 1
+        if outcome:
+            amounts[f"{outcome}s"] += 1
+            found = ET.SubElement(case, outcome, type=report.judgement.rule, message=_clean(_message(report)))
+            found.text = _clean("\n".join(gates.notes(report)))
+        cells = zip(gates.HEADER, gates.row(report), strict=True)
+        ET.SubElement(case, "system-out").text = _clean("\n".join(f"{name}: {text}" for name, text in cells if text))
+    for key, amount in amounts.items():
+        suite.set(key, str(amount))
+
+
+def _outcome(report: Report, gated: Gated) -> str:
+    if report.judgement.verdict is Verdict.PASS:
+        return ""
+    return "error" if gated.failed and report.judgement.head is None else "failure"
+
+
+def _message(report: Report) -> str:
+    cells = dict(zip(gates.HEADER, gates.row(report), strict=True))
+    figures = f"{cells['base']} -> {cells['head']}, {cells['delta']}" if cells["delta"] else cells["head"]
+    return f"{report.judgement.verdict}: {figures or 'no figures'}"
+
+
+def _clean(text: str) -> str:
+    return FORBIDDEN.sub("\ufffd", text)

@@ -1,0 +1,180 @@
+"""The page and the XML of a gate: complete, readable without a network, and harmless whatever a model said."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from llmops.gating import Gated
+from llmops.problems import Exit
+from llmops.reports import junit, pages, plots
+from llmops.values import Verdict
+from tests.conftest import Shell
+from tests.flows.test_gate import GOOD, WORSE, answered
+from tests.repos import Repo
+from tests.trees import system
+from tests.unit.test_comments import NASTY, RUN, SAME, gated, report
+from tests.unit.test_comments import WORSE as IS_WORSE
+
+UNSURE = replace(IS_WORSE, verdict=Verdict.INCONCLUSIVE, delta=-0.01, low=-0.2, high=0.18)
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.said = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "circle", "rect", "line", "br"):
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.said += f"{data} "
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+
+def is_alone(page: Page) -> bool:
+    """Whether a page loads nothing, runs nothing and leads nowhere."""
+    forbidden = {"script", "img", "link", "iframe", "a", "form", "object", "image", "use"}
+    names = {name for _, attributes in page.elements for name in attributes}
+    return not forbidden & {tag for tag, _ in page.elements} and not {
+        one for one in names if one in ("src", "href", "style", "xlink:href") or one.startswith("on")
+    }
+
+
+def test_the_page_says_what_the_comment_says_and_needs_nothing_else() -> None:
+    page = Page(pages.page(gated(report("sums", SAME), report("maths", IS_WORSE)), RUN))
+    assert is_alone(page)
+    assert "Fail: maths (1 of 2 affected suites)" in page.said
+    assert "24 of 200 items got worse (▼), 4 got better (▲)." in page.said
+    assert "llmops gate --base aaa --head bbb" in page.said
+    policy = next(one["content"] for tag, one in page.elements if tag == "meta" and "http-equiv" in one)
+    assert str(policy).startswith("default-src 'none'")
+
+
+@given(st.text(max_size=60))
+def test_nothing_that_a_model_can_say_leaves_the_page(answer: str) -> None:
+    whole = pages.page(gated(report("maths", IS_WORSE, answer + NASTY, 1)), RUN)
+    assert is_alone(Page(whole))
+
+
+def test_every_verdict_has_a_shape_of_its_own() -> None:
+    shapes = [
+        re.sub(r"[\d.]+|#\w+", "", re.findall(r"<(?:circle|rect)[^>]*>", plots.forest([report("a", one)]))[0])
+        for one in (SAME, IS_WORSE, UNSURE)
+    ]
+    assert len(set(shapes)) == 3
+
+
+def places(drawn: str) -> list[float]:
+    """Give where the intervals begin."""
+    return [float(x) for x in re.findall(r'stroke-width="3" x1="([\d.]+)"', drawn)]
+
+
+def test_intervals_are_drawn_to_one_scale_within_the_plot() -> None:
+    drawn = plots.forest([report("a", SAME), report("b", IS_WORSE), report("c", UNSURE)])
+    same, worse, unsure = places(drawn)
+    assert (same - worse) / (worse - unsure) == pytest.approx((-0.02 + 0.14) / (-0.14 + 0.2), abs=0.01)
+    assert all(plots.LEFT <= x <= plots.LEFT + plots.WIDTH for x in (same, worse, unsure))
+
+
+def test_suites_of_another_metric_have_another_axis() -> None:
+    other = replace(report("b", SAME), metric="perplexity")
+    assert pages.page(gated(report("a", SAME), other), RUN).count("head - base") == 2
+
+
+def test_a_suite_that_has_no_comparison_is_in_the_table_and_in_no_plot() -> None:
+    alone = replace(IS_WORSE, delta=None, base=None, low=0.6, high=0.7)
+    page = pages.page(gated(report("alone", alone)), RUN)
+    assert "alone" in Page(page).said
+    assert "head - base" not in page
+    endless = replace(SAME, low=float("-inf"))
+    assert plots.forest([report("one-item", endless)]) == ""
+
+
+@pytest.mark.parametrize("items", [1, 200, 1000, 5000])
+def test_a_strip_shows_every_item_once_or_says_for_how_many_a_cell_stands(items: int) -> None:
+    found = replace(SAME, items=items, worse=items // 10, better=items // 20)
+    cells = plots.strip(found).count("<rect")
+    assert cells * plots.scale(found) >= items
+    assert (cells - 2) * plots.scale(found) <= items
+    assert cells <= plots.CELLS + 2
+
+
+# JUnit
+
+
+def parsed(found: Gated) -> ET.Element:
+    return ET.fromstring(junit.document(found, 1.5))  # noqa: S314  we wrote it
+
+
+def test_a_suite_that_fails_is_a_failure_and_one_that_passes_is_none() -> None:
+    root = parsed(gated(report("sums", SAME), report("maths", IS_WORSE), report("odd", UNSURE)))
+    (suite,) = root
+    assert suite.attrib == {"name": "Evaluation/answers", "tests": "3", "failures": "2", "errors": "0"}
+    assert [case.find("failure") is not None for case in suite] == [False, True, True]
+    failure = suite[1].find("failure")
+    assert failure is not None
+    assert failure.get("message") == "fail: 0.800 -> 0.700, -0.100 [-0.140, -0.060]"
+
+
+def test_what_could_not_be_made_is_an_error_and_no_failure() -> None:
+    blank = replace(UNSURE, head=None, base=None, delta=None)
+    root = parsed(replace(gated(report("sums", blank)), failed={"unit": "the machine \x00 went away"}))
+    assert [suite.get("errors") for suite in root] == ["1", "1"]
+    assert root.findall(".//failure") == []
+
+
+# The command
+
+
+@pytest.fixture
+def worse(repo: Repo, llmops: Shell) -> Repo:
+    """A last commit that makes a suite worse."""
+    repo.commit(dict(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}")))
+    assert llmops("init") == Exit.WELL
+    repo.commit()
+    answered(repo, "HEAD", {"acc": GOOD})
+    repo.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
+    repo.commit()
+    answered(repo, "HEAD", {"acc": WORSE})
+    return repo
+
+
+def test_the_page_is_written_beside_the_report(worse: Repo, llmops: Shell) -> None:
+    page = worse.folder.parent / "gate.html"
+    assert llmops("gate", "--base", "HEAD~1", "--html", str(page)) == Exit.NO
+    assert "Fail: head is worse." in llmops.out
+    assert "40 of 100 items got worse" in Page(page.read_text()).said
+
+
+def test_a_page_that_cannot_be_written_is_said(worse: Repo, llmops: Shell) -> None:
+    assert llmops("gate", "--base", "HEAD~1", "--html", "/nowhere/gate.html") == Exit.USAGE
+    assert "the page cannot be written to /nowhere/gate.html: No such file or directory." in llmops.err
+
+
+def test_the_xml_is_all_that_is_printed(worse: Repo, llmops: Shell) -> None:
+    assert llmops("gate", "--base", "HEAD~1", "-o", "junit") == Exit.NO
+    assert ET.fromstring(llmops.out).tag == "testsuites"  # noqa: S314  we wrote it
