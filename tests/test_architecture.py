@@ -126,12 +126,22 @@ def test_where_nothing_changed_the_start_up_path_is_clean(command: str, repo_fol
     assert imported([command], repo_folder) & SLOW == set()
 
 
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_a_plan_knows_of_no_forge(command: str, repo_folder: Path) -> None:
+    assert not [name for name in modules([command], repo_folder) if name.startswith("llmops.forge")]
+
+
 def imported(command: list[str], folder: Path) -> set[str]:
     """Run a command and give the packages that it imported, those of our own and of others."""
+    return {name.partition(".")[0] for name in modules(command, folder)}
+
+
+def modules(command: list[str], folder: Path) -> set[str]:
+    """Run a command and give the modules that it imported."""
     script = [sys.executable, "-X", "importtime", "-c", "from llmops.__main__ import run; run()"]
     done = subprocess.run([*script, *command], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 8), done.stderr[-500:]
-    found = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    found = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "msgspec" in found
     return found
 

@@ -19,6 +19,8 @@ PREFIX = "llmops"
 PERMISSION = "statuses: write"
 LONGEST = 140
 """Characters of a description that GitHub takes."""
+PATIENCE = 2
+"""After how many statuses in a row that got no answer no more are tried: each takes minutes."""
 
 
 class State(StrEnum):
@@ -49,12 +51,13 @@ def post(client: Client, sha: str, status: Status, page: str) -> None:
     client.call("POST", f"/statuses/{sha}", body | ({"target_url": page} if page else {}), needs=PERMISSION)
 
 
-def pending(client: Client, sha: str) -> Iterator[str]:
-    """Give the contexts of ours that are still pending at a commit."""
+def pending(client: Client, sha: str, page: str) -> Iterator[str]:
+    """Give the contexts that a run, known by its page, left pending at a commit."""
     seen: set[str] = set()
     for one in client.pages(f"/commits/{sha}/statuses", needs="statuses: read"):  # the latest first
         name = one["context"]
-        if name.startswith(f"{PREFIX}/") and name not in seen and one["state"] == State.PENDING:
+        is_ours = name.startswith(f"{PREFIX}/") and (one.get("target_url") or "") == page
+        if is_ours and name not in seen and one["state"] == State.PENDING:
             yield name
         seen.add(name)
 
@@ -69,6 +72,7 @@ class Board:
         self.trouble: list[str] = []
         """What could not be said, and why; it decides nothing."""
         self._refused = False
+        self._silences = 0
 
     def begin(self, name: str, description: str) -> None:
         """Say that something is looked at."""
@@ -91,12 +95,14 @@ class Board:
 
     def _set(self, status: Status) -> None:
         self.said.append(status)
-        if self._refused:
+        if self._refused or self._silences == PATIENCE:
             return
         try:
             self._say(status)
+            self._silences = 0
         except Broken as error:
             self._refused = isinstance(error, Refusal)
+            self._silences += 1
             self.trouble.append(f"The status {status.context} could not be set. {error}")
 
 

@@ -56,7 +56,7 @@ class Fold(Struct, frozen=True):
 
 def marker(environment: str) -> str:
     """Give the line by which the comment of an environment is found."""
-    return f"<!-- llmops-gate {environment} -->"
+    return f"<!-- {' '.join(filter(None, ('llmops-gate', environment)))} -->"
 
 
 def verdict(gated: Gated, run: Run) -> str:

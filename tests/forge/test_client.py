@@ -194,12 +194,25 @@ def test_a_board_settles_what_it_began(github: GitHub, client: Client) -> None:
     assert max(len(one["description"]) for one in github.statuses) == 140
 
 
-def test_statuses_that_nobody_settled_are_found(github: GitHub, client: Client) -> None:
-    for state in (State.PENDING, State.SUCCESS):
-        statuses.post(client, SHA, Status("llmops/settled", state, ""), "")
-    statuses.post(client, SHA, Status("llmops/left", State.PENDING, ""), "")
-    statuses.post(client, SHA, Status("another/left", State.PENDING, ""), "")
-    assert list(statuses.pending(client, SHA)) == ["llmops/left"]
+def test_statuses_that_a_run_left_pending_are_found_and_no_others(github: GitHub, client: Client) -> None:
+    for name, state, page in [
+        ("llmops/settled", State.PENDING, "page"),
+        ("llmops/settled", State.SUCCESS, "page"),
+        ("llmops/left", State.PENDING, "page"),
+        ("llmops/of-another-run", State.PENDING, "other page"),
+        ("another/left", State.PENDING, "page"),
+    ]:
+        statuses.post(client, SHA, Status(name, state, ""), page)
+    assert list(statuses.pending(client, SHA, "page")) == ["llmops/left"]
+
+
+def test_a_board_that_gets_no_answer_twice_stops_asking(github: GitHub, client: Client) -> None:
+    github.answers = [Answer(500)] * 50
+    board = Board(lambda status: statuses.post(client, SHA, status, ""))
+    for number in range(20):
+        board.begin(f"llmops/{number}", "Judging.")
+    assert len(github.asked) == 10
+    assert len(board.trouble) == 2
 
 
 def test_a_board_that_may_not_speak_asks_once_and_goes_on(github: GitHub, client: Client) -> None:
@@ -213,7 +226,7 @@ def test_a_board_that_may_not_speak_asks_once_and_goes_on(github: GitHub, client
 
 def test_every_request_is_one_that_github_describes(github: GitHub, client: Client, description: Description) -> None:
     statuses.post(client, SHA, PENDING, "https://github.example/run")
-    list(statuses.pending(client, SHA))
+    list(statuses.pending(client, SHA, ""))
     comments.put(client, 7, "<!-- marker -->", "first")
     comments.put(client, 7, "<!-- marker -->", "second")
     assert {(one.method, one.path.rpartition("/")[2]) for one in github.asked} >= {("PATCH", "1"), ("POST", "comments")}

@@ -134,7 +134,7 @@ def _settle(job: Job, voice: Voice, terminal: Terminal) -> Exit:
     if voice.client is None:
         terminal.remark("There is no forge to settle anything at: GITHUB_TOKEN and the event of a job are needed.")
         return Exit.WELL
-    for name in tuple(statuses.pending(voice.client, job.trigger.head)):
+    for name in tuple(statuses.pending(voice.client, job.trigger.head, job.page)):
         voice.board.settle(name, State.ERROR, UNSETTLED)
         terminal.say(f"{name}: {UNSETTLED}")
     voice.end()
