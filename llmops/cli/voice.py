@@ -8,6 +8,7 @@ Effects: speaks to the forge, appends to the files of the job, prints.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,16 @@ class Voice:
         self.comment = ""
         self.annotations: list[Annotation] = []
         self.outputs: dict[str, str] = {}
+        self._resume = ""
+
+    def begin(self) -> None:
+        """Let nothing that is printed from here on be a command to the runner: a model's answer could be one.
+
+        https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#stopping-and-starting-workflow-commands
+        """
+        if self._is_job and not self._terminal.is_for_machines:
+            self._resume = secrets.token_hex(16)
+            self._terminal.say(f"::stop-commands::{self._resume}")
 
     def context(self, name: str) -> str:
         """Name a status of this run."""
@@ -80,6 +91,8 @@ class Voice:
 
     def end(self) -> None:
         """Say what was kept for the end."""
+        if self._resume:
+            self._terminal.say(f"::{self._resume}::")
         for trouble in dict.fromkeys(self.board.trouble):
             self.warn("A status could not be set", trouble)
         for one in lines.shown(self.annotations):

@@ -127,12 +127,14 @@ def test_another_environment_is_named_in_the_advice(change: Repo, llmops: Shell)
 # Verdicts
 
 
-def answered(repo: Repo, revision: str, scores: dict[str, list[float]], lower: tuple[str, ...] = ()) -> None:
+def answered(
+    repo: Repo, revision: str, scores: dict[str, list[float]], lower: tuple[str, ...] = (), question: str = "q"
+) -> None:
     """Write down that everything of a revision was made, and that its evaluations found these scores."""
     graph, kept = repo.desire(revision).graph, open_store(repo.site())
     numbers = range(len(next(iter(scores.values()))))
     items = [
-        Item(id=str(n), question="q", target="t", answer="a", scores={name: scores[name][n] for name in scores})
+        Item(id=str(n), question=question, target="t", answer="a", scores={name: scores[name][n] for name in scores})
         for n in numbers
     ]
     facts = SuiteFacts(metrics=tuple(scores), lower_is_better=lower)

@@ -221,6 +221,29 @@ def test_a_suite_that_fails_is_annotated_at_its_line(forge: Forge) -> None:
     assert f"::error file=specs/sums.yaml,line={line},title=llmops gate%3A sums::Fail: 1.000" in forge.llmops.out
 
 
+def commands(log: str) -> list[str]:
+    """Give the commands that a runner takes from a log: it looks behind the blanks at the beginning of each line."""
+    found, stopped = [], ""
+    for line in map(str.strip, log.splitlines()):
+        if line.startswith("::stop-commands::"):
+            stopped = line.removeprefix("::stop-commands::")
+        elif line == f"::{stopped}::":
+            stopped = ""
+        elif line.startswith("::") and not stopped:
+            found.append(line)
+    return found
+
+
+def test_a_models_answer_is_no_command_to_the_runner(forge: Forge) -> None:
+    other_seed(forge.repo)
+    forge.repo.commit(message="worse")
+    answered(forge.repo, "HEAD", {"acc": SLIGHTLY_WORSE}, question="::add-mask::e")
+    forge("pull_request")
+    assert "    ::add-mask::e\n" in forge.llmops.out
+    (only,) = commands(forge.llmops.out)
+    assert only.startswith("::error file=specs/sums.yaml,")
+
+
 def test_a_merge_group_gets_statuses_and_no_comment(forge: Forge) -> None:
     worse(forge.repo)
     assert forge("merge_group") == Exit.NO

@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         return _settle(job, voice, terminal)
     duty = Duty(trigger=job.trigger, arguments=arguments, voice=voice, terminal=terminal, begun=begun, page=job.page)
     code = None
+    voice.begin()
     try:
         code = duties.propose(duty) if job.trigger.is_proposal else duties.keep(duty)
     except BaseException as error:
