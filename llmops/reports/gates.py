@@ -1,4 +1,4 @@
-"""What a gate found -> text, Markdown, JSON.
+"""What a gate found -> text and JSON; comments.py writes the Markdown, pages.py the page, junit.py the XML.
 
 Pure.
 """
@@ -12,14 +12,13 @@ import msgspec
 
 from llmops.gates import Judgement
 from llmops.gating import Gated
-from llmops.reports.words import VERDICT_STYLES, Paint, cell, columns, count, markdown_table, plain, short
+from llmops.reports.words import VERDICT_STYLES, Paint, columns, count, plain, short
 from llmops.values import Verdict
-from llmops.verdicts import Flip, Report
+from llmops.verdicts import Report
 
 HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "verdict")
 SHOWN = 5
 """How many items that got worse a report shows."""
-MARKER = "<!-- llmops-gate -->"
 
 
 def verdict_line(gated: Gated) -> str:
@@ -116,31 +115,6 @@ def _worst(report: Report, paint: Paint) -> list[str]:
 def _line(text_: str, most: int = 60) -> str:
     flat = " ".join(text_.split())
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
-
-
-def markdown(gated: Gated) -> str:
-    """Write a gate's report as a comment of a pull request."""
-    sign = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "⚠️"}[gated.verdict]
-    lines = [MARKER, f"### {sign} llmops gate", "", f"**{verdict_line(gated)}**", ""]
-    if gated.reports:
-        lines += [*markdown_table(HEADER, [row(report) for report in gated.reports]), ""]
-    lines += [f"- {cell(report.suite)}: {cell(note)}" for report in gated.reports for note in notes(report)]
-    lines += [f"- ⚠️ removed by this change: {cell(name)}" for name in gated.removed]
-    if gated.unaffected:
-        lines.append(f"- not affected: {', '.join(map(str, gated.unaffected))}")
-    for report in gated.reports:
-        lines += _folded(report.suite, report.worse[:SHOWN])
-    lines += ["", f"<sub>head `{short(gated.head)}`, base `{short(gated.base)}`; run it yourself: "]
-    lines[-1] += f"`llmops gate --base {short(gated.base)} --head {short(gated.head)}`</sub>"
-    return "\n".join(lines) + "\n"
-
-
-def _folded(suite: str, flips: tuple[Flip, ...]) -> list[str]:
-    if not flips:
-        return []
-    rows = [(_line(one.question, 120), _line(one.target), _line(one.base), _line(one.head)) for one in flips]
-    body = markdown_table(("asked", "wanted", "base said", "head says"), rows)
-    return ["", f"<details><summary>Worst items of {cell(suite)}</summary>", "", *body, "", "</details>"]
 
 
 def as_json(gated: Gated) -> dict[str, Any]:
