@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from llmops import commits, fields, gating, ledger, proposals, reading, reconcile, refs, tree
+from llmops import commits, fields, gating, ledger, proposals, reading, reconcile, refs, tree, trust
 from llmops.cli.commands import apply, gate
-from llmops.cli.common import open_site, who
+from llmops.cli.common import open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.cli.voice import Voice
 from llmops.commits import Desired
@@ -122,6 +122,8 @@ def _foresee(duty: Duty, site: Site, comparison: Comparison) -> Exit:
 
 def _judge(duty: Duty, site: Site, comparison: Comparison, plan: str) -> Exit:
     voice, terminal = duty.voice, duty.terminal
+    if refused := gate.doubt(site, comparison, policy(duty.arguments, site.repo)):
+        raise Refused(refused)
     names = _suites(duty, comparison)
     for name in names.values():
         voice.board.begin(name, f"{count(len(comparison.owed), 'result')} to make." if comparison.owed else "Judging.")
@@ -221,6 +223,7 @@ def _apply(duty: Duty, site: Site, proposal: Proposal) -> Exit:
             f"there is no ledger of the environment {site.environment}, so it is not known what was done. "
             f"`llmops init -e {site.environment}` begins one."
         )
+    trust.require(site, proposal.desired.commit, proposal.applied, proposal.trust, policy(duty.arguments, site.repo))
     name = voice.context(APPLY)
     voice.board.begin(name, plans.summary(proposal))
     applied = reconcile.apply(site, proposal, who(duty.trigger.head, "apply"), terminal.tell, stop=duty.arguments.stop)

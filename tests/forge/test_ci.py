@@ -344,6 +344,17 @@ def test_without_a_ledger_the_comment_says_who_has_to_do_what(forge: Forge) -> N
     assert forge.github.latest() == {"llmops/nowhere/check": "success"}
 
 
+def test_what_nobody_signed_is_not_run_where_signatures_are_asked_for(forge: Forge) -> None:
+    better(forge.repo)
+    assert forge("pull_request", "--trust", "head") == Exit.NO
+    assert "is not trusted (trust: head)" in forge.comment
+    assert forge.github.latest() == {"llmops/check": "success"}
+    forge.repo.git("switch", "--quiet", "main")
+    assert forge("push", "--apply", "--trust", "head") == Exit.NO
+    assert "is not trusted (trust: head)" in forge.summary
+    assert "llmops/apply" not in forge.github.latest()
+
+
 def test_a_merge_that_conflicts_is_a_no(forge: Forge) -> None:
     forge.repo.edit("specs/tuned.yaml", "max_steps: 10", "max_steps: 20")
     forge.repo.commit(message="here")

@@ -30,7 +30,7 @@ import msgspec
 
 from llmops import tree
 from llmops.cli import duties, failures
-from llmops.cli.common import add_environment, add_output, open_repository
+from llmops.cli.common import add_environment, add_output, add_trust, open_repository
 from llmops.cli.duties import Duty
 from llmops.cli.terminal import Terminal
 from llmops.cli.voice import Voice
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--apply", action="store_true", help="apply what the default branch holds")
     what.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
     what.add_argument("--settle", action="store_true", help="only turn statuses that are still pending into errors")
+    add_trust(parser)
     add_environment(parser)
     add_output(parser)
 
