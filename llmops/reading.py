@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -169,11 +170,18 @@ def _typed(at: Place, document: dialect.Document, kind: Kind[Any], plugins: Plug
     return stated(spec, kind, plugins)
 
 
+@lru_cache(maxsize=1024)
+def _labels(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Give the same mapping for the same labels: those of 100,000 specs are few, and take 23 MiB."""
+    return dict(pairs)
+
+
 def stated(spec: Spec, kind: Kind[Any], plugins: Plugins) -> Spec:
     """Add what the body of a spec states and names."""
     named = collect(spec.body, lambda folder, type_: _plugin(plugins, folder, type_))
     return replace(
         spec,
+        labels=_labels(tuple(spec.labels.items())),
         facts=tuple(named.facts),
         refs=tuple(named.refs),
         files=tuple(named.files),
