@@ -41,7 +41,7 @@ docs: $(READY)  ## write the generated pages and schemas again
 bench: $(READY)  ## measure speed against peers and the floor (10 minutes; see docs/performance.md)
 	$(RUN)/python -m benchmarks $(BENCH)
 
-soak: $(READY)  ## crashes, full disks, many writers, late runs and whole lives, longer (40 minutes)
+soak: $(READY)  ## crashes, full disks, many writers, late runs and whole lives, longer (30 minutes)
 	LLMOPS_SOAK=25 $(RUN)/python -m pytest $(SOAK)
 
 tools:

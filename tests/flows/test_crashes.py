@@ -103,7 +103,8 @@ def test_every_kind_of_step_may_be_killed(point: str, repo: Repo, llmops: Shell)
     repo.commit(system())
     assert llmops("init") == Exit.WELL
     try:
-        for kind in KINDS:
+        # What has said all is done by the next attempt of the same apply, so that all kinds have their turn in it.
+        for kind in ("",) if point == "after said" else KINDS:
             assert crash(repo.folder, f"{point}@{kind}", 0), "it was not killed"
 
         llmops.is_clean()
