@@ -11,7 +11,7 @@ from msgspec import Struct
 ITEMS, FACTS = "items.jsonl", "suite.json"
 
 
-class Item(Struct, frozen=True, kw_only=True):
+class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One question: what was asked, wanted and answered, and every score of the answer."""
 
     id: str
@@ -20,6 +20,10 @@ class Item(Struct, frozen=True, kw_only=True):
     target: str
     answer: str
     scores: dict[str, float | None]
+    cluster: str = ""
+    """What it belongs to, if several items are about the same: a passage, a conversation."""
+    trial: int = 0
+    """Which of several samples of the same question it is."""
 
 
 class SuiteFacts(Struct, frozen=True, kw_only=True):

@@ -1,12 +1,9 @@
 """evidence, rules -> verdict: pass, fail or inconclusive, with the numbers behind it.
 
 Fail needs evidence of worse, pass needs evidence of good enough; no evidence, and scores that are not numbers, are
-neither. Items are paired by what was asked. Bounds are one-sided at ``alpha``; methods and their sources:
-
-- exact McNemar test, one-sided, on discordant pairs (the sign test for scores that are not 0 or 1):
-  McNemar 1947, https://doi.org/10.1007/BF02295996
-- interval of a paired difference of rates: Agresti and Min 2005, https://doi.org/10.1002/sim.1781
-- interval of one rate: Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953
+neither. Items are paired by what was asked. Bounds are one-sided at ``alpha``. Suites that are judged together are a
+family: the chance that any of them fails when nothing changed is at most ``alpha`` (Holm 1979,
+https://www.jstor.org/stable/4615733). The methods are in `intervals` and `flips`; why these, in docs/decisions/0012.
 
 Pure.
 """
@@ -15,15 +12,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops.kinds.evaluation import Gate
+from llmops import differences
+from llmops.differences import Found
+from llmops.kinds.evaluation import Gate, OnInconclusive
 from llmops.values import Verdict
 
-NORMAL = NormalDist()
+Scores = Mapping[str, float | None]
+"""Score of each item by its id; None was not a number."""
+FIRST = "first evidence: there is no base to compare with"
+ANOTHER = "not comparable: the suite asks something else than the base's"
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One suite that is to be judged."""
+
+    gate: Gate
+    head: Scores
+    base: Scores | None = None
+    """None where there is none: the suite is new."""
+    clusters: Mapping[str, str] = {}
+    """What an item belongs to, by its id; an item without one stands alone."""
+    lower_is_better: bool = False
+    is_comparable: bool = True
+    """Whether base was asked the same."""
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
@@ -31,60 +47,153 @@ class Judgement(Struct, frozen=True, kw_only=True):
 
     verdict: Verdict
     rule: str
+    on_inconclusive: OnInconclusive = "fail"
+    """What an inconclusive verdict does: the gate's word, and "fail" where there is no evidence to speak of."""
     note: str = ""
+    method: str = ""
+    """The test that gave ``p``."""
     items: int = 0
+    clusters: int = 0
+    """How many groups of items that belong together; 0 where each item stands alone."""
     head: float | None = None
     base: float | None = None
     delta: float | None = None
     low: float | None = None
     high: float | None = None
     """One-sided bounds of the difference (or of head, when there is no base); infinite when one item bounds nothing."""
+    error: float | None = None
+    """Standard error of what is between the bounds, of clusters where there are any."""
     worse: int = 0
     better: int = 0
-    """Items on which head is worse, and better, than base."""
+    """Items on which head is worse, and better, than base: together, the discordant pairs."""
     p: float | None = None
-    """Chance of as many worse items if nothing had changed."""
+    """Chance of as much evidence of worse if nothing had changed (or if head just met its minimum)."""
+    p_adjusted: float | None = None
+    """The same for the worst of all suites that were judged together."""
+    together: int = 1
+    """How many suites that were."""
+    is_comparable: bool = True
+    """Whether base was asked the same; if not, head was judged alone."""
     detectable: float | None = None
     """The smallest drop that this many items would show with the gate's power."""
 
+    @property
+    def blocks(self) -> bool:
+        """Whether this verdict stops a change."""
+        neutral = self.verdict is Verdict.INCONCLUSIVE and self.on_inconclusive == "neutral"
+        return self.verdict is not Verdict.PASS and not neutral
 
-Scores = Mapping[str, float | None]
-"""Score of each item by its id; higher is better; None was not a number."""
+    @property
+    def waits(self) -> bool:
+        """Whether more evidence is asked for before anything is said."""
+        return self.verdict is Verdict.INCONCLUSIVE and self.on_inconclusive == "extend"
+
+
+class _Sample(Struct, frozen=True, kw_only=True):
+    """What there is to judge. Higher is better."""
+
+    gate: Gate
+    is_comparable: bool
+    scores: tuple[tuple[float, float | None], ...]
+    """Head's score of each item, and base's where the two are paired."""
+    clusters: tuple[str, ...]
+    note: str = ""
+    before: float | None = None
+    """Base's mean where it is shown but not compared with."""
 
 
 def judge(gate: Gate, head: Scores, base: Scores | None) -> Judgement:
-    """Judge head by a gate, against base when the gate asks for it and there is one."""
-    alone = gate.rule == "minimum" or gate.against == "none"
-    problem = _unusable(head) or ("" if alone or base is None else _unusable(base))
-    if problem:
-        return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=problem, items=len(head))
-    values = [score for score in head.values() if score is not None]
+    """Judge one suite by itself, of which higher scores are better."""
+    return judge_together([Case(gate=gate, head=head, base=base)])[0]
+
+
+def judge_together(cases: Sequence[Case]) -> tuple[Judgement, ...]:
+    """Judge suites as one family, each by its own gate."""
+    prepared = [_sample(case) for case in cases]
+    samples = [sample for sample in prepared if isinstance(sample, _Sample)]
+    found = [_measure(sample, len(samples)) for sample in samples]
+    adjusted = holm([one.worse for one in found])
+    decided = iter(map(_decide, samples, found, adjusted, [len(samples)] * len(samples)))
+    judged = [next(decided) if isinstance(one, _Sample) else one for one in prepared]
+    return tuple(_turned_back(one) if case.lower_is_better else one for case, one in zip(cases, judged, strict=True))
+
+
+def holm(chances: Sequence[float]) -> tuple[float, ...]:
+    """Give p-values that hold for all of a family at once, in the same order."""
+    adjusted, most = [0.0] * len(chances), 0.0
+    for place, index in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
+        most = max(most, min(1.0, (len(chances) - place) * chances[index]))
+        adjusted[index] = most
+    return tuple(adjusted)
+
+
+def _sample(case: Case) -> _Sample | Judgement:
+    """Pair what is to be judged, or say why it cannot be."""
+    gate, head = case.gate, case.head
+    base = case.base if case.is_comparable else None
+    if case.lower_is_better:
+        gate, head = replace(gate, value=_turned(gate.value)), _turned_over(head)
+        base = None if base is None else _turned_over(base)
+    alone = gate.rule == "minimum"
+    if problem := _unusable(head) or ("" if alone or base is None else _unusable(base)):
+        return _silent(gate, problem, len(head))
     if alone:
-        known = [score for score in (base or {}).values() if score is not None]
-        return replace(_minimum(gate, values), base=fmean(known) if known else None)
+        return _alone(gate, head, base, case)
     if base is None:
-        return _first(gate, values)
-    both = sorted(head.keys() & base.keys())
-    pairs = [(float(head[one] or 0), float(base[one] or 0)) for one in both]
-    if not pairs:
-        return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note="head and base share no item")
-    left_out = len(head.keys() | base.keys()) - len(both)
-    note = f"{left_out} items are not in both and were left out" if left_out else ""
-    return _paired(gate, pairs, note)
-
-
-def judge_lower(gate: Gate, head: Scores, base: Scores | None) -> Judgement:
-    """Judge scores of which lower is better: turned over they are judged like any, and the figures turned back."""
-    bound = replace(gate, value=_turned(gate.value))
-    found = judge(bound, _turned_over(head), None if base is None else _turned_over(base))
-    return replace(
-        found,
-        head=_turned(found.head),
-        base=_turned(found.base),
-        delta=_turned(found.delta),
-        low=_turned(found.high),
-        high=_turned(found.low),
+        return _uncompared(gate, head, case)
+    ids = sorted(head.keys() & base.keys())
+    if not ids:
+        return _silent(gate, "head and base share no item", 0)
+    left_out = len(head.keys() | base.keys()) - len(ids)
+    return _Sample(
+        gate=gate,
+        is_comparable=True,
+        scores=tuple((float(head[one] or 0), float(base[one] or 0)) for one in ids),
+        clusters=_clusters(ids, case),
+        note=f"{left_out} items are not in both and were left out" if left_out else "",
     )
+
+
+def _silent(gate: Gate, note: str, items: int) -> Judgement:
+    return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=note, items=items)
+
+
+def _alone(gate: Gate, head: Scores, base: Scores | None, case: Case) -> _Sample:
+    """Take head by itself; base's mean is only shown."""
+    ids = sorted(head)
+    known = [score for score in (base or {}).values() if score is not None]
+    return _Sample(
+        gate=gate,
+        is_comparable=case.is_comparable,
+        scores=tuple((float(head[one] or 0), None) for one in ids),
+        clusters=_clusters(ids, case),
+        note="" if case.is_comparable else ANOTHER,
+        before=fmean(known) if known else None,
+    )
+
+
+def _uncompared(gate: Gate, head: Scores, case: Case) -> Judgement:
+    """Judge head where there is nothing to compare with.
+
+    A first revision cannot be a regression, but it shows nothing either. A suite that asks something else than before
+    shows nothing of the change.
+    """
+    passes = gate.rule == "no_regression" and case.is_comparable
+    return Judgement(
+        verdict=Verdict.PASS if passes else Verdict.INCONCLUSIVE,
+        rule=gate.rule,
+        on_inconclusive=gate.on_inconclusive if case.is_comparable else "fail",
+        note=FIRST if case.is_comparable else ANOTHER,
+        items=len(head),
+        head=fmean(score for score in head.values() if score is not None),
+        is_comparable=case.is_comparable,
+    )
+
+
+def _clusters(ids: Sequence[str], case: Case) -> tuple[str, ...]:
+    """Give the cluster of each item, or nothing where each stands alone."""
+    found = tuple(case.clusters.get(one) or f"\0{one}" for one in ids)
+    return found if len(set(found)) < len(found) else ()
 
 
 def _turned_over(scores: Scores) -> Scores:
@@ -95,6 +204,18 @@ def _turned(value: float | None) -> float | None:
     return None if value is None else 0.0 - value  # not -value: that makes a -0.0 of 0.0
 
 
+def _turned_back(found: Judgement) -> Judgement:
+    """Show what was judged upside down as it is."""
+    return replace(
+        found,
+        head=_turned(found.head),
+        base=_turned(found.base),
+        delta=_turned(found.delta),
+        low=_turned(found.high),
+        high=_turned(found.low),
+    )
+
+
 def _unusable(scores: Scores) -> str:
     if not scores:
         return "there is no item"
@@ -102,142 +223,78 @@ def _unusable(scores: Scores) -> str:
     return f"{missing} of {len(scores)} scores are not numbers" if missing else ""
 
 
-def _first(gate: Gate, values: list[float]) -> Judgement:
-    """Nothing to compare with: a first revision cannot be a regression, but it shows nothing either."""
-    passes = gate.rule == "no_regression"
-    return Judgement(
-        verdict=Verdict.PASS if passes else Verdict.INCONCLUSIVE,
-        rule=gate.rule,
-        note="first evidence: there is no base to compare with",
-        items=len(values),
-        head=fmean(values),
-    )
+def _measure(sample: _Sample, together: int) -> Found:
+    """Compare with base, or with the minimum. A drop must be visible to the strictest test of the family."""
+    gate = sample.gate
+    strictest = gate.alpha / together
+    pairs = [(head, base) for head, base in sample.scores if base is not None]
+    if pairs:
+        return differences.compare(pairs, sample.clusters, gate.alpha, differences.Aim(strictest, gate.power))
+    return differences.stand_alone([head for head, _ in sample.scores], sample.clusters, gate.value or 0.0, gate.alpha)
 
 
-def _minimum(gate: Gate, values: list[float]) -> Judgement:
-    low, high = bounds(values, gate.alpha)
-    floor = gate.value if gate.value is not None else -math.inf
-    verdict = Verdict.PASS if low >= floor else Verdict.FAIL if high < floor else Verdict.INCONCLUSIVE
-    note = "" if gate.value is not None else "judged alone, without a minimum"
-    if gate.value is None:
-        verdict = Verdict.INCONCLUSIVE
-    return Judgement(
-        verdict=verdict, rule=gate.rule, note=note, items=len(values), head=fmean(values), low=low, high=high
-    )
-
-
-def _paired(gate: Gate, pairs: list[tuple[float, float]], note: str) -> Judgement:
-    differences = [head - base for head, base in pairs]
-    worse, better = sum(d < 0 for d in differences), sum(d > 0 for d in differences)
-    p = sign_test(worse, better)
-    low, high = difference_bounds(pairs, gate.alpha)
-    seen = detectable(differences, gate.alpha, gate.power)
-    verdict = {
-        "no_regression": _no_regression(p < gate.alpha, sees=seen <= gate.detect or low > -gate.detect),
-        "non_inferiority": _non_inferiority(p < gate.alpha, within=low > -(gate.margin or 0.0)),
-        "superiority": Verdict.PASS if low > 0 else Verdict.FAIL if high < 0 else Verdict.INCONCLUSIVE,
-    }[gate.rule]
+def _decide(sample: _Sample, found: Found, p: float, together: int) -> Judgement:
+    gate = sample.gate
+    verdict = _RULES[gate.rule](gate, found, p < gate.alpha)
+    note = sample.note
     if verdict is Verdict.INCONCLUSIVE and gate.rule == "no_regression":
-        note = f"too few items: a drop of {gate.detect:.3g} could go unseen (the smallest that shows is {seen:.3g})"
+        small = f"too few items: a drop of {gate.detect:.3g} could go unseen"
+        note = f"{small} (the smallest that shows is {found.detectable:.3g})"
+    before = [base for _, base in sample.scores if base is not None]
     return Judgement(
         verdict=verdict,
         rule=gate.rule,
+        on_inconclusive=gate.on_inconclusive if sample.is_comparable else "fail",
         note=note,
-        items=len(pairs),
-        head=fmean(head for head, _ in pairs),
-        base=fmean(base for _, base in pairs),
-        delta=fmean(differences),
-        low=low,
-        high=high,
-        worse=worse,
-        better=better,
-        p=p,
-        detectable=seen,
+        method=found.method,
+        items=len(sample.scores),
+        clusters=len(set(sample.clusters)),
+        head=fmean(head for head, _ in sample.scores),
+        base=fmean(before) if before else sample.before,
+        delta=found.middle if before else None,
+        low=found.low,
+        high=found.high,
+        error=found.error,
+        worse=sum(head < base for head, base in sample.scores if base is not None),
+        better=sum(head > base for head, base in sample.scores if base is not None),
+        p=found.worse,
+        p_adjusted=p,
+        together=together,
+        detectable=found.detectable if before else None,
+        is_comparable=sample.is_comparable,
     )
 
 
-def _no_regression(is_worse: bool, *, sees: bool) -> Verdict:  # noqa: FBT001  what the test said
-    """Pass when a drop of ``detect`` would have been seen, or is outside the bounds of the difference."""
+def _no_regression(gate: Gate, found: Found, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
+    """Fail when head is shown to be worse; else pass when the suite could have seen a drop of ``detect``.
+
+    A drop that the bounds refute could be seen, whatever the power: items that got better are no noise.
+    """
+    sees = found.detectable <= gate.detect or found.low > -gate.detect
     return Verdict.FAIL if is_worse else Verdict.PASS if sees else Verdict.INCONCLUSIVE
 
 
-def _non_inferiority(is_worse: bool, *, within: bool) -> Verdict:  # noqa: FBT001  what the test said
+def _non_inferiority(gate: Gate, found: Found, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
+    within = found.low > -(gate.margin or 0.0)
     return Verdict.PASS if within else Verdict.FAIL if is_worse else Verdict.INCONCLUSIVE
 
 
-def sign_test(worse: int, better: int) -> float:
-    """Give the one-sided exact p-value: the chance of at least ``worse`` of ``worse + better`` fair coins."""
-    total = worse + better
-    # Integers are exact; a float sum would lose small tails, and 2**total overflows floats beyond 1,023.
-    tail = sum(math.comb(total, k) for k in range(worse, total + 1))
-    return tail / (1 << total) if total < 1000 else float(_ratio(tail, total))  # noqa: PLR2004  see above
+def _superiority(gate: Gate, found: Found, is_worse: bool) -> Verdict:  # noqa: ARG001, FBT001  what the test said
+    below = found.high < 0 and is_worse
+    return Verdict.PASS if found.low > 0 else Verdict.FAIL if below else Verdict.INCONCLUSIVE
 
 
-def _ratio(tail: int, total: int) -> float:
-    """Divide two integers that are too large for floats."""
-    shift = max(tail.bit_length() - 64, 0)
-    return math.ldexp(float(tail >> shift), shift - total)
+def _minimum(gate: Gate, found: Found, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
+    if gate.value is None:
+        return Verdict.INCONCLUSIVE
+    reached = found.low >= gate.value and found.better < gate.alpha
+    below = found.high < gate.value and is_worse
+    return Verdict.PASS if reached else Verdict.FAIL if below else Verdict.INCONCLUSIVE
 
 
-def wilson(successes: int, items: int, alpha: float) -> tuple[float, float]:
-    """Give the one-sided lower and upper Wilson bounds of a rate, each at ``alpha``."""
-    z = NORMAL.inv_cdf(1 - alpha)
-    rate, weight = successes / items, z * z / items
-    middle = (rate + weight / 2) / (1 + weight)
-    reach = z / (1 + weight) * math.sqrt(rate * (1 - rate) / items + weight / (4 * items))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
-
-
-def bounds(values: Sequence[float], alpha: float) -> tuple[float, float]:
-    """Give one-sided bounds of a mean: Wilson's for scores of 0 and 1, else by the normal distribution."""
-    if set(values) <= {0.0, 1.0}:
-        return wilson(round(sum(values)), len(values), alpha)
-    if set(values) <= {0.0, -1.0}:
-        low, high = wilson(round(-sum(values)), len(values), alpha)
-        return -high, -low
-    reach = NORMAL.inv_cdf(1 - alpha) * _spread(values) / math.sqrt(len(values))
-    return fmean(values) - reach, fmean(values) + reach
-
-
-def difference_bounds(pairs: Sequence[tuple[float, float]], alpha: float) -> tuple[float, float]:
-    """Give one-sided bounds of the mean paired difference head - base."""
-    differences = [head - base for head, base in pairs]
-    count = len(pairs)
-    z = NORMAL.inv_cdf(1 - alpha)
-    if set(differences) <= {-1.0, 0.0, 1.0}:
-        # Agresti and Min: half an observation is added to each of the four cells.
-        better, worse, total = differences.count(1.0) + 0.5, differences.count(-1.0) + 0.5, count + 2
-        middle = (better - worse) / total
-        reach = z * math.sqrt((better + worse) - (better - worse) ** 2 / total) / total
-    else:
-        middle, reach = fmean(differences), z * _spread(differences) / math.sqrt(count)
-    return middle - reach, middle + reach
-
-
-def detectable(differences: Sequence[float], alpha: float, power: float) -> float:
-    """Give the smallest drop of the mean that the paired test finds with this power, by the normal distribution.
-
-    For scores of 0 and 1 the share of discordant items is taken as seen, but at least as large as the drop itself.
-    """
-    count = len(differences)
-    if not set(differences) <= {-1.0, 0.0, 1.0}:
-        return (NORMAL.inv_cdf(1 - alpha) + NORMAL.inv_cdf(power)) * _spread(differences) / math.sqrt(count)
-    seen = sum(d != 0 for d in differences) / count
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        drop = (low + high) / 2
-        if _power(drop, max(seen, drop), count, alpha) >= power:
-            high = drop
-        else:
-            low = drop
-    return high
-
-
-def _power(drop: float, discordant: float, count: int, alpha: float) -> float:
-    threshold = NORMAL.inv_cdf(1 - alpha) * math.sqrt(count * discordant)
-    spread = math.sqrt(max(count * (discordant - drop * drop), 1e-12))
-    return NORMAL.cdf((count * drop - threshold) / spread)
-
-
-def _spread(values: Sequence[float]) -> float:
-    return stdev(values) if len(values) > 1 else math.inf
+_RULES = {
+    "no_regression": _no_regression,
+    "non_inferiority": _non_inferiority,
+    "superiority": _superiority,
+    "minimum": _minimum,
+}

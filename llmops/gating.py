@@ -47,11 +47,17 @@ class Gated(Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict; nothing affected is a pass."""
-        found = {report.judgement.verdict for report in self.reports}
+        """The worst verdict of those that count; nothing affected is a pass, and what is neutral does not count."""
+        found = {report.judgement.verdict for report in self.reports if report.judgement.blocks}
         if Verdict.FAIL in found:
             return Verdict.FAIL
-        return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in found or self.failed else Verdict.PASS
+        return Verdict.INCONCLUSIVE if found or self.failed else Verdict.PASS
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing but more evidence, which its gates ask for, stands between this change and a verdict."""
+        blocking = [report.judgement for report in self.reports if report.judgement.blocks]
+        return bool(blocking) and not self.failed and all(one.waits for one in blocking)
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -143,12 +149,11 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
     """Make the evidence that is missing and judge. Raises nothing for a bad change: that is the report."""
     result = execute.build(comparison.owed, shop, who, tell)
     archive = Archive(shop.ledger, shop.store)
-    ran = {task.action.key for task in comparison.owed}
+    ran = {task.action.unit for task in comparison.owed}
     base, head = comparison.base.graph, comparison.head.graph
     reports = [
-        replace(report, reused=key not in ran)
-        for key in comparison.affected
-        for report in verdicts.review(key, head, base, archive)
+        replace(report, reused=ran.isdisjoint(report.units))
+        for report in verdicts.review(comparison.affected, head, base, archive)
     ]
     return Gated(
         base=comparison.base.commit,

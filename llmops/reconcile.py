@@ -25,7 +25,7 @@ from llmops.records import Release, State, Who
 from llmops.release import Floor
 from llmops.sites import Site
 from llmops.stopping import NEVER, Stop
-from llmops.values import Action, Blocked, Digest, Plan, Verb, Verdict
+from llmops.values import Action, Blocked, Digest, Plan, Verb
 from llmops.verdicts import Archive, Report
 
 Tell = Callable[[Event], None]
@@ -153,7 +153,7 @@ def _stop(action: Action, failed: Mapping[Digest, str], reports: tuple[Report, .
     elif unknown:
         why = f"what is live cannot be compared with: {unknown}"
         remedy = "Fetch it: `git fetch --unshallow`, or `--all`."
-    elif wrong := [one for one in reports if one.judgement.verdict is not Verdict.PASS]:
+    elif wrong := [one for one in reports if one.judgement.blocks]:
         words = "; ".join(f"{one.suite} is {one.judgement.verdict}" for one in wrong)
         why, remedy = f"a required evaluation did not pass: {words}", "Change what is evaluated, or its gate."
     else:
@@ -176,8 +176,7 @@ def _judge_gates(site: Site, action: Action, proposal: Proposal, shop: Shop) -> 
     if notes:
         return (), " ".join(notes)
     archive = Archive(shop.ledger, shop.store)
-    found = (verdicts.admit(key, proposal.desired.graph, base, archive) for key in action.gates)
-    return tuple(report for reports in found for report in reports), ""
+    return verdicts.admit(action.gates, proposal.desired.graph, base, archive), ""
 
 
 def _is_untidy(desired: Graph, state: State, site: Site) -> bool:

@@ -5,7 +5,8 @@ Effects: reads the ledger and the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from statistics import fmean
 
 import msgspec
 from msgspec import Struct
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from llmops import evidence, gates, ledger, store
 from llmops.evidence import Item, SuiteFacts
-from llmops.gates import Judgement, Scores
+from llmops.gates import Case, Judgement, Scores
 from llmops.graph import Graph
 from llmops.kinds.evaluation import Gate, Suite
 from llmops.ledger import Ledger
@@ -22,17 +23,18 @@ from llmops.values import Digest, Key, Node, Scope, Verdict
 
 MISSING = "was not evaluated, or its evidence is not in this store"
 MOST_ITEMS = 20
-"""How many items that got worse are shown."""
+"""How many items that got worse, and how many that got better, are kept in a report."""
 
 
 class Flip(Struct, frozen=True, kw_only=True):
-    """An item on which head is worse than base."""
+    """An item on which head is worse than base, or better."""
 
     question: str
     target: str
     base: str
     head: str
-    drop: float
+    moved: float
+    """How far its score moved."""
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -50,6 +52,13 @@ class Report(Struct, frozen=True, kw_only=True):
     """The first of the items on which head is worse, worst first."""
     got_worse: int = 0
     """How many there are."""
+    better: tuple[Flip, ...] = ()
+    """The first of the items on which head is better, best first."""
+    got_better: int = 0
+    units: tuple[Digest, ...] = ()
+    """The evidence it rests on: of head, and of base where there is one."""
+    seconds: float = 0.0
+    """How long that took to make, whenever it was made."""
     reused: bool = False
     """Nothing had to be run for it."""
 
@@ -61,18 +70,23 @@ class Archive(Struct, frozen=True):
     store: Store
 
 
-def review(key: Key, head: Graph, base: Graph, archive: Archive) -> Iterator[Report]:
-    """Judge every suite of an evaluation as a change of it: by the base's gates, so that no change judges itself."""
-    for now, before in _suites(key, head, base):
-        rule = before.rule if before else now.rule
+def review(keys: Iterable[Key], head: Graph, base: Graph, archive: Archive) -> tuple[Report, ...]:
+    """Judge every suite of some evaluations as a change of them: by the base's gates, so that no change judges itself.
+
+    All of them are one family: the chance that any fails when nothing changed is at most a gate's ``alpha``.
+    """
+    hearings = []
+    for now, before in _suites(keys, head, base):
+        heard = _hear(before.rule if before else now.rule, now, before, archive)
         changed = before is not None and before.rule != now.rule
-        yield replace(_judge(rule, now, before, archive), gate_changed=changed, is_new=before is None)
+        report = replace(heard.report, gate_changed=changed, is_new=before is None)
+        hearings.append(replace(heard, report=report))
+    return _settle(hearings)
 
 
-def admit(key: Key, head: Graph, live: Graph, archive: Archive) -> Iterator[Report]:
-    """Judge every suite of an evaluation before a release: by its own gates, which were reviewed."""
-    for now, before in _suites(key, head, live):
-        yield _judge(now.rule, now, before, archive)
+def admit(keys: Iterable[Key], head: Graph, live: Graph, archive: Archive) -> tuple[Report, ...]:
+    """Judge every suite of some evaluations before a release, as one family: by their own, reviewed gates."""
+    return _settle(_hear(now.rule, now, before, archive) for now, before in _suites(keys, head, live))
 
 
 class _Rule(Struct, frozen=True):
@@ -117,49 +131,85 @@ class _Side(Struct, frozen=True):
         return sorted(facts), sorted(files), sorted(needs), sorted(pins)
 
 
-def _suites(key: Key, head: Graph, base: Graph) -> Iterator[tuple[_Side, _Side | None]]:
+def _suites(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[_Side, _Side | None]]:
     """Give every suite of head, with the base's of the same name."""
-    old = [_Side(base, base[key], index) for index in range(len(base[key].units))] if key in base else []
-    by_label = {side.suite.label: side for side in old}
-    for index in range(len(head[key].units)):
-        side = _Side(head, head[key], index)
-        yield side, by_label.get(side.suite.label)
+    for key in keys:
+        old = [_Side(base, base[key], index) for index in range(len(base[key].units))] if key in base else []
+        by_label = {side.suite.label: side for side in old}
+        for index in range(len(head[key].units)):
+            side = _Side(head, head[key], index)
+            yield side, by_label.get(side.suite.label)
 
 
-def _judge(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> Report:
-    gate = rule.gate
-    blank = Report(
-        evaluation=head.node.key, suite=head.suite.label, metric=rule.metric or "", judgement=_undecided(gate, "")
+class _Hearing(Struct, frozen=True, kw_only=True):
+    """One suite before it is judged."""
+
+    report: Report
+    case: Case | None = None
+    """None where the report says already why there is nothing to judge."""
+
+
+def _settle(hearings: Iterable[_Hearing]) -> tuple[Report, ...]:
+    """Judge suites as one family."""
+    found = tuple(hearings)
+    judged = iter(gates.judge_together([one.case for one in found if one.case is not None]))
+    return tuple(replace(one.report, judgement=next(judged)) if one.case is not None else one.report for one in found)
+
+
+def _hear(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> _Hearing:
+    """Collect the evidence of a suite."""
+    now, before = _read(head.unit, archive), _read(base.unit, archive) if base else None
+    metric = rule.metric or next(iter(now.facts.metrics if now else ()), "")
+    report = Report(
+        evaluation=head.node.key,
+        suite=head.suite.label,
+        metric=metric,
+        judgement=_undecided(rule.gate, ""),
+        units=tuple(side.unit for side in (head, base) if side is not None),
+        seconds=sum(one.seconds for one in (now, before) if one is not None),
     )
-    found = _read(head.unit, archive)
-    if found is None:
-        return replace(blank, judgement=_undecided(gate, f"head {MISSING}"))
-    metric = rule.metric or next(iter(found.facts.metrics), "")
-    if metric not in found.facts.metrics:
-        known = ", ".join(found.facts.metrics) or "none"
-        return replace(blank, judgement=_undecided(gate, f'the task has no metric "{metric}"; it has {known}'))
-    judge = gates.judge_lower if metric in found.facts.lower_is_better else gates.judge
-    before = _read(base.unit, archive) if base else None
-    if base is not None and base.definition() != head.definition():
-        judgement = judge(gate, found.scores(metric), None)
-        note = "the suite asks something else than the base's; the two cannot be compared"
-        judgement = replace(judgement, verdict=_at_most_inconclusive(gate, judgement), note=note)
-        return replace(blank, metric=metric, judgement=judgement)
-    if base is not None and before is None:
-        remedy = "`llmops gate --base` with its commit makes it"
-        return replace(blank, metric=metric, judgement=_undecided(gate, f"base {MISSING}; {remedy}"))
-    judgement = judge(gate, found.scores(metric), before.scores(metric) if before else None)
-    flips = tuple(_flips(found, before, metric)) if before else ()
-    return replace(blank, metric=metric, judgement=judgement, worse=flips[:MOST_ITEMS], got_worse=len(flips))
+    is_comparable = base is None or base.definition() == head.definition()
+    if why := _gap(now, before, metric, expected=base is not None and is_comparable):
+        return _Hearing(report=replace(report, judgement=_undecided(rule.gate, why)))
+    assert now is not None  # noqa: S101  that would be a gap
+    case = Case(
+        gate=rule.gate,
+        head=now.scores(metric),
+        base=before.scores(metric) if before and is_comparable else None,
+        clusters={item.id: item.cluster for item in now.items},
+        lower_is_better=metric in now.facts.lower_is_better,
+        is_comparable=is_comparable,
+    )
+    if before is None or not is_comparable:
+        return _Hearing(report=report, case=case)
+    worse, better = _flips(now, before, metric, -1.0), _flips(now, before, metric, 1.0)
+    return _Hearing(
+        report=replace(
+            report,
+            worse=worse[:MOST_ITEMS],
+            got_worse=len(worse),
+            better=better[:MOST_ITEMS],
+            got_better=len(better),
+        ),
+        case=case,
+    )
+
+
+def _gap(now: _Evidence | None, before: _Evidence | None, metric: str, *, expected: bool) -> str:
+    """Say what is missing from the evidence, or ''."""
+    if now is None:
+        return f"head {MISSING}"
+    if metric not in now.facts.metrics:
+        return f'the task has no metric "{metric}"; it has {", ".join(now.facts.metrics) or "none"}'
+    if expected and before is None:
+        return f"base {MISSING}; `llmops gate --base` with its commit makes it"
+    if silent := [side for side, one in (("head", now), ("base", before)) if one and one.calls == 0]:
+        return f"no model was called for {' and '.join(silent)}: that is no evidence"
+    return ""
 
 
 def _undecided(gate: Gate, note: str) -> Judgement:
     return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=note)
-
-
-def _at_most_inconclusive(gate: Gate, judgement: Judgement) -> Verdict:
-    """A rule that compares cannot pass without a comparison; a minimum needs none."""
-    return judgement.verdict if gate.rule == "minimum" else Verdict.INCONCLUSIVE
 
 
 class _Evidence(Struct, frozen=True):
@@ -167,10 +217,17 @@ class _Evidence(Struct, frozen=True):
 
     items: tuple[Item, ...]
     facts: SuiteFacts
+    seconds: float
+    calls: float | None
+    """How often the model was asked, where that is known."""
 
     def scores(self, metric: str) -> Scores:
-        """Give the scores by item."""
-        return {item.id: item.scores.get(metric) for item in self.items}
+        """Give the score of each item: the mean of its trials, and None if one of them was not a number."""
+        found: dict[str, list[float | None]] = {}
+        for item in self.items:
+            found.setdefault(item.id, []).append(item.scores.get(metric))
+        known = {one: [score for score in scores if score is not None] for one, scores in found.items()}
+        return {one: fmean(known[one]) if len(known[one]) == len(found[one]) else None for one in found}
 
 
 def _read(unit: Digest, archive: Archive) -> _Evidence | None:
@@ -180,18 +237,17 @@ def _read(unit: Digest, archive: Archive) -> _Evidence | None:
     files = store.manifest(archive.store, outcome.outputs["evidence"]).files
     items = evidence.decode(store.read(archive.store, files[evidence.ITEMS].sha256))
     facts = msgspec.json.decode(store.read(archive.store, files[evidence.FACTS].sha256), type=SuiteFacts)
-    return _Evidence(items, facts)
+    return _Evidence(items, facts, outcome.provenance.seconds, outcome.metrics.get("calls"))
 
 
-def _flips(head: _Evidence, base: _Evidence, metric: str) -> Iterator[Flip]:
-    """Give the items that got worse, worst first."""
-    sign = -1.0 if metric in head.facts.lower_is_better else 1.0
+def _flips(head: _Evidence, base: _Evidence, metric: str, way: float) -> tuple[Flip, ...]:
+    """Give the items that moved one way (-1.0: got worse), the farthest first."""
+    sign = -way if metric in head.facts.lower_is_better else way
     now, then = head.scores(metric), base.scores(metric)
-    old = {item.id: item for item in base.items}
-    drops = {one: sign * ((then.get(one) or 0.0) - (now[one] or 0.0)) for one in now if one in old}
-    for item in sorted(head.items, key=lambda item: (-drops.get(item.id, 0.0), item.id)):
-        if drops.get(item.id, 0.0) > 0:
-            before = old[item.id]
-            yield Flip(
-                question=item.question, target=item.target, base=before.answer, head=item.answer, drop=drops[item.id]
-            )
+    answers = {item.id: item.answer for item in reversed(base.items)}  # of several trials the first
+    moves = {one: sign * ((now[one] or 0.0) - (then[one] or 0.0)) for one in now.keys() & then.keys()}
+    moved = {item.id: item for item in reversed(head.items) if moves.get(item.id, 0.0) > 0}
+    return tuple(
+        Flip(question=item.question, target=item.target, base=answers[item.id], head=item.answer, moved=moves[item.id])
+        for item in sorted(moved.values(), key=lambda item: (-moves[item.id], item.id))
+    )

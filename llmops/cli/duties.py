@@ -18,6 +18,7 @@ from llmops.cli.common import open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.cli.voice import Voice
 from llmops.commits import Desired
+from llmops.forge import statuses
 from llmops.forge.lines import Annotation, Level
 from llmops.forge.statuses import State
 from llmops.forge.triggers import Cause, Trigger
@@ -32,7 +33,6 @@ from llmops.values import Key, Verdict
 from llmops.verdicts import Report
 
 CHECK, APPLY = "check", "apply"
-STATES = {Verdict.PASS: State.SUCCESS, Verdict.FAIL: State.FAILURE, Verdict.INCONCLUSIVE: State.FAILURE}
 
 
 class Duty(Struct, frozen=True, kw_only=True):
@@ -160,7 +160,9 @@ def _state(report: Report, gated: Gated) -> State:
     """Say how a suite stands; one without figures, because something failed, is neither good nor bad."""
     if gated.failed and report.judgement.head is None:
         return State.ERROR
-    return STATES[report.judgement.verdict]
+    if report.judgement.waits:
+        return State.PENDING
+    return State.FAILURE if report.judgement.blocks else State.SUCCESS
 
 
 def _description(report: Report) -> str:
@@ -168,6 +170,8 @@ def _description(report: Report) -> str:
     figures = f"{cells['base']} → {cells['head']}, {cells['delta']}" if cells["delta"] else cells["head"]
     notes = "; ".join(gates.notes(report)[:1])
     said = ". ".join(filter(None, (figures, notes)))
+    if report.judgement.waits:
+        return f"{statuses.ANSWERED}{said}"
     return f"{report.judgement.verdict.capitalize()}: {said}"
 
 
@@ -181,7 +185,11 @@ def _beside(gated: Gated, comparison: Comparison) -> Iterator[Annotation]:
         place = reading.place(spec, comparison.head.files)
         at = place.problem(reading.steps_of(f"suites[{index}]"), _description(report))
         yield Annotation(
-            level=Level.ERROR, title=f"llmops gate: {report.suite}", text=at.what, file=at.path, line=at.line
+            level=Level.ERROR if report.judgement.blocks else Level.NOTICE,
+            title=f"llmops gate: {report.suite}",
+            text=at.what,
+            file=at.path,
+            line=at.line,
         )
 
 

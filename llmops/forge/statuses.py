@@ -19,6 +19,8 @@ PREFIX = "llmops"
 PERMISSION = "statuses: write"
 LONGEST = 140
 """Characters of a description that GitHub takes."""
+ANSWERED = "Not decided yet: "
+"""How the description of a status begins that is pending because that is the answer."""
 PATIENCE = 2
 """After how many statuses in a row that got no answer no more are tried: each takes minutes."""
 
@@ -52,12 +54,13 @@ def post(client: Client, sha: str, status: Status, page: str) -> None:
 
 
 def pending(client: Client, sha: str, page: str) -> Iterator[str]:
-    """Give the contexts that a run, known by its page, left pending at a commit."""
+    """Give the contexts that a run, known by its page, left pending at a commit without an answer."""
     seen: set[str] = set()
     for one in client.pages(f"/commits/{sha}/statuses", needs="statuses: read"):  # the latest first
         name = one["context"]
         is_ours = name.startswith(f"{PREFIX}/") and (one.get("target_url") or "") == page
-        if is_ours and name not in seen and one["state"] == State.PENDING:
+        is_open = one["state"] == State.PENDING and not (one.get("description") or "").startswith(ANSWERED)
+        if is_ours and name not in seen and is_open:
             yield name
         seen.add(name)
 

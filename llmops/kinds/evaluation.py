@@ -23,6 +23,7 @@ from llmops.problems import Complaint, Problem, did_you_mean
 from llmops.values import Files, FileUse, Pin, Scope
 
 Rule: TypeAlias = Literal["no_regression", "minimum", "non_inferiority", "superiority"]
+OnInconclusive: TypeAlias = Literal["fail", "extend", "neutral"]
 
 TASK_FIELDS = frozenset(
     "task task_alias tag include dataset_path dataset_name dataset_kwargs custom_dataset training_split "
@@ -45,15 +46,24 @@ class Gate(Body, frozen=True, kw_only=True):
 
     rule: Annotated[Rule, about("What head has to show.")] = "no_regression"
     detect: Annotated[
-        float, about("no_regression: the drop that the suite must be able to see before it may pass.", gt=0, le=1)
+        float, about("no_regression: the drop that the suite must be able to see before it may pass.", gt=0)
     ] = 0.05
     value: (
         Annotated[float, about("minimum: the score that the bound has to reach; a ceiling where lower is better.")]
         | None
     ) = None
-    margin: Annotated[float, about("non_inferiority: the drop that is tolerated.")] | None = None
-    alpha: Annotated[float, about("Chance of failing a change that changes nothing.", gt=0, lt=0.5)] = 0.05
+    margin: Annotated[float, about("non_inferiority: the drop that is tolerated.", ge=0)] | None = None
+    alpha: Annotated[
+        float, about("Chance of failing a change that changes nothing, over all suites of a gate.", gt=0, lt=0.5)
+    ] = 0.05
     power: Annotated[float, about("Chance with which `detect` must be seen.", gt=0.5, lt=1)] = 0.8
+    on_inconclusive: Annotated[
+        OnInconclusive,
+        about(
+            "What evidence that does not decide does to a change: fail stops it; extend leaves it pending (exit 7) "
+            "until there is more evidence; neutral lets it through and says so. Missing evidence always stops it."
+        ),
+    ] = "fail"
     against: Annotated[
         Literal["base", "none"], about("Compare with the base revision item by item, or judge head alone.")
     ] = "base"
@@ -80,6 +90,17 @@ class Suite(Body, frozen=True, kw_only=True):
     token: Annotated[str, secret("Access token for rows of the hub that are private or gated.")] | None = None
     num_fewshot: Annotated[int, about("Solved examples in front of each question.", ge=0)] = 0
     limit: Annotated[int, about("Only the first so many items.", ge=1)] | None = None
+    trials: Annotated[
+        int,
+        about("How often each item is asked, each time with another seed; its score is the mean.", ge=1, le=100),
+    ] = 1
+    cluster: (
+        Annotated[
+            str,
+            about("The column whose value items share that are about the same: they are judged as one.", min_length=1),
+        ]
+        | None
+    ) = None
     gate: Annotated[Gate, about("How the metric is judged.", scope=Scope.NONE)] = Gate()
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -74,7 +74,7 @@ def verdict(gated: Gated, run: Run) -> str:
     said += [f"- not made: {literal(why)}" for why in dict.fromkeys(gated.failed.values())]
     lines += said[:ROWS]
     failing = [one for one in reports if one.judgement.verdict is not Verdict.PASS and one.worse]
-    folds = [_worst(one, _name(one, reports)) for one in failing]
+    folds = [fold for one in failing for fold in _moved(one, _name(one, reports))]
     if quiet := [f"- {note}" for one in reports if _is_plain(one) for note in _notes(one, reports)]:
         folds.append(Fold("Notes on the suites that pass", tuple(quiet[:ROWS])))
     if gated.unaffected:
@@ -96,11 +96,15 @@ def headline_words(gated: Gated) -> str:
     if not gated.reports:
         return "Pass: nothing that is evaluated is affected"
     found = gated.verdict
+    open_ = [_name(one, gated.reports) for one in gated.reports if one.judgement.verdict is Verdict.INCONCLUSIVE]
     these = [_name(one, gated.reports) for one in gated.reports if one.judgement.verdict is found]
     names = ", ".join(these[:3]) + (f" and {len(these) - 3} more" if len(these) > 3 else "")  # noqa: PLR2004
     whole = count(len(gated.reports), "affected suite")
+    if gated.waits:
+        return f"Pending: the evidence does not decide {names} yet, and the gate says to wait for more"
+    undecided = f"; the evidence does not decide {', '.join(open_)}, which the gate calls neutral" if open_ else ""
     return {
-        Verdict.PASS: f"Pass: {whole}, none worse than it may be",
+        Verdict.PASS: f"Pass: {whole}, none worse than it may be{undecided}",
         Verdict.FAIL: f"Fail: {names} ({len(these)} of {whole})",
         Verdict.INCONCLUSIVE: f"Inconclusive: the evidence does not decide {names}, and that is not a pass",
     }[found]
@@ -174,13 +178,18 @@ def _name(report: Report, among: Iterable[Report]) -> str:
     return report.suite if len(same) < 2 else f"{report.evaluation.name}/{report.suite}"  # noqa: PLR2004  a clash
 
 
-def _worst(report: Report, name: str) -> Fold:
-    shown = report.worse[:SHOWN]
-    rows = [
-        f"| {code(one.question, 120)} | {code(one.target)} | {code(one.base)} | {code(one.head)} |" for one in shown
-    ]
-    title = f"{literal(name)}: the worst {len(shown)} of {count(report.got_worse, 'item')} that got worse"
-    return Fold(title, ("| asked | wanted | base said | head says |", "|---|---|---|---|", *rows))
+def _moved(report: Report, name: str) -> Iterator[Fold]:
+    """Fold away the items that moved farthest, either way."""
+    for flips, whole, most, way in (
+        (report.worse[:SHOWN], report.got_worse, "worst", "worse"),
+        (report.better[:SHOWN], report.got_better, "best", "better"),
+    ):
+        rows = [
+            f"| {code(one.question, 120)} | {code(one.target)} | {code(one.base)} | {code(one.head)} |" for one in flips
+        ]
+        title = f"{literal(name)}: the {most} {len(flips)} of {count(whole, 'item')} that got {way}"
+        if flips:
+            yield Fold(title, ("| asked | wanted | base said | head says |", "|---|---|---|---|", *rows))
 
 
 def _closing(gated: Gated, run: Run) -> list[str]:

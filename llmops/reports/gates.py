@@ -14,11 +14,11 @@ from llmops.gates import Judgement
 from llmops.gating import Gated
 from llmops.reports.words import VERDICT_STYLES, Paint, columns, count, plain, short
 from llmops.values import Verdict
-from llmops.verdicts import Report
+from llmops.verdicts import Flip, Report
 
-HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "verdict")
+HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "detectable", "verdict")
 SHOWN = 5
-"""How many items that got worse a report shows."""
+"""How many items that got worse, and how many that got better, a report shows."""
 
 
 def verdict_line(gated: Gated) -> str:
@@ -27,6 +27,13 @@ def verdict_line(gated: Gated) -> str:
         return f"No verdict: {count(len(gated.failed), 'result')} could not be made."
     if not gated.reports:
         return "Pass: nothing that is evaluated is affected by this change."
+    if gated.waits:
+        return (
+            "Pending: the evidence does not decide yet, and the gates say to wait for more (on_inconclusive: extend)."
+        )
+    undecided = [one.suite for one in gated.reports if one.judgement.verdict is Verdict.INCONCLUSIVE]
+    if undecided and gated.verdict is Verdict.PASS:
+        return f"Pass: nothing speaks against it, but {', '.join(undecided)} did not decide (on_inconclusive: neutral)."
     words = {
         Verdict.PASS: "Pass: head is good enough on every affected suite.",
         Verdict.FAIL: "Fail: head is worse.",
@@ -42,7 +49,7 @@ def text(gated: Gated, paint: Paint = plain) -> str:
         lines += [*table(gated.reports, paint), ""]
     lines += [f"  {report.suite}: {note}" for report in gated.reports for note in notes(report)]
     for report in gated.reports:
-        lines += _worst(report, paint)
+        lines += _items(report, paint)
     lines += [f"  removed by this change: {name}" for name in gated.removed]
     if gated.unaffected:
         lines.append(paint(f"  not affected: {', '.join(map(str, gated.unaffected))}", "dim"))
@@ -72,9 +79,17 @@ def row(report: Report) -> tuple[str, ...]:
         _delta(found),
         str(found.items),
         f"{found.worse}/{found.better}" if found.delta is not None else "",
-        f"{found.p:.2g}" if found.p is not None else "",
+        _chance(found),
+        _rate(found.detectable),
         found.verdict.value,
     )
+
+
+def _chance(found: Judgement) -> str:
+    """Write the p-value, and what Holm's correction for all suites of the gate makes of it."""
+    if found.p is None or found.p_adjusted is None:
+        return ""
+    return f"{found.p:.2g}" if found.together == 1 else f"{found.p:.2g} ({found.p_adjusted:.2g} of {found.together})"
 
 
 def _rate(value: float | None) -> str:
@@ -96,15 +111,32 @@ def notes(report: Report) -> list[str]:
         said.append("the suite is new, so it was judged by its own gate")
     if report.judgement.detectable is not None and report.judgement.verdict is Verdict.PASS:
         said.append(f"a drop of {report.judgement.detectable:.3f} would have been seen")
+    if report.judgement.clusters:
+        said.append(
+            f"{report.judgement.items} items in {report.judgement.clusters} clusters: {report.judgement.method}"
+        )
     if report.reused:
-        said.append("all evidence was there already")
+        spared = f" ({report.seconds:.0f} s were not spent again)" if report.seconds else ""
+        said.append(f"all evidence was there already{spared}")
     return said
 
 
-def _worst(report: Report, paint: Paint) -> list[str]:
-    shown = report.worse[:SHOWN] if report.judgement.verdict is Verdict.FAIL else ()
-    lines = [f"  worst items of {report.suite} ({len(shown)} of {report.got_worse} that got worse):"] if shown else []
-    for flip in shown:
+def _items(report: Report, paint: Paint) -> list[str]:
+    """List the items that moved farthest, where the verdict hangs on them."""
+    if report.judgement.verdict is not Verdict.FAIL:
+        return []
+    worse, better = report.worse[:SHOWN], report.better[:SHOWN]
+    return [
+        *_answers(f"worst items of {report.suite} ({len(worse)} of {report.got_worse} that got worse):", worse, paint),
+        *_answers(
+            f"best items of {report.suite} ({len(better)} of {report.got_better} that got better):", better, paint
+        ),
+    ]
+
+
+def _answers(title: str, flips: tuple[Flip, ...], paint: Paint) -> list[str]:
+    lines = [f"  {title}"] if flips else []
+    for flip in flips:
         lines.append(paint(f"    {_line(flip.question, 90)}", "dim"))
         lines.append(
             f"      wanted {_line(flip.target)!r}, base said {_line(flip.base)!r}, head says {_line(flip.head)!r}"
@@ -118,6 +150,7 @@ def _line(text_: str, most: int = 60) -> str:
 
 
 def as_json(gated: Gated) -> dict[str, Any]:
-    """Give a gate's report for machines."""
+    """Give a gate's report for machines; ``state`` is what a commit status says."""
     found: dict[str, Any] = msgspec.to_builtins(gated)
-    return {"verdict": gated.verdict.value, "summary": verdict_line(gated), **found}
+    state = "pending" if gated.waits else "success" if gated.verdict is Verdict.PASS else "failure"
+    return {"verdict": gated.verdict.value, "state": state, "summary": verdict_line(gated), **found}

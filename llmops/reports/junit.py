@@ -13,7 +13,6 @@ from collections.abc import Iterable
 
 from llmops.gating import Gated
 from llmops.reports import gates
-from llmops.values import Verdict
 from llmops.verdicts import Report
 
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -54,7 +53,7 @@ def _evaluation(root: ET.Element, name: str, reports: Iterable[Report], gated: G
 
 
 def _outcome(report: Report, gated: Gated) -> str:
-    if report.judgement.verdict is Verdict.PASS:
+    if not report.judgement.blocks:
         return ""
     return "error" if gated.failed and report.judgement.head is None else "failure"
 

@@ -131,14 +131,18 @@ def answered(
     repo: Repo, revision: str, scores: dict[str, list[float]], lower: tuple[str, ...] = (), question: str = "q"
 ) -> None:
     """Write down that everything of a revision was made, and that its evaluations found these scores."""
-    graph, kept = repo.desire(revision).graph, open_store(repo.site())
     numbers = range(len(next(iter(scores.values()))))
     items = [
         Item(id=str(n), question=question, target="t", answer="a", scores={name: scores[name][n] for name in scores})
         for n in numbers
     ]
-    facts = SuiteFacts(metrics=tuple(scores), lower_is_better=lower)
-    found = folder_of(
+    found(repo, revision, items, SuiteFacts(metrics=tuple(scores), lower_is_better=lower))
+
+
+def found(repo: Repo, revision: str, items: list[Item], facts: SuiteFacts, calls: float | None = None) -> None:
+    """Write down that everything of a revision was made, and that its evaluations found these items."""
+    graph, kept = repo.desire(revision).graph, open_store(repo.site())
+    folder = folder_of(
         kept,
         {
             evidence.ITEMS: "\n".join(msgspec.json.encode(item).decode() for item in items),
@@ -151,8 +155,8 @@ def answered(
             key=key,
             part=unit.label,
             step="x",
-            outputs={"evidence": found},
-            metrics={},
+            outputs={"evidence": folder},
+            metrics={} if calls is None else {"calls": calls},
             provenance=PROVENANCE,
         )
         for key, node in graph.nodes.items()
@@ -174,8 +178,8 @@ def judged(repo: Repo, llmops: Shell) -> Repo:
 
 
 def reports(shell: Shell) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads(shell.out)["reports"]
-    return found
+    told: list[dict[str, object]] = json.loads(shell.out)["reports"]
+    return told
 
 
 def test_a_change_that_looks_at_another_metric_is_judged_by_the_one_of_the_base(judged: Repo, llmops: Shell) -> None:
@@ -187,8 +191,8 @@ def test_a_change_that_looks_at_another_metric_is_judged_by_the_one_of_the_base(
 
     assert llmops("gate", "--base", "HEAD~1", "-o", "json") == Exit.NO
 
-    found = reports(llmops)[0]
-    assert (found["metric"], found["gate_changed"]) == ("acc", True)
+    report = reports(llmops)[0]
+    assert (report["metric"], report["gate_changed"]) == ("acc", True)
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
     assert "(5 of 40 that got worse)" in llmops.out
 
@@ -235,8 +239,8 @@ def test_a_release_is_not_judged_against_evidence_that_is_lost(judged: Repo, llm
     answered(judged, "HEAD", {"acc": GOOD})
     graph = judged.desire().graph
     (suite, *_) = graph[Key("Evaluation", "sums")].units
-    found = ledger.outcome(judged.ledger(), suite.digest)
-    assert found is not None
+    outcome = ledger.outcome(judged.ledger(), suite.digest)
+    assert outcome is not None
     digest = graph[Key("Deployment", "chat")].digest
     known = Revision(commit=judged.git("rev-parse", "HEAD"), standing=Standing.GOOD, since="2026-01-01T00:00:00Z")
     live = {"Deployment/chat": Release(live=digest, revisions={digest: known})}
@@ -244,7 +248,135 @@ def test_a_release_is_not_judged_against_evidence_that_is_lost(judged: Repo, llm
     judged.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
     judged.commit()
     answered(judged, "HEAD", {"acc": WORSE})
-    forget(judged, found.outputs["evidence"])
+    forget(judged, outcome.outputs["evidence"])
 
     assert llmops("apply") == Exit.NO
     assert "base was not evaluated, or its evidence is not in this store" in llmops.out
+
+
+# Evidence that does not decide, and what is none
+
+
+def retrained(repo: Repo) -> None:
+    """Change the model, which the evaluation leans on."""
+    repo.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
+    repo.commit()
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "says", "state"),
+    [
+        ("fail", Exit.NO, "Inconclusive:", "failure"),
+        ("extend", Exit.RUNNING, "Pending:", "pending"),
+        ("neutral", Exit.WELL, "sums, few did not decide", "success"),
+    ],
+)
+def test_a_gate_decides_what_evidence_does_that_does_not_decide(
+    judged: Repo, llmops: Shell, policy: str, code: Exit, says: str, state: str
+) -> None:
+    judged.edit("specs/sums.yaml", "metric: acc}", f"metric: acc, gate: {{on_inconclusive: {policy}}}}}")
+    judged.edit("specs/sums.yaml", "limit: 1}", f"limit: 1, gate: {{on_inconclusive: {policy}}}}}")
+    judged.commit()
+    answered(judged, "HEAD", {"acc": [1.0] * 10})
+    retrained(judged)
+    answered(judged, "HEAD", {"acc": [1.0] * 10})
+
+    assert llmops("gate", "--base", "HEAD~1") == code
+    assert says in llmops.out
+    assert llmops("gate", "--base", "HEAD~1", "-o", "json") == code
+    assert json.loads(llmops.out)["state"] == state
+    assert reports(llmops)[0]["judgement"]["verdict"] == "inconclusive"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("side", ["head", "base"])
+def test_a_run_that_asked_no_model_is_no_evidence(judged: Repo, llmops: Shell, side: str) -> None:
+    items = [Item(id=str(n), question="q", target="t", answer="a", scores={"acc": 1.0}) for n in range(200)]
+    facts = SuiteFacts(metrics=("acc",))
+    found(judged, "HEAD", items, facts, calls=0 if side == "base" else 800)
+    retrained(judged)
+    found(judged, "HEAD", items, facts, calls=0 if side == "head" else 800)
+
+    assert llmops("gate", "--base", "HEAD~1") == Exit.NO
+    assert f"no model was called for {side}" in llmops.out
+
+
+def test_a_suite_without_items_is_no_evidence(judged: Repo, llmops: Shell) -> None:
+    facts = SuiteFacts(metrics=("acc",))
+    found(judged, "HEAD", [], facts)
+    retrained(judged)
+    found(judged, "HEAD", [], facts)
+
+    assert llmops("gate", "--base", "HEAD~1") == Exit.NO
+    assert "there is no item" in llmops.out
+
+
+def test_a_suite_that_asks_something_else_is_marked_and_not_a_pass(judged: Repo, llmops: Shell) -> None:
+    answered(judged, "HEAD", {"acc": [1.0] * 200})
+    judged.edit("specs/sums.yaml", "metric: acc}", "metric: acc, num_fewshot: 1}")
+    judged.commit()
+    answered(judged, "HEAD", {"acc": [1.0] * 200})
+
+    assert llmops("gate", "--base", "HEAD~1", "-o", "json") == Exit.NO
+
+    judgement = reports(llmops)[0]["judgement"]
+    assert isinstance(judgement, dict)
+    assert (judgement["is_comparable"], judgement["head"], judgement["base"]) == (False, 1.0, None)
+    assert "not comparable" in judgement["note"]
+
+
+def test_the_items_that_got_worse_and_better_are_shown_with_both_answers(judged: Repo, llmops: Shell) -> None:
+    def answers(right: set[int], word: str) -> list[Item]:
+        return [
+            Item(id=str(n), question=f"{n}?", target=str(n), answer=f"{word} {n}", scores={"acc": float(n in right)})
+            for n in range(40)
+        ]
+
+    facts = SuiteFacts(metrics=("acc",))
+    found(judged, "HEAD", answers(set(range(1, 40)), "before"), facts)
+    retrained(judged)
+    found(judged, "HEAD", answers(set(range(15)), "after"), facts)
+
+    assert llmops("gate", "--base", "HEAD~1") == Exit.NO
+    assert "(5 of 25 that got worse)" in llmops.out
+    assert "base said 'before 15', head says 'after 15'" in llmops.out
+    assert "(1 of 1 that got better)" in llmops.out
+    assert "base said 'before 0', head says 'after 0'" in llmops.out
+
+
+def test_the_score_of_an_item_is_the_mean_of_its_trials(judged: Repo, llmops: Shell) -> None:
+    def trials(*rights: float) -> list[Item]:
+        return [
+            Item(id=str(n), question="q", target="t", answer="a", scores={"acc": right}, trial=trial)
+            for trial, right in enumerate(rights)
+            for n in range(60)
+        ]
+
+    facts = SuiteFacts(metrics=("acc",))
+    found(judged, "HEAD", trials(1.0, 1.0, 1.0, 0.0), facts)
+    retrained(judged)
+    found(judged, "HEAD", trials(1.0, 0.0, 1.0, 0.0), facts)
+
+    assert llmops("gate", "--base", "HEAD~1", "-o", "json") == Exit.NO
+
+    judgement = reports(llmops)[0]["judgement"]
+    assert isinstance(judgement, dict)
+    assert (judgement["base"], judgement["head"], judgement["items"]) == (0.75, 0.5, 60)
+    assert judgement["verdict"] == "fail"
+
+
+def test_items_of_one_cluster_are_judged_as_one(judged: Repo, llmops: Shell) -> None:
+    def passages(right: float) -> list[Item]:
+        return [
+            Item(id=str(n), question="q", target="t", answer="a", scores={"acc": right}, cluster=str(n % 4))
+            for n in range(100)
+        ]
+
+    facts = SuiteFacts(metrics=("acc",))
+    found(judged, "HEAD", passages(1.0), facts)
+    retrained(judged)
+    found(judged, "HEAD", passages(0.0), facts)
+
+    assert llmops("gate", "--base", "HEAD~1") == Exit.NO
+
+    assert "inconclusive" in llmops.out
+    assert "100 items in 4 clusters" in llmops.out

@@ -315,6 +315,22 @@ def test_work_above_the_limit_waits_for_an_approval_and_says_how(forge: Forge) -
     assert "Approve the environment `llmops-expensive`" in forge.comment
 
 
+def test_a_gate_that_waits_for_more_evidence_leaves_its_status_pending_for_good(forge: Forge) -> None:
+    forge.repo.git("switch", "--quiet", "main")
+    forge.repo.edit("specs/sums.yaml", "metric: acc}", "metric: acc, gate: {on_inconclusive: extend}}")
+    forge.repo.commit()
+    answered(forge.repo, "HEAD", {"acc": [1.0] * 10})
+    forge.repo.git("switch", "--quiet", "--create", "few")
+    other_seed(forge.repo)
+    forge.repo.commit()
+    answered(forge.repo, "HEAD", {"acc": [1.0] * 10})
+
+    assert forge("pull_request") == Exit.RUNNING
+    assert "Pending: the evidence does not decide sums yet" in forge.comment
+    assert forge("pull_request", "--settle") == Exit.WELL
+    assert forge.github.latest() == {"llmops/check": "success", "llmops/sums": "pending"}
+
+
 def test_what_a_killed_run_left_pending_is_settled_as_an_error(forge: Forge) -> None:
     worse(forge.repo)
     forge("pull_request", "--dry-run")

@@ -27,7 +27,7 @@ NASTY = "@octocat <img src=x> [a](http://evil.example) ![b](http://evil.example/
 
 
 def report(suite: str, judgement: Judgement, answer: str = "7", amount: int = 12) -> Report:
-    flip = Flip(question=f"What is {suite}?", target="8", base="8", head=answer, drop=1.0)
+    flip = Flip(question=f"What is {suite}?", target="8", base="8", head=answer, moved=1.0)
     worse = (flip,) * amount if judgement.verdict is Verdict.FAIL else ()
     return Report(
         evaluation=Key("Evaluation", "answers"), suite=suite, metric="acc", judgement=judgement,
@@ -59,6 +59,27 @@ def test_the_worst_five_are_folded_away_with_both_answers() -> None:
     html = shown(comments.verdict(gated(report("maths", WORSE)), RUN))
     assert "<summary>maths: the worst 5 of 12 items that got worse</summary>" in html
     assert html.count("<code>What is maths?</code>") == 5
+
+
+def test_so_are_those_that_got_better() -> None:
+    flips = (Flip(question="Why?", target="8", base="7", head="8", moved=1.0),)
+    html = shown(comments.verdict(gated(replace(report("maths", WORSE), better=flips, got_better=1)), RUN))
+    assert "<summary>maths: the best 1 of 1 item that got better</summary>" in html
+
+
+def test_what_does_not_decide_and_is_neutral_is_named_beside_the_pass() -> None:
+    open_ = replace(SAME, verdict=Verdict.INCONCLUSIVE, on_inconclusive="neutral")
+    text = comments.verdict(gated(report("sums", SAME), report("maths", open_)), RUN)
+    assert text.startswith(
+        "### ✅ Pass: 2 affected suites, none worse than it may be; the evidence does not decide maths"
+    )
+
+
+def test_what_waits_for_more_evidence_is_pending() -> None:
+    open_ = replace(SAME, verdict=Verdict.INCONCLUSIVE, on_inconclusive="extend")
+    text = comments.verdict(gated(report("sums", SAME), report("maths", open_)), RUN)
+    assert text.startswith("### ⚠️ Pending: the evidence does not decide maths yet")
+    assert "Fail: maths" in comments.verdict(gated(report("maths", WORSE), report("sums", open_)), RUN)
 
 
 def test_it_says_what_was_reused_what_it_cost_and_how_to_see_it_again() -> None:

@@ -140,6 +140,12 @@ def test_a_suite_that_fails_is_a_failure_and_one_that_passes_is_none() -> None:
     assert failure.get("message") == "fail: 0.800 -> 0.700, -0.100 [-0.140, -0.060]"
 
 
+def test_what_does_not_decide_is_a_failure_unless_the_gate_calls_it_neutral() -> None:
+    for policy, failures in (("fail", "1"), ("extend", "1"), ("neutral", "0")):
+        open_ = replace(SAME, verdict=Verdict.INCONCLUSIVE, on_inconclusive=policy)
+        assert parsed(gated(report("maths", open_)))[0].get("failures") == failures
+
+
 def test_what_could_not_be_made_is_an_error_and_no_failure() -> None:
     blank = replace(UNSURE, head=None, base=None, delta=None)
     root = parsed(replace(gated(report("sums", blank)), failed={"unit": "the machine \x00 went away"}))

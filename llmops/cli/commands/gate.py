@@ -1,7 +1,8 @@
 """gate: What does a branch do to the evaluations?
 
 Plans the merge of head into base, makes the evidence that is missing (what was made before is reused), compares item by
-item and judges by the gates of the base. Exits 1 unless every affected suite passes.
+item and judges by the gates of the base. Exits 1 unless every affected suite passes; 7 where its gates say to wait for
+more evidence (on_inconclusive: extend).
 
 examples:
   llmops gate --base main                    this branch against main
@@ -144,4 +145,6 @@ def code(gated: Gated) -> Exit:
     """Give the exit code of what a gate found."""
     if gated.failed:
         return Exit.FAULT
-    return Exit.WELL if gated.verdict is Verdict.PASS else Exit.NO
+    if gated.verdict is Verdict.PASS:
+        return Exit.WELL
+    return Exit.RUNNING if gated.waits else Exit.NO

@@ -1,0 +1,405 @@
+"""The statistics under the gates: against scipy, against statsmodels, and by what they promise."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize, stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.sandwich_covariance import cov_cluster
+
+from llmops import differences, flips, intervals, sequential
+from llmops.differences import Aim
+from llmops.flips import Unit
+
+AIM = Aim(0.05, 0.8)
+
+
+# Counts
+
+
+@pytest.mark.parametrize(("worse", "better"), [(0, 0), (1, 0), (3, 1), (10, 2), (1, 20), (700, 600), (1500, 1400)])
+def test_the_sign_test_is_scipys_exact_binomial_test(worse: int, better: int) -> None:
+    expected = stats.binomtest(worse, worse + better, 0.5, alternative="greater").pvalue if worse + better else 1.0
+
+    assert intervals.sign_test(worse, better) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("worse", "better"), [(3, 1), (10, 2), (1, 20), (40, 31)])
+def test_both_sides_of_it_are_statsmodels_exact_mcnemar_test(worse: int, better: int) -> None:
+    expected = mcnemar([[50, worse], [better, 30]], exact=True).pvalue
+
+    smaller = min(intervals.sign_test(worse, better), intervals.sign_test(better, worse))
+
+    assert min(1.0, 2 * smaller) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("successes", "items"), [(1, 10), (9, 10), (30, 40), (1, 1000), (500, 1000)])
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
+def test_wilsons_bounds_are_those_of_scipy_and_of_statsmodels(successes: int, items: int, alpha: float) -> None:
+    expected = stats.binomtest(successes, items).proportion_ci(1 - 2 * alpha, method="wilson")
+
+    found = intervals.wilson(successes, items, alpha)
+
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert found == pytest.approx(proportion_confint(successes, items, 2 * alpha, method="wilson"))
+
+
+@pytest.mark.parametrize("items", [1, 10, 200, 5000])
+def test_where_nothing_failed_the_bound_is_exact_and_about_three_in_n(items: int) -> None:
+    expected = stats.binomtest(0, items).proportion_ci(0.9, method="exact").high
+
+    assert intervals.unseen(items, 0.05) == pytest.approx(expected)
+    assert intervals.wilson(0, items, 0.05)[1] == pytest.approx(expected)
+    assert intervals.wilson(items, items, 0.05)[0] == pytest.approx(1 - expected)
+    assert intervals.unseen(items, 0.05) < 3 / items
+
+
+@pytest.mark.parametrize(("successes", "items"), [(0, 10), (3, 10), (2, 200), (150, 1000)])
+def test_the_exact_bound_is_scipys(successes: int, items: int) -> None:
+    expected = stats.binomtest(successes, items).proportion_ci(0.9, method="exact").high
+
+    assert intervals.highest(successes, items, 0.05) == pytest.approx(expected)
+
+
+@given(st.integers(1, 400), st.data())
+def test_the_chance_of_at_most_so_many_is_the_binomial_distribution(items: int, data: st.DataObject) -> None:
+    successes, rate = data.draw(st.integers(0, items)), data.draw(st.floats(0, 1))
+
+    assert intervals.at_most(successes, items, rate) == pytest.approx(stats.binom.cdf(successes, items, rate), abs=1e-9)
+
+
+def likeliest(worse: int, better: int, items: int, difference: float) -> float:
+    """Give the score statistic of a difference by maximising the likelihood numerically (an independent way)."""
+
+    def unlikely(rate: float) -> float:
+        cells = (rate, rate + difference, 1 - 2 * rate - difference)
+        counts = (worse, better, items - worse - better)
+        return -sum(n * math.log(max(p, 1e-300)) for n, p in zip(counts, cells, strict=True) if n)
+
+    low, high = max(0.0, -difference), (1 - difference) / 2
+    rate = optimize.minimize_scalar(unlikely, bounds=(low, high), method="bounded", options={"xatol": 1e-12}).x
+    variance = items * (2 * rate + difference * (1 - difference))
+    return float((better - worse - items * difference) / math.sqrt(variance))
+
+
+@pytest.mark.parametrize(
+    ("worse", "better", "items"), [(2, 12, 50), (12, 2, 50), (5, 5, 200), (1, 9, 100), (30, 44, 500)]
+)
+def test_tangos_bounds_are_where_the_likelihoods_score_is_the_normal_quantile(
+    worse: int, better: int, items: int
+) -> None:
+    low, high = intervals.paired_rates(worse, better, items, 0.05)
+
+    assert likeliest(worse, better, items, low) == pytest.approx(stats.norm.ppf(0.95), abs=1e-3)
+    assert likeliest(worse, better, items, high) == pytest.approx(stats.norm.ppf(0.05), abs=1e-3)
+
+
+def multinomial(worse: float, better: float, items: int) -> dict[tuple[int, int], float]:
+    """Give every (worse, better) count that is likely, with its chance."""
+    most = int(items * (worse + better) + 9 * math.sqrt(items * (worse + better))) + 9
+    grid = np.arange(min(most, items) + 1)
+    first = stats.binom.pmf(grid, items, worse)
+    found = {}
+    for w in grid[first > 1e-9]:
+        second = stats.binom.pmf(grid, items - w, better / (1 - worse))
+        found |= {(int(w), int(b)): float(first[w] * second[b]) for b in grid[second > 1e-9]}
+    return found
+
+
+@pytest.mark.parametrize("discordance", [0.03, 0.06, 0.15])
+@pytest.mark.parametrize("items", [100, 200])
+def test_a_true_drop_of_the_margin_is_let_through_at_most_as_often_as_alpha_says(
+    items: int, discordance: float
+) -> None:
+    """Summed over all outcomes, not drawn."""
+    chances = multinomial((discordance + 0.03) / 2, (discordance - 0.03) / 2, items)
+
+    passed = math.fsum(chance for (w, b), chance in chances.items() if paired(w, b, items).low > -0.03)
+
+    assert passed <= 0.052
+
+
+@pytest.mark.parametrize("discordance", [0.02, 0.06, 0.15])
+def test_a_bound_excludes_no_change_at_most_as_often_as_alpha_says(discordance: float) -> None:
+    chances = multinomial(discordance / 2, discordance / 2, 200)
+
+    refused = math.fsum(chance for (w, b), chance in chances.items() if paired(w, b, 200).high < 0)
+
+    assert refused <= 0.05
+
+
+def paired(worse: int, better: int, items: int) -> differences.Found:
+    same = items - worse - better
+    pairs = [(0.0, 1.0)] * worse + [(1.0, 0.0)] * better + [(1.0, 1.0)] * same
+    return differences.compare(pairs, (), 0.05, AIM)
+
+
+def test_where_no_item_differs_the_bounds_are_what_so_many_items_cannot_rule_out() -> None:
+    found = paired(0, 0, 200)
+
+    assert (found.low, found.high) == pytest.approx((-intervals.unseen(200, 0.05), intervals.unseen(200, 0.05)))
+
+
+def test_the_detectable_drop_shrinks_with_more_items_and_grows_with_more_noise() -> None:
+    def seen(items: int, discordant: int) -> float:
+        return intervals.detectable(discordant, items, 0.05, 0.8)
+
+    assert seen(1000, 60) < seen(500, 30) < seen(200, 12)
+    assert seen(500, 30) < seen(500, 75)
+
+
+@pytest.mark.parametrize(("discordant", "items"), [(0, 100), (4, 200), (12, 200), (30, 200), (60, 1000), (150, 1000)])
+def test_the_exact_test_finds_the_detectable_drop_with_its_power(discordant: int, items: int) -> None:
+    drop = intervals.detectable(discordant, items, 0.05, 0.8)
+    differ = max(discordant / items, drop)
+    chances = multinomial((differ + drop) / 2, max(differ - drop, 0.0) / 2, items)
+
+    power = math.fsum(chance for (w, b), chance in chances.items() if intervals.sign_test(w, b) < 0.05)
+
+    assert 0.8 <= power <= 0.91
+
+
+def test_with_four_items_nothing_is_detectable() -> None:
+    assert intervals.detectable(0, 4, 0.05, 0.8) == math.inf
+    assert intervals.fewest(0.05) == 5
+
+
+# Turned signs
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_differences_are_judged_by_every_way_to_turn_signs_as_scipy_does(seed: int) -> None:
+    values = np.random.default_rng(seed).normal(-0.3, 1, size=10)
+    expected = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", alternative="less", n_resamples=np.inf, vectorized=False
+    )
+
+    assert flips.flip([Unit(float(value)) for value in values]).worse == pytest.approx(expected.pvalue)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_differences_are_judged_by_draws_that_agree_with_scipys(seed: int) -> None:
+    values = np.random.default_rng(seed).normal(-0.05, 0.5, size=150)
+    expected = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", alternative="less", n_resamples=20_000, axis=0, rng=seed
+    )
+
+    assert flips.flip([Unit(float(value)) for value in values]).worse == pytest.approx(expected.pvalue, abs=0.015)
+
+
+def test_its_bounds_are_the_values_that_the_test_does_not_refuse() -> None:
+    values = [random.Random(7).gauss(0.1, 1) for _ in range(40)]
+    low, high = flips.flip([Unit(value) for value in values]).bounds(0.05)
+
+    def shifted(by: float) -> flips.Flips:
+        return flips.flip([Unit(value - by) for value in values])
+
+    assert shifted(low - 0.02).better < 0.05 < shifted(low + 0.02).better
+    assert shifted(high + 0.02).worse < 0.05 < shifted(high - 0.02).worse
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=9))
+def test_turned_round_few_differences_give_the_mirrored_answer(values: list[float]) -> None:
+    there = flips.flip([Unit(value) for value in values])
+    back = flips.flip([Unit(-value) for value in values])
+
+    assert (there.worse, there.better) == (back.better, back.worse)
+    assert there.means == pytest.approx(tuple(-mean for mean in reversed(back.means)))
+
+
+@given(st.lists(st.integers(-100, 100), min_size=2, max_size=9), st.integers(1, 100))
+def test_a_lower_difference_never_looks_better(values: list[int], by: int) -> None:
+    lower = [values[0] - by, *values[1:]]
+
+    assert flips.flip([Unit(value) for value in lower]).worse <= flips.flip([Unit(value) for value in values]).worse
+
+
+@pytest.mark.parametrize("count", [1, 5, 13, 14, 300])
+def test_the_ways_to_turn_signs_are_a_group(count: int) -> None:
+    """Exactness rests on it: turning twice, by any two of them, is again one of them."""
+    codes = flips.codes(count)
+
+    ways = {tuple((way & code).bit_count() % 2 for code in codes) for way in range(flips.ways(count))}
+
+    assert len(ways) == flips.ways(count) == min(2**count, 8192)
+    some = sorted(ways)[:: max(1, len(ways) // 40)]
+    assert all(tuple(np.bitwise_xor(one, other)) in ways for one, other in itertools.product(some, some))
+
+
+def test_what_is_turned_in_each_way_is_what_the_codes_say() -> None:
+    source = random.Random(6)
+    values = sorted((source.gauss(0, 1) for _ in range(20)), key=abs, reverse=True)
+    by_code = [0.0] * flips.ways(20)
+    for value, code in zip(values, flips.codes(20), strict=True):
+        by_code[code] += value
+
+    expected = sorted(
+        sum(
+            -value if (way & code).bit_count() % 2 else value
+            for value, code in zip(values, flips.codes(20), strict=True)
+        )
+        for way in range(flips.ways(20))
+    )
+
+    assert sorted(flips.transform(by_code)) == pytest.approx(expected)
+
+
+def test_items_that_do_not_differ_do_not_blur_those_that_do() -> None:
+    found = flips.flip([*[Unit(0.0)] * 500, *[Unit(-0.5)] * 10])
+
+    assert found.worse == pytest.approx(2**-10)
+
+
+# Clusters
+
+
+def test_the_error_of_clusters_is_the_one_of_statsmodels() -> None:
+    source = random.Random(3)
+    clusters = [str(source.randrange(25)) for _ in range(200)]
+    values = [source.gauss(0, 1) + int(cluster) / 10 for cluster in clusters]
+    fitted = sm.OLS(values, np.ones(200)).fit()
+    expected = cov_cluster(fitted, np.array([int(one) for one in clusters]), use_correction=True)
+
+    found = differences.compare([(value, 0.0) for value in values], clusters, 0.05, AIM)
+
+    assert found.error == pytest.approx(math.sqrt(expected[0, 0]))
+
+
+def test_doubling_every_item_within_its_cluster_changes_nothing() -> None:
+    source = random.Random(4)
+    pairs = [(source.random(), source.random()) for _ in range(60)]
+    names = [str(number) for number in range(60)]
+
+    once = differences.compare(pairs, (), 0.05, AIM)
+    twice = differences.compare(pairs * 2, names * 2, 0.05, AIM)
+
+    assert (twice.worse, twice.better) == (once.worse, once.better)
+    assert (twice.low, twice.high, twice.error) == pytest.approx((once.low, once.high, once.error))
+
+
+def test_too_few_clusters_see_nothing() -> None:
+    found = differences.compare([(0.0, 1.0)] * 200, ["a", "b", "c", "d"] * 50, 0.05, AIM)
+
+    assert found.worse == pytest.approx(1 / 16)
+    assert found.detectable == math.inf
+
+
+def test_clustered_noise_fails_changes_that_change_nothing_no_more_often_than_alpha() -> None:
+    """Twenty items share the fate of their passage. Judged as if each stood alone, half of such changes would fail."""
+    source, together, alone = random.Random(5), 0, 0
+    names = [str(number // 20) for number in range(400)]
+    for _ in range(200):
+        fates = [source.choice([0.0, 0.0, 0.0, -1.0, 1.0]) for _ in range(20)]
+        pairs = [(1.0, 1.0 - fates[number // 20]) for number in range(400)]
+        together += differences.compare(pairs, names, 0.05, AIM).worse < 0.05
+        alone += differences.compare(pairs, (), 0.05, AIM).worse < 0.05
+
+    assert together / 200 <= 0.08
+    assert alone / 200 > 0.2
+
+
+# Scores by themselves
+
+
+@pytest.mark.parametrize("value", [0.4, 0.5, 0.6])
+def test_a_mean_by_itself_is_bounded_like_students_when_it_is_well_behaved(value: float) -> None:
+    source = np.random.default_rng(2)
+    values = [float(one) for one in source.beta(4, 4, size=300)]
+
+    found = differences.stand_alone(values, (), value, 0.05)
+    expected = stats.t.interval(0.9, 299, loc=np.mean(values), scale=stats.sem(values))
+
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.004)
+    assert found.low < found.middle < found.high
+    assert (found.worse < 0.05) == (found.high < value)
+    assert (found.better < 0.05) == (found.low > value)
+
+
+def test_ten_equal_scores_do_not_bound_a_mean_as_if_there_were_no_others() -> None:
+    found = differences.stand_alone([0.9] * 10, (), 0.8, 0.05)
+
+    assert found.low < 0.8
+
+
+@pytest.mark.parametrize("scores", [[0.0] * 20, [0.0] * 19 + [0.3], [0.2, 0.4] * 10])
+def test_no_share_is_below_nothing(scores: list[float]) -> None:
+    found = differences.stand_alone(scores, (), 0.0, 0.05)
+
+    assert found.low >= 0
+    assert found.better == 0
+
+
+# One after the other
+
+
+def tally(*values: float) -> Counter[float]:
+    return Counter(values)
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=12), st.floats(-0.9, 0.9))
+def test_a_bet_is_fair_where_the_claim_is_true(values: list[float], mean: float) -> None:
+    """If the true mean is the one that is bet against, what one more item is expected to make of the stake is no more."""
+    up = (1 + mean) / 2
+    now = sequential.evidence(tally(*values), mean)
+
+    after = [sequential.evidence(tally(*values, move), mean) for move in (1.0, -1.0)]
+
+    expected = up * math.exp(after[0] - now) + (1 - up) * math.exp(after[1] - now)
+    assert expected == pytest.approx(1.0)
+
+
+def test_a_stake_of_one_begins_as_one() -> None:
+    assert sequential.evidence({}, -0.03) == pytest.approx(0.0)
+    assert sequential.p_value({}, -0.03) == pytest.approx(1.0)
+
+
+@given(st.dictionaries(st.floats(-1, 1), st.integers(1, 40), min_size=1, max_size=6))
+def test_sequential_bounds_are_around_the_mean_and_mirrored(counts: dict[float, int]) -> None:
+    middle = sum(value * count for value, count in counts.items()) / sum(counts.values())
+
+    low, high = sequential.bounds(counts, 0.05)
+    back = sequential.bounds({-value: count for value, count in counts.items()}, 0.05)
+
+    assert low <= middle <= high
+    assert back == pytest.approx((-high, -low), abs=1e-9)
+
+
+def test_ten_items_that_do_not_differ_bound_little() -> None:
+    """What a short warm-up does not know: no item differed yet, so the spread seems to be nothing."""
+    low, _ = sequential.bounds(tally(*[0.0] * 10), 0.05)
+
+    assert low < -0.2
+
+
+def test_a_bound_is_where_the_p_value_is_alpha() -> None:
+    counts = {0.0: 300, 1.0: 20, -1.0: 12}
+    low, _ = sequential.bounds(counts, 0.05)
+
+    assert sequential.p_value(counts, low) == pytest.approx(0.05)
+    assert sequential.p_value(counts, low - 0.01) < 0.05
+
+
+def test_a_difference_beyond_its_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="between -1 and 1"):
+        sequential.evidence({1.5: 1}, 0.0)
+
+
+def test_the_order_of_items_is_random_and_the_same_for_everybody() -> None:
+    items = [str(number) for number in range(1000)]
+
+    order = sequential.order(items, "suite")
+
+    assert order == sequential.order(reversed(items), "suite")
+    assert sorted(order) == sorted(items)
+    assert order != sequential.order(items, "another")
+    assert 400 < sum(int(item) for item in order[:100]) / 100 < 600
