@@ -21,6 +21,7 @@ from datasets import DatasetDict, disable_caching, disable_progress_bars
 from lm_eval.api.task import Task
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from msgspec import Struct
 
 from llmops import store, templates
 from llmops.evidence import FACTS, ITEMS, Item, SuiteFacts
@@ -81,8 +82,26 @@ def _suite(job: Job) -> Suite:
 
 def _evaluate(job: Job, model: HFLM, desk: Desk) -> Product:
     evaluation, suite = body(job, Evaluation), _suite(job)
-    task = _task(job, model, desk)
-    found = lm_eval.simple_evaluate(
+    items: list[Item] = []
+    calls, better = 0, dict[str, bool]()
+    for trial in range(suite.trials):
+        task = _task(job, model, desk)
+        found = _ask(job, task, model, evaluation.seed + trial)
+        samples = found["samples"][task.config.task] if found else []
+        items += _items(samples, task, _Reader(_question(job, desk), suite.cluster, trial))
+        calls += sum(len(sample["arguments"]) for sample in samples)
+        better |= found["higher_is_better"][task.config.task] if found else {}
+    folder = desk.scratch("evidence", job.unit)
+    (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
+    (folder / FACTS).write_bytes(msgspec.json.encode(_facts(items, better)))
+    figures = {"items": float(len(items)), "calls": float(calls)} | _means(items)
+    return Product(job, {"evidence": store.add_folder(desk.store, folder)}, figures, PACKAGES)
+
+
+def _ask(job: Job, task: Task, model: HFLM, seed: int) -> dict[str, Any] | None:
+    """Put a suite's questions once. The examples in front of them are the same for every seed."""
+    evaluation, suite = body(job, Evaluation), _suite(job)
+    found: dict[str, Any] | None = lm_eval.simple_evaluate(
         model=model,
         tasks=[task],
         num_fewshot=suite.num_fewshot,
@@ -91,20 +110,12 @@ def _evaluate(job: Job, model: HFLM, desk: Desk) -> Product:
         bootstrap_iters=0,
         log_samples=True,
         apply_chat_template=evaluation.apply_chat_template and "subject.prompt" not in job.inputs,
-        random_seed=evaluation.seed,
-        numpy_random_seed=evaluation.seed,
-        torch_random_seed=evaluation.seed,
+        random_seed=seed,
+        numpy_random_seed=seed,
+        torch_random_seed=seed,
         fewshot_random_seed=evaluation.seed,
     )
-    samples = found["samples"][task.config.task] if found else []
-    items = _items(samples, task, _question(job, desk))
-    folder = desk.scratch("evidence", job.unit)
-    (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
-    better = found["higher_is_better"][task.config.task] if found else {}
-    (folder / FACTS).write_bytes(msgspec.json.encode(_facts(items, better)))
-    calls = sum(len(sample["arguments"]) for sample in samples)
-    figures = {"items": float(len(items)), "calls": float(calls)} | _means(items)
-    return Product(job, {"evidence": store.add_folder(desk.store, folder)}, figures, PACKAGES)
+    return found
 
 
 def _facts(items: list[Item], higher_is_better: dict[str, bool]) -> SuiteFacts:
@@ -227,7 +238,25 @@ def _generation(prompt: Prompt) -> dict[str, Any]:
     return {"generation_kwargs": kwargs | ({"max_gen_toks": given.max_tokens} if given.max_tokens else {})}
 
 
-def _items(samples: list[dict[str, Any]], task: Task, question: Callable[[dict[str, Any]], str]) -> list[Item]:
+class _Reader(Struct, frozen=True):
+    """What is taken from a sample besides its scores."""
+
+    question: Callable[[dict[str, Any]], str]
+    cluster: str | None
+    """The column that says what an item belongs to."""
+    trial: int
+
+    def cluster_of(self, sample: dict[str, Any]) -> str:
+        """Give what an item belongs to. Raises `StepFailed` where the column is missing: it would stand alone."""
+        if self.cluster is None:
+            return ""
+        if self.cluster not in sample["doc"]:
+            known = ", ".join(sorted(sample["doc"]))
+            raise StepFailed(f'the rows have no column "{self.cluster}" (cluster); they have {known}.')
+        return str(sample["doc"][self.cluster])
+
+
+def _items(samples: list[dict[str, Any]], task: Task, reader: _Reader) -> list[Item]:
     """Turn lm-eval's samples into items: one for each document, with the scores of every filter."""
     items: dict[int, Item] = {}
     seen: dict[str, int] = {}
@@ -242,10 +271,12 @@ def _items(samples: list[dict[str, Any]], task: Task, question: Callable[[dict[s
         same = seen[sample["doc_hash"]] = seen.get(sample["doc_hash"], 0) + 1
         items[number] = Item(
             id=sample["doc_hash"] if same == 1 else f"{sample['doc_hash']}#{same}",
-            question=question(sample)[-LONGEST:],
+            question=reader.question(sample)[-LONGEST:],
             target=_target(sample, task)[:LONGEST],
             answer=_answer(sample, task)[:LONGEST],
             scores=scores,
+            cluster=reader.cluster_of(sample),
+            trial=reader.trial,
         )
     return list(items.values())
 

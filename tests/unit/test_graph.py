@@ -29,6 +29,7 @@ def changed(before: Tree, after: Tree) -> set[str]:
         ("specs/tuned.yaml", "base: base", "base: Training/base"),
         ("specs/sums.yaml", "limit: 1}", "limit: 1, gate: {rule: minimum, value: 0.5}}"),
         ("specs/sums.yaml", "name: few", "name: little"),
+        ("specs/sums.yaml", "limit: 1}", "limit: 1, gate: {on_inconclusive: neutral, detect: 0.1, alpha: 0.01}}"),
         ("specs/sums.yaml", "limit: 1}", "limit: 1, metric: exact_match}"),
         ("specs/chat.yaml", "requires: [sums]", "requires: [sums]\n  replicas: 3"),
         ("specs/chat.yaml", "requires: [sums]", "requires: []"),
@@ -76,6 +77,8 @@ def test_a_file_without_an_ending_can_be_called_anything() -> None:
         ),
         ("evals/sums.yaml", "doc_to_text: x", "doc_to_text: z", {"Evaluation/sums"}),
         ("specs/sums.yaml", "limit: 1", "limit: 2", {"Evaluation/sums"}),
+        ("specs/sums.yaml", "limit: 1", "limit: 1, trials: 3", {"Evaluation/sums"}),
+        ("specs/sums.yaml", "limit: 1", "limit: 1, cluster: passage", {"Evaluation/sums"}),
         ("specs/chat.yaml", "requires: [sums]", "engine: {config: {cb_num_blocks: 99}}", {"Deployment/chat"}),
     ],
 )

@@ -1,0 +1,128 @@
+"""What an evaluation writes down: real lm-eval over a tiny model that knows nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from llmops import evidence, store
+from llmops.evidence import Item
+from llmops.orders import Input, Job
+from llmops.values import Digest, Key
+
+pytestmark = pytest.mark.slow
+
+TASK = """\
+task: reading
+output_type: {output}
+doc_to_text: "{{{{question}}}}"
+doc_to_target: answer
+{more}
+metric_list: [{{metric: {metric}, aggregation: mean, higher_is_better: true}}]
+"""
+CHOICE = TASK.format(output="multiple_choice", metric="acc", more="doc_to_choice: [a, b, c]")
+WRITE = TASK.format(
+    output="generate_until",
+    metric="exact_match",
+    more="generation_kwargs: {do_sample: true, temperature: 1.5, max_gen_toks: 6, until: []}",
+)
+ROWS = [
+    {"question": f"Page {page}, line {line}?", "answer": "a", "page": page} for page in (1, 2) for line in (1, 2, 3)
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of a few thousand weights, drawn at random."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("model")
+    letters = {chr(code): code - 32 for code in range(32, 127)} | {"</s>": 95, "Ġ": 96}
+    end = "</s>"
+    tokenizer = Tokenizer(models.BPE(letters, [], unk_token=end))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token=end).save_pretrained(folder)
+    torch.manual_seed(0)
+    small = LlamaConfig(
+        vocab_size=97, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=256, bos_token_id=95, eos_token_id=95, pad_token_id=95,
+    )  # fmt: skip
+    LlamaForCausalLM(small).save_pretrained(folder)
+    return folder
+
+
+def evaluated(folder: Path, model: Path, task: str, **suite: Any) -> tuple[list[Item], dict[str, float]]:
+    """Run one suite; gives its items and its figures."""
+    from llmops.steps import evaluate
+    from llmops.steps.desk import Desk
+
+    kept = store.open_at((folder / "store").as_uri())
+    rows = folder / "rows"
+    rows.mkdir()
+    (rows / "train.jsonl").write_text("")
+    (rows / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    body = {
+        "subject": {"model": "m"},
+        "suites": [{"task": "evals/reading.yaml", "dataset": "rows", **suite}],
+    }
+
+    def given(kind: str, **outputs: Digest) -> Input:
+        return Input(key=Key(kind, "x"), body=Raw(b"{}"), outputs=outputs)
+
+    job = Job(
+        unit="0" * 64,
+        key=Key("Evaluation", "reading"),
+        part="suites[0]",
+        body=Raw(json.dumps(body).encode()),
+        files={"evals/reading.yaml": store.add_bytes(kept, task.encode())},
+        inputs={
+            "subject.model": given("Model", model=store.add_folder(kept, model)),
+            "suites[0].dataset": given("Dataset", rows=store.add_folder(kept, rows)),
+        },
+    )
+    work = folder / "work"
+    work.mkdir()
+    (made,) = evaluate.run((job,), Desk(work, kept, cluster=False))
+    files = store.manifest(kept, made.outputs["evidence"]).files
+    return list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256))), made.metrics
+
+
+def test_items_carry_the_cluster_that_their_column_names(tmp_path: Path, model: Path) -> None:
+    items, _ = evaluated(tmp_path, model, CHOICE, cluster="page")
+
+    assert sorted(item.cluster for item in items) == ["1"] * 3 + ["2"] * 3
+
+
+def test_a_column_that_the_rows_do_not_have_is_an_error(tmp_path: Path, model: Path) -> None:
+    from llmops.steps.desk import StepFailed
+
+    with pytest.raises(StepFailed, match='the rows have no column "chapter"') as error:
+        evaluated(tmp_path, model, CHOICE, cluster="chapter")
+    assert "answer, page, question" in str(error.value)
+
+
+def test_every_trial_asks_every_item_again_with_another_seed(tmp_path: Path, model: Path) -> None:
+    items, figures = evaluated(tmp_path, model, WRITE, trials=3)
+
+    by_trial = {trial: {item.id: item.answer for item in items if item.trial == trial} for trial in range(3)}
+    assert [len(answers) for answers in by_trial.values()] == [6, 6, 6]
+    assert by_trial[0].keys() == by_trial[1].keys() == by_trial[2].keys()
+    assert by_trial[0] != by_trial[1] != by_trial[2]
+    assert figures["calls"] == 18
+
+
+def test_one_trial_is_the_first_of_several(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one, _ = evaluated(tmp_path / "a", model, WRITE)
+    several, _ = evaluated(tmp_path / "b", model, WRITE, trials=2)
+
+    assert one == [item for item in several if item.trial == 0]
+    assert b"trial" not in msgspec.json.encode(one[0])
