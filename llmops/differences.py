@@ -3,8 +3,8 @@
 Scores of 0 and 1 of items that stand alone are judged by counts (`intervals`), all others by turning signs (`flips`),
 those of a cluster together. What the sample does not hold is not taken for impossible: where no item got worse, the
 lower bound is what so many items cannot rule out ("rule of three"), not what their lack of spread suggests; a mean that
-stands alone is bounded as if one more item had the lowest, and the highest, score; and no bound excludes a value that
-the exact test does not.
+stands alone is bounded as if one more item had the lowest, and the highest, score; and no bound excludes the value in
+question (no difference, or the minimum) where the exact test does not.
 
 Pure.
 """
@@ -12,7 +12,7 @@ Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import fmean
 
 from msgspec import Struct
@@ -55,13 +55,14 @@ def compare(pairs: Sequence[tuple[float, float]], clusters: Sequence[str], alpha
     """Compare head with base; ``pairs`` are (head, base), ``clusters`` is empty or names the cluster of each."""
     differences = [head - base for head, base in pairs]
     worse, better = sum(one < 0 for one in differences), sum(one > 0 for one in differences)
-    if not clusters and set(differences) <= {-1.0, 0.0, 1.0}:
+    scores = {score for pair in pairs for score in pair}
+    if not clusters and (scores <= {0.0, 1.0} or scores <= {-1.0, 0.0}):
         units, most = len(pairs), 1.0
         found = _counted(worse, better, units, alpha)
         found = replace(found, detectable=intervals.detectable(worse + better, units, aim.alpha, aim.power))
     else:
         grouped = _units(differences, clusters)
-        units, most = len(grouped), _reach([score for pair in pairs for score in pair])
+        units, most = len(grouped), _reach(scores)
         found = _turned(grouped, alpha, CLUSTERED if clusters else SIGNS)
         found = replace(found, detectable=_detectable(grouped, found.error, most, aim))
     unseen = most * intervals.unseen(units, alpha)
@@ -170,7 +171,7 @@ def _detectable(units: Sequence[Unit], error: float, most: float, aim: Aim) -> f
     return max(usual, seen * intervals.detectable(0, len(units), aim.alpha, aim.power))
 
 
-def _reach(scores: Sequence[float]) -> float:
-    """Give how far a score can move: 1 for what lies between 0 and 1, else as far as was seen."""
+def _reach(scores: Collection[float]) -> float:
+    """Give how far a score can move: 1 for what lies between 0 and 1, else as far as was seen; unknown if all agree."""
     low, high = min(scores), max(scores)
-    return 1.0 if (low >= 0 and high <= 1) or (low >= -1 and high <= 0) else high - low
+    return 1.0 if (low >= 0 and high <= 1) or (low >= -1 and high <= 0) else high - low or math.inf

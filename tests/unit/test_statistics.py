@@ -294,6 +294,22 @@ def test_too_few_clusters_see_nothing() -> None:
     assert found.detectable == math.inf
 
 
+@pytest.mark.parametrize("scores", [[100.0] * 100, [3.0] * 50 + [4.0] * 50])
+def test_scores_beyond_zero_and_one_that_do_not_differ_are_not_judged_as_if_they_were_right_or_wrong(
+    scores: list[float],
+) -> None:
+    found = differences.compare([(one, one) for one in scores], (), 0.05, AIM)
+
+    assert found.method == differences.SIGNS
+    assert found.low == (-math.inf if len(set(scores)) == 1 else pytest.approx(-intervals.unseen(100, 0.05)))
+
+
+def test_where_all_scores_are_one_that_is_no_share_nothing_is_known_of_how_far_they_can_fall() -> None:
+    found = differences.compare([(100.0, 100.0)] * 100, (), 0.05, AIM)
+
+    assert found.detectable == math.inf
+
+
 def test_clustered_noise_fails_changes_that_change_nothing_no_more_often_than_alpha() -> None:
     """Twenty items share the fate of their passage. Judged as if each stood alone, half of such changes would fail."""
     source, together, alone = random.Random(5), 0, 0
