@@ -75,9 +75,13 @@ def compare(pairs: Sequence[tuple[float, float]], clusters: Sequence[str], alpha
     )
 
 
-def stand_alone(values: Sequence[float], clusters: Sequence[str], value: float, alpha: float) -> Found:
-    """Compare the mean of scores with a value."""
-    whole = 0.0 if min(values) >= 0 else -1.0  # where lower is better, rates are turned over: 0 and -1
+def stand_alone(
+    values: Sequence[float], clusters: Sequence[str], value: float, alpha: float, whole: float = 0.0
+) -> Found:
+    """Compare the mean of scores with a value; a share lies between ``whole``, which is 0 or -1, and one more.
+
+    It is -1 where lower is better: scores are turned over then, and a suite without any error is one of zeros only.
+    """
     if not clusters and set(values) <= {whole, whole + 1}:
         found = _rate(round(sum(values) - whole * len(values)), len(values), value - whole, alpha)
         return replace(found, middle=found.middle + whole, low=found.low + whole, high=found.high + whole)

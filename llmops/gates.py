@@ -100,6 +100,8 @@ class _Sample(Struct, frozen=True, kw_only=True):
     note: str = ""
     before: float | None = None
     """Base's mean where it is shown but not compared with."""
+    lowest: float = 0.0
+    """The least that a share can be: -1 where lower is better, because scores are turned over."""
 
 
 def judge(gate: Gate, head: Scores, base: Scores | None) -> Judgement:
@@ -169,6 +171,7 @@ def _alone(gate: Gate, head: Scores, base: Scores | None, case: Case) -> _Sample
         clusters=_clusters(ids, case),
         note="" if case.is_comparable else ANOTHER,
         before=fmean(known) if known else None,
+        lowest=-1.0 if case.lower_is_better else 0.0,
     )
 
 
@@ -230,7 +233,8 @@ def _measure(sample: _Sample, together: int) -> Found:
     pairs = [(head, base) for head, base in sample.scores if base is not None]
     if pairs:
         return differences.compare(pairs, sample.clusters, gate.alpha, differences.Aim(strictest, gate.power))
-    return differences.stand_alone([head for head, _ in sample.scores], sample.clusters, gate.value or 0.0, gate.alpha)
+    scores = [head for head, _ in sample.scores]
+    return differences.stand_alone(scores, sample.clusters, gate.value or 0.0, gate.alpha, sample.lowest)
 
 
 def _decide(sample: _Sample, found: Found, p: float, together: int) -> Judgement:

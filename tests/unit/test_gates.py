@@ -41,6 +41,16 @@ def test_where_lower_is_better_a_minimum_is_a_ceiling(wrong: int, verdict: Verdi
     assert (found.low, found.high) == pytest.approx(intervals.wilson(wrong, 100, 0.05))
 
 
+@pytest.mark.parametrize(
+    ("items", "verdict"), [(1, Verdict.INCONCLUSIVE), (28, Verdict.INCONCLUSIVE), (29, Verdict.PASS)]
+)
+def test_where_lower_is_better_no_error_in_a_few_items_is_not_below_a_ceiling(items: int, verdict: Verdict) -> None:
+    found = judge_lower(Gate(rule="minimum", value=0.1), scores(*[0.0] * items), None)
+
+    assert found.verdict is verdict
+    assert (found.low, found.high) == pytest.approx((0.0, intervals.unseen(items, 0.05)))
+
+
 def test_where_lower_is_better_a_rise_is_worse_and_is_shown_as_a_rise() -> None:
     head, base = scores(*[0.9] * 50, *[0.1] * 50), scores(*[0.1] * 100)
 
