@@ -122,11 +122,11 @@ def _foresee(duty: Duty, site: Site, comparison: Comparison) -> Exit:
 
 def _judge(duty: Duty, site: Site, comparison: Comparison, plan: str) -> Exit:
     voice, terminal = duty.voice, duty.terminal
+    names = _suites(duty, comparison)
+    for name in names.values():  # before anything can refuse: a dry run may have left them pending
+        voice.board.begin(name, f"{count(len(comparison.owed), 'result')} to make." if comparison.owed else "Judging.")
     if refused := gate.doubt(site, comparison, policy(duty.arguments, site.repo)):
         raise Refused(refused)
-    names = _suites(duty, comparison)
-    for name in names.values():
-        voice.board.begin(name, f"{count(len(comparison.owed), 'result')} to make." if comparison.owed else "Judging.")
     shop = reconcile.open_shop(site, lambda state: state, duty.arguments.stop)
     with shop.stop.in_order():
         gated = gating.run(comparison, shop, who(duty.trigger.head, "gate"), terminal.tell)
