@@ -36,7 +36,7 @@ class Voice:
         self.client = Client(job.access) if job.access is not None and speaks else None
         self.redact = partial(redact, secrets=[job.access.token] if job.access else [])
         terminal.edit = self.redact
-        self.board = Board(self._say_status)
+        self.board = Board(self._say_status, self.redact)
         self.comment = ""
         self.annotations: list[Annotation] = []
         self.outputs: dict[str, str] = {}

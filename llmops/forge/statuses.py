@@ -68,8 +68,8 @@ def pending(client: Client, sha: str, page: str) -> Iterator[str]:
 class Board:
     """The statuses of one run: what was begun here is settled here."""
 
-    def __init__(self, say: Callable[[Status], None]) -> None:
-        self._say = say
+    def __init__(self, say: Callable[[Status], None], edit: Callable[[str], str] = str) -> None:
+        self._say, self._edit = say, edit  # every description is edited before it is cut: half a secret is one, too
         self._open: dict[str, None] = {}
         self.said: list[Status] = []
         self.trouble: list[str] = []
@@ -80,23 +80,24 @@ class Board:
     def begin(self, name: str, description: str) -> None:
         """Say that something is looked at."""
         self._open[name] = None
-        self._set(Status(name, State.PENDING, _short(description)))
+        self._set(name, State.PENDING, description)
 
     def settle(self, name: str, state: State, description: str) -> None:
         """Say what came of it."""
         self._open.pop(name, None)
-        self._set(Status(name, state, _short(description)))
+        self._set(name, state, description)
 
     def leave(self, name: str, description: str) -> None:
         """Say that something waits for another run, which settles it."""
-        self._set(Status(name, State.PENDING, _short(description)))
+        self._set(name, State.PENDING, description)
 
     def close(self, state: State, description: str) -> None:
         """Settle what nothing came of."""
         for name in tuple(self._open):
             self.settle(name, state, description)
 
-    def _set(self, status: Status) -> None:
+    def _set(self, name: str, state: State, description: str) -> None:
+        status = Status(name, state, _short(self._edit(description)))
         self.said.append(status)
         if self._refused or self._silences == PATIENCE:
             return

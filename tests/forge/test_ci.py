@@ -402,6 +402,17 @@ def test_the_token_is_printed_nowhere(forge: Forge) -> None:
     assert "127.0.0.1" in said
 
 
+def test_nor_is_it_where_a_status_is_cut_or_markdown_writes_it_in_another_way(forge: Forge) -> None:
+    token, other = f"robots_{'0123456789' * 12}", "ghs_" + "0123456789" * 2
+    better(forge.repo)
+    keys = f"/nowhere/{token}/{other}"
+    code = forge("pull_request", "--trust", "head", "--trusted-keys", keys, GITHUB_TOKEN=token)
+    assert code == Exit.USAGE
+    said = forge.llmops.out + forge.llmops.err + forge.summary + forge.comment + str(forge.github.statuses)
+    assert "/nowhere/" in said
+    assert "0123456789" not in said
+
+
 def test_a_run_that_is_stopped_settles_what_it_began(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
     other_seed(forge.repo)
     forge.repo.commit(message="long")

@@ -115,8 +115,9 @@ def _base(asked: str | None, repo: Repository) -> str:
 
 def _give_up(error: BaseException, duty: Duty) -> Exit:
     """Say that there is no answer, or that it is no: nothing that was begun stays pending."""
-    message, code = failures.words(error)
     voice = duty.voice
+    said, code = failures.words(error)
+    message = voice.redact(said)  # before Markdown and the length of a status change how a secret is written
     state = State.FAILURE if code is Exit.NO else State.ERROR  # what says nothing of the change is no failure of it
     voice.board.close(state, message)
     if isinstance(error, Invalid):
