@@ -12,8 +12,6 @@ from typing import Any
 from llmops.forge.github import TRIES, Client, Refusal, Silence
 
 PERMISSION = "pull-requests: write"
-MOST = 60_000
-"""Characters; GitHub takes 65,536."""
 
 
 def put(client: Client, number: int, marker: str, text: str) -> None:
