@@ -170,6 +170,7 @@ ANSWERS = {
     "success failure true 3": "::error title=No verdict",
     "success failure true 4": "::error title=No verdict::Another run was faster",
     "success failure true 5": "::error title=No verdict::Another run was faster",
+    "success failure true 7": "::error title=Not decided yet",
     "success failure true 130": "::error title=No verdict",
     "success failure true -": "::error title=No verdict",
     "success cancelled true -": "::error title=No verdict",
