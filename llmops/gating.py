@@ -70,6 +70,13 @@ class Comparison(Struct, frozen=True, kw_only=True):
     unaffected: tuple[Key, ...]
     owed: tuple[Task, ...]
     """What has to be made before it can be judged: of head, and of base where its evidence is missing."""
+    removed: tuple[str, ...]
+    """Suites that head does not have any more."""
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether something that is evaluated is affected, or is evaluated no more."""
+        return bool(self.affected or self.removed)
 
 
 def survey(site: Site, base: Desired, head: Desired) -> Comparison:
@@ -112,6 +119,7 @@ def compare(base: Desired, head: Desired, done: Container[Digest]) -> Comparison
         affected=affected,
         unaffected=tuple(key for key in evaluations if key not in touched),
         owed=tuple(owed.values()),
+        removed=tuple(_removed(base.graph, head.graph)),
     )
 
 
@@ -161,7 +169,7 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
         changes=comparison.changes,
         reports=tuple(reports),
         unaffected=comparison.unaffected,
-        removed=tuple(_removed(base, head)),
+        removed=comparison.removed,
         made=len(result.made),
         failed=result.failed,
     )

@@ -71,7 +71,7 @@ def propose(duty: Duty) -> Exit:
     proposal = proposals.propose(site, head, base.commit)
     voice.summarise(plans.markdown(proposal))
     comparison = gating.survey(site, base, head)
-    voice.tell(affected=bool(comparison.affected), owed=len(comparison.owed), expensive=False)
+    voice.tell(affected=comparison.has_effect, owed=len(comparison.owed), expensive=False)
     if trigger.is_fork or duty.arguments.dry_run:
         return _foresee(duty, site, comparison)
     return _judge(duty, site, comparison, plans.summary(proposal))

@@ -93,8 +93,9 @@ def headline_words(gated: Gated) -> str:
     """Say in plain words how a pull request stands, and because of which suites."""
     if gated.failed:
         return f"No verdict: {count(len(gated.failed), 'result')} could not be made. This says nothing of the change"
+    gone = f"{count(len(gated.removed), 'suite')} removed by this change" if gated.removed else ""
     if not gated.reports:
-        return "Pass: nothing that is evaluated is affected"
+        return f"Pass: {gone or 'nothing that is evaluated is affected'}"
     found = gated.verdict
     open_ = [_name(one, gated.reports) for one in gated.reports if one.judgement.verdict is Verdict.INCONCLUSIVE]
     these = [_name(one, gated.reports) for one in gated.reports if one.judgement.verdict is found]
@@ -104,7 +105,7 @@ def headline_words(gated: Gated) -> str:
         return f"Pending: the evidence does not decide {names} yet, and the gate says to wait for more"
     undecided = f"; the evidence does not decide {', '.join(open_)}, which the gate calls neutral" if open_ else ""
     return {
-        Verdict.PASS: f"Pass: {whole}, none worse than it may be{undecided}",
+        Verdict.PASS: f"Pass: {whole}, none worse than it may be{undecided}{f'; {gone}' if gone else ''}",
         Verdict.FAIL: f"Fail: {names} ({len(these)} of {whole})",
         Verdict.INCONCLUSIVE: f"Inconclusive: the evidence does not decide {names}, and that is not a pass",
     }[found]

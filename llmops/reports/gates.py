@@ -25,6 +25,8 @@ def verdict_line(gated: Gated) -> str:
     """Say in a sentence how a pull request stands."""
     if gated.failed:
         return f"No verdict: {count(len(gated.failed), 'result')} could not be made."
+    if not gated.reports and gated.removed:
+        return f"Pass: nothing is left to judge; {count(len(gated.removed), 'suite')} removed by this change."
     if not gated.reports:
         return "Pass: nothing that is evaluated is affected by this change."
     if gated.waits:

@@ -292,6 +292,15 @@ def test_a_fork_is_planned_and_nothing_of_it_is_run_or_written(forge: Forge) -> 
     assert forge.repo.git("for-each-ref") == before
 
 
+def test_a_fork_that_takes_a_suite_away_is_not_called_without_effect(forge: Forge) -> None:
+    (forge.repo.folder / "specs/sums.yaml").unlink()
+    forge.repo.edit("specs/chat.yaml", "requires: [sums]", "requires: []")
+    forge.repo.commit(message="no evaluation, no gate")
+    assert forge("pull_request", payload="pull_request_of_a_fork") == Exit.WELL
+    assert forge.outputs["affected"] == "true"
+    assert "Removed by this change: Evaluation/sums sums." in forge.llmops.out
+
+
 def test_a_dry_run_lets_the_suites_wait_and_leaves_them_so(forge: Forge) -> None:
     worse(forge.repo)
     assert forge("pull_request", "--dry-run") == Exit.WELL

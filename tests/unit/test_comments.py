@@ -93,6 +93,13 @@ def test_a_change_that_touches_nothing_is_a_pass_with_a_reason() -> None:
     assert comments.verdict(gated(made=0), RUN).startswith("### ✅ Pass: nothing that is evaluated is affected")
 
 
+def test_a_pass_says_first_what_is_judged_no_more() -> None:
+    gone = {"removed": ("Evaluation/answers maths",)}
+    assert comments.verdict(replace(gated(), **gone), RUN).startswith("### ✅ Pass: 1 suite removed by this change")
+    found = comments.verdict(replace(gated(report("sums", SAME)), **gone), RUN)
+    assert found.startswith("### ✅ Pass: 1 affected suite, none worse than it may be; 1 suite removed by this change")
+
+
 def test_what_could_not_be_made_is_no_verdict() -> None:
     found = replace(gated(report("sums", SAME)), failed={"x": "the machine went away"})
     assert comments.verdict(found, RUN).startswith("### 🔧 No verdict: 1 result could not be made.")

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             terminal.show(_dry_json(comparison))
         else:
             terminal.say(dry(comparison))
-        return Exit.CHANGES if comparison.affected and arguments.detailed_exitcode else Exit.WELL
+        return Exit.CHANGES if comparison.has_effect and arguments.detailed_exitcode else Exit.WELL
     if refused:
         raise Refused(refused)
     shop = reconcile.open_shop(site, lambda state: state, arguments.stop)
@@ -121,11 +121,12 @@ def doubt(site: Site, comparison: Comparison, asked: Policy) -> str:
 
 def dry(comparison: Comparison) -> str:
     """Say what would be run."""
+    removed = [f"Removed by this change: {name}." for name in comparison.removed]
     if not comparison.affected:
-        return "Nothing that is evaluated is affected by this change."
+        return "\n".join(removed or ["Nothing that is evaluated is affected by this change."])
     lines = [f"Affected: {', '.join(map(str, comparison.affected))}."]
     lines += [f"  to {task.action.verb}: {task.action.key} {task.action.part}".rstrip() for task in comparison.owed]
-    return "\n".join(lines if comparison.owed else [*lines, "All evidence is there already."])
+    return "\n".join([*lines, *([] if comparison.owed else ["All evidence is there already."]), *removed])
 
 
 def _dry_json(comparison: Comparison) -> dict[str, object]:
@@ -138,6 +139,7 @@ def _dry_json(comparison: Comparison) -> dict[str, object]:
         "head": comparison.head.commit,
         "affected": [str(key) for key in comparison.affected],
         "owed": owed,
+        "removed": list(comparison.removed),
     }
 
 
