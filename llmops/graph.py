@@ -323,7 +323,7 @@ def _forbidden(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -
             if reason:
                 leaners.setdefault((key, reason), []).append(name)
     for (key, reason), found in leaners.items():
-        names = " and ".join(map(str, found))
+        names = " and ".join(map(str, sorted(found)))
         verb = "lean" if len(found) > 1 else "leans"
         spec = graph[key].spec
         yield reading.place(spec, files).problem(

@@ -13,6 +13,7 @@ from msgspec import Raw
 from llmops import evidence, store
 from llmops.evidence import Item
 from llmops.orders import Input, Job
+from llmops.steps.redaction import Redaction
 from llmops.values import Digest, Key
 
 pytestmark = pytest.mark.slow
@@ -89,7 +90,7 @@ def evaluated(folder: Path, model: Path, task: str, **suite: Any) -> tuple[list[
     )
     work = folder / "work"
     work.mkdir()
-    (made,) = evaluate.run((job,), Desk(work, kept, cluster=False))
+    (made,) = evaluate.run((job,), Desk(work, kept, cluster=False, redaction=Redaction()))
     files = store.manifest(kept, made.outputs["evidence"]).files
     return list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256))), made.metrics
 

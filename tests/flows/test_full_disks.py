@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,9 @@ def test_init_goes_on_when_there_is_space_again(pages: int, on_disk: Shell, disk
     assert on_disk("init") == Exit.WELL
 
     workflow = on_disk.repo.folder / ".github" / "workflows" / "llmops.yml"
-    assert workflow.read_text().endswith("- run: llmops apply\n"), "half of a file was kept"
+    assert workflow.read_text() == resources.files("llmops").joinpath("scaffold/workflow.yml").read_text(), (
+        "half of a file was kept"
+    )
     on_disk.is_clean()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -26,6 +27,7 @@ ODD = {
 def files(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> CommitFiles:
     """A commit with more files than one process reads, some of them wrong, on a machine with two processors."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # pytest-xdist's own threads only wait
     good = {
         f"specs/{number:04}.yaml": spec("Dataset", f"d{number}", "format: text\nsources: [{path: d.txt}]")
         for number in range(MANY)
