@@ -16,7 +16,7 @@ from llmops import evidence, gates, ledger, store
 from llmops.evidence import Item, SuiteFacts
 from llmops.gates import Case, Judgement, Scores
 from llmops.graph import Graph
-from llmops.kinds.evaluation import Gate, Suite
+from llmops.kinds.evaluation import KIND, Gate, Suite
 from llmops.ledger import Ledger
 from llmops.store import Store
 from llmops.values import Digest, Key, Node, Scope, Verdict
@@ -116,6 +116,10 @@ class _Side(Struct, frozen=True):
     def unit(self) -> Digest:
         return self.node.units[self.index].digest
 
+    def subjects(self) -> object:
+        """Give the names of who is asked."""
+        return sorted((need.role, need.key) for need in self.node.needs if need.role.startswith("subject."))
+
     def definition(self) -> object:
         """Give everything that decides what is asked and how, whoever is asked."""
         part = f"suites[{self.index}]"
@@ -132,13 +136,26 @@ class _Side(Struct, frozen=True):
 
 
 def _suites(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[_Side, _Side | None]]:
-    """Give every suite of head, with the base's of the same name."""
+    """Give every suite of head, with the base's of the same name; or, if it has none, with the one it was before."""
+    gone = [side for key in base.nodes if key.kind == KIND.name for side in _sides(key, base) if not _has(head, side)]
     for key in keys:
-        old = [_Side(base, base[key], index) for index in range(len(base[key].units))] if key in base else []
-        by_label = {side.suite.label: side for side in old}
-        for index in range(len(head[key].units)):
-            side = _Side(head, head[key], index)
-            yield side, by_label.get(side.suite.label)
+        by_label = {side.suite.label: side for side in _sides(key, base)}
+        for side in _sides(key, head):
+            yield side, by_label.get(side.suite.label) or _renamed(side, gone)
+
+
+def _sides(key: Key, graph: Graph) -> list[_Side]:
+    return [_Side(graph, graph[key], index) for index in range(len(graph[key].units))] if key in graph else []
+
+
+def _has(graph: Graph, side: _Side) -> bool:
+    return side.suite.label in {one.suite.label for one in _sides(side.node.key, graph)}
+
+
+def _renamed(side: _Side, gone: Iterable[_Side]) -> _Side | None:
+    """Find the suite that asked the same of the same: under another name, a change would bring its own gate."""
+    asked = [one for one in gone if one.definition() == side.definition() and one.subjects() == side.subjects()]
+    return asked[0] if len(asked) == 1 else None
 
 
 class _Hearing(Struct, frozen=True, kw_only=True):

@@ -197,6 +197,26 @@ def test_a_change_that_looks_at_another_metric_is_judged_by_the_one_of_the_base(
     assert "(5 of 40 that got worse)" in llmops.out
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [("- {task", "- {name: renamed, task"), ("name: sums", "name: other")], ids=["suite", "evaluation"]
+)
+def test_a_change_that_gives_a_suite_another_name_is_judged_by_the_gate_that_it_had(
+    old: str, new: str, judged: Repo, llmops: Shell
+) -> None:
+    answered(judged, "HEAD", {"acc": GOOD})
+    judged.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
+    judged.edit("specs/sums.yaml", old, new)
+    judged.edit("specs/sums.yaml", "metric: acc}", "metric: acc, gate: {rule: minimum, value: 0.1}}")
+    judged.edit("specs/chat.yaml", "sums", "other") if "other" in new else None
+    judged.commit()
+    answered(judged, "HEAD", {"acc": WORSE})
+
+    assert llmops("gate", "--base", "HEAD~1", "-o", "json") == Exit.NO
+
+    report = reports(llmops)[0]
+    assert (report["gate_changed"], report["is_new"]) == (True, False)
+
+
 def test_a_metric_of_which_lower_is_better_is_shown_as_it_is(judged: Repo, llmops: Shell) -> None:
     answered(judged, "HEAD", {"acc": WORSE}, lower=("acc",))
     judged.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
