@@ -1,7 +1,8 @@
 """The git program: what reads objects, moves refs, merges, fetches and pushes.
 
 The repository is the one around the folder that is asked for. What the environment says of another (GIT_DIR and its
-like, which git sets for hooks) counts nowhere: libgit2 does not look at it, and one command must not see two.
+like, which git sets for hooks) counts nowhere: libgit2 does not look at it, and one command must not see two. Nor do
+replacements (git-replace(1)): an object is what its id says.
 
 Effects: runs git.
 """
@@ -47,8 +48,8 @@ def _command(arguments: tuple[str, ...]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Give what every git is started with: it never asks for a password, and speaks English."""
-    quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    """Give what every git is started with: it never asks for a password, speaks English, and replaces nothing."""
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
     return {name: text for name, text in os.environ.items() if name not in LOCAL} | quiet
 
 

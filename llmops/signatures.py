@@ -100,10 +100,9 @@ def read(folder: Path, keys: Keys, revisions: Iterable[str], *how: str) -> tuple
         "log.showSignature": "false",
     }
     settings = [word for name, value in config.items() for word in ("-c", f"{name}={value}")]
-    # A replacement (git-replace(1)) would be verified instead of the commit that is read.
-    around = {"GNUPGHOME": keys.keyring or NOWHERE, "GIT_NO_REPLACE_OBJECTS": "1"}
+    home = {"GNUPGHOME": keys.keyring or NOWHERE}
     command = (*settings, "log", "-z", f"--format={_FORMAT}", *how, "--end-of-options", *revisions)
-    fields = git.run(folder, *command, environment=around, timeout=_SECONDS).split("\0")
+    fields = git.run(folder, *command, environment=home, timeout=_SECONDS).split("\0")
     rows = zip(*(fields[number::_FIELDS] for number in range(_FIELDS)), strict=False)
     return tuple(
         Signature(commit=commit, subject=subject, standing=_standing(letter, key, words), signer=signer, key=key)

@@ -30,6 +30,14 @@ def test_a_commit_is_read_whatever_the_working_copy_holds(repo: Repo) -> None:
     assert len(repo.desire(commit).graph.nodes) == 7
 
 
+def test_a_commit_is_read_and_not_what_replaces_it(repo: Repo) -> None:
+    commit = repo.commit(system())
+    other = repo.commit({"specs/base.yaml": "broken: ["})
+    repo.git("replace", commit, other)
+
+    assert len(repo.desire(commit).graph.nodes) == 7
+
+
 def test_the_working_copy_is_read_as_it_would_be_committed(repo: Repo) -> None:
     repo.commit({".gitignore": "ignored.yaml\n"})
     repo.write({"specs/new.yaml": "x", "specs/ignored.yaml": "x"})
