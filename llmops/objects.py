@@ -101,6 +101,9 @@ class Objects:
                     return self._exchange(verb.encode(), written)
                 except (BrokenPipeError, EOFError):
                     self._process = self._start()
+                except BaseException:  # such as Ctrl-C: what is still answered is not to what is asked next
+                    self._process = self._start()
+                    raise
         raise Broken(self._why(names))
 
     def _exchange(self, verb: bytes, names: Sequence[bytes]) -> list[tuple[bytes, bytes]]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -36,6 +37,26 @@ def test_a_commit_is_read_and_not_what_replaces_it(repo: Repo) -> None:
     repo.git("replace", commit, other)
 
     assert len(repo.desire(commit).graph.nodes) == 7
+
+
+def test_an_answer_that_nobody_waited_for_is_taken_for_no_other(repo: Repo) -> None:
+    repo.commit({"a": "a"})
+    objects = repo.open().objects
+    slow = objects._process.pid
+    os.kill(slow, signal.SIGSTOP)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            objects.find("HEAD")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        os.kill(slow, signal.SIGCONT)
+
+    found = objects.find("HEAD:a")
+
+    assert found is not None
+    assert found.kind == "blob"
 
 
 def test_the_working_copy_is_read_as_it_would_be_committed(repo: Repo) -> None:
