@@ -40,6 +40,8 @@ LEFT_OVER = 10.0
 """git holds the lock of a ref for milliseconds; after this many seconds nobody holds it any more."""
 DURABLE = ("-c", "core.fsync=all")
 """What is written is on the disk when git ends; by itself it does so only for packs."""
+PACK_SECONDS = 120.0
+"""How long git may take to pack what many writes left."""
 TEMPORARY = b"refs/llmops/writing"
 """The ref that `git fast-import` is told to write to, and then to forget."""
 NOWHERE = "0" * 40
@@ -322,8 +324,8 @@ def pack(refs: Refs) -> None:
 
     Nothing else does so where nobody fetches. One that cannot be done now is tried again by the next run.
     """
-    with contextlib.suppress(git.GitFailed):
-        git.run(refs.repo.around, "maintenance", "run", "--auto", "--quiet")
+    with contextlib.suppress(Broken):
+        git.run(refs.repo.around, "maintenance", "run", "--auto", "--quiet", timeout=PACK_SECONDS)
 
 
 def _committer(refs: Refs) -> bytes:

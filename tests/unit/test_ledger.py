@@ -431,5 +431,23 @@ def test_many_small_writes_are_packed_without_a_remote(tmp_path: Path, llmops: S
     shell.is_clean()
 
 
+def test_packing_that_takes_too_long_spoils_no_apply(repo: Repo, here: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo.git("config", "gc.autoDetach", "false")
+    repo.git("config", "gc.auto", "1")
+    crowd = next(text for text in map(str, itertools.count()) if blob_id(text).startswith("17"))
+    other = next(text for text in map(str, itertools.count(int(crowd) + 1)) if blob_id(text).startswith("17"))
+    for text in (crowd, other):
+        repo.git("hash-object", "-w", "--stdin", stdin=text)
+    hook, begun = repo.folder / ".git" / "hooks" / "pre-auto-gc", repo.folder / "begun"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n: > '{begun}'\nexec sleep 3\n")
+    hook.chmod(0o755)
+    monkeypatch.setattr(refs, "PACK_SECONDS", 0.5)
+
+    refs.pack(here.at)
+
+    assert begun.exists()
+
+
 def blob_id(text: str) -> str:
     return hashlib.sha1(f"blob {len(text)}\0{text}".encode(), usedforsecurity=False).hexdigest()
