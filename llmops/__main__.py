@@ -9,6 +9,7 @@ Effects: those of the command line.
 """
 
 # ruff: noqa: E402  the order is what this module is about
+import contextlib
 import gc
 import os
 import sys
@@ -28,7 +29,8 @@ def run() -> NoReturn:
     """Run one command and end with its exit code."""
     code = main()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(OSError):  # what cannot be written now could not before, and the code says so
+            stream.flush()
     os._exit(code)
 
 

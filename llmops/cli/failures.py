@@ -5,6 +5,7 @@ Effects: writes the terminal.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from llmops.cli.terminal import Terminal
@@ -15,6 +16,12 @@ from llmops.reports.words import count
 def tell(error: BaseException, terminal: Terminal) -> int:
     """Say why a command ended early, for people and, where JSON was asked for, for machines; give its exit code."""
     message, code = words(error)
+    with contextlib.suppress(OSError):  # where it is said may be what is full: the code says it all the same
+        _say(error, message, code, terminal)
+    return code
+
+
+def _say(error: BaseException, message: str, code: Exit, terminal: Terminal) -> None:
     terminal.complain(message)
     problems = error.problems if isinstance(error, Invalid) else ()
     if isinstance(error, Invalid):
@@ -22,7 +29,6 @@ def tell(error: BaseException, terminal: Terminal) -> int:
     if terminal.is_for_machines:
         said = {"code": code.name.lower(), "exit": code.value, "message": message, "problems": listed(problems)}
         terminal.show({"error": said})
-    return code
 
 
 def listed(problems: Iterable[Problem]) -> list[dict[str, object]]:

@@ -87,6 +87,18 @@ def test_a_folder_that_is_not_there_is_wrong_usage(folder: str, prepared: Shell)
     assert f'there is no folder "{folder}"' in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("", Exit.USAGE), ("check", Exit.FAULT), ("check -o json", Exit.FAULT), ("check --odd", Exit.USAGE)],
+)
+def test_a_full_disk_behind_a_stream_is_a_code_and_no_traceback(command: str, code: Exit, prepared: Shell) -> None:
+    out = sh(prepared.repo, f"llmops {command} > /dev/full", PYTHONUNBUFFERED="")
+    both = sh(prepared.repo, f"llmops {command} > /dev/full 2>&1", PYTHONUNBUFFERED="")
+
+    assert (out.returncode, both.returncode) == (code, code)
+    assert "Traceback" not in out.stderr
+
+
 @pytest.mark.parametrize(("closed", "kept"), [(">&-", "stderr"), ("2>&-", "stdout"), (">&- 2>&- <&-", "")])
 def test_closed_streams_change_no_verdict(closed: str, kept: str, prepared: Shell) -> None:
     well = sh(prepared.repo, f"llmops check {closed}")
