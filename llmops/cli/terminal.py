@@ -12,7 +12,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -40,6 +40,7 @@ class Terminal:
         self._coloured, self._quiet = coloured, quiet
         self._live = err.isatty() and not quiet
         self._drawn = False
+        self._kept: dict[str, Any] = {}
         self._begun: dict[tuple[str, str], float] = {}
         self._first: dict[tuple[str, str], tuple[float, int]] = {}
         self._last_line = 0.0
@@ -55,8 +56,13 @@ class Terminal:
         self._erase()
         _write(self._out, self.edit(text if text.endswith("\n") else f"{text}\n"))
 
+    def keep(self, fields: Mapping[str, Any]) -> None:
+        """Take fields of a result that is shown later: why a command failed may have to be said with them."""
+        self._kept.update(fields)
+
     def show(self, value: Any) -> None:
-        """Print a result for machines."""
+        """Print a result for machines, with the fields that were kept for it."""
+        value = {**self._kept, **value} if self._kept else value
         self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())  # what is not finite is null
 
     def remark(self, text: str) -> None:

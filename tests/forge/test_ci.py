@@ -508,6 +508,17 @@ def test_machines_get_what_was_said_as_json(forge: Forge) -> None:
     assert said["comment"].startswith("### ❌ Fail: sums")
 
 
+def test_machines_get_one_document_when_there_is_no_verdict_either(forge: Forge) -> None:
+    forge.repo.edit("specs/tuned.yaml", "base: ", "base: no-")
+    forge.repo.commit()
+
+    assert forge.llmops("ci", "--base", "HEAD~1", "-o", "json") == Exit.NO
+
+    said = json.loads(forge.llmops.out)
+    assert said["error"]["problems"][0]["path"] == "specs/tuned.yaml"
+    assert said["statuses"][-1]["state"] == "failure"
+
+
 def test_an_event_that_runs_with_secrets_beside_a_strangers_files_is_refused(forge: Forge) -> None:
     assert forge("pull_request_target", payload="pull_request") == Exit.USAGE
     assert "Let the workflow run on `pull_request`" in forge.llmops.err

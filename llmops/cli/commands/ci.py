@@ -79,7 +79,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         voice.tell(code=int(code if code is not None else Exit.FAULT))
         voice.end()
         if arguments.output == "json":
-            terminal.show(_as_json(job.trigger, voice))
+            terminal.keep(_as_json(job.trigger, voice))
+    if arguments.output == "json":
+        terminal.show({})
     return code
 
 
@@ -144,7 +146,7 @@ def _settle(job: Job, voice: Voice, terminal: Terminal) -> Exit:
     return Exit.WELL
 
 
-def _as_json(trigger: Trigger, voice: Voice) -> object:
+def _as_json(trigger: Trigger, voice: Voice) -> dict[str, object]:
     return {
         "trigger": msgspec.to_builtins(trigger),
         "outputs": voice.outputs,
