@@ -13,9 +13,10 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from email.message import Message
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
 
@@ -65,23 +66,33 @@ def _vault(where: str) -> str:
     server, token = os.environ.get("VAULT_ADDR", "").rstrip("/"), os.environ.get("VAULT_TOKEN")
     if not server or not token:
         raise NoSecret(f"vault:{where} needs VAULT_ADDR and VAULT_TOKEN where this step runs.")
-    request = Request(f"{server}/v1/{quote(mount)}/data/{quote(inside)}")  # noqa: S310  http for a Vault of a developer
-    request.add_unredirected_header("X-Vault-Token", token)
-    request.add_unredirected_header("X-Vault-Request", "true")
-    if namespace := os.environ.get("VAULT_NAMESPACE"):
-        request.add_unredirected_header("X-Vault-Namespace", namespace)
+    url = f"{server}/v1/{quote(mount)}/data/{quote(inside)}"
     try:
-        with _opener().open(request, timeout=SECONDS) as answer:
+        with _opener().open(_request(url, token), timeout=SECONDS) as answer:
             data = msgspec.json.decode(answer.read(), type=_Answer).data.data or {}
     except HTTPError as error:
         error.close()
         raise NoSecret(f"vault:{where}: {_refusal(error)}") from None
-    except (URLError, TimeoutError, OSError, msgspec.DecodeError) as error:
+    except (OSError, HTTPException, msgspec.DecodeError) as error:
         why = str(getattr(error, "reason", error)).rstrip(".")
         raise NoSecret(f"vault:{where}: Vault at {server} does not answer as it should: {why}.") from None
+    except ValueError:  # its own words may hold the token
+        raise NoSecret(
+            f"vault:{where}: VAULT_ADDR, VAULT_TOKEN or VAULT_NAMESPACE cannot be sent. "
+            "Give the address as https://HOST:PORT, and each of the others as one line."
+        ) from None
     if not isinstance(data.get(field), str):
         raise NoSecret(f'vault:{where}: there is no text called "{field}". {did_you_mean(field, data)}'.rstrip())
     return str(data[field])
+
+
+def _request(url: str, token: str) -> Request:
+    made = Request(url)  # noqa: S310  http for a Vault of a developer
+    made.add_unredirected_header("X-Vault-Token", token)
+    made.add_unredirected_header("X-Vault-Request", "true")
+    if namespace := os.environ.get("VAULT_NAMESPACE"):
+        made.add_unredirected_header("X-Vault-Namespace", namespace)
+    return made
 
 
 def _refusal(error: HTTPError) -> str:

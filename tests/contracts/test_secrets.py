@@ -113,6 +113,8 @@ def test_what_cannot_be_had_is_said_with_a_remedy_and_without_a_secret(reference
         ("VAULT_TOKEN", "other", "Vault refuses"),
         ("VAULT_TOKEN", "", "needs VAULT_ADDR and VAULT_TOKEN"),
         ("VAULT_ADDR", "http://127.0.0.1:9", "does not answer as it should"),
+        ("VAULT_ADDR", "http://127.0.0.1:none", "does not answer as it should"),
+        ("VAULT_ADDR", "localhost", "Give the address as https://HOST:PORT"),
     ],
 )
 @pytest.mark.usefixtures("vault")
@@ -123,6 +125,16 @@ def test_a_vault_that_does_not_answer_is_named(
 
     with pytest.raises(NoSecret, match=words):
         resolve("vault:secret/llm/hf#token")
+
+
+@pytest.mark.usefixtures("vault")
+def test_a_token_of_vault_that_cannot_be_sent_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", f"{SECRET}\n")
+
+    with pytest.raises(NoSecret, match="cannot be sent") as error:
+        resolve("vault:secret/llm/hf#token")
+
+    assert SECRET not in str(error.value)
 
 
 def test_an_empty_secret_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
