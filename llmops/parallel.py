@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from sys import intern
 from typing import Any, BinaryIO
 
@@ -45,10 +46,14 @@ def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Pl
         for chunk in chunks[number::amount]:
             yield _encoded(specs.read_all(chunk, own, kinds, plugins, lock))
 
-    workers = [_Worker(lambda number=number: work(number)) for number in range(amount)]  # type: ignore[misc]
+    workers: list[_Worker] = []
     try:
+        with suppress(OSError):  # of too many processes or open files
+            for number in range(amount):
+                workers.append(_Worker(partial(work, number)))  # noqa: PERF401  those that began stay known
         for number, chunk in enumerate(chunks):
-            data = workers[number % amount].take()
+            own = number % amount
+            data = workers[own].take() if own < len(workers) else b""
             here = () if data else specs.read_all(chunk, files, kinds, plugins, lock)
             for found in _decoded(data, kinds, plugins) if data else here:
                 files.know(found.digests)
@@ -83,7 +88,12 @@ class _Worker:
 
     def __init__(self, work: Callable[[], Iterable[bytes]]) -> None:
         end, own = os.pipe()
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError:
+            os.close(end)
+            os.close(own)
+            raise
         if not self._pid:
             _deliver(work, os.fdopen(own, "wb"))
         os.close(own)

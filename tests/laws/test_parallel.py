@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +62,24 @@ def test_what_a_process_does_not_deliver_is_read_here(files: CommitFiles, monkey
 
     assert read(files) == read(files, specs.read_all)
     assert killed
+
+
+def test_what_no_process_can_be_begun_for_is_read_here(files: CommitFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, begun, opened = os.fork, [], len(list(Path("/proc/self/fd").iterdir()))
+
+    def one_at_most() -> int:
+        if begun:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        begun.append(os.getpid())
+        return fork()
+
+    monkeypatch.setattr(os, "fork", one_at_most)
+
+    found = read(files)
+
+    assert begun
+    assert len(list(Path("/proc/self/fd").iterdir())) == opened
+    assert found == read(files, specs.read_all)
 
 
 def test_no_process_stays_when_reading_is_given_up(files: CommitFiles, monkeypatch: pytest.MonkeyPatch) -> None:
