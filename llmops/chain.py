@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from llmops import ledger, refs, signatures
 from llmops.ledger import STATE_FILE, Ledger
+from llmops.objects import Absent
 from llmops.problems import LlmopsError
 from llmops.records import State
 from llmops.signatures import Standing
@@ -51,7 +52,7 @@ def results(where: Ledger) -> Iterator[Finding]:
     """Find what is wrong with the history of the results: what is not of llmops, and what was taken away."""
     try:
         yield from _Results(where).examine()
-    except (KeyError, pygit2.GitError) as error:
+    except (Absent, KeyError, pygit2.GitError) as error:
         remedy = "Fetch it whole: `git fetch --unshallow`; if that does not help, look with `git fsck`."
         yield _problem(where.results, f"its history cannot be read: {error}.", remedy)
 
@@ -145,7 +146,7 @@ def releases(where: Ledger) -> Iterator[Finding]:
         if names := sorted(root.keys() ^ {STATE_FILE}):
             yield _problem(where.releases, f"{', '.join(names)} should not be, or is missing.", _look(where))
         yield from _fences(where)
-    except (KeyError, pygit2.GitError) as error:
+    except (Absent, KeyError, pygit2.GitError) as error:
         remedy = "Fetch it whole: `git fetch --unshallow`; if that does not help, look with `git fsck`."
         yield _problem(where.releases, f"its history cannot be read: {error}.", remedy)
 

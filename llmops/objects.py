@@ -28,6 +28,10 @@ ENTRY = re.compile(rb"(\d+) ([^\0]+)\0(.{20})", re.DOTALL)
 MISSING = (b"missing", b"ambiguous")
 
 
+class Absent(Broken):
+    """An object is not here."""
+
+
 class Header(NamedTuple):
     """What an object is, without what is in it."""
 
@@ -71,22 +75,22 @@ class Objects:
         return [_header(line) for line, _ in self._answers("info", names)]
 
     def read(self, oid: str) -> bytes:
-        """Give what an object holds. Raises `KeyError` when it is not here."""
+        """Give what an object holds. Raises `Absent` when it is not here."""
         return next(self.reads([oid]))
 
     def reads(self, oids: Sequence[str]) -> Iterator[bytes]:
-        """Give what several objects hold, in their order. Raises `KeyError` for one that is not here."""
+        """Give what several objects hold, in their order. Raises `Absent` for one that is not here."""
         for oid, (line, data) in zip(oids, self._answers("contents", oids), strict=True):
             if _header(line) is None:
-                raise KeyError(oid)
+                raise Absent(f"{oid} is not in this repository, or is damaged. See `git fsck`.")
             yield data
 
     def folder(self, oid: str) -> dict[str, Entry]:
-        """Give the entries of a tree by name, in git's order. Raises `KeyError` when it is not here."""
+        """Give the entries of a tree by name, in git's order. Raises `Absent` when it is not here."""
         return next(self.folders([oid]))
 
     def folders(self, oids: Sequence[str]) -> Iterator[dict[str, Entry]]:
-        """Give the entries of several trees. Raises `KeyError` for one that is not here."""
+        """Give the entries of several trees. Raises `Absent` for one that is not here."""
         return map(_parse, self.reads(oids))
 
     def _answers(self, verb: str, names: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
@@ -158,7 +162,7 @@ def _parse(data: bytes) -> dict[str, Entry]:
 def changed(objects: Objects, old: str, new: str, prefix: str = "") -> Iterator[str]:
     """Give the paths of files that are other in one tree than in another ('' is an empty one).
 
-    Folders that are the same are not looked into. Raises `KeyError` when a tree is not here.
+    Folders that are the same are not looked into. Raises `Absent` when a tree is not here.
     """
     before, after = (objects.folder(oid) if oid else {} for oid in (old, new))
     for name, entry in before.items() ^ after.items():

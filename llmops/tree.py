@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 
 from llmops import git, objects
-from llmops.objects import Entry, Objects
+from llmops.objects import Absent, Entry, Objects
 from llmops.problems import Broken, Misused, Refused
 from llmops.repository import Repository
 from llmops.values import Digest
@@ -60,7 +60,7 @@ class CommitFiles:
         """Give the paths that are other than in another tree, None when that one is not here."""
         try:
             return tuple(sorted(objects.changed(self._objects, tree, self.tree))) if tree != self.tree else ()
-        except KeyError:
+        except Absent:
             return None
 
     def __contains__(self, path: object) -> bool:
@@ -75,7 +75,7 @@ class CommitFiles:
             raise KeyError(path)
         try:
             data = self._objects.read(entry.oid)
-        except KeyError:
+        except Absent:
             raise Broken(f"{path} ({entry.oid}) is not in this repository. See `git fsck`.") from None
         if len(data) <= SMALL and len(self._kept) < MOST_KEPT:  # what many specs name is asked for again and again
             self._kept[path] = data
@@ -132,7 +132,7 @@ class CommitFiles:
         if oid not in self._folders:
             try:
                 self._folders[oid] = self._objects.folder(oid)
-            except KeyError:
+            except Absent:
                 raise Broken(f"the folder {oid} is not in this repository. See `git fsck`.") from None
         return self._folders[oid]
 

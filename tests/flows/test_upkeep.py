@@ -581,6 +581,18 @@ def test_a_result_that_was_cut_short_is_made_again_without_a_repair(kitchen: She
     kitchen.is_clean()
 
 
+@pytest.mark.parametrize("what", ["^{tree}", ":{shard}"])
+def test_a_ledger_of_which_git_lost_something_is_a_fault_with_a_remedy(kitchen: Shell, what: str) -> None:
+    shard = kitchen.repo.git("ls-tree", "--name-only", "refs/llmops/results").split()[0]
+    lost = kitchen.repo.git("rev-parse", f"refs/llmops/results{what.format(tree='{tree}', shard=shard)}")
+    for index in (kitchen.repo.folder / ".git" / "llmops").glob("index-*"):
+        index.unlink()
+    (kitchen.repo.folder / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
+
+    assert kitchen("plan", "--offline") == Exit.FAULT
+    assert "is not in this repository, or is damaged. See `git fsck`." in kitchen.err
+
+
 def test_a_ledger_that_a_newer_llmops_wrote_is_refused_by_every_command(kitchen: Shell) -> None:
     flour = outcome(kitchen, Key("Dish", "flour"))
     rewrite(kitchen, "refs/llmops/results", {ledger.path_of(flour.unit): ledger._encode(replace(flour, format=99))})
