@@ -24,6 +24,7 @@ from llmops import reading, specs
 from llmops.plugin import Kind
 from llmops.reading import TOGETHER, Kinds, Plugins, Reading
 from llmops.specs import Pins
+from llmops.stopping import SIGNALS
 from llmops.tree import CommitFiles
 from llmops.values import FileUse, Key, Spec
 
@@ -88,15 +89,18 @@ class _Worker:
 
     def __init__(self, work: Callable[[], Iterable[bytes]]) -> None:
         end, own = os.pipe()
+        # Until it is its own, the process would hear a signal as this one does, and go on as a second one of it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self._pid = os.fork()
+            if not self._pid:
+                _deliver(work, os.fdopen(own, "wb"))
         except OSError:
             os.close(end)
-            os.close(own)
             raise
-        if not self._pid:
-            _deliver(work, os.fdopen(own, "wb"))
-        os.close(own)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(own)
         self._from = os.fdopen(end, "rb")
 
     def take(self) -> bytes:
@@ -116,8 +120,9 @@ class _Worker:
 def _deliver(work: Callable[[], Iterable[bytes]], out: BinaryIO) -> None:
     """Be the process: deliver, and end without a word and without what this process would do at its end."""
     try:
-        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for one in SIGNALS:
             signal.signal(one, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         for data in work():
             out.write(len(data).to_bytes(LENGTH, "big") + data)
             out.flush()

@@ -38,7 +38,7 @@ def resolve(reference: str) -> str:
     scheme, _, rest = reference.partition(":")
     if scheme not in PROVIDERS:
         raise NoSecret(f"nobody knows how to look up {scheme}:. {did_you_mean(scheme, PROVIDERS)}")
-    if not (found := PROVIDERS[scheme](rest)):
+    if not (found := PROVIDERS[scheme](rest).rstrip("\r\n")):
         raise NoSecret(f"{reference} is empty.")
     return found
 
@@ -54,7 +54,7 @@ def _env(name: str) -> str:
 
 def _file(path: str) -> str:
     try:
-        return Path(path).read_text().rstrip("\r\n")
+        return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", "") or "it is not text"
         raise NoSecret(f"file:{path} cannot be read where this step runs: {why}. Mount it there.") from None
