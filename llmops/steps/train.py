@@ -30,6 +30,8 @@ from llmops.steps.recipe import LOSSES, Mixture, Recipe
 from llmops.values import Digest
 
 PACKAGES = ("accelerate", "datasets", "peft", "ray", "tokenizers", "torch", "transformers", "trl")
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""What Ray Train calls its list (ray.train.v2._internal.constants)."""
 OBJECT_STORE_BYTES = 100 << 20
 """Training passes files, not objects: the least that Ray accepts with room to spare."""
 
@@ -95,6 +97,7 @@ def _make_tokenizer(job: Job, training: Training, mixture: tuple[Mixture, ...], 
 def _fit(recipe: Recipe, resources: Resources, desk: Desk) -> None:
     desk.say("starting Ray")
     _connect(resources, cluster=desk.cluster)
+    _mend(desk.folder / "ray" / desk.name)
     per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     training = msgspec.json.decode(recipe.training, type=Training)
     trainer = TorchTrainer(
@@ -118,6 +121,20 @@ def _fit(recipe: Recipe, resources: Resources, desk: Desk) -> None:
     finally:
         ray.shutdown()
     shutil.rmtree(desk.folder / "ray", ignore_errors=True)
+
+
+def _mend(run: Path) -> None:
+    """Remove Ray's list of checkpoints where a kill cut it off: it is written in place, and read whole or not at all.
+
+    What is not on a list is not gone on with: that training starts anew.
+    """
+    snapshot = run / SNAPSHOT
+    try:
+        msgspec.json.decode(snapshot.read_bytes())
+    except FileNotFoundError:
+        return
+    except msgspec.DecodeError:
+        snapshot.unlink()
 
 
 def _work(config: dict[str, Any]) -> None:

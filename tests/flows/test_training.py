@@ -107,6 +107,30 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]
         return {name: made(repo, name) for name in ("small", "adder")}
 
 
+def listed(checkpoint: Path) -> Path | None:
+    """Give Ray's list of checkpoints once this one is on it: it is written in place, so a kill may cut it off."""
+    snapshot = checkpoint.parent / "checkpoint_manager_snapshot.json"
+    text = snapshot.read_text() if snapshot.exists() else ""
+    return snapshot if text.endswith("}") and checkpoint.name in text else None
+
+
+@pytest.mark.parametrize(("text", "stays"), [("", False), ('{"checkpoint_re', False), ("{}", True), (None, False)])
+def test_a_list_of_checkpoints_that_a_kill_cut_off_stops_no_training(
+    text: str | None,
+    stays: bool,  # noqa: FBT001  what is expected
+    tmp_path: Path,
+) -> None:
+    from llmops.steps import train
+
+    snapshot = tmp_path / train.SNAPSHOT
+    if text is not None:
+        snapshot.write_text(text)
+
+    train._mend(tmp_path)
+
+    assert snapshot.exists() == stays
+
+
 def test_a_killed_training_goes_on_where_it_was_and_ends_with_the_same_bytes(
     tmp_path: Path, whole: dict[str, dict[str, str]]
 ) -> None:
@@ -116,6 +140,7 @@ def test_a_killed_training_goes_on_where_it_was_and_ends_with_the_same_bytes(
         with (tmp_path / "first").open("wb") as log:
             apply = subprocess.Popen(command, cwd=repo.folder, stdout=log, stderr=log)
         folder = wait_for(lambda: next(iter(work(repo).glob("training-adder-*/ray/*/checkpoint_*")), None), apply)
+        wait_for(lambda: listed(folder), apply)
         kill(apply.pid)
         apply.wait()
         kill(step_of(folder.parents[2]))
