@@ -25,6 +25,8 @@ ASKED_AT_ONCE = 500
 """Questions that fit into a pipe together (64 KiB), so that neither side waits for the other."""
 ENTRY = re.compile(rb"(\d+) ([^\0]+)\0(.{20})", re.DOTALL)
 """One entry of a tree, with an id of 20 bytes (SHA-1)."""
+FOLDER = b"40000"
+"""The mode of a folder."""
 MISSING = (b"missing", b"ambiguous")
 
 
@@ -160,17 +162,21 @@ def _parse(data: bytes) -> dict[str, Entry]:
 
 
 def changed(objects: Objects, old: str, new: str, prefix: str = "") -> Iterator[str]:
-    """Give the paths of files that are other in one tree than in another ('' is an empty one).
+    """Give the paths of files that are other in one tree than in another ('' is an empty one), some of them twice.
 
     Folders that are the same are not looked into. Raises `Absent` when a tree is not here.
     """
-    before, after = (objects.folder(oid) if oid else {} for oid in (old, new))
-    for name, entry in before.items() ^ after.items():
-        if not entry.is_folder:
-            yield f"{prefix}{name}"
-    for name in {name for name, entry in before.items() ^ after.items() if entry.is_folder}:
-        one, other = (side[name].oid if name in side and side[name].is_folder else "" for side in (before, after))
-        yield from changed(objects, one, other, f"{prefix}{name}/")
+    sides = [set(ENTRY.findall(objects.read(oid))) if oid else set() for oid in (old, new)]
+    folders: dict[str, list[str]] = {}
+    for number, side in enumerate(sides):
+        for mode, name, oid in side - sides[1 - number]:
+            path = f"{prefix}{name.decode('utf-8', 'surrogateescape')}"
+            if mode == FOLDER:
+                folders.setdefault(path, ["", ""])[number] = oid.hex()
+            else:
+                yield path
+    for path, (one, other) in folders.items():
+        yield from changed(objects, one, other, f"{path}/")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

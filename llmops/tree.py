@@ -59,7 +59,7 @@ class CommitFiles:
     def changed_since(self, tree: str) -> tuple[str, ...] | None:
         """Give the paths that are other than in another tree, None when that one is not here."""
         try:
-            return tuple(sorted(objects.changed(self._objects, tree, self.tree))) if tree != self.tree else ()
+            return tuple(sorted(set(objects.changed(self._objects, tree, self.tree)))) if tree != self.tree else ()
         except Absent:
             return None
 
