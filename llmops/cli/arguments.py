@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from llmops.fields import NAME_PATTERN
 from llmops.problems import Misused
 
+FORMATS = ("text", "json")
 COLUMNS = 80
 """Of a terminal that does not say."""
 
@@ -28,7 +29,8 @@ class Parser(argparse.ArgumentParser):
         self.register("type", None, given)
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
+        with contextlib.suppress(OSError):  # a full disk behind it; argparse looks for that from 3.11.3 on
+            self.print_usage(sys.stderr)
         raise Misused(f"{self.prog}: {message.rstrip('.')}. See `{self.prog} --help`.")
 
 
@@ -54,6 +56,13 @@ def _columns() -> int:
         return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(sys.stdout.fileno()).columns or COLUMNS
     except (ValueError, OSError, AttributeError):
         return COLUMNS
+
+
+def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
+    """Add ``--output``."""
+    parser.add_argument(
+        "-o", "--output", choices=(*FORMATS, *more), default="text", help="form of the report (default: text)"
+    )
 
 
 def given(text: str) -> str:

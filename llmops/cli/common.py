@@ -8,30 +8,20 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
-from pathlib import Path
 from typing import Any
 
-from llmops import catalogues, commits, ledger, repository, signatures, sites, specs, tree
+from llmops import catalogues, commits, ledger, signatures, sites, specs, tree
 from llmops.cli import arguments as types
+from llmops.cli.repositories import open_repository, settings_at
 from llmops.commits import Desired
-from llmops.problems import Invalid, Misused, did_you_mean
+from llmops.problems import Misused, did_you_mean
 from llmops.records import Who
 from llmops.repository import Repository
 from llmops.settings import TRUST, Settings, stricter
 from llmops.signatures import OPEN, Keys, Seal
 from llmops.sites import Site
-from llmops.tree import CommitFiles
 from llmops.trust import Policy
 from llmops.values import Key
-
-FORMATS = ("text", "json")
-
-
-def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
-    """Add ``--output``."""
-    parser.add_argument(
-        "-o", "--output", choices=(*FORMATS, *more), default="text", help="form of the report (default: text)"
-    )
 
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
@@ -60,25 +50,6 @@ def complete_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> lis
     except Exception:  # noqa: BLE001  completion must never fail
         return []
     return [str(key) for key in found if str(key).startswith(prefix)]
-
-
-def open_repository(arguments: argparse.Namespace) -> Repository:
-    """Open the repository around the folder that was asked for."""
-    return repository.discover(Path(arguments.folder))
-
-
-def settings_at(repo: Repository, revision: str) -> Settings:
-    """Read `llmops.yaml` of a commit."""
-    commit = tree.commit_id(repo, revision)
-    return settings_of(tree.files(repo, commit), commits.named(commit, revision))
-
-
-def settings_of(files: CommitFiles, name: str) -> Settings:
-    """Read `llmops.yaml` of a commit, or of something else that has a name."""
-    settings, problems = specs.read_settings(files)
-    if problems:
-        raise Invalid(problems, name)
-    return settings
 
 
 def open_site(arguments: argparse.Namespace, revision: str = "HEAD") -> Site:

@@ -26,7 +26,8 @@ from pathlib import Path
 import msgspec
 
 from llmops import commits, ledger, live, proposals, reconcile, trust
-from llmops.cli.common import add_environment, add_output, add_trust, open_site, policy, who
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, add_trust, open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused, Refused, Retry, Unfinished
 from llmops.proposals import Proposal

@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from llmops import live
-from llmops.cli.common import add_environment, locate, open_repository, settings_at
+from llmops.cli.common import add_environment, locate
+from llmops.cli.repositories import open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.problems import Broken, Exit, Misused, Refused
 

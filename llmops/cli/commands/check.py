@@ -16,8 +16,9 @@ from __future__ import annotations
 import argparse
 
 from llmops import commits, tree, worktree
-from llmops.cli.common import add_output, open_repository, settings_of
+from llmops.cli.arguments import add_output
 from llmops.cli.failures import listed
+from llmops.cli.repositories import open_repository, settings_of
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Invalid, Problem
 from llmops.reports.words import count, short

@@ -30,8 +30,10 @@ import msgspec
 
 from llmops import tree
 from llmops.cli import duties, failures
-from llmops.cli.common import add_environment, add_output, add_trust, open_repository
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, add_trust
 from llmops.cli.duties import Duty
+from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.cli.voice import Voice
 from llmops.forge import jobs, lines, statuses

@@ -14,7 +14,8 @@ from __future__ import annotations
 import argparse
 
 from llmops import commits, diff
-from llmops.cli.common import add_output, open_repository
+from llmops.cli.arguments import add_output
+from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.reports import states

@@ -21,7 +21,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from llmops import git, leases, ledger, live, refs, repository, sites, store
-from llmops.cli.common import add_environment, add_offline, add_output, locate, open_repository, settings_at
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, add_offline, locate
+from llmops.cli.repositories import open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.plugin import Phase
 from llmops.problems import Exit, LlmopsError

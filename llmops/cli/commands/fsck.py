@@ -25,7 +25,8 @@ import time
 from msgspec.structs import replace
 
 from llmops import integrity, ledger
-from llmops.cli.common import add_environment, add_offline, add_output, open_site
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, add_offline, open_site
 from llmops.cli.terminal import Terminal
 from llmops.integrity import How
 from llmops.problems import Exit, Refused

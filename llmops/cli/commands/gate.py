@@ -22,7 +22,8 @@ import time
 from pathlib import Path
 
 from llmops import commits, gating, ledger, proposals, reconcile, tree, trust
-from llmops.cli.common import add_environment, add_output, add_trust, open_site, policy, who
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, add_trust, open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
 from llmops.gating import Comparison, Gated

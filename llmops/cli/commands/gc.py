@@ -26,7 +26,8 @@ import re
 import time
 
 from llmops import garbage, leases, ledger, refs
-from llmops.cli.common import add_environment, add_output, open_site, who
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, open_site, who
 from llmops.cli.terminal import Terminal
 from llmops.fields import DURATION_PATTERN, seconds
 from llmops.garbage import Survey

@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 
 from llmops import commits, ledger, status
-from llmops.cli.common import add_environment, add_key, add_offline, add_output, find_key, open_site
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, add_key, add_offline, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.records import State

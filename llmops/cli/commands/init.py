@@ -19,7 +19,8 @@ from pathlib import Path
 
 from llmops import disk, ledger, specs, worktree
 from llmops.cli.commands import schema
-from llmops.cli.common import add_environment, locate, open_repository
+from llmops.cli.common import add_environment, locate
+from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Invalid, Misused
 

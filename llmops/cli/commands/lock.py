@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 
 from llmops import catalogues, disk, locking, specs, worktree
-from llmops.cli.common import open_repository
+from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Broken, Exit, Invalid
 from llmops.settings import LOCK_FILE

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from llmops import commits, live, sites
-from llmops.cli.common import add_environment, add_key, find_key, locate, open_repository, settings_at
+from llmops.cli.common import add_environment, add_key, find_key, locate
+from llmops.cli.repositories import open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Refused
 from llmops.sites import Site

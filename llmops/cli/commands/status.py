@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 
 from llmops import commits, leases, ledger, live, proposals, status
-from llmops.cli.common import add_environment, add_offline, add_output, open_site
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, add_offline, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.records import State

@@ -14,7 +14,8 @@ from __future__ import annotations
 import argparse
 
 from llmops import commits, live
-from llmops.cli.common import add_environment, open_repository, settings_at
+from llmops.cli.common import add_environment
+from llmops.cli.repositories import open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.reports.words import count

@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 
 from llmops import commits, diff, ledger
-from llmops.cli.common import add_environment, add_key, add_offline, add_output, find_key, open_site
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, add_key, add_offline, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.graph import EMPTY
 from llmops.problems import Exit
