@@ -26,6 +26,10 @@ LOCAL = frozenset(
 MISSING = "git is not installed. Install it: apt-get install git."
 FULL = re.compile("no space left|out of diskspace|disk quota exceeded", re.IGNORECASE)
 """What git says when the disk is full."""
+LEAST = (2, 38)
+"""`git cat-file --batch-command` is of 2.36, `git merge-tree --write-tree` of 2.38."""
+ONCE = ("revert", "commit")
+"""What is not the same when it is done twice."""
 STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)
 
 
@@ -98,7 +102,9 @@ def run(
 
     try:
         done = call()
-        if done.returncode in STOPPED:  # by Ctrl-C, which reached us, too, and did not end us: what is done is finished
+        if (
+            done.returncode in STOPPED and _command(arguments) not in ONCE
+        ):  # by Ctrl-C, which reached us, too, and did not end us: what is done is finished
             done = call()
     except FileNotFoundError:
         raise Broken(MISSING) from None

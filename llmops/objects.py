@@ -22,7 +22,7 @@ from llmops import git
 from llmops.problems import Broken
 
 ASKED_AT_ONCE = 500
-"""Questions that fit into a pipe together (64 KiB), so that neither side waits for the other."""
+"""How many objects are held at once. git reads every question up to `flush` before it answers, so none waits."""
 ENTRY = re.compile(rb"(\d+) ([^\0]+)\0(.{20})", re.DOTALL)
 """One entry of a tree, with an id of 20 bytes (SHA-1)."""
 FOLDER = b"40000"
@@ -132,7 +132,7 @@ class Objects:
     def _why(self, names: Sequence[str]) -> str:
         """Find out, in git's own words, why it ended: ask the same once more, one by one."""
         version = git.run(self.around, "version").strip().removeprefix("git version ")
-        words = f"it ended without a word. llmops needs git 2.38 or later, this is {version}"
+        words = f"it ended without a word. llmops needs git {'.'.join(map(str, git.LEAST))} or later, this is {version}"
         for name in names:
             try:
                 git.run(self.around, "cat-file", "-t", name)

@@ -16,8 +16,6 @@ from llmops import git
 from llmops.objects import Objects
 from llmops.problems import Broken, Misused
 
-LEAST_GIT = (2, 38)
-"""`git cat-file --batch-command` is of 2.36, `git merge-tree --write-tree` of 2.38."""
 FETCH = "fetch --quiet --no-tags --no-write-fetch-head --recurse-submodules=no --filter=blob:none --stdin".split()
 _ASKED = ("--absolute-git-dir", "--git-common-dir", "--is-bare-repository", "--is-shallow-repository")
 

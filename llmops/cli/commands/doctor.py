@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmops import git, leases, ledger, live, refs, repository, sites, store
+from llmops import git, leases, ledger, live, refs, sites, store
 from llmops.cli.arguments import add_output
 from llmops.cli.common import add_environment, add_offline, locate
 from llmops.cli.repositories import open_repository, settings_at
@@ -124,9 +124,7 @@ def _extras() -> Iterator[Finding]:
 def _git(folder: Path) -> Finding:
     text = git.run(folder, "--version").split()[2]
     version = tuple(int(part) for part in text.split(".")[:2])
-    remedy = (
-        f"Install git {'.'.join(map(str, repository.LEAST_GIT))} or newer." if version < repository.LEAST_GIT else ""
-    )
+    remedy = f"Install git {'.'.join(map(str, git.LEAST))} or newer." if version < git.LEAST else ""
     return Finding("git", text, remedy)
 
 
