@@ -29,7 +29,7 @@ from llmops.tree import CommitFiles
 from llmops.values import FileUse, Key, Spec
 
 MANY = 1000
-"""Files from which on several processes are faster than one."""
+"""Files from which on several processes are faster than one: 75 ms against 95; 500 take 76 against 53 (two cores)."""
 LENGTH = 8
 """Bytes of the length in front of what a process delivers."""
 
