@@ -7,38 +7,18 @@ Pure.
 """
 
 import posixpath
-import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from sys import intern
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Struct
-
-from llmops import dialect
-from llmops.dialect import Unreadable
+from llmops import tasks
 from llmops.fields import Body, about, ref, secret
 from llmops.plugin import Kind, Step
-from llmops.problems import Complaint, Problem, did_you_mean
+from llmops.problems import Complaint, Problem
 from llmops.values import Files, FileUse, Pin, Scope
 
 Rule: TypeAlias = Literal["no_regression", "minimum", "non_inferiority", "superiority"]
 OnInconclusive: TypeAlias = Literal["fail", "extend", "neutral"]
-
-TASK_FIELDS = frozenset(
-    "task task_alias tag include dataset_path dataset_name dataset_kwargs custom_dataset training_split "
-    "validation_split test_split fewshot_split process_docs doc_to_text doc_to_target doc_to_image doc_to_audio "
-    "unsafe_code doc_to_choice process_results use_prompt description target_delimiter fewshot_delimiter "
-    "fewshot_config num_fewshot metric_list output_type generation_kwargs repeats filter_list "
-    "should_decontaminate doc_to_decontamination_query gen_prefix metadata".split()
-)
-"""Fields of lm-eval's TaskConfig; a contract test holds them against the installed version."""
-LOADERS = ("json", "csv", "parquet", "text", "arrow")
-"""Values of ``dataset_path`` that read files; every other one is a repository of the hub."""
-MOST_TASKS = 256
-"""How many task files are remembered: many suites share one."""
-COMMIT = re.compile("[0-9a-f]{40}")
-OUTPUT_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until", "multiple_choice")
 
 
 class Gate(Body, frozen=True, kw_only=True):
@@ -150,153 +130,27 @@ def check(evaluation: Evaluation) -> Iterable[Complaint]:
             yield Complaint(f"{role}.gate.against", f"{gate.rule} compares with a base.", remedy)
 
 
-def is_file(task: str) -> bool:
-    """Whether a suite's task is a file of the repository rather than a built-in name."""
-    return task.endswith((".yaml", ".yml"))
-
-
 def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
     """The task files, and what they include, import and read."""
     for index, suite in enumerate(evaluation.suites):
-        if is_file(suite.task):
+        if tasks.is_file(suite.task):
             role = intern(f"suites[{index}].task")
             yield FileUse(role, suite.task, Scope.BUILD)
-            for path in _named_in(suite, files):
+            for path in tasks.leads_to(suite.task, files, with_rows=suite.dataset is None):
                 yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.task))}", path, Scope.BUILD)
-
-
-def _named_in(suite: Suite, files: Files) -> Iterator[str]:
-    """Every other file that a suite's task needs, each once."""
-    seen = {suite.task}
-    for path, task in _opened(suite, files):
-        if isinstance(task, Unreadable):
-            continue  # `examine` says so
-        rows = _strings(_kwargs(task).get("data_files")) if suite.dataset is None else ()
-        modules = _beside(path, (f"{name.rpartition('.')[0]}.py" for name in task.functions))
-        for found in (*_included(path, task), *modules, *rows):
-            if found and found not in seen:
-                seen.add(found)
-                yield found
-
-
-class Task(Struct, frozen=True):
-    """A task file as far as the planner reads it."""
-
-    fields: dict[str, Any]
-    functions: tuple[str, ...]
-    """What its ``!function`` tags name: ``utils.process``."""
-
-
-def _opened(suite: Suite, files: Files) -> Iterator[tuple[str, Task | Unreadable]]:
-    """The task file of a suite and all that it includes, each once: what it says, or why it cannot be read."""
-    waiting, seen = [suite.task], {suite.task}
-    while waiting:
-        path = waiting.pop(0)
-        if path not in files:
-            continue  # that is a problem already
-        task = _open(path, files)
-        yield path, task
-        more = [found for found in _included(path, task) if found not in seen] if isinstance(task, Task) else []
-        waiting += dict.fromkeys(more)
-        seen.update(more)
-
-
-def _open(path: str, files: Files) -> Task | Unreadable:
-    try:
-        dialect.check_size(files.size(path))
-        return read_task(files[path])
-    except Unreadable as error:
-        return error
-
-
-def _included(path: str, task: Task) -> Iterator[str]:
-    return _beside(path, _strings(task.fields.get("include")))
-
-
-def _beside(path: str, names: Iterable[str]) -> Iterator[str]:
-    folder = posixpath.dirname(path)
-    return (posixpath.normpath(posixpath.join(folder, name)) for name in names if name)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, dict)):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _strings(one)
-
-
-def _kwargs(task: Task) -> dict[str, Any]:
-    given = task.fields.get("dataset_kwargs")
-    return given if isinstance(given, dict) else {}
-
-
-@lru_cache(MOST_TASKS)
-def read_task(data: bytes) -> Task:
-    """Read an lm-eval task file without running anything of it. Raises `dialect.Unreadable`, as for a spec."""
-    functions: list[str] = []
-
-    def function(name: str) -> str:
-        functions.append(name)
-        return name
-
-    documents = dialect.load(data, {"!function": function})
-    if len(documents) != 1 or not isinstance(documents[0].value, dict):
-        raise Unreadable(1, "it is not one mapping of fields.")
-    return Task(documents[0].value, tuple(functions))
 
 
 def examine(evaluation: Evaluation, files: Files) -> Iterator[Problem]:
     """Task files are tasks, and their rows cannot change without a commit."""
     for suite in evaluation.suites:
-        read: list[tuple[str, Task]] = []
-        for path, task in _opened(suite, files) if is_file(suite.task) else ():
-            if isinstance(task, Unreadable):
-                what = f"this is not a task of lm-eval: {task.what}"
-                yield Problem(path, task.line, "", what, task.remedy or "Correct the YAML.")
-            else:
-                read.append((path, task))
-                yield from _wrong_fields(suite, task) if path == suite.task else ()
-        if read and suite.dataset is None:
-            yield from _wrong_rows(read)
-
-
-def _wrong_fields(suite: Suite, task: Task) -> Iterator[Problem]:
-    for name in sorted(task.fields.keys() - TASK_FIELDS):
-        yield Problem(suite.task, 1, f"$.{name}", "lm-eval has no such task field.", did_you_mean(name, TASK_FIELDS))
-    output = task.fields.get("output_type", "generate_until")
-    if output not in OUTPUT_TYPES:
-        yield Problem(suite.task, 1, "$.output_type", f'"{output}" is none.', f"Use one of {', '.join(OUTPUT_TYPES)}.")
-    if isinstance(_kwargs(task).get("token"), str):
-        remedy = "Remove it, and give the suite a reference: token: env:HF_TOKEN."
-        yield Problem(suite.task, 1, "$.dataset_kwargs.token", "a secret is written out here.", remedy)
-    if task.fields.get("dataset_kwargs") not in (None, _kwargs(task)):
-        remedy = "Write the options by name: dataset_kwargs: {data_files: …}."
-        yield Problem(suite.task, 1, "$.dataset_kwargs", "this is not a mapping.", remedy)
-
-
-def _wrong_rows(read: list[tuple[str, Task]]) -> Iterator[Problem]:
-    """A task without a dataset of ours brings its own rows, which must be pinned when they are elsewhere.
-
-    ``read`` is the suite's file and what it includes; the nearer file wins, as in lm-eval.
-    """
-    whole = Task({name: value for _, task in reversed(read) for name, value in task.fields.items()}, ())
-    path = whole.fields.get("dataset_path")
-    revision = str(_kwargs(whole).get("revision", ""))
-    if isinstance(path, str) and path not in LOADERS and not COMMIT.fullmatch(revision):
-        file = next(file for file, task in read if "dataset_path" in task.fields)
-        what = f"the rows of {path} are on the hub and may change."
-        remedy = "Add dataset_kwargs: {revision: <commit of 40 hexadecimal digits>}, or give the suite a dataset."
-        yield Problem(file, 1, "$.dataset_path", what, remedy)
-    if not (whole.fields.keys() & {"dataset_path", "custom_dataset"}):
-        remedy = "Give the suite a dataset, or the task a dataset_path."
-        yield Problem(read[0][0], 1, "", "the task has no rows.", remedy)
+        if tasks.is_file(suite.task):
+            yield from tasks.examine(suite.task, files, with_rows=suite.dataset is None)
 
 
 def pins(evaluation: Evaluation) -> Iterator[Pin]:
     """A built-in task lives in the lm-eval package and on the hub: both are fixed by the lock."""
     for index, suite in enumerate(evaluation.suites):
-        if not is_file(suite.task):
+        if not tasks.is_file(suite.task):
             yield Pin(f"suites[{index}].task", f"lm-eval://{suite.task}")
 
 

@@ -12,7 +12,7 @@ from lm_eval.api.task import ConfigurableTask
 from llmops import store
 from llmops.kinds.evaluation import Evaluation, Subject, Suite
 from llmops.orders import Job
-from llmops.steps import evaluate
+from llmops.steps import suites
 from llmops.steps.desk import Desk
 from llmops.steps.redaction import Redaction
 from llmops.values import Key
@@ -46,7 +46,7 @@ def test_a_suites_token_goes_to_the_hub_with_the_revision(
     monkeypatch.setattr(redaction, "_cover", lambda: None)  # the output of the tests stays as it is
 
     with pytest.raises(Asked) as asked:
-        evaluate._task(job, None, Desk(tmp_path / "order", kept, cluster=False, redaction=redaction))
+        suites.task(job, None, Desk(tmp_path / "order", kept, cluster=False, redaction=redaction))
 
     assert asked.value.args[0] == {"revision": "a" * 40, **more}
     assert (redaction.clean(SECRET) == "***") is bool(more)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops import catalogues, gating
+from llmops import catalogues, gating, tasks
 from llmops.commits import Desired
 from llmops.kinds import dataset, evaluation, model, prompt
 from llmops.kinds.dataset import Split
@@ -504,7 +504,7 @@ def test_a_built_in_task_has_to_be_locked() -> None:
 
 
 def test_reading_a_task_runs_nothing_of_it() -> None:
-    found = evaluation.read_task(b"task: t\na: !function os.abort\n")
+    found = tasks.read(b"task: t\na: !function os.abort\n")
 
     assert found.functions == ("os.abort",)
 

@@ -1,0 +1,130 @@
+"""suite -> a task of lm-eval: about the rows of a dataset, asked through a prompt.
+
+Effects: reads the store and the order's folder, looks up secrets.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from datasets import Dataset as Table
+from datasets import DatasetDict
+from lm_eval.api.task import Task
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from llmops import store, tasks, templates
+from llmops.kinds.evaluation import Evaluation, Suite
+from llmops.kinds.prompt import Prompt
+from llmops.orders import Input, Job
+from llmops.steps.dataset import TEST, TRAIN
+from llmops.steps.desk import Desk, StepFailed, body
+
+
+def index(job: Job) -> int:
+    """Give the place of a job's suite in its evaluation."""
+    return int(job.part.partition("[")[2].rstrip("]"))
+
+
+def suite_of(job: Job) -> Suite:
+    """Give the suite that a job is about."""
+    return body(job, Evaluation).suites[index(job)]
+
+
+def task(job: Job, model: HFLM, desk: Desk) -> Task:
+    """Give the task of a job's suite, asked through the subject's prompt and about the suite's dataset."""
+    suite = suite_of(job)
+    changes: dict[str, Any] = {}
+    if dataset := job.inputs.get(f"suites[{index(job)}].dataset"):
+        changes |= _rows(desk.folder_of(dataset, "rows"))
+    if prompt := job.inputs.get("subject.prompt"):
+        changes |= _through(prompt, model, desk)
+    if not tasks.is_file(suite.task):
+        manager, name = TaskManager(), suite.task
+        changes |= _pinned(job.pins[f"lm-eval://{suite.task}"], name, manager)
+    else:
+        path = desk.repository(job.files) / suite.task
+        manager = TaskManager(include_path=str(path.parent), include_defaults=False)
+        name = str(tasks.read(path.read_bytes()).fields.get("task") or path.stem)
+    if token := desk.secret(suite.token):
+        kwargs = changes.get("dataset_kwargs") or (manager.task_index[name].cfg or {}).get("dataset_kwargs") or {}
+        changes["dataset_kwargs"] = {**kwargs, "token": token}
+    # A group of one: lm-eval's own way to take a task of its index and change some of its fields.
+    found = manager.load({"group": "llmops", "task": [{"task": name, **changes}]})["tasks"]
+    if len(found) != 1:
+        raise StepFailed(f"{suite.task} is a group of {len(found)} tasks. Make a suite of each.")
+    return next(iter(found.values()))
+
+
+def _pinned(pin: str, name: str, manager: TaskManager) -> dict[str, Any]:
+    """Give the fields that hold a built-in task to what the lock says: this lm-eval, and these rows of the hub."""
+    here = f"{name} lm_eval=={importlib.metadata.version('lm_eval')}"
+    fixed, rows = pin[: len(here)], pin[len(here) :].strip()
+    if fixed != here:
+        raise StepFailed(
+            f'{name} is locked to "{pin}", and here it is "{here}". Install that, or run `llmops lock --update`.'
+        )
+    if not rows:
+        return {}
+    kwargs = (manager.task_index[name].cfg or {}).get("dataset_kwargs") or {}
+    return {"dataset_kwargs": {**kwargs, "revision": rows.rpartition("@")[2]}}
+
+
+def _rows(folder: Path) -> dict[str, Any]:
+    """Give the fields that make a task ask about the rows of a dataset."""
+    sides = {"train": _read(folder / TRAIN), "test": _read(folder / TEST)}
+    if not sides["test"]:
+        raise StepFailed("the dataset's test side is empty. Give it more rows or a larger test_fraction.")
+    tables = DatasetDict({name: Table.from_list(rows) for name, rows in sides.items() if rows})
+    return {
+        "custom_dataset": lambda **_: tables,
+        "test_split": "test",
+        "fewshot_split": "train" if sides["train"] else None,
+        "training_split": None,
+        "validation_split": None,
+    }
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def _through(given: Input, model: HFLM, desk: Desk) -> dict[str, Any]:
+    """Give the fields that make a task ask through a prompt, as the gateway would."""
+    fill = filler(given, desk)
+
+    def doc_to_text(row: dict[str, Any]) -> str:
+        return str(model.tokenizer.apply_chat_template(fill(row), add_generation_prompt=True, tokenize=False))
+
+    return {"doc_to_text": doc_to_text, "target_delimiter": ""} | _generation(body(given, Prompt))
+
+
+def filler(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
+    """Give a function from a row to the messages of a prompt."""
+    prompt = body(given, Prompt)
+    source = store.read(desk.store, given.files[prompt.template]).decode() if prompt.template else None
+    turns = prompt.turns(source)
+
+    def fill(row: dict[str, Any]) -> list[dict[str, str]]:
+        values = {name: row[name] for name in prompt.variables if name in row}
+        try:
+            return [{"role": one.role, "content": templates.render(one.content, values)} for one in turns]
+        except templates.BadTemplate as error:
+            raise StepFailed(f"the prompt cannot be filled in from a row: {error.what}") from None
+
+    return fill
+
+
+def _generation(prompt: Prompt) -> dict[str, Any]:
+    given = prompt.parameters
+    if given.max_tokens is None and given.temperature is None and not given.stop:
+        return {}
+    sampled = bool(given.temperature)
+    kwargs: dict[str, Any] = {"do_sample": sampled, "until": list(given.stop) or ["\n\n"]}
+    if sampled:
+        kwargs |= {"temperature": given.temperature} | ({"top_p": given.top_p} if given.top_p else {})
+    return {"generation_kwargs": kwargs | ({"max_gen_toks": given.max_tokens} if given.max_tokens else {})}
