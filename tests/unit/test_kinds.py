@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmops import catalogues, gating, tasks
 from llmops.commits import Desired
-from llmops.kinds import dataset, evaluation, model, prompt
+from llmops.kinds import dataset, model, prompt
 from llmops.kinds.dataset import Split
 from llmops.problems import Invalid
 from llmops.settings import Settings
