@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import diff, execute, plan, proposals, reading, verdicts
+from llmops import costs, diff, execute, ledger, plan, proposals, reading, verdicts
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
 from llmops.done import follow
@@ -26,7 +26,7 @@ from llmops.reading import steps_of
 from llmops.reconcile import Tell
 from llmops.records import Who
 from llmops.sites import Site
-from llmops.values import Change, Digest, Key, Sign, Verdict
+from llmops.values import Change, Cost, Digest, Key, Sign, Verdict
 from llmops.verdicts import Archive, Report
 
 
@@ -43,6 +43,10 @@ class Gated(Struct, frozen=True, kw_only=True):
     """Suites that head does not have any more."""
     made: int = 0
     """How many units had to be made."""
+    seconds: float = 0.0
+    """How long making them took, one after the other."""
+    cost: Cost | None = None
+    """What making them cost; None where a device has no price, or nothing was made."""
     failed: Mapping[Digest, str] = {}
 
     @property
@@ -146,11 +150,34 @@ def _owed(side: Desired, affected: tuple[Key, ...], done: Container[Digest]) -> 
     yield from (Task(action, side) for action in made.actions)
 
 
-def expected(site: Site, comparison: Comparison) -> float | None:
-    """Give the seconds that the missing evidence is expected to take; None when some of it was never made before."""
+class Expected(Struct, frozen=True):
+    """What work is expected to take."""
+
+    seconds: float
+    cost: Cost | None
+    """None where a device has no price."""
+
+
+def expected(site: Site, comparison: Comparison) -> Expected | None:
+    """Say what the missing evidence is expected to take; None when some of it was never made before."""
     past = follow(site.commits.index, site.ledger).past
     known = plan.estimates((task.action for task in comparison.owed), past)
-    return sum(known.values()) if len(known) == len(comparison.owed) else None
+    if len(known) < len(comparison.owed):
+        return None
+    return Expected(sum(known.values()), costs.total(_costs(comparison, known).values()))
+
+
+def _costs(comparison: Comparison, seconds: Mapping[Digest, float]) -> dict[Digest, Cost | None]:
+    """Give what units cost that take so long, by the prices of the base."""
+    nodes = {
+        unit.digest: node
+        for side in (comparison.head, comparison.base)
+        for node in side.graph.nodes.values()
+        for unit in node.units
+        if unit.digest in seconds
+    }
+    devices = {unit: KINDS[node.key.kind].devices(node.spec.body) for unit, node in nodes.items()}
+    return {unit: costs.of(seconds[unit], devices[unit], comparison.base.settings) for unit in nodes}
 
 
 def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
@@ -159,9 +186,17 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
     archive = Archive(shop.ledger, shop.store)
     ran = {task.action.unit for task in comparison.owed}
     base, head = comparison.base.graph, comparison.head.graph
+    found = verdicts.review(comparison.affected, head, base, archive)
+    leaned_on = result.made.union(*(report.units for report in found))
+    took = ledger.outcomes_of(shop.ledger, tuple(leaned_on))
+    cost = _costs(comparison, {unit: outcome.provenance.seconds for unit, outcome in took.items()})
     reports = [
-        replace(report, reused=ran.isdisjoint(report.units))
-        for report in verdicts.review(comparison.affected, head, base, archive)
+        replace(
+            report,
+            reused=ran.isdisjoint(report.units),
+            cost=costs.total(cost[unit] for unit in report.units if unit in cost),
+        )
+        for report in found
     ]
     return Gated(
         base=comparison.base.commit,
@@ -171,6 +206,8 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
         unaffected=comparison.unaffected,
         removed=comparison.removed,
         made=len(result.made),
+        seconds=sum(took[unit].provenance.seconds for unit in result.made),
+        cost=costs.total(cost[unit] for unit in result.made),
         failed=result.failed,
     )
 

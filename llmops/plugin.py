@@ -44,6 +44,13 @@ def _nothing(*_: Any) -> Iterable[Any]:
     return ()
 
 
+ONE_MACHINE: Mapping[str, float] = {"cpu": 1}
+
+
+def _one_machine(_body: Any) -> Mapping[str, float]:
+    return ONE_MACHINE
+
+
 def _allowed(_body: Any, _live: bool) -> str:  # noqa: FBT001  the signature of `permits`
     return ""
 
@@ -66,6 +73,8 @@ class Kind(Struct, Generic[B], frozen=True):
     """Things outside git, each fixed by the spec itself or by `llmops.lock`."""
     review: Callable[[Node, Mapping[Key, Node]], Iterable[Complaint]] = _nothing
     """What is wrong with a resource among the others."""
+    devices: Callable[[B], Mapping[str, float]] = _one_machine
+    """How many of which devices are kept busy while it is made, in the words of the setting ``hourly_cost``."""
     remarks: Callable[[B], Iterable[str]] | None = None
     """What whoever reviews a plan should know of a resource that is new or other."""
     permits: Callable[[B, bool], str] = _allowed

@@ -21,7 +21,7 @@ from llmops.problems import Invalid, Misused, Retry
 from llmops.records import State
 from llmops.settings import Trust, stricter
 from llmops.sites import Site
-from llmops.values import Digest, Plan, Verb
+from llmops.values import Cost, Digest, Plan, Verb
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
@@ -32,6 +32,8 @@ class Proposal(Struct, frozen=True, kw_only=True):
     desired: Desired
     estimates: dict[Digest, float]
     """Seconds that a unit is expected to take, from past runs."""
+    costs: dict[Digest, Cost] = {}
+    """What that is expected to cost, where its devices have a price."""
     applied: str = ""
     """The commit that was applied last."""
     trust: Trust = "none"
@@ -76,11 +78,13 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
     if again := len(done.without):
         more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
     more = (*more, *_remarks(made, desired.graph))
+    estimates = _estimates(made, done)
     return Proposal(
         plan=made,
         old=old,
         desired=desired,
-        estimates=_estimates(made, done),
+        estimates=estimates,
+        costs=_costs(made, desired, estimates) if desired.settings.hourly_cost else {},
         applied=state.commit,
         trust=stricter((before.trust, desired.settings.trust)),
         notes=(*notes, *more),
@@ -141,3 +145,13 @@ def _remarks(made: Plan, graph: Graph) -> Iterator[str]:
 
 def _estimates(made: Plan, done: Done) -> dict[Digest, float]:
     return plan.estimates((action for action in made.actions if action.verb not in set(Verb)), done.past)
+
+
+def _costs(made: Plan, desired: Desired, estimates: dict[Digest, float]) -> dict[Digest, Cost]:
+    of = importlib.import_module("llmops.costs").of  # half a millisecond that only repositories with prices need
+    builds = [(action, desired.graph[action.key].spec.body) for action in made.actions if action.unit in estimates]
+    found = {
+        action.unit: of(estimates[action.unit], KINDS[action.key.kind].devices(body), desired.settings)
+        for action, body in builds
+    }
+    return {unit: cost for unit, cost in found.items() if cost is not None}

@@ -94,6 +94,9 @@ class GateSettings(Body, frozen=True, kw_only=True):
     ) = None
 
 
+Device: TypeAlias = Literal["cpu", "cuda"]
+
+
 class Settings(Body, frozen=True, kw_only=True):
     """What holds for a whole repository."""
 
@@ -108,6 +111,14 @@ class Settings(Body, frozen=True, kw_only=True):
     store: Annotated[StoreSettings, about("Where bytes are kept.")] = StoreSettings()
     runner: Annotated[RunnerSettings, about("Where steps run.")] = RunnerSettings()
     gate: Annotated[GateSettings, about("What a pull request may cost.")] = GateSettings()
+    hourly_cost: Annotated[
+        dict[Device, Annotated[float, about("Money.", ge=0)]],
+        about(
+            "What an hour costs: of a machine without a GPU (cpu), of one GPU with its share of its machine (cuda). "
+            "Plans and gates then show money beside the time; it decides nothing of what is made."
+        ),
+    ] = {}
+    currency: Annotated[str, about("What money is called: USD, EUR, credits.", pattern="^[!-~]{0,12}$(?!\\n)")] = ""
     gateway: Annotated[GatewaySettings, about("Where clients reach the deployments.")] = GatewaySettings()
     trust: Annotated[
         Trust,

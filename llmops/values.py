@@ -229,6 +229,17 @@ class Change(Struct, frozen=True):
     because: tuple[str, ...] = ()
 
 
+class Cost(Struct, frozen=True):
+    """An amount of money."""
+
+    amount: float
+    currency: str = ""
+    """As llmops.yaml calls it; '' where it does not."""
+
+    def __str__(self) -> str:
+        return f"{'< 0.01' if 0 < self.amount < 0.01 else f'{self.amount:.2f}'} {self.currency}".rstrip()  # noqa: PLR2004  a cent
+
+
 class Verdict(StrEnum):
     """What a gate says."""
 

@@ -19,7 +19,7 @@ from llmops.graph import Graph
 from llmops.kinds.evaluation import KIND, Gate, Suite
 from llmops.ledger import Ledger
 from llmops.store import Store
-from llmops.values import Digest, Key, Node, Scope, Verdict
+from llmops.values import Cost, Digest, Key, Node, Scope, Verdict
 
 MISSING = "was not evaluated, or its evidence is not in this store"
 MOST_ITEMS = 20
@@ -59,6 +59,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """The evidence it rests on: of head, and of base where there is one."""
     seconds: float = 0.0
     """How long that took to make, whenever it was made."""
+    cost: Cost | None = None
+    """What that cost; None where a device has no price."""
     reused: bool = False
     """Nothing had to be run for it."""
 

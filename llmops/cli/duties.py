@@ -27,7 +27,7 @@ from llmops.problems import Exit, Invalid, Refused
 from llmops.proposals import Proposal
 from llmops.refs import Refs
 from llmops.reports import comments, gates, plans
-from llmops.reports.words import count, duration, short
+from llmops.reports.words import count, effort, short
 from llmops.sites import Site
 from llmops.values import Key, Verdict
 from llmops.verdicts import Report
@@ -105,11 +105,12 @@ def _foresee(duty: Duty, site: Site, comparison: Comparison) -> Exit:
     if duty.arguments.output == "text":
         duty.terminal.say(text)
     voice.summarise(f"```\n{text.replace('`', '')}\n```")
-    seconds = gating.expected(site, comparison)
+    known = gating.expected(site, comparison)
     limit = site.settings.gate.approve_above
-    is_expensive = limit is not None and (seconds is None or seconds > fields.seconds(limit))
-    voice.tell(expensive=is_expensive, estimate="" if seconds is None else round(seconds))
-    work = "an unknown time: some of it was never done before" if seconds is None else f"about {duration(seconds)}"
+    is_expensive = limit is not None and (known is None or known.seconds > fields.seconds(limit))
+    voice.tell(expensive=is_expensive, estimate="" if known is None else round(known.seconds))
+    unknown = "an unknown time: some of it was never done before"
+    work = unknown if known is None else f"about {effort(known.seconds, known.cost)}"
     if duty.trigger.is_fork:
         return Exit.WELL
     for name in _suites(duty, comparison).values():

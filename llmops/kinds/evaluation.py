@@ -7,7 +7,7 @@ Pure.
 """
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from sys import intern
 from typing import Annotated, Literal, TypeAlias
 
@@ -154,6 +154,11 @@ def pins(evaluation: Evaluation) -> Iterator[Pin]:
             yield Pin(f"suites[{index}].task", f"lm-eval://{suite.task}")
 
 
+def devices(evaluation: Evaluation) -> Mapping[str, float]:
+    """The one that the model is on."""
+    return {evaluation.device.partition(":")[0]: 1}
+
+
 KIND = Kind(
     body=Evaluation,
     step=Step(name="evaluate", version=1, run="llmops.steps.evaluate", extra="eval", shared=True, parts="suites"),
@@ -161,4 +166,5 @@ KIND = Kind(
     leads_to=leads_to,
     examine=examine,
     pins=pins,
+    devices=devices,
 )

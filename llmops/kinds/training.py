@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from llmops.fields import Body, Options, about, file, ref
-from llmops.plugin import Kind, Step
+from llmops.plugin import ONE_MACHINE, Kind, Step
 from llmops.problems import Complaint
 from llmops.values import Key, Node, Scope
 
@@ -190,9 +190,16 @@ def _format(dataset: Node) -> object:
     return next((fact.value for fact in dataset.spec.facts if fact.role == "format"), None)
 
 
+def devices(training: Training) -> Mapping[str, float]:
+    """The GPUs of all workers, or the machine that does without."""
+    resources = training.resources
+    return {"cuda": resources.workers * resources.gpus} if resources.gpus else ONE_MACHINE
+
+
 KIND = Kind(
     body=Training,
     step=Step(name="train", version=1, run="llmops.steps.train", extra="train"),
     check=check,
     review=review,
+    devices=devices,
 )

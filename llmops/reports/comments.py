@@ -16,7 +16,7 @@ from msgspec import Struct
 from llmops.gating import Gated
 from llmops.problems import Problem
 from llmops.reports import gates
-from llmops.reports.words import count, duration, short
+from llmops.reports.words import count, effort, short
 from llmops.values import Verdict
 from llmops.verdicts import Report
 
@@ -198,7 +198,8 @@ def _closing(gated: Gated, run: Run) -> list[str]:
     said = []
     if gated.reports:
         said.append(f"**Reused:** all evidence of {reused} of {count(len(gated.reports), 'suite')}.")
-        made = f"{count(gated.made, 'result')} made in {duration(run.seconds)}" if gated.made else "nothing was run"
+        spent = effort(run.seconds, gated.cost)
+        made = f"{count(gated.made, 'result')} made in {spent}" if gated.made else "nothing was run"
         said.append(f"**Cost:** {made}.")
     if run.plan:
         said.append(f"**A merge would:** {literal(run.plan)}")

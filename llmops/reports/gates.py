@@ -12,7 +12,7 @@ import msgspec
 
 from llmops.gates import Judgement
 from llmops.gating import Gated
-from llmops.reports.words import VERDICT_STYLES, Paint, columns, count, plain, short
+from llmops.reports.words import VERDICT_STYLES, Paint, columns, count, effort, plain, short
 from llmops.values import Verdict
 from llmops.verdicts import Flip, Report
 
@@ -55,6 +55,8 @@ def text(gated: Gated, paint: Paint = plain) -> str:
     lines += [f"  removed by this change: {name}" for name in gated.removed]
     if gated.unaffected:
         lines.append(paint(f"  not affected: {', '.join(map(str, gated.unaffected))}", "dim"))
+    if gated.made:
+        lines.append(f"  made: {count(gated.made, 'result')} in {effort(gated.seconds, gated.cost)}")
     lines += [f"  not made: {why}" for why in dict.fromkeys(gated.failed.values())]
     lines += [*([""] if lines[-1] else []), paint(verdict_line(gated), VERDICT_STYLES[gated.verdict])]
     return "\n".join(lines) + "\n"
@@ -118,7 +120,7 @@ def notes(report: Report) -> list[str]:
             f"{report.judgement.items} items in {report.judgement.clusters} clusters: {report.judgement.method}"
         )
     if report.reused:
-        spared = f" ({report.seconds:.0f} s were not spent again)" if report.seconds else ""
+        spared = f" ({effort(report.seconds, report.cost)}, not spent again)" if report.seconds else ""
         said.append(f"all evidence was there already{spared}")
     return said
 

@@ -11,7 +11,7 @@ from html import escape
 from llmops.gating import Gated
 from llmops.reports import comments, gates, plots
 from llmops.reports.comments import SEVERITY, Run
-from llmops.reports.words import count, duration, short
+from llmops.reports.words import count, effort, short
 from llmops.values import Verdict
 from llmops.verdicts import Flip, Report
 
@@ -126,6 +126,6 @@ def _rest(gated: Gated, run: Run) -> Iterator[str]:
         said.append(f"Not affected: {', '.join(map(str, gated.unaffected))}")
     reused = sum(one.reused for one in gated.reports)
     said.append(f"Reused: all evidence of {reused} of {count(len(gated.reports), 'suite')}")
-    said.append(f"Made: {count(gated.made, 'result')} in {duration(run.seconds)}")
+    said.append(f"Made: {count(gated.made, 'result')} in {effort(run.seconds, gated.cost)}")
     yield f"<h2>Cost and reuse</h2><ul>{''.join(f'<li>{escape(one)}.</li>' for one in said)}</ul>"
     yield f"<h2>Reproduce</h2><pre>{escape(run.command)}</pre>"

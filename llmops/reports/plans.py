@@ -13,8 +13,8 @@ import msgspec
 
 from llmops.graph import Graph
 from llmops.proposals import Proposal
-from llmops.reports.words import STYLES, Paint, columns, count, duration, markdown_table, plain, short
-from llmops.values import Action, Change, Plan, Reason, Reuse, Sign, Tier, Verb
+from llmops.reports.words import STYLES, Paint, columns, count, effort, markdown_table, plain, short
+from llmops.values import Action, Change, Cost, Plan, Reason, Reuse, Sign, Tier, Verb
 
 DELETE, UPDATE, NO_OP = "delete", "update", "no-op"
 TERRAFORM = {Sign.ADD: "create", Sign.EDIT: UPDATE, Sign.FOLLOW: UPDATE, Sign.DROP: DELETE, Sign.KEEP: NO_OP}
@@ -75,7 +75,7 @@ def _why(action: Action) -> str:
 
 def _expected(action: Action, proposal: Proposal) -> str:
     seconds = proposal.estimates.get(action.unit)
-    return f"about {duration(seconds)}" if seconds is not None else ""
+    return f"about {effort(seconds, proposal.costs.get(action.unit))}" if seconds is not None else ""
 
 
 def _kept(made: Plan, graph: Graph, paint: Paint) -> Iterator[str]:
@@ -121,7 +121,9 @@ def _whole(proposal: Proposal) -> str:
         return ""
     if len(known) < len(builds):
         return " No estimate yet: some of this was never done before."
-    return f" About {duration(sum(known))}."
+    costs = [proposal.costs[action.unit] for action in builds if action.unit in proposal.costs]
+    whole = Cost(sum(one.amount for one in costs), costs[0].currency) if len(costs) == len(builds) else None
+    return f" About {effort(sum(known), whole)}."
 
 
 def markdown(proposal: Proposal) -> str:
@@ -173,6 +175,7 @@ def as_json(proposal: Proposal) -> dict[str, Any]:
             for change in made.changes
         ],
         "estimates": proposal.estimates,
+        "costs": msgspec.to_builtins(proposal.costs),
         "notes": list(proposal.notes),
         "summary": summary(proposal),
     }

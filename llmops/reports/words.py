@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from llmops.values import SHORT, Digest, Sign, Verdict
+from llmops.values import SHORT, Cost, Digest, Sign, Verdict
 
 Paint: TypeAlias = Callable[[str, str], str]
 """Colour a text: (text, style) -> text. Styles: good, bad, warn, dim, bold, new."""
@@ -42,6 +42,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
+
+
+def effort(seconds: float, cost: Cost | None) -> str:
+    """Write a time and what it costs: 3 min, 0.12 USD."""
+    return f"{duration(seconds)}, {cost}" if cost is not None else duration(seconds)
 
 
 def count(amount: int, one: str, many: str = "") -> str:
