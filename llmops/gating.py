@@ -169,15 +169,12 @@ def expected(site: Site, comparison: Comparison) -> Expected | None:
 
 def _costs(comparison: Comparison, seconds: Mapping[Digest, float]) -> dict[Digest, Cost | None]:
     """Give what units cost that take so long, by the prices of the base."""
-    nodes = {
-        unit.digest: node
-        for side in (comparison.head, comparison.base)
-        for node in side.graph.nodes.values()
-        for unit in node.units
-        if unit.digest in seconds
-    }
-    devices = {unit: KINDS[node.key.kind].devices(node.spec.body) for unit, node in nodes.items()}
-    return {unit: costs.of(seconds[unit], devices[unit], comparison.base.settings) for unit in nodes}
+    nodes = {task.action.unit: task.wanted.graph[task.action.key] for task in comparison.owed}
+    for graph in (comparison.head.graph, comparison.base.graph):
+        judged = [graph[key] for key in comparison.affected if key in graph]
+        nodes |= {unit.digest: node for node in judged for unit in node.units}
+    devices = {unit: KINDS[node.key.kind].devices(node.spec.body) for unit, node in nodes.items() if unit in seconds}
+    return {unit: costs.of(seconds[unit], devices[unit], comparison.base.settings) for unit in devices}
 
 
 def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
@@ -194,7 +191,7 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
         replace(
             report,
             reused=ran.isdisjoint(report.units),
-            cost=costs.total(cost[unit] for unit in report.units if unit in cost),
+            cost=costs.total(cost.get(unit) for unit in report.units),
         )
         for report in found
     ]
