@@ -123,7 +123,8 @@ def made(kind: Kind[Any]) -> str:
     step = kind.step
     if step is None:
         return "There is nothing to make: the spec is the thing."
-    parts = f", each of its `{step.parts}` on its own" if step.parts else ""
+    trials = f" and each of its `{step.trials}`" if step.trials else ""
+    parts = f", each of its `{step.parts}`{trials} on its own" if step.parts else ""
     extra = f" It needs the extra `{step.extra}`." if step.extra else ""
     live = " Then it is released: what runs is made what the spec says." if kind.live else ""
     return f"Made by the step `{step.name}` (version {step.version}){parts}.{extra}{live}"

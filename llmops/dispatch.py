@@ -31,6 +31,7 @@ def job(action: Action, wanted: Desired, where: Ledger, into: Store) -> Job:
         unit=action.unit,
         key=action.key,
         part=action.part,
+        trial=next(unit.trial for unit in node.units if unit.digest == action.unit),
         body=Raw(msgspec.json.encode(node.spec.body)),
         files=_stored_files(node, wanted.files, into),
         pins={pin.name: pin.value for pin in node.spec.pins},

@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops import reading
+from llmops.plugin import Step
 from llmops.problems import Invalid, Problem, did_you_mean
 from llmops.reading import Kinds, steps_of
 from llmops.specs import Parsed
@@ -240,8 +241,7 @@ def _name(
     own = closure.digest((Scope.BUILD, Scope.LIVE))
     units: tuple[Unit, ...] = ()
     if step and step.parts:
-        parts = _parts(spec, step.parts)
-        units = tuple(Unit(closure.digest((Scope.BUILD,), part), part, label) for part, label in parts)
+        units = tuple(_parts(spec, step, closure))
     elif step:
         is_live = Scope.LIVE in {*(fact.scope for fact in spec.facts), *(need.scope for need in needs)}
         units = (Unit(closure.digest((Scope.BUILD,)) if is_live else own),)
@@ -249,11 +249,18 @@ def _name(
     return Node(spec=spec, digest=own, needs=needs, files=closure.files, units=units, depth=depth)
 
 
-def _parts(spec: Spec, field: str) -> Iterator[tuple[str, str]]:
-    """Name the items of a list field, for us and for people: suites[0], choice."""
-    for index, item in enumerate(getattr(spec.body, field)):
-        part = f"{field}[{index}]"
-        yield part, getattr(item, "label", part)
+def _parts(spec: Spec, step: Step, closure: _Closure) -> Iterator[Unit]:
+    """Name the items of a list field, for us and for people: suites[0], choice; and each trial of one after it.
+
+    The first trial has the name that the item has without others, so that one more costs one more.
+    """
+    for index, item in enumerate(getattr(spec.body, step.parts)):
+        part = f"{step.parts}[{index}]"
+        label = getattr(item, "label", part)
+        first = closure.digest((Scope.BUILD,), part)
+        yield Unit(first, part, label)
+        for trial in range(1, getattr(item, step.trials, 1) if step.trials else 1):
+            yield Unit(digest([first, trial]), part, f"{label}, trial {trial + 1}", trial)
 
 
 def _file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:

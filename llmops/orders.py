@@ -38,6 +38,8 @@ class Job(Struct, frozen=True, kw_only=True):
     unit: Digest
     key: Key
     part: str
+    trial: int = 0
+    """Which of several samples of the part it is."""
     body: Raw
     files: dict[str, Digest] = {}
     """Files of the repository by path, each in the store."""

@@ -38,6 +38,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """Whether jobs of one plan may share a process."""
     parts: str = ""
     """A list field whose items are each made on their own ('' makes the resource as a whole)."""
+    trials: str = ""
+    """A field of such an item, in no digest: how often it is made, each time as a unit of its own."""
 
 
 def _nothing(*_: Any) -> Iterable[Any]:

@@ -143,6 +143,8 @@ class Unit(Struct, frozen=True, array_like=True, gc=False):
     """Which part of its resource it is: '' for the whole, 'suites[0]' for a suite."""
     label: str = ""
     """What people call the part."""
+    trial: int = 0
+    """Which of several samples of the part it is; the first has the digest that the part has without others."""
 
 
 class FileDigest(Struct, frozen=True, array_like=True, gc=False):

@@ -44,6 +44,8 @@ class Report(Struct, frozen=True, kw_only=True):
     suite: str
     metric: str
     judgement: Judgement
+    note: str = ""
+    """What has to be said of what was compared."""
     gate_changed: bool = False
     """Head has another gate or metric than base; it was judged by the base's."""
     is_new: bool = False
@@ -115,8 +117,10 @@ class _Side(Struct, frozen=True):
         return _Rule(self.suite.metric, self.suite.gate)
 
     @property
-    def unit(self) -> Digest:
-        return self.node.units[self.index].digest
+    def units(self) -> tuple[Digest, ...]:
+        """Give its trials, first to last."""
+        part = f"suites[{self.index}]"
+        return tuple(unit.digest for unit in self.node.units if unit.part == part)
 
     def subjects(self) -> object:
         """Give the names of who is asked."""
@@ -147,7 +151,9 @@ def _suites(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[_Si
 
 
 def _sides(key: Key, graph: Graph) -> list[_Side]:
-    return [_Side(graph, graph[key], index) for index in range(len(graph[key].units))] if key in graph else []
+    return (
+        [_Side(graph, graph[key], index) for index in range(len(graph[key].spec.body.suites))] if key in graph else []
+    )
 
 
 def _has(graph: Graph, side: _Side) -> bool:
@@ -177,17 +183,20 @@ def _settle(hearings: Iterable[_Hearing]) -> tuple[Report, ...]:
 
 def _hear(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> _Hearing:
     """Collect the evidence of a suite."""
-    now, before = _read(head.unit, archive), _read(base.unit, archive) if base else None
+    is_comparable = base is None or base.definition() == head.definition()
+    trials, note = _trials(rule.gate, head, base if is_comparable else None)
+    now = _read(head.units[:trials], archive)
+    before = _read(base.units[:trials], archive) if base else None
     metric = rule.metric or next(iter(now.facts.metrics if now else ()), "")
     report = Report(
         evaluation=head.node.key,
         suite=head.suite.label,
         metric=metric,
         judgement=_undecided(rule.gate, ""),
-        units=tuple(side.unit for side in (head, base) if side is not None),
+        note=note,
+        units=tuple(unit for side in (head, base) if side is not None for unit in side.units[:trials]),
         seconds=sum(one.seconds for one in (now, before) if one is not None),
     )
-    is_comparable = base is None or base.definition() == head.definition()
     if why := _gap(now, before, metric, expected=base is not None and is_comparable):
         return _Hearing(report=replace(report, judgement=_undecided(rule.gate, why)))
     assert now is not None  # noqa: S101  that would be a gap
@@ -222,7 +231,7 @@ def _gap(now: _Evidence | None, before: _Evidence | None, metric: str, *, expect
         return f'the task has no metric "{metric}"; it has {", ".join(now.facts.metrics) or "none"}'
     if expected and before is None:
         return f"base {MISSING}; `llmops gate --base` with its commit makes it"
-    if silent := [side for side, one in (("head", now), ("base", before)) if one and one.calls == 0]:
+    if silent := [side for side, one in (("head", now), ("base", before)) if one and one.is_silent]:
         return f"no model was called for {' and '.join(silent)}: that is no evidence"
     return ""
 
@@ -231,14 +240,27 @@ def _undecided(gate: Gate, note: str) -> Judgement:
     return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=note)
 
 
-class _Evidence(Struct, frozen=True):
-    """What one unit found."""
+def _trials(gate: Gate, head: _Side, base: _Side | None) -> tuple[int, str]:
+    """Say how many trials of each side are judged, and why not all.
+
+    In pairs as many as both have: when nothing changed, a mean of three and one answer differ by something that leans
+    to one side, and turning signs is exact only for what leans to none.
+    """
+    has = len(head.units)
+    if base is None or gate.rule == "minimum" or has == len(base.units):
+        return max(has, len(base.units) if base else 0), ""
+    fewer = min(has, len(base.units))
+    return fewer, f"compared by {fewer} of the trials: head has {has}, base {len(base.units)}, and pairs need as many"
+
+
+class _Evidence(Struct, frozen=True, kw_only=True):
+    """What one side of a suite found, in all of its trials."""
 
     items: tuple[Item, ...]
     facts: SuiteFacts
     seconds: float
-    calls: float | None
-    """How often the model was asked, where that is known."""
+    is_silent: bool
+    """Whether it is known that no model was asked in one of them."""
 
     def scores(self, metric: str) -> Scores:
         """Give the score of each item: the mean of its trials, and None if one of them was not a number."""
@@ -249,14 +271,31 @@ class _Evidence(Struct, frozen=True):
         return {one: fmean(known[one]) if len(known[one]) == len(found[one]) else None for one in found}
 
 
-def _read(unit: Digest, archive: Archive) -> _Evidence | None:
+def _read(units: Iterable[Digest], archive: Archive) -> _Evidence | None:
+    """Put the trials of a suite together; None where one is missing."""
+    found = [_trial(unit, archive) for unit in units]
+    known = [one for one in found if one is not None]
+    if not known or len(known) < len(found):
+        return None
+    return _Evidence(
+        items=tuple(item for one in known for item in one.items),
+        facts=known[0].facts,
+        seconds=sum(one.seconds for one in known),
+        is_silent=any(one.is_silent for one in known),
+    )
+
+
+def _trial(unit: Digest, archive: Archive) -> _Evidence | None:
     outcome = ledger.outcome(archive.ledger, unit)
     if outcome is None or not store.complete(archive.store, outcome.outputs["evidence"]):
         return None
     files = store.manifest(archive.store, outcome.outputs["evidence"]).files
-    items = evidence.decode(store.read(archive.store, files[evidence.ITEMS].sha256))
-    facts = msgspec.json.decode(store.read(archive.store, files[evidence.FACTS].sha256), type=SuiteFacts)
-    return _Evidence(items, facts, outcome.provenance.seconds, outcome.metrics.get("calls"))
+    return _Evidence(
+        items=evidence.decode(store.read(archive.store, files[evidence.ITEMS].sha256)),
+        facts=msgspec.json.decode(store.read(archive.store, files[evidence.FACTS].sha256), type=SuiteFacts),
+        seconds=outcome.provenance.seconds,
+        is_silent=outcome.metrics.get("calls") == 0,
+    )
 
 
 def _flips(head: _Evidence, base: _Evidence, metric: str, way: float) -> tuple[Flip, ...]:

@@ -72,7 +72,12 @@ class Suite(Body, frozen=True, kw_only=True):
     limit: Annotated[int, about("Only the first so many items.", ge=1)] | None = None
     trials: Annotated[
         int,
-        about("How often each item is asked, each time with another seed; its score is the mean.", ge=1, le=100),
+        about(
+            "How often each item is asked, each time with another seed; its score is the mean. More asks only more.",
+            scope=Scope.NONE,
+            ge=1,
+            le=100,
+        ),
     ] = 1
     cluster: (
         Annotated[
@@ -161,7 +166,15 @@ def devices(evaluation: Evaluation) -> Mapping[str, float]:
 
 KIND = Kind(
     body=Evaluation,
-    step=Step(name="evaluate", version=1, run="llmops.steps.evaluate", extra="eval", shared=True, parts="suites"),
+    step=Step(
+        name="evaluate",
+        version=1,
+        run="llmops.steps.evaluate",
+        extra="eval",
+        shared=True,
+        parts="suites",
+        trials="trials",
+    ),
     check=check,
     leads_to=leads_to,
     examine=examine,

@@ -108,7 +108,7 @@ def _delta(found: Judgement) -> str:
 
 def notes(report: Report) -> list[str]:
     """Give what has to be said about a suite besides its figures."""
-    said = [report.judgement.note] if report.judgement.note else []
+    said = [note for note in (report.judgement.note, report.note) if note]
     if report.gate_changed:
         said.append("this change edits the gate; it was judged by the old one")
     if report.is_new:

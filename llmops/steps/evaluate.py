@@ -46,15 +46,12 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
 
 def _evaluate(job: Job, model: HFLM, desk: Desk) -> Product:
     evaluation, suite = body(job, Evaluation), suites.suite_of(job)
-    items: list[Item] = []
-    calls, better = 0, dict[str, bool]()
-    for trial in range(suite.trials):
-        task = suites.task(job, model, desk)
-        found = _ask(job, task, model, evaluation.seed + trial)
-        answered = found["samples"][task.config.task] if found else []
-        items += samples.items(answered, task, samples.Reader(_question(job, desk), suite.cluster, trial))
-        calls += sum(len(sample["arguments"]) for sample in answered)
-        better |= found["higher_is_better"][task.config.task] if found else {}
+    task = suites.task(job, model, desk)
+    found = _ask(job, task, model, evaluation.seed + job.trial)
+    answered = found["samples"][task.config.task] if found else []
+    items = samples.items(answered, task, samples.Reader(_question(job, desk), suite.cluster, job.trial))
+    calls = sum(len(sample["arguments"]) for sample in answered)
+    better = found["higher_is_better"][task.config.task] if found else {}
     folder = desk.scratch("evidence", job.unit)
     (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
     (folder / FACTS).write_bytes(msgspec.json.encode(_facts(items, better)))

@@ -139,8 +139,15 @@ def answered(
     found(repo, revision, items, SuiteFacts(metrics=tuple(scores), lower_is_better=lower))
 
 
-def found(repo: Repo, revision: str, items: list[Item], facts: SuiteFacts, calls: float | None = None) -> None:
-    """Write down that everything of a revision was made, and that its evaluations found these items."""
+def found(
+    repo: Repo,
+    revision: str,
+    items: list[Item],
+    facts: SuiteFacts,
+    calls: float | None = None,
+    trial: int | None = None,
+) -> None:
+    """Write down that everything of a revision was made, and that its evaluations (or one trial) found these items."""
     graph, kept = repo.desire(revision).graph, open_store(repo.site())
     folder = folder_of(
         kept,
@@ -161,6 +168,7 @@ def found(repo: Repo, revision: str, items: list[Item], facts: SuiteFacts, calls
         )
         for key, node in graph.nodes.items()
         for unit in node.units
+        if trial is None or unit.trial == trial
     ]
     ledger.record(repo.ledger(), outcomes, "answered")
 
@@ -363,18 +371,25 @@ def test_the_items_that_got_worse_and_better_are_shown_with_both_answers(judged:
     assert "base said 'before 0', head says 'after 0'" in llmops.out
 
 
-def test_the_score_of_an_item_is_the_mean_of_its_trials(judged: Repo, llmops: Shell) -> None:
-    def trials(*rights: float) -> list[Item]:
-        return [
-            Item(id=str(n), question="q", target="t", answer="a", scores={"acc": right}, trial=trial)
-            for trial, right in enumerate(rights)
-            for n in range(60)
+def tried(repo: Repo, *rights: float) -> None:
+    """Write down for the last commit that its trials found every item right, or wrong, one after the other."""
+    for trial, right in enumerate(rights):
+        items = [
+            Item(id=str(n), question="q", target="t", answer="a", scores={"acc": right}, trial=trial) for n in range(60)
         ]
+        found(repo, "HEAD", items, SuiteFacts(metrics=("acc",)), trial=trial)
 
-    facts = SuiteFacts(metrics=("acc",))
-    found(judged, "HEAD", trials(1.0, 1.0, 1.0, 0.0), facts)
+
+def set_trials(repo: Repo, number: int) -> None:
+    repo.edit("specs/sums.yaml", "metric: acc", f"trials: {number}, metric: acc")
+    repo.commit()
+
+
+def test_the_score_of_an_item_is_the_mean_of_its_trials(judged: Repo, llmops: Shell) -> None:
+    set_trials(judged, 4)
+    tried(judged, 1.0, 1.0, 1.0, 0.0)
     retrained(judged)
-    found(judged, "HEAD", trials(1.0, 0.0, 1.0, 0.0), facts)
+    tried(judged, 1.0, 0.0, 1.0, 0.0)
 
     assert llmops("gate", "--base", "HEAD~1", "-o", "json") == Exit.NO
 
@@ -382,6 +397,47 @@ def test_the_score_of_an_item_is_the_mean_of_its_trials(judged: Repo, llmops: Sh
     assert isinstance(judgement, dict)
     assert (judgement["base"], judgement["head"], judgement["items"]) == (0.75, 0.5, 60)
     assert judgement["verdict"] == "fail"
+
+
+def test_one_more_trial_asks_once_more_and_one_less_asks_nothing(judged: Repo, llmops: Shell) -> None:
+    set_trials(judged, 2)
+    tried(judged, 1.0, 1.0)
+    judged.edit("specs/sums.yaml", "trials: 2", "trials: 3")
+    judged.commit()
+
+    asked = [task.action.label for task in survey(judged).owed]
+    assert asked == ["sums, trial 3"]
+    assert llmops("gate", "--base", "HEAD~1", "--dry-run") == Exit.WELL
+    assert "to evaluate: Evaluation/sums sums, trial 3" in llmops.out
+    assert llmops("plan") == Exit.WELL
+    assert "1 to evaluate" in llmops.out
+    tried(judged, 1.0, 1.0, 1.0)
+    judged.edit("specs/sums.yaml", "trials: 3", "trials: 1")
+    judged.commit()
+    assert survey(judged).owed == ()
+
+
+def test_in_pairs_as_many_trials_are_compared_as_both_have(judged: Repo, llmops: Shell) -> None:
+    set_trials(judged, 2)
+    tried(judged, 1.0, 1.0)
+    judged.edit("specs/sums.yaml", "trials: 2", "trials: 3")
+    retrained(judged)
+    tried(judged, 1.0, 1.0, 0.0)
+
+    assert llmops("gate", "--base", "HEAD~1") == Exit.WELL, llmops.out
+    assert "compared by 2 of the trials: head has 3, base 2" in llmops.out
+
+
+def test_a_trial_that_was_not_asked_is_no_evidence(judged: Repo, llmops: Shell) -> None:
+    set_trials(judged, 2)
+    tried(judged, 1.0, 1.0)
+    retrained(judged)
+    tried(judged, 1.0)
+    items = [Item(id=str(n), question="q", target="t", answer="a", scores={"acc": 1.0}) for n in range(60)]
+    found(judged, "HEAD", items, SuiteFacts(metrics=("acc",)), calls=0.0, trial=1)
+
+    assert llmops("gate", "--base", "HEAD~1") == Exit.NO
+    assert "no model was called for head" in llmops.out
 
 
 def test_items_of_one_cluster_are_judged_as_one(judged: Repo, llmops: Shell) -> None:

@@ -31,6 +31,7 @@ def changed(before: Tree, after: Tree) -> set[str]:
         ("specs/sums.yaml", "name: few", "name: little"),
         ("specs/sums.yaml", "limit: 1}", "limit: 1, gate: {on_inconclusive: neutral, detect: 0.1, alpha: 0.01}}"),
         ("specs/sums.yaml", "limit: 1}", "limit: 1, metric: exact_match}"),
+        ("specs/sums.yaml", "limit: 1}", "limit: 1, trials: 3}"),
         ("specs/chat.yaml", "requires: [sums]", "requires: [sums]\n  replicas: 3"),
         ("specs/chat.yaml", "requires: [sums]", "requires: []"),
         ("specs/chat.yaml", "requires: [sums]", "requires: [sums]\n  keep_warm: {revisions: 2, for: 5m}"),
@@ -77,7 +78,6 @@ def test_a_file_without_an_ending_can_be_called_anything() -> None:
         ),
         ("evals/sums.yaml", "doc_to_text: x", "doc_to_text: z", {"Evaluation/sums"}),
         ("specs/sums.yaml", "limit: 1", "limit: 2", {"Evaluation/sums"}),
-        ("specs/sums.yaml", "limit: 1", "limit: 1, trials: 3", {"Evaluation/sums"}),
         ("specs/sums.yaml", "limit: 1", "limit: 1, cluster: passage", {"Evaluation/sums"}),
         ("specs/chat.yaml", "requires: [sums]", "engine: {config: {cb_num_blocks: 99}}", {"Deployment/chat"}),
     ],
@@ -97,6 +97,21 @@ def test_a_suite_is_a_unit_of_its_own_wherever_it_stands_in_the_list() -> None:
     before, after = build(system())[SUMS].units, build(turned)[SUMS].units
 
     assert [unit.digest for unit in before] == [unit.digest for unit in reversed(after)]
+
+
+def test_a_trial_is_a_unit_of_its_own_and_the_first_is_the_suite_without_others() -> None:
+    def trials(number: int) -> list[tuple[str, str, int]]:
+        tree = system().edited("specs/sums.yaml", "limit: 1}", f"limit: 1, trials: {number}}}")
+        units = build(tree)[SUMS].units
+        return [(unit.digest, unit.label, unit.trial) for unit in units if unit.part == "suites[1]"]
+
+    one, two, three = trials(1), trials(2), trials(3)
+
+    assert one == [(build(system())[SUMS].units[1].digest, "few", 0)]
+    assert two == three[:2]
+    assert two[:1] == one
+    assert [(label, trial) for _, label, trial in three] == [("few", 0), ("few, trial 2", 1), ("few, trial 3", 2)]
+    assert len({digest for digest, *_ in three}) == 3
 
 
 def test_adding_a_suite_leaves_the_evidence_of_the_others() -> None:

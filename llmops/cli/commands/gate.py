@@ -126,7 +126,7 @@ def dry(comparison: Comparison) -> str:
     if not comparison.affected:
         return "\n".join(removed or ["Nothing that is evaluated is affected by this change."])
     lines = [f"Affected: {', '.join(map(str, comparison.affected))}."]
-    lines += [f"  to {task.action.verb}: {task.action.key} {task.action.part}".rstrip() for task in comparison.owed]
+    lines += [f"  to {task.action.verb}: {task.action.key} {task.action.label}".rstrip() for task in comparison.owed]
     return "\n".join([*lines, *([] if comparison.owed else ["All evidence is there already."]), *removed])
 
 
