@@ -5,6 +5,7 @@ Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from llmops.settings import Settings
@@ -34,4 +35,4 @@ def total(costs: Iterable[Cost | None]) -> Cost | None:
     known = [one for one in found if one is not None]
     if not known or len(known) < len(found):
         return None
-    return Cost(sum(one.amount for one in known), known[0].currency)
+    return Cost(math.fsum(one.amount for one in known), known[0].currency)

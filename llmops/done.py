@@ -52,6 +52,11 @@ class Done:
         alike = "SELECT seconds FROM outcome WHERE kind = ? ORDER BY started DESC LIMIT ?"
         return [seconds for (seconds,) in same or self._held.database.read_now(alike, key.kind, LIKE)]
 
+    def latest(self, key: Key, part: str, most: int) -> list[Digest]:
+        """Give the units of this part that were made last, the latest first."""
+        asked = "SELECT unit FROM outcome WHERE key = ? AND part = ? ORDER BY started DESC, unit LIMIT ?"
+        return [unit for (unit,) in self._held.database.read_now(asked, str(key), part, most)]
+
 
 def follow(at: Index, where: Ledger) -> Done:
     """Bring the outcomes up to the ledger's; in memory, when the file cannot be written."""

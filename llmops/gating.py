@@ -13,13 +13,16 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import costs, diff, execute, ledger, plan, proposals, reading, verdicts
+from llmops import budgets, costs, diff, execute, foresight, ledger, plan, proposals, reading, sites, verdicts
+from llmops.budgets import Budget, LeftOut, Offer, Price
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
 from llmops.done import follow
 from llmops.execute import Shop, Task
+from llmops.gates import Judgement
 from llmops.graph import Graph
 from llmops.kinds import evaluation
+from llmops.kinds.evaluation import Suite
 from llmops.plan import Origin, World
 from llmops.problems import Invalid, Problem
 from llmops.reading import steps_of
@@ -76,6 +79,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
     """What has to be made before it can be judged: of head, and of base where its evidence is missing."""
     removed: tuple[str, ...]
     """Suites that head does not have any more."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Suites that the budget does not reach: what only they wait for is not owed."""
 
     @property
     def has_effect(self) -> bool:
@@ -177,20 +182,72 @@ def _costs(comparison: Comparison, seconds: Mapping[Digest, float]) -> dict[Dige
     return {unit: costs.of(seconds[unit], devices[unit], comparison.base.settings) for unit in devices}
 
 
+def within(site: Site, comparison: Comparison, budget: Budget) -> Comparison:
+    """Give what a budget reaches of a comparison: what is owed shrinks to that."""
+    if not comparison.owed:
+        return comparison
+    done, archive = follow(site.commits.index, site.ledger), Archive(site.ledger, sites.open_store(site))
+    seconds = plan.estimates((task.action for task in comparison.owed), done.past)
+    money = _costs(comparison, seconds)
+    prices = {unit: Price(known, money[unit]) for unit, known in seconds.items()}
+    needs = _needs(comparison.owed)
+    base, head = comparison.base.graph, comparison.head.graph
+    offers = [
+        Offer(
+            evaluation=one.evaluation,
+            suite=one.suite,
+            units=units,
+            tells=foresight.tells(one.evaluation, _gated_suite(one, base, head), done, archive),
+        )
+        for one in verdicts.review(comparison.affected, head, base, archive)
+        if (units := frozenset[Digest]().union(*(needs.get(unit, ()) for unit in one.units)))
+    ]
+    choice = budgets.choose(offers, prices, budget)
+    owed = tuple(task for task in comparison.owed if task.action.unit in choice.units)
+    return replace(comparison, owed=owed, left_out=choice.left_out)
+
+
+def _needs(owed: Iterable[Task]) -> dict[Digest, frozenset[Digest]]:
+    """Give for each unit all that has to be made for it, itself included. What is leaned on comes first."""
+    found: dict[Digest, frozenset[Digest]] = {}
+    for task in owed:
+        below = (found.get(unit, frozenset((unit,))) for unit in task.action.after)
+        found[task.action.unit] = frozenset((task.action.unit,)).union(*below)
+    return found
+
+
+def _gated_suite(report: Report, base: Graph, head: Graph) -> Suite:
+    """Give a suite with the gate that judges it: the base's, where it has one of that name."""
+    of_base = base[report.evaluation].spec.body.suites if report.evaluation in base else ()
+    known = (*of_base, *head[report.evaluation].spec.body.suites)
+    found: Suite = next(suite for suite in known if suite.label == report.suite)
+    return found
+
+
+def _judged(report: Report, left_out: Iterable[LeftOut]) -> Report:
+    """Mark a suite that the budget did not reach: nothing is said of it, whatever older evidence there is."""
+    why = next((one for one in left_out if (one.evaluation, one.suite) == (report.evaluation, report.suite)), None)
+    if why is None:
+        return report
+    judgement = Judgement(verdict=Verdict.INCONCLUSIVE, rule=report.judgement.rule, note="the budget does not reach it")
+    return replace(report, judgement=judgement, left_out=why)
+
+
 def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
     """Make the evidence that is missing and judge. Raises nothing for a bad change: that is the report."""
     result = execute.build(comparison.owed, shop, who, tell)
     archive = Archive(shop.ledger, shop.store)
     ran = {task.action.unit for task in comparison.owed}
     base, head = comparison.base.graph, comparison.head.graph
-    found = verdicts.review(comparison.affected, head, base, archive)
+    reviewed = verdicts.review(comparison.affected, head, base, archive)
+    found = [_judged(report, comparison.left_out) for report in reviewed]
     leaned_on = result.made.union(*(report.units for report in found))
     took = ledger.outcomes_of(shop.ledger, tuple(leaned_on))
     cost = _costs(comparison, {unit: outcome.provenance.seconds for unit, outcome in took.items()})
     reports = [
         replace(
             report,
-            reused=ran.isdisjoint(report.units),
+            reused=ran.isdisjoint(report.units) and report.left_out is None,
             cost=costs.total(cost.get(unit) for unit in report.units),
         )
         for report in found

@@ -92,6 +92,18 @@ class GateSettings(Body, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    budget: (
+        Annotated[
+            str,
+            about(
+                "No more work than this is begun, by estimates: what tells most for its time first. A suite that is "
+                "left out is inconclusive. `--budget` says otherwise.",
+                pattern=DURATION_PATTERN,
+            ),
+        ]
+        | None
+    ) = None
+    budget_cost: Annotated[float, about("The same in money, by `hourly_cost`.", ge=0)] | None = None
 
 
 Device: TypeAlias = Literal["cpu", "cuda"]

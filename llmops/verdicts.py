@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops import evidence, gates, ledger, store
+from llmops.budgets import LeftOut
 from llmops.evidence import Item, SuiteFacts
 from llmops.gates import Case, Judgement, Scores
 from llmops.graph import Graph
@@ -65,6 +66,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """What that cost; None where a device has no price."""
     reused: bool = False
     """Nothing had to be run for it."""
+    left_out: LeftOut | None = None
+    """The budget did not reach it, so there is no evidence of this change."""
 
 
 class Archive(Struct, frozen=True):

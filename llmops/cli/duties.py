@@ -54,7 +54,8 @@ class Duty(Struct, frozen=True, kw_only=True):
         """Say how the same is seen elsewhere."""
         asked = self.arguments.environment
         sides = f"--base {short(self.trigger.base)} --head {short(self.trigger.head)}" if self.trigger.base else ""
-        command = f"llmops gate{f' -e {asked}' if asked else ''} {sides}" if sides else "llmops plan"
+        options = f"{sides}{gate.options(self.arguments.budget)}"
+        command = f"llmops gate{f' -e {asked}' if asked else ''} {options}" if sides else "llmops plan"
         return comments.Run(command=command, seconds=time.monotonic() - self.begun, page=self.page, plan=plan)
 
 
@@ -70,7 +71,7 @@ def propose(duty: Duty) -> Exit:
     base = commits.desire(site.commits, trigger.base)
     proposal = proposals.propose(site, head, base.commit)
     voice.summarise(plans.markdown(proposal))
-    comparison = gating.survey(site, base, head)
+    comparison = gate.affordable(site, gating.survey(site, base, head), duty.arguments.budget)
     voice.tell(affected=comparison.has_effect, owed=len(comparison.owed), expensive=False)
     if trigger.is_fork or duty.arguments.dry_run:
         return _foresee(duty, site, comparison)
@@ -101,11 +102,11 @@ def _read(duty: Duty, settings_from: str) -> tuple[Site, Desired]:
 def _foresee(duty: Duty, site: Site, comparison: Comparison) -> Exit:
     """Say what would be run, and let the suites wait for it."""
     voice = duty.voice
-    text = gate.dry(comparison)
+    known = gating.expected(site, comparison)
+    text = gate.dry(comparison, known)
     if duty.arguments.output == "text":
         duty.terminal.say(text)
     voice.summarise(f"```\n{text.replace('`', '')}\n```")
-    known = gating.expected(site, comparison)
     limit = site.settings.gate.approve_above
     is_expensive = limit is not None and (known is None or known.seconds > fields.seconds(limit))
     voice.tell(expensive=is_expensive, estimate="" if known is None else round(known.seconds))
@@ -158,8 +159,8 @@ def _suites(duty: Duty, comparison: Comparison) -> dict[tuple[Key, str], str]:
 
 
 def _state(report: Report, gated: Gated) -> State:
-    """Say how a suite stands; one without figures, because something failed, is neither good nor bad."""
-    if gated.failed and report.judgement.head is None:
+    """Say how a suite stands; without figures, as something failed or was left out, neither good nor bad."""
+    if report.left_out is not None or (gated.failed and report.judgement.head is None):
         return State.ERROR
     if report.judgement.waits:
         return State.PENDING

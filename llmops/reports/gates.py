@@ -5,11 +5,13 @@ Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from llmops.budgets import Budget, LeftOut
 from llmops.gates import Judgement
 from llmops.gating import Gated
 from llmops.reports.words import VERDICT_STYLES, Paint, columns, count, effort, plain, short
@@ -17,6 +19,8 @@ from llmops.values import Verdict
 from llmops.verdicts import Flip, Report
 
 HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "detectable", "verdict")
+NEARLY = 1e-6
+"""Hundredths that 1.1 is more than in a float."""
 SHOWN = 5
 """How many items that got worse, and how many that got better, a report shows."""
 
@@ -109,6 +113,8 @@ def _delta(found: Judgement) -> str:
 def notes(report: Report) -> list[str]:
     """Give what has to be said about a suite besides its figures."""
     said = [note for note in (report.judgement.note, report.note) if note]
+    if report.left_out is not None:
+        return [left_out(report.left_out)]
     if report.gate_changed:
         said.append("this change edits the gate; it was judged by the old one")
     if report.is_new:
@@ -123,6 +129,28 @@ def notes(report: Report) -> list[str]:
         spared = f" ({effort(report.seconds, report.cost)}, not spent again)" if report.seconds else ""
         said.append(f"all evidence was there already{spared}")
     return said
+
+
+def left_out(one: LeftOut) -> str:
+    """Say what a suite would take that the budget does not reach, and what runs it."""
+    if one.price is None or one.reached_by is None:
+        return "not run: nobody knows what it takes, so no budget reaches it; `llmops gate --budget none` runs it"
+    takes = effort(one.price.seconds, one.price.cost)
+    return (
+        f"not run: the budget does not reach it; it takes about {takes}, `llmops gate {option(one.reached_by)}` runs it"
+    )
+
+
+def option(budget: Budget) -> str:
+    """Write a budget as it is asked for, rounded up."""
+    said = [] if budget.seconds is None else [f"--budget {_at_least(budget.seconds)}"]
+    said += [] if budget.money is None else [f"--budget {math.ceil(budget.money * 100 - NEARLY) / 100:.2f}"]
+    return " ".join(said) or "--budget none"
+
+
+def _at_least(seconds: float) -> str:
+    whole = math.ceil(seconds)
+    return f"{whole}s" if whole < 600 else f"{math.ceil(whole / 60)}m"  # noqa: PLR2004  from ten minutes on, minutes do
 
 
 def _items(report: Report, paint: Paint) -> list[str]:

@@ -55,7 +55,8 @@ def _evaluation(root: ET.Element, name: str, reports: Iterable[Report], gated: G
 def _outcome(report: Report, gated: Gated) -> str:
     if not report.judgement.blocks:
         return ""
-    return "error" if gated.failed and report.judgement.head is None else "failure"
+    is_silent = report.left_out is not None or (bool(gated.failed) and report.judgement.head is None)
+    return "error" if is_silent else "failure"
 
 
 def _message(report: Report) -> str:

@@ -31,6 +31,7 @@ import msgspec
 from llmops import tree
 from llmops.cli import duties, failures
 from llmops.cli.arguments import add_output
+from llmops.cli.commands.gate import add_budget
 from llmops.cli.common import add_environment, add_trust
 from llmops.cli.duties import Duty
 from llmops.cli.repositories import open_repository
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--apply", action="store_true", help="apply what the default branch holds")
     what.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
     what.add_argument("--settle", action="store_true", help="only turn statuses that are still pending into errors")
+    add_budget(parser)
     add_trust(parser)
     add_environment(parser)
     add_output(parser)

@@ -11,6 +11,7 @@ examples:
   llmops gate --base main -o junit           as XML that a CI shows
   llmops gate --base main --html gate.html   and a page with plots besides, which needs no network
   llmops gate --base main --dry-run          only say what would have to be run
+  llmops gate --base main --budget 20m       what tells most in twenty minutes, and what is left out
 
 Effects: trains and evaluates what is missing; writes the ledger and the store; prints.
 """
@@ -18,20 +19,26 @@ Effects: trains and evaluates what is missing; writes the ledger and the store; 
 from __future__ import annotations
 
 import argparse
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from llmops import commits, gating, ledger, proposals, reconcile, tree, trust
+import msgspec
+
+from llmops import commits, fields, gating, ledger, proposals, reconcile, tree, trust
+from llmops.budgets import Budget
 from llmops.cli.arguments import add_output
 from llmops.cli.common import add_environment, add_trust, open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
-from llmops.gating import Comparison, Gated
+from llmops.fields import DURATION_PATTERN
+from llmops.gating import Comparison, Expected, Gated
 from llmops.problems import Exit, Invalid, Misused, Refused
 from llmops.records import State
 from llmops.reports import comments, gates, junit, pages
 from llmops.reports.comments import Run
-from llmops.reports.words import short
+from llmops.reports.words import effort, short
 from llmops.settings import stricter
 from llmops.sites import Site
 from llmops.trust import Policy
@@ -45,10 +52,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help="with --dry-run: exit 8 when something is affected"
     )
+    add_budget(parser)
     add_trust(parser)
     add_environment(parser)
     parser.add_argument("--html", metavar="FILE", help="also write a page with plots, which needs nothing else")
     add_output(parser, "md", "junit")
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Add ``--budget``."""
+    parser.add_argument(
+        "--budget",
+        metavar="AMOUNT",
+        action="append",
+        type=_amount,
+        help="begin no more work than takes so long (20m) or costs so much (1.50, by hourly_cost), what tells most "
+        "first; once for each; none is no limit (default: gate.budget of llmops.yaml)",
+    )
+
+
+def _amount(text: str) -> Budget:
+    if text == "none":
+        return Budget()
+    if re.fullmatch(DURATION_PATTERN, text):
+        return Budget(seconds=fields.seconds(text))
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return Budget(money=float(text))
+    raise argparse.ArgumentTypeError(f'"{text}" is neither a time (20m, 1h30m) nor an amount of money (1.50)')
+
+
+def affordable(site: Site, comparison: Comparison, asked: Sequence[Budget] | None) -> Comparison:
+    """Give what the budget reaches: the one that is asked for, or that of the base's settings."""
+    said = site.settings.gate
+    kept = Budget(seconds=fields.seconds(said.budget) if said.budget else None, money=said.budget_cost)
+    given = asked if asked is not None else [kept]
+    seconds = min((one.seconds for one in given if one.seconds is not None), default=None)
+    money = min((one.money for one in given if one.money is not None), default=None)
+    if money is not None and not site.settings.hourly_cost:
+        raise Misused(
+            f"a budget of {money:g} is an amount of money, and llmops.yaml says of no device what an hour of it costs. "
+            "Add hourly_cost ({cpu: 0.05, cuda: 2.5}), or give a time (20m)."
+        )
+    is_limited = seconds is not None or money is not None
+    return gating.within(site, comparison, Budget(seconds=seconds, money=money)) if is_limited else comparison
+
+
+def options(asked: Sequence[Budget] | None) -> str:
+    """Say on a command line what was asked for."""
+    return "".join(f" {gates.option(one)}" for one in asked or ())
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -62,15 +113,15 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     base = commits.desire(site.commits, arguments.base)
     head_commit = tree.commit_id(site.repo, arguments.head)
     head = merged(site, base.commit, head_commit)
-    comparison = gating.survey(site, base, head)
+    comparison = affordable(site, gating.survey(site, base, head), arguments.budget)
     refused = doubt(site, comparison, policy(arguments, site.repo))
     if arguments.dry_run:
         if refused:
             terminal.remark(f"`llmops gate` will refuse to run this: {refused}")
         if arguments.output == "json":
-            terminal.show(_dry_json(comparison))
+            terminal.show(_dry_json(comparison, gating.expected(site, comparison)))
         else:
-            terminal.say(dry(comparison))
+            terminal.say(dry(comparison, gating.expected(site, comparison)))
         return Exit.CHANGES if comparison.has_effect and arguments.detailed_exitcode else Exit.WELL
     if refused:
         raise Refused(refused)
@@ -78,7 +129,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     with shop.stop.in_order():
         gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
     command = f"llmops gate{f' -e {arguments.environment}' if arguments.environment else ''} "
-    command += f"--base {short(base.commit)} --head {short(head_commit)}"
+    command += f"--base {short(base.commit)} --head {short(head_commit)}{options(arguments.budget)}"
     facts = Run(command=command, seconds=time.monotonic() - begun)
     if arguments.html:
         _write(Path(arguments.html), pages.page(gated, facts))
@@ -120,17 +171,23 @@ def doubt(site: Site, comparison: Comparison, asked: Policy) -> str:
     return trust.doubts(site, head.commit, base.commit, stricter(levels), asked)
 
 
-def dry(comparison: Comparison) -> str:
-    """Say what would be run."""
+def dry(comparison: Comparison, known: Expected | None) -> str:
+    """Say what would be run, and what that is expected to take."""
     removed = [f"Removed by this change: {name}." for name in comparison.removed]
     if not comparison.affected:
         return "\n".join(removed or ["Nothing that is evaluated is affected by this change."])
     lines = [f"Affected: {', '.join(map(str, comparison.affected))}."]
     lines += [f"  to {task.action.verb}: {task.action.key} {task.action.label}".rstrip() for task in comparison.owed]
-    return "\n".join([*lines, *([] if comparison.owed else ["All evidence is there already."]), *removed])
+    if comparison.owed:
+        unknown = "No estimate yet: some of this was never done before."
+        lines.append(f"About {effort(known.seconds, known.cost)}." if known else unknown)
+    elif not comparison.left_out:
+        lines.append("All evidence is there already.")
+    lines += [f"Left out: {one.evaluation} {one.suite}: {gates.left_out(one)}." for one in comparison.left_out]
+    return "\n".join([*lines, *removed])
 
 
-def _dry_json(comparison: Comparison) -> dict[str, object]:
+def _dry_json(comparison: Comparison, known: Expected | None) -> dict[str, object]:
     owed = [
         {"verb": task.action.verb, "key": str(task.action.key), "label": task.action.label, "unit": task.action.unit}
         for task in comparison.owed
@@ -140,6 +197,8 @@ def _dry_json(comparison: Comparison) -> dict[str, object]:
         "head": comparison.head.commit,
         "affected": [str(key) for key in comparison.affected],
         "owed": owed,
+        "expected": msgspec.to_builtins(known),
+        "left_out": msgspec.to_builtins(comparison.left_out),
         "removed": list(comparison.removed),
     }
 

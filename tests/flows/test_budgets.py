@@ -1,0 +1,179 @@
+"""A gate that may not run everything: what it runs first, and what it says of the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from llmops import evidence, gating, ledger
+from llmops.budgets import Budget
+from llmops.evidence import Item, SuiteFacts
+from llmops.problems import Exit
+from llmops.records import Outcome
+from llmops.sites import open_store
+from llmops.values import Key
+from tests.conftest import Shell
+from tests.flows.test_gate import GOOD, PROVENANCE, answered, folder_of, retrained
+from tests.repos import Repo
+from tests.trees import system
+
+SUMS = Key("Evaluation", "sums")
+
+
+@pytest.fixture
+def retraining(repo: Repo, llmops: Shell) -> Repo:
+    """A change whose training and whose two suites take a second each; base was asked a hundred questions."""
+    repo.commit(dict(system()))
+    assert llmops("init") == Exit.WELL
+    repo.commit()
+    answered(repo, "HEAD", {"acc": GOOD})
+    retrained(repo)
+    return repo
+
+
+def dry(llmops: Shell, *options: str) -> dict[str, Any]:
+    assert llmops("gate", "--base", "HEAD~1", "--dry-run", "-o", "json", *options) == Exit.WELL
+    found: dict[str, Any] = json.loads(llmops.out)
+    return found
+
+
+def runs(found: dict[str, Any]) -> list[str]:
+    return [one["label"] or one["key"] for one in found["owed"]]
+
+
+def say(repo: Repo, settings: str) -> None:
+    """Set something for base and head."""
+    repo.git("reset", "--quiet", "--hard", "HEAD~1")
+    repo.commit({"llmops.yaml": f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {{{settings}}}\n"})
+    retrained(repo)
+
+
+def remember(repo: Repo, label: str, scores: list[float], started: str) -> None:
+    """Write down that a suite was run before, for something that no commit declares any more."""
+    items = [Item(id=str(n), question="q", target="t", answer="a", scores={"acc": one}) for n, one in enumerate(scores)]
+    files = {
+        evidence.ITEMS: "\n".join(msgspec.json.encode(item).decode() for item in items),
+        evidence.FACTS: msgspec.json.encode(SuiteFacts(metrics=("acc",))).decode(),
+    }
+    outcome = Outcome(
+        unit=hashlib.sha256(started.encode()).hexdigest(),
+        key=SUMS,
+        part=label,
+        step="x",
+        outputs={"evidence": folder_of(open_store(repo.site()), files)},
+        metrics={},
+        provenance=replace(PROVENANCE, started=started),
+    )
+    ledger.record(repo.ledger(), [outcome], "earlier")
+
+
+def test_without_a_budget_everything_is_run(retraining: Repo, llmops: Shell) -> None:
+    found = dry(llmops)
+    assert runs(found) == ["Training/tuned", "sums", "few"]
+    assert found["left_out"] == []
+    assert found["expected"] == {"seconds": 3.0, "cost": None}
+
+
+def test_a_budget_is_never_exceeded_and_the_rest_is_named_with_what_reaches_it(retraining: Repo, llmops: Shell) -> None:
+    found = dry(llmops, "--budget", "2s")
+    assert runs(found) == ["Training/tuned", "few"]
+    assert [(one["suite"], one["price"]["seconds"], one["reached_by"]["seconds"]) for one in found["left_out"]] == [
+        ("sums", 2.0, 3.0)
+    ]
+    assert runs(dry(llmops, "--budget", "3s")) == ["Training/tuned", "sums", "few"]
+
+
+def test_a_dry_run_says_in_words_what_is_left_out(retraining: Repo, llmops: Shell) -> None:
+    assert llmops("gate", "--base", "HEAD~1", "--dry-run", "--budget", "2s") == Exit.WELL
+    assert "About 2.0 s." in llmops.out
+    assert "Left out: Evaluation/sums sums: not run: the budget does not reach it" in llmops.out
+    assert "`llmops gate --budget 3s` runs it" in llmops.out
+
+
+def test_the_suite_whose_earlier_runs_differ_less_tells_more(retraining: Repo, llmops: Shell) -> None:
+    """Of suites of a hundred items each: where answers flip by themselves, a drop of five points drowns."""
+    remember(retraining, "few", [1.0, 0.0] * 50, "2026-02-01T00:00:00Z")
+    assert runs(dry(llmops, "--budget", "2s")) == ["Training/tuned", "sums"]
+
+
+def test_what_is_left_out_is_inconclusive_in_every_report_and_never_neutral(retraining: Repo, llmops: Shell) -> None:
+    retraining.edit("specs/sums.yaml", "limit: 1}", "limit: 1, gate: {on_inconclusive: neutral}}")
+    retraining.commit()
+    says = "not run: the budget does not reach it; it takes about 2.0 s, `llmops gate --budget"
+    for form in ("text", "md", "junit"):
+        assert llmops("gate", "--base", "HEAD~2", "--budget", "0s", "-o", form) == Exit.NO
+        shown = llmops.out.replace("&#96;", "`").replace("&#95;", "_")
+        assert shown.count(says) >= 2, form  # both suites
+    assert llmops("gate", "--base", "HEAD~2", "--budget", "0s", "-o", "json") == Exit.NO
+    found = json.loads(llmops.out)
+    assert found["verdict"] == "inconclusive"
+    assert [one["judgement"]["on_inconclusive"] for one in found["reports"]] == ["fail", "fail"]
+    assert {one["left_out"]["suite"] for one in found["reports"]} == {"sums", "few"}
+    assert found["made"] == 0
+
+
+def test_evidence_that_is_there_costs_nothing_and_is_judged(retraining: Repo, llmops: Shell) -> None:
+    answered(retraining, "HEAD", {"acc": GOOD})
+    assert llmops("gate", "--base", "HEAD~1", "--budget", "0s") == Exit.WELL
+
+
+def test_the_settings_of_the_base_may_limit_it_and_the_command_line_decides(retraining: Repo, llmops: Shell) -> None:
+    say(retraining, "gate: {budget: 2s}")
+    assert runs(dry(llmops)) == ["Training/tuned", "few"]
+    assert runs(dry(llmops, "--budget", "none")) == ["Training/tuned", "sums", "few"]
+    retraining.edit("llmops.yaml", "2s", "2h")
+    retraining.commit()
+    assert llmops("gate", "--base", "HEAD~2", "--dry-run", "-o", "json") == Exit.WELL
+    assert runs(json.loads(llmops.out)) == ["Training/tuned", "few"]
+
+
+def test_a_budget_may_be_money(retraining: Repo, llmops: Shell) -> None:
+    say(retraining, "hourly_cost: {cpu: 3600}, currency: EUR")
+    found = dry(llmops, "--budget", "2.50")
+    assert runs(found) == ["Training/tuned", "few"]
+    assert found["expected"] == {"seconds": 2.0, "cost": {"amount": 2.0, "currency": "EUR"}}
+    assert found["left_out"][0]["reached_by"] == {"seconds": None, "money": 3.0}
+    assert runs(dry(llmops, "--budget", "2.50", "--budget", "1s")) == []
+
+
+def test_money_without_a_price_is_refused_with_what_to_do(retraining: Repo, llmops: Shell) -> None:
+    assert llmops("gate", "--base", "HEAD~1", "--budget", "1.50") == Exit.USAGE
+    assert "hourly_cost" in llmops.err
+    assert llmops("gate", "--base", "HEAD~1", "--budget", "some") == Exit.USAGE
+    assert '"some" is neither a time' in llmops.err
+
+
+def test_what_was_never_run_is_left_out_and_said_so(repo: Repo, llmops: Shell) -> None:
+    repo.commit(dict(system()))
+    assert llmops("init") == Exit.WELL
+    repo.commit()
+    retrained(repo)
+    found = dry(llmops, "--budget", "2h")
+    assert runs(found) == []
+    assert [one["price"] for one in found["left_out"]] == [None, None]
+    assert llmops("gate", "--base", "HEAD~1", "--budget", "2h") == Exit.NO
+    assert "nobody knows what it takes" in llmops.out
+
+
+def test_what_only_a_suite_waits_for_that_is_left_out_is_not_made(retraining: Repo, llmops: Shell) -> None:
+    site = retraining.site()
+    comparison = gating.survey(site, retraining.desire("HEAD~1"), retraining.desire("HEAD"))
+    nothing = gating.within(site, comparison, Budget(seconds=1.5))
+    assert nothing.owed == ()
+    assert len(nothing.left_out) == 2
+
+
+def test_a_status_says_of_what_is_left_out_that_nothing_is_known(retraining: Repo, llmops: Shell) -> None:
+    assert llmops("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "2s", "--dry-run", "-o", "json") == Exit.WELL
+    assert json.loads(llmops.out)["outputs"]["owed"] == "2"
+    assert llmops("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "0s", "-o", "json") == Exit.NO
+    found = json.loads(llmops.out)
+    last = {one["context"]: one for one in found["statuses"]}
+    assert last["llmops/few"]["state"] == last["llmops/sums"]["state"] == "error"
+    assert "the budget does not reach it" in last["llmops/few"]["description"]
+    assert "--budget 0s" in found["comment"]
