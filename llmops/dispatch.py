@@ -9,7 +9,7 @@ Effects: reads the ledger, reads and writes the store and the folders of orders.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from llmops import ledger, orders, store
 from llmops.commits import Desired
+from llmops.evidence import EVIDENCE
 from llmops.ledger import Ledger
 from llmops.orders import Input, Job, Made, Report
 from llmops.store import Store
@@ -59,6 +60,13 @@ def outputs(node: Node, where: Ledger) -> Mapping[str, Digest]:
     """Give everything that was made of a resource, by name."""
     found = (ledger.outcome(where, unit.digest) for unit in node.units)
     return {name: digest for one in found if one for name, digest in one.outputs.items()}
+
+
+def evidence_of(units: Sequence[Digest], where: Ledger, kept: Store) -> tuple[Digest, ...]:
+    """Give the evidence of some units, as far as it was made and is in the store."""
+    made = (ledger.outcome(where, unit) for unit in units)
+    found = (one.outputs.get(EVIDENCE, "") for one in made if one)
+    return tuple(digest for digest in found if digest and store.complete(kept, digest))
 
 
 def report(folder: Path) -> str:

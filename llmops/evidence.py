@@ -8,7 +8,11 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-ITEMS, FACTS = "items.jsonl", "suite.json"
+from llmops.rubrics import Agreement
+
+EVIDENCE = "evidence"
+"""What the output of an evaluation is called."""
+ITEMS, FACTS, RULINGS = "items.jsonl", "suite.json", "rulings.jsonl"
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -32,6 +36,10 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     metrics: tuple[str, ...]
     """In the task's order; the first is judged when a suite names none."""
     lower_is_better: tuple[str, ...] = ()
+    judged: tuple[str, ...] = ()
+    """Those that lean on a judge."""
+    agreement: Agreement | None = None
+    """How far that judge agrees with people, where there are labels."""
 
 
 def decode(data: bytes) -> tuple[Item, ...]:

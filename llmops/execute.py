@@ -21,7 +21,7 @@ from llmops.catalogues import KINDS
 from llmops.commits import Desired
 from llmops.events import Event, Happening
 from llmops.ledger import Ledger
-from llmops.orders import Made, Order, Progress
+from llmops.orders import Job, Made, Order, Progress
 from llmops.plugin import Doing, Runner, Step
 from llmops.problems import Stopped
 from llmops.records import Intent, Outcome, Provenance, State, Who
@@ -56,6 +56,8 @@ class Task(Struct, frozen=True):
 
     action: Action
     wanted: Desired
+    earlier: tuple[Digest, ...] = ()
+    """Units whose evidence may spare some of the work: the same suite of another commit."""
 
 
 class Result(Struct):
@@ -101,7 +103,7 @@ class _Building:
     def __init__(self, tasks: tuple[Task, ...], shop: Shop, who: Who, tell: Tell) -> None:
         self.shop, self.who, self.tell = shop, who, tell
         self.waiting = {task.action.unit: task.action for task in tasks}
-        self.wanted = {task.action.unit: task.wanted for task in tasks}
+        self.tasks = {task.action.unit: task for task in tasks}
         self.running: list[_Running] = []
         self.result = Result()
 
@@ -202,9 +204,7 @@ class _Building:
                 self.tell(Event(happening=Happening.SKIPPED, key=action.key, label=action.label))
 
     def _write_order(self, batch: tuple[Action, ...]) -> _Running:
-        jobs = tuple(
-            dispatch.job(action, self.wanted[action.unit], self.shop.ledger, self.shop.store) for action in batch
-        )
+        jobs = tuple(self._job(self.tasks[action.unit]) for action in batch)
         step = self._step(batch[0])
         folder = self.shop.work / orders.name(jobs)
         folder.mkdir(parents=True, exist_ok=True)
@@ -216,6 +216,10 @@ class _Building:
         for action in batch:
             del self.waiting[action.unit]
         return _Running(folder, batch)
+
+    def _job(self, task: Task) -> Job:
+        made = dispatch.job(task.action, task.wanted, self.shop.ledger, self.shop.store)
+        return replace(made, earlier=dispatch.evidence_of(task.earlier, self.shop.ledger, self.shop.store))
 
     def _intent(self, one: _Running) -> Intent:
         return Intent(

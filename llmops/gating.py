@@ -29,7 +29,7 @@ from llmops.reading import steps_of
 from llmops.reconcile import Tell
 from llmops.records import Who
 from llmops.sites import Site
-from llmops.values import Change, Cost, Digest, Key, Sign, Verdict
+from llmops.values import Action, Change, Cost, Digest, Key, Sign, Verdict
 from llmops.verdicts import Archive, Report
 
 
@@ -120,7 +120,8 @@ def compare(base: Desired, head: Desired, done: Container[Digest]) -> Comparison
     evaluations = [key for key in head.graph.nodes if key.kind == evaluation.KIND.name]
     touched = {change.key for change in changes if _matters(change, base.graph, head.graph)}
     affected = tuple(key for key in evaluations if key in touched)
-    owed = {task.action.unit: task for side in (head, base) for task in _owed(side, affected, done)}
+    sides = ((head, base), (base, head))
+    owed = {task.action.unit: task for side, other in sides for task in _owed(side, other, affected, done)}
     return Comparison(
         base=base,
         head=head,
@@ -147,12 +148,18 @@ def _forbidden_moves(changes: Iterable[Change], base: Desired, head: Desired) ->
                 yield reading.place(new, head.files).problem(steps_of(one.role), one.what, one.remedy)
 
 
-def _owed(side: Desired, affected: tuple[Key, ...], done: Container[Digest]) -> Iterator[Task]:
-    """Give what is missing for the evidence of one side."""
+def _owed(side: Desired, other: Desired, affected: tuple[Key, ...], done: Container[Digest]) -> Iterator[Task]:
+    """Give what is missing for the evidence of one side, with what there may be of the same suite on the other."""
     needed = {key for one in affected if one in side.graph for key in side.graph.closure(one)}
     part = Graph({key: side.graph[key] for key in side.graph.order(needed)})
     made = plan.make((), part, KINDS, World(done=done), Origin(side.commit, "", ""))
-    yield from (Task(action, side) for action in made.actions)
+    yield from (Task(action, side, _same(action, other.graph)) for action in made.actions)
+
+
+def _same(action: Action, graph: Graph) -> tuple[Digest, ...]:
+    """Give the units that a part of a resource had in another commit."""
+    units = graph[action.key].units if action.part and action.key in graph else ()
+    return tuple(unit.digest for unit in units if unit.label == action.label)
 
 
 class Expected(Struct, frozen=True):

@@ -47,6 +47,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """What things outside git are fixed at, by their names."""
     inputs: dict[str, Input] = {}
     """What it leans on, by role: ``base``, ``datasets[0].name``."""
+    earlier: tuple[Digest, ...] = ()
+    """Evidence that was made before of the same thing: what in it still holds need not be made again."""
 
 
 class Order(Struct, frozen=True, kw_only=True):

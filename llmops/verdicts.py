@@ -19,6 +19,7 @@ from llmops.gates import Case, Judgement, Scores
 from llmops.graph import Graph
 from llmops.kinds.evaluation import KIND, Gate, Suite
 from llmops.ledger import Ledger
+from llmops.rubrics import Agreement
 from llmops.store import Store
 from llmops.values import Cost, Digest, Key, Node, Scope, Verdict
 
@@ -64,6 +65,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """How long that took to make, whenever it was made."""
     cost: Cost | None = None
     """What that cost; None where a device has no price."""
+    agreement: Agreement | None = None
+    """How far the judge agrees with people that the metric leans on, where there are labels."""
     reused: bool = False
     """Nothing had to be run for it."""
     left_out: LeftOut | None = None
@@ -101,6 +104,7 @@ class _Rule(Struct, frozen=True):
 
     metric: str | None
     gate: Gate
+    min_agreement: float | None
 
 
 class _Side(Struct, frozen=True):
@@ -117,7 +121,8 @@ class _Side(Struct, frozen=True):
 
     @property
     def rule(self) -> _Rule:
-        return _Rule(self.suite.metric, self.suite.gate)
+        judge = self.suite.judge
+        return _Rule(self.suite.metric, self.suite.gate, judge.min_agreement if judge else None)
 
     @property
     def units(self) -> tuple[Digest, ...]:
@@ -138,7 +143,9 @@ class _Side(Struct, frozen=True):
 
         spec = self.node.spec
         facts = [(f.role.removeprefix(part), f.value) for f in spec.facts if f.scope is Scope.BUILD and own(f.role)]
-        files = [(f.role.removeprefix(part), f.sha256) for f in self.node.files if own(f.role)]
+        # Labels decide how far a judge is to be trusted, not what it is asked.
+        asks = (f for f in self.node.files if own(f.role) and f.role != f"{part}.judge.labels")
+        files = [(f.role.removeprefix(part), f.sha256) for f in asks]
         needs = [(n.role.removeprefix(part), self.graph[n.key].digest) for n in self.node.needs if own(n.role)]
         pins = [(p.role.removeprefix(part), p.value) for p in spec.pins if own(p.role)]
         return sorted(facts), sorted(files), sorted(needs), sorted(pins)
@@ -199,8 +206,10 @@ def _hear(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> _He
         note=note,
         units=tuple(unit for side in (head, base) if side is not None for unit in side.units[:trials]),
         seconds=sum(one.seconds for one in (now, before) if one is not None),
+        agreement=now.facts.agreement if now and metric in now.facts.judged else None,
     )
-    if why := _gap(now, before, metric, expected=base is not None and is_comparable):
+    why = _gap(now, before, metric, expected=base is not None and is_comparable)
+    if why := why or _doubt(now, metric, rule.min_agreement):
         return _Hearing(report=replace(report, judgement=_undecided(rule.gate, why)))
     assert now is not None  # noqa: S101  that would be a gap
     case = Case(
@@ -213,17 +222,7 @@ def _hear(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> _He
     )
     if before is None or not is_comparable:
         return _Hearing(report=report, case=case)
-    worse, better = _flips(now, before, metric, -1.0), _flips(now, before, metric, 1.0)
-    return _Hearing(
-        report=replace(
-            report,
-            worse=worse[:MOST_ITEMS],
-            got_worse=len(worse),
-            better=better[:MOST_ITEMS],
-            got_better=len(better),
-        ),
-        case=case,
-    )
+    return _Hearing(report=_with_flips(report, now, before), case=case)
 
 
 def _gap(now: _Evidence | None, before: _Evidence | None, metric: str, *, expected: bool) -> str:
@@ -236,6 +235,19 @@ def _gap(now: _Evidence | None, before: _Evidence | None, metric: str, *, expect
         return f"base {MISSING}; `llmops gate --base` with its commit makes it"
     if silent := [side for side, one in (("head", now), ("base", before)) if one and one.is_silent]:
         return f"no model was called for {' and '.join(silent)}: that is no evidence"
+    return ""
+
+
+def _doubt(now: _Evidence | None, metric: str, least: float | None) -> str:
+    """Say why a judge is not believed, or ''."""
+    if now is None or least is None or metric not in now.facts.judged:
+        return ""
+    found = now.facts.agreement
+    if found is None or found.kappa is None:
+        return f"it is not known how far the judge agrees with people; min_agreement is {least:g}"
+    if found.kappa < least:
+        kappa = f"kappa {found.kappa:.2f} on {found.labels} labels"
+        return f"the judge agrees too little with people to be believed: {kappa}, min_agreement is {least:g}"
     return ""
 
 
@@ -298,6 +310,17 @@ def _trial(unit: Digest, archive: Archive) -> _Evidence | None:
         facts=msgspec.json.decode(store.read(archive.store, files[evidence.FACTS].sha256), type=SuiteFacts),
         seconds=outcome.provenance.seconds,
         is_silent=outcome.metrics.get("calls") == 0,
+    )
+
+
+def _with_flips(report: Report, head: _Evidence, base: _Evidence) -> Report:
+    worse, better = (_flips(head, base, report.metric, way) for way in (-1.0, 1.0))
+    return replace(
+        report,
+        worse=worse[:MOST_ITEMS],
+        got_worse=len(worse),
+        better=better[:MOST_ITEMS],
+        got_better=len(better),
     )
 
 

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from sys import intern
 from typing import Annotated, Literal, TypeAlias
 
-from llmops import tasks
+from msgspec import field
+
+from llmops import assertions, labels, rubrics, tasks
+from llmops.assertions import Assert, Judge
 from llmops.fields import Body, about, ref, secret
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint, Problem
@@ -50,23 +53,44 @@ class Gate(Body, frozen=True, kw_only=True):
 
 
 class Suite(Body, frozen=True, kw_only=True):
-    """One lm-eval task, and the gate on one of its metrics."""
+    """What is asked, how the answers are scored (by an lm-eval task or by assertions), and the gate on one metric."""
 
     name: Annotated[str, about("What reports call it; the task's file name if not given.", scope=Scope.NONE)] | None = (
         None
     )
-    task: Annotated[
-        str,
+    task: (
+        Annotated[
+            str,
+            about(
+                "A task YAML of this repository (evals/x.yaml) or the name of a task built into lm-eval.",
+                scope=Scope.NONE,
+            ),
+        ]
+        | None
+    ) = None
+    assert_: Annotated[
+        tuple[Assert, ...],
         about(
-            "A task YAML of this repository (evals/x.yaml) or the name of a task built into lm-eval.", scope=Scope.NONE
+            "Instead of a task: the dataset's rows fill the subject's prompt, and each answer is held to all of these. "
+            "The metrics are pass (0 or 1), score (their weighted mean) and those that they name."
         ),
-    ]
+    ] = field(default=(), name="assert")
+    threshold: (
+        Annotated[
+            float,
+            about(
+                "assert: an answer passes when its score reaches this, instead of when everything holds.", ge=0, le=1
+            ),
+        ]
+        | None
+    ) = None
+    judge: Annotated[Judge | None, about("assert: who decides on llm-rubric.")] = None
     dataset: (
         Annotated[str, ref("Dataset", about="Rows to ask about (its test side); replaces the task's own.")] | None
     ) = None
-    metric: (
-        Annotated[str, about("Which metric the gate judges; the task's first if not given.", scope=Scope.NONE)] | None
-    ) = None
+    metric: Annotated[str, about("Which metric the gate judges; the first if not given.", scope=Scope.NONE)] | None = (
+        None
+    )
     token: Annotated[str, secret("Access token for rows of the hub that are private or gated.")] | None = None
     num_fewshot: Annotated[int, about("Solved examples in front of each question.", ge=0)] = 0
     limit: Annotated[int, about("Only the first so many items.", ge=1)] | None = None
@@ -91,7 +115,17 @@ class Suite(Body, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """What reports call the suite."""
-        return self.name or posixpath.basename(self.task).removesuffix(".yaml").removesuffix(".yml")
+        return self.name or posixpath.basename(self.task or "").removesuffix(".yaml").removesuffix(".yml")
+
+    @property
+    def file(self) -> str:
+        """The task's file in the repository; '' when it has none."""
+        return self.task if self.task is not None and tasks.is_file(self.task) else ""
+
+    @property
+    def rubrics(self) -> tuple[str, ...]:
+        """What a judge decides on."""
+        return tuple(str(one.value) for one in self.assert_ if one.basis == "llm-rubric")
 
 
 class Subject(Body, frozen=True, kw_only=True):
@@ -118,45 +152,82 @@ class Evaluation(Body, frozen=True, kw_only=True):
 
 
 def check(evaluation: Evaluation) -> Iterable[Complaint]:
-    """Labels are unique; gates have what their rule needs."""
-    labels: set[str] = set()
+    """Names are unique; suites and gates have what they need."""
+    names: set[str] = set()
     for index, suite in enumerate(evaluation.suites):
         role = f"suites[{index}]"
-        if suite.label in labels:
+        if suite.label and suite.label in names:
             yield Complaint(f"{role}.name", f'two suites are called "{suite.label}".', "Give one another name.")
-        labels.add(suite.label)
-        gate = suite.gate
-        if gate.rule == "minimum" and gate.value is None:
-            yield Complaint(f"{role}.gate.value", "the rule minimum needs a value.", "Add value.")
-        if gate.rule == "non_inferiority" and gate.margin is None:
-            yield Complaint(f"{role}.gate.margin", "the rule non_inferiority needs a margin.", "Add margin.")
-        if gate.rule != "minimum" and gate.against == "none":
-            remedy = "Set against: base, or rule: minimum and a value."
-            yield Complaint(f"{role}.gate.against", f"{gate.rule} compares with a base.", remedy)
+        names.add(suite.label)
+        yield from _wrong_gate(suite.gate, f"{role}.gate")
+        if (suite.task is None) == (not suite.assert_):
+            yield Complaint(role, "a suite has either a task or assert.", "Give exactly one of them.")
+        elif suite.task is None:
+            yield from _wrong_assertions(evaluation, suite, role)
+        else:
+            yield from _misplaced(suite, role, ("threshold", "judge"), "assert")
+
+
+def _wrong_gate(gate: Gate, role: str) -> Iterator[Complaint]:
+    if gate.rule == "minimum" and gate.value is None:
+        yield Complaint(f"{role}.value", "the rule minimum needs a value.", "Add value.")
+    if gate.rule == "non_inferiority" and gate.margin is None:
+        yield Complaint(f"{role}.margin", "the rule non_inferiority needs a margin.", "Add margin.")
+    if gate.rule != "minimum" and gate.against == "none":
+        remedy = "Set against: base, or rule: minimum and a value."
+        yield Complaint(f"{role}.against", f"{gate.rule} compares with a base.", remedy)
+
+
+def _wrong_assertions(evaluation: Evaluation, suite: Suite, role: str) -> Iterator[Complaint]:
+    """Assertions need rows, a prompt that they fill, and a name."""
+    if suite.name is None:
+        yield Complaint(role, "a suite without a task needs a name.", "Add name.")
+    if suite.dataset is None:
+        yield Complaint(role, "there are no rows to ask about.", "Add dataset.")
+    if evaluation.subject.prompt is None:
+        yield Complaint("subject", "the rows have no prompt to fill.", "Add prompt.")
+    yield from _misplaced(suite, role, ("num_fewshot", "token"), "a task")
+    yield from assertions.check(suite.assert_, suite.judge, role)
+
+
+def _misplaced(suite: Suite, role: str, fields: tuple[str, ...], of: str) -> Iterator[Complaint]:
+    for name in fields:
+        if getattr(suite, name):
+            yield Complaint(f"{role}.{name}", f"{name} is only for a suite with {of}.", "Remove it.")
 
 
 def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
     """The task files, and what they include, import and read."""
     for index, suite in enumerate(evaluation.suites):
-        if tasks.is_file(suite.task):
+        if suite.file:
             role = intern(f"suites[{index}].task")
-            yield FileUse(role, suite.task, Scope.BUILD)
-            for path in tasks.leads_to(suite.task, files, with_rows=suite.dataset is None):
-                yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.task))}", path, Scope.BUILD)
+            yield FileUse(role, suite.file, Scope.BUILD)
+            for path in tasks.leads_to(suite.file, files, with_rows=suite.dataset is None):
+                yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.file))}", path, Scope.BUILD)
 
 
 def examine(evaluation: Evaluation, files: Files) -> Iterator[Problem]:
-    """Task files are tasks, and their rows cannot change without a commit."""
+    """Task files are tasks, and their rows cannot change without a commit; labels are labels."""
     for suite in evaluation.suites:
-        if tasks.is_file(suite.task):
-            yield from tasks.examine(suite.task, files, with_rows=suite.dataset is None)
+        if suite.file:
+            yield from tasks.examine(suite.file, files, with_rows=suite.dataset is None)
+        if suite.judge and suite.judge.labels:
+            yield from labels.examine(suite.judge.labels, files[suite.judge.labels], suite.rubrics)
 
 
 def pins(evaluation: Evaluation) -> Iterator[Pin]:
-    """A built-in task lives in the lm-eval package and on the hub: both are fixed by the lock."""
+    """A built-in task lives in the lm-eval package and on the hub: both are fixed by the lock.
+
+    How assertions are scored, and how a judge is asked, is fixed by this version of llmops.
+    """
     for index, suite in enumerate(evaluation.suites):
-        if not tasks.is_file(suite.task):
-            yield Pin(f"suites[{index}].task", f"lm-eval://{suite.task}")
+        role = f"suites[{index}]"
+        if suite.task is not None and not suite.file:
+            yield Pin(f"{role}.task", f"lm-eval://{suite.task}")
+        if suite.assert_:
+            yield Pin(f"{role}.assert", "llmops://assert", assertions.VERSION)
+        if suite.judge:
+            yield Pin(f"{role}.judge", "llmops://judge", rubrics.VERSION)
 
 
 def devices(evaluation: Evaluation) -> Mapping[str, float]:

@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, Literal
 
-import msgspec
-from msgspec import Meta, Struct, ValidationError
-
+from llmops import jsonschemas
 from llmops.fields import Body, about, file
 from llmops.plugin import Kind
 from llmops.problems import Complaint, Problem
@@ -60,7 +58,7 @@ def check(prompt: Prompt) -> Iterable[Complaint]:
     for name, schema in prompt.variables.items():
         if not name.isidentifier():
             yield Complaint(f"variables.{name}", f'"{name}" cannot be a variable.', "Use letters, digits and _.")
-        if wrong := _wrong_schema(schema):
+        if wrong := jsonschemas.wrong(schema):
             yield Complaint(f"variables.{name}", f"this is not a JSON Schema: {wrong}.", "See json-schema.org.")
     if prompt.messages:
         used, templates = set(), _templates()
@@ -71,47 +69,6 @@ def check(prompt: Prompt) -> Iterable[Complaint]:
                 yield Complaint(f"messages[{index}].content", error.what, "Correct the template.")
                 return
         yield from _undeclared(prompt, used)
-
-
-Count = Annotated[int, Meta(ge=0)]
-Number = int | float
-Type = Literal["string", "integer", "number", "boolean", "object", "array", "null"]
-
-
-class _Plain(Struct, forbid_unknown_fields=True, rename="camel"):
-    """A JSON Schema of plain words, as most variables have: what fits is one."""
-
-    type: Type = "string"
-    title: str = ""
-    description: str = ""
-    default: Any = None
-    enum: list[Any] = []
-    const: Any = None
-    min_length: Count = 0
-    max_length: Count = 0
-    minimum: Number = 0
-    maximum: Number = 0
-    min_items: Count = 0
-    max_items: Count = 0
-    items: "_Plain | bool" = True
-    properties: "dict[str, _Plain | bool]" = {}
-
-
-def _wrong_schema(schema: dict[str, Any]) -> str:
-    """Say why something is not a JSON Schema; '' when it is."""
-    try:
-        msgspec.convert(schema, _Plain)
-        return ""
-    except ValidationError:
-        # Imported only for what is not plain: jsonschema takes 44 ms of every plan.
-        jsonschema = importlib.import_module("jsonschema")
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        return str(error.message)
-    except (RecursionError, OverflowError) as error:  # of a regular expression
-        return str(error)
-    return ""
 
 
 def examine(prompt: Prompt, files: Files) -> Iterable[Complaint | Problem]:

@@ -125,6 +125,10 @@ def notes(report: Report) -> list[str]:
         said.append(
             f"{report.judgement.items} items in {report.judgement.clusters} clusters: {report.judgement.method}"
         )
+    if report.agreement is not None and report.agreement.kappa is not None:
+        said.append(
+            f"the judge agrees with people by kappa {report.agreement.kappa:.2f} on {report.agreement.labels} labels"
+        )
     if report.reused:
         spared = f" ({effort(report.seconds, report.cost)}, not spent again)" if report.seconds else ""
         said.append(f"all evidence was there already{spared}")

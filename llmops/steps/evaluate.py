@@ -14,15 +14,18 @@ from typing import Any
 import lm_eval
 import msgspec
 from datasets import disable_caching, disable_progress_bars
+from lm_eval.api.model import LM
 from lm_eval.api.task import Task
 from lm_eval.models.huggingface import HFLM
+from msgspec.structs import replace
 
 from llmops import store
-from llmops.evidence import FACTS, ITEMS, Item, SuiteFacts
+from llmops.evidence import EVIDENCE, FACTS, ITEMS, RULINGS, Item, SuiteFacts
 from llmops.kinds.evaluation import Evaluation
 from llmops.orders import Job
-from llmops.steps import samples, subjects, suites
+from llmops.steps import asserting, judging, samples, subjects, suites
 from llmops.steps.desk import Desk, Product, body
+from llmops.steps.judging import Court
 
 PACKAGES = ("lm_eval", "transformers", "peft", "torch", "tokenizers", "datasets")
 
@@ -34,32 +37,38 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
     by_model: dict[str, list[Job]] = {}
     for job in jobs:
         by_model.setdefault(subjects.identity(job), []).append(job)
-    done = 0
+    done, court = 0, Court(desk)
     for same in by_model.values():
         desk.say(f"loading {same[0].inputs['subject.model'].key}", done, len(jobs))
         model = subjects.open_model(same[0], desk)
         for job in same:
             done += 1
             desk.say(f"{job.key} {suites.suite_of(job).label}", done, len(jobs))
-            yield _evaluate(job, model, desk)
+            yield _evaluate(job, model, desk, court)
 
 
-def _evaluate(job: Job, model: HFLM, desk: Desk) -> Product:
+def _evaluate(job: Job, model: HFLM, desk: Desk, court: Court) -> Product:
     evaluation, suite = body(job, Evaluation), suites.suite_of(job)
-    task = suites.task(job, model, desk)
-    found = _ask(job, task, model, evaluation.seed + job.trial)
+    asserted = asserting.task(job, model, desk, court) if suite.assert_ else None
+    task = asserted or suites.task(job, model, desk)
+    found = _ask(job, task, asserted.asked if asserted else model, evaluation.seed + job.trial)
     answered = found["samples"][task.config.task] if found else []
     items = samples.items(answered, task, samples.Reader(_question(job, desk), suite.cluster, job.trial))
     calls = sum(len(sample["arguments"]) for sample in answered)
     better = found["higher_is_better"][task.config.task] if found else {}
     folder = desk.scratch("evidence", job.unit)
     (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
-    (folder / FACTS).write_bytes(msgspec.json.encode(_facts(items, better)))
+    facts = _facts(items, better)
+    if asserted and suite.judge:
+        facts = replace(facts, judged=asserted.leaning(), agreement=asserted.agreement())
+        (folder / RULINGS).write_bytes(judging.encode(asserted.rulings.values()))
+    (folder / FACTS).write_bytes(msgspec.json.encode(facts))
     figures = {"items": float(len(items)), "calls": float(calls)} | _means(items)
-    return Product(job, {"evidence": store.add_folder(desk.store, folder)}, figures, PACKAGES)
+    packages = PACKAGES + (asserting.PACKAGES if asserted else ())
+    return Product(job, {EVIDENCE: store.add_folder(desk.store, folder)}, figures, packages)
 
 
-def _ask(job: Job, task: Task, model: HFLM, seed: int) -> dict[str, Any] | None:
+def _ask(job: Job, task: Task, model: LM, seed: int) -> dict[str, Any] | None:
     """Put a suite's questions once. The examples in front of them are the same for every seed."""
     evaluation, suite = body(job, Evaluation), suites.suite_of(job)
     found: dict[str, Any] | None = lm_eval.simple_evaluate(

@@ -10,7 +10,7 @@ import json
 from lm_eval.models.huggingface import HFLM
 
 from llmops.kinds.evaluation import Evaluation
-from llmops.orders import Job
+from llmops.orders import Input, Job
 from llmops.steps.desk import Desk, body
 
 
@@ -23,8 +23,11 @@ def identity(job: Job) -> str:
 
 def open_model(job: Job, desk: Desk) -> HFLM:
     """Load the model that a job asks."""
-    evaluation = body(job, Evaluation)
-    given = job.inputs["subject.model"]
+    return load(job.inputs["subject.model"], body(job, Evaluation), desk)
+
+
+def load(given: Input, evaluation: Evaluation, desk: Desk) -> HFLM:
+    """Load a model as an evaluation says."""
     adapter = desk.folder_of(given, "adapter") if "adapter" in given.outputs else None
     return HFLM(
         pretrained=str(desk.folder_of(given, "base" if adapter else "model")),

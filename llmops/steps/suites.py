@@ -38,11 +38,12 @@ def suite_of(job: Job) -> Suite:
 def task(job: Job, model: HFLM, desk: Desk) -> Task:
     """Give the task of a job's suite, asked through the subject's prompt and about the suite's dataset."""
     suite = suite_of(job)
+    assert suite.task is not None  # noqa: S101  else it asserts, which is done elsewhere
     changes: dict[str, Any] = {}
     if dataset := job.inputs.get(f"suites[{index(job)}].dataset"):
-        changes |= _rows(desk.folder_of(dataset, "rows"))
+        changes |= rows(desk.folder_of(dataset, "rows"))
     if prompt := job.inputs.get("subject.prompt"):
-        changes |= _through(prompt, model, desk)
+        changes |= through(prompt, model, desk)
     if not tasks.is_file(suite.task):
         manager, name = TaskManager(), suite.task
         changes |= _pinned(job.pins[f"lm-eval://{suite.task}"], name, manager)
@@ -74,7 +75,7 @@ def _pinned(pin: str, name: str, manager: TaskManager) -> dict[str, Any]:
     return {"dataset_kwargs": {**kwargs, "revision": rows.rpartition("@")[2]}}
 
 
-def _rows(folder: Path) -> dict[str, Any]:
+def rows(folder: Path) -> dict[str, Any]:
     """Give the fields that make a task ask about the rows of a dataset."""
     sides = {"train": _read(folder / TRAIN), "test": _read(folder / TEST)}
     if not sides["test"]:
@@ -93,7 +94,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
 
 
-def _through(given: Input, model: HFLM, desk: Desk) -> dict[str, Any]:
+def through(given: Input, model: HFLM, desk: Desk) -> dict[str, Any]:
     """Give the fields that make a task ask through a prompt, as the gateway would."""
     fill = filler(given, desk)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops import catalogues, gating, tasks
+from llmops import catalogues, gating, jsonschemas, tasks
 from llmops.commits import Desired
-from llmops.kinds import dataset, model, prompt
+from llmops.kinds import dataset, model
 from llmops.kinds.dataset import Split
 from llmops.problems import Invalid
 from llmops.settings import Settings
@@ -341,7 +341,7 @@ SCHEMAS = st.recursive(
 def test_the_short_way_to_a_schema_says_the_same_as_jsonschema(schema: dict[str, Any]) -> None:
     is_one = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA).is_valid(schema)
 
-    assert (prompt._wrong_schema(schema) == "") is is_one
+    assert (jsonschemas.wrong(schema) == "") is is_one
 
 
 def test_a_plain_schema_is_known_without_jsonschema() -> None:

@@ -1,0 +1,82 @@
+"""JSON Lines that people labelled -> labels, by which a judge is judged.
+
+Pure.
+"""
+
+import importlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from llmops.problems import Problem
+
+_REMEDY = 'Write {"question": "…", "output": "…", "label": true}.'
+
+
+class Label(Struct, frozen=True, kw_only=True):
+    """An answer that people judged."""
+
+    line: int
+    question: str
+    output: str
+    holds: bool
+    row: dict[str, Any]
+    """Everything that the line says: it fills the rubric."""
+
+
+class BadLabels(Exception):
+    """Labels that cannot be read: the line (from 1) and what is wrong."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(what)
+        self.line, self.what = line, what
+
+
+def read(data: bytes) -> list[Label]:
+    """Read a file of labels. Raises `BadLabels` for the first line that is none, and for an empty file."""
+    found = [_label(number, line) for number, line in enumerate(data.splitlines(), 1) if line.strip()]
+    if not found:
+        raise BadLabels(1, "there is no label in it.")
+    return found
+
+
+def _label(number: int, line: bytes) -> Label:
+    try:
+        row = msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadLabels(number, "this is not a JSON object.") from None
+    question, output = row.get("question", row.get("input")), row.get("output")
+    holds = row.get("label", row.get("pass"))
+    if not isinstance(question, str) or not isinstance(output, str):
+        raise BadLabels(number, "question (or input) and output are texts.")
+    if not isinstance(holds, bool):
+        raise BadLabels(number, "label (or pass) is true or false.")
+    return Label(line=number, question=question, output=output, holds=holds, row=row)
+
+
+def examine(name: str, data: bytes, rubrics: Iterable[str]) -> Iterator[Problem]:
+    """Say what is wrong with a file of labels: lines that are none, columns that a rubric misses, one answer only."""
+    try:
+        found = read(data)
+    except BadLabels as error:
+        yield Problem(name, error.line, "", error.what, _REMEDY)
+        return
+    used = set().union(*map(_variables, rubrics))
+    for label in found:
+        if missing := sorted(used - label.row.keys()):
+            yield Problem(name, label.line, "", f"the rubric asks for {', '.join(missing)}.", "Add it to every line.")
+            break
+    if len({label.holds for label in found}) == 1:
+        what = f"all labels are {str(found[0].holds).lower()}: whoever always says so would agree."
+        yield Problem(name, found[0].line, "", what, "Label some answers that are the other.")
+
+
+def _variables(rubric: str) -> frozenset[str]:
+    templates = importlib.import_module("llmops.templates")  # Jinja takes 20 ms, and few suites have a judge
+    try:
+        found: frozenset[str] = templates.variables(rubric)
+    except templates.BadTemplate:
+        return frozenset()  # the rubric's own problem, which is said there
+    return found

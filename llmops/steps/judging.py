@@ -1,0 +1,114 @@
+"""cases -> rulings: a model that judges, and what it said before.
+
+Who asks the same judge the same again gets what it said: within a run, and from the evidence of earlier ones.
+
+Effects: reads the store, loads models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from llmops import labels, rubrics, store
+from llmops.assertions import Assert
+from llmops.evidence import RULINGS
+from llmops.kinds.evaluation import Evaluation, Suite
+from llmops.orders import Job
+from llmops.rubrics import Agreement, Case, Ruling
+from llmops.steps import scorers, subjects
+from llmops.steps.desk import Desk, body
+from llmops.values import digest
+
+LONGEST = 256
+"""Tokens of what a judge may say."""
+GREEDY = {"do_sample": False, "until": [], "max_gen_toks": LONGEST}
+
+
+class Judge:
+    """One model that judges; it is loaded when it is first asked something new."""
+
+    def __init__(self, name: str, load: Callable[[], LM]) -> None:
+        self.name = name
+        self.calls = 0
+        """How often the model was asked."""
+        self._load = load
+        self._model: LM | None = None
+        self._said: dict[str, Ruling] = {}
+
+    def recall(self, earlier: Iterable[Ruling]) -> None:
+        """Take over what was said before."""
+        self._said = {ruling.id: ruling for ruling in earlier} | self._said
+
+    def rule(self, cases: Sequence[Case]) -> list[Ruling]:
+        """Decide cases, each of them once."""
+        named = [(rubrics.name(self.name, case), case) for case in cases]
+        new = {id_: case for id_, case in named if id_ not in self._said}
+        if new:
+            said = self._ask([case.messages for case in new.values()])
+            self._said |= {id_: rubrics.read(id_, text) for id_, text in zip(new, said, strict=True)}
+        return [self._said[id_] for id_, _ in named]
+
+    def _ask(self, conversations: list[list[dict[str, str]]]) -> list[str]:
+        self._model = self._model or self._load()
+        self.calls += len(conversations)
+        model = self._model
+        texts = [
+            model.tokenizer.apply_chat_template(one, add_generation_prompt=True, tokenize=False)
+            for one in conversations
+        ]
+        asked = [
+            Instance(request_type="generate_until", doc={}, arguments=(text, dict(GREEDY)), idx=0) for text in texts
+        ]
+        said: list[str] = model.generate_until(asked, disable_tqdm=True)
+        return said
+
+
+class Court:
+    """The judges of a run: each is loaded once, whoever asks it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._judges: dict[str, Judge] = {}
+
+    def judge(self, job: Job, role: str) -> Judge:
+        """Give the judge that a job names, with what it said in the evidence that the job is given."""
+        evaluation, given = body(job, Evaluation), job.inputs[role]
+        name = digest([sorted(given.outputs.items()), evaluation.dtype])
+        if name not in self._judges:
+            self._judges[name] = Judge(name, lambda: subjects.load(given, evaluation, self._desk))
+        self._judges[name].recall(self._earlier(job))
+        return self._judges[name]
+
+    def _earlier(self, job: Job) -> Iterable[Ruling]:
+        for evidence in job.earlier:
+            files = store.manifest(self._desk.store, evidence).files
+            if RULINGS in files:
+                yield from decode(store.read(self._desk.store, files[RULINGS].sha256))
+
+
+def encode(found: Iterable[Ruling]) -> bytes:
+    """Write rulings for their file, in the order of their names."""
+    return b"".join(msgspec.json.encode(one) + b"\n" for one in sorted(found, key=lambda one: one.id))
+
+
+def decode(data: bytes) -> list[Ruling]:
+    """Read a file of rulings."""
+    decoder = msgspec.json.Decoder(Ruling)
+    return [decoder.decode(line) for line in data.splitlines()]
+
+
+def agreement(suite: Suite, data: bytes, rule: Callable[[Sequence[Case]], list[Ruling]]) -> Agreement:
+    """Let a judge decide what people decided, by every rubric of a suite."""
+    asked: list[tuple[Assert, bool, Case]] = []
+    for label in labels.read(data):
+        for one in (each for each in suite.assert_ if each.basis == "llm-rubric"):
+            rubric = str(scorers.filled(one.value, label.row))
+            asked.append((one, label.holds, Case(rubric, label.question, label.output)))
+    said = rule([case for _, _, case in asked])
+    return rubrics.agreement(
+        [(holds, scorers.met(ruling, one)) for (one, holds, _), ruling in zip(asked, said, strict=True)]
+    )

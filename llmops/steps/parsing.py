@@ -1,0 +1,140 @@
+"""answer -> the JSON in it, what a path leads to, and whether a pattern or a schema fits.
+
+Patterns are RE2's, also those of schemas: jsonschema's own go back and forth, for ever if somebody wants that.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from jsonschema import Draft202012Validator, ValidationError, validators
+from referencing import Registry
+
+from llmops import assertions
+from llmops.steps.desk import StepFailed
+
+MOST_FOUND = 10_000
+"""Values of an answer that a JSON path is followed to."""
+MOST_REMEMBERED = 256
+"""Schemas, expressions and paths that are remembered."""
+_BEGINS = re.compile(r"[{\[]")
+
+
+def as_text(value: Any) -> str:
+    """Give a value as it stands in an answer: 4, true, Paris."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def whole(text: str) -> list[Any]:
+    """Give what a text is as JSON, or nothing."""
+    try:
+        return [msgspec.json.decode(_plain(text))]
+    except (msgspec.DecodeError, RecursionError):
+        return []
+
+
+def inside(text: str) -> Iterator[Any]:
+    """Give every object and list of JSON in a text, the outermost only."""
+    decoder, place = json.JSONDecoder(), 0
+    while found := _BEGINS.search(text, place):
+        place = found.start() + 1
+        try:
+            value, place = decoder.raw_decode(text, found.start())
+        except (ValueError, RecursionError):
+            continue
+        yield value
+
+
+def followed(path: str, text: str) -> list[Any]:
+    """Give the values that a JSON path leads to in a text that is JSON."""
+    try:
+        found = (match.obj for one in whole(text) for match in _path(path).finditer(one))
+        return list(itertools.islice(found, MOST_FOUND))
+    except RecursionError:  # nested deeper than the path is followed
+        return []
+
+
+@functools.lru_cache(MOST_REMEMBERED)
+def _path(text: str) -> Any:
+    return assertions.path(text)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare two values as JSON does: 1 is 1.0, and true is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    return bool(one == other)
+
+
+def stands_for(wanted: Any, found: Any) -> bool:
+    """Whether a value is what is expected; a template gives text, which a number or true may be, too."""
+    return same(found, wanted) or (isinstance(wanted, str) and not isinstance(found, str) and as_text(found) == wanted)
+
+
+@functools.lru_cache(MOST_REMEMBERED)
+def _expression(pattern: str) -> Any:
+    try:
+        return assertions.regex(pattern)
+    except ValueError as error:
+        raise StepFailed(f'"{pattern}" is not a regular expression of RE2: {error}. Correct it.') from None
+
+
+def finds(pattern: str, text: str) -> bool:
+    """Whether a pattern is somewhere in a text."""
+    return _expression(pattern).search(_plain(text)) is not None
+
+
+def _plain(text: str) -> str:
+    """Give a text as it can be written: half of a surrogate pair cannot."""
+    return text.encode(errors="replace").decode()
+
+
+def fits(value: Any, schema: Any) -> bool:
+    """Whether a value is valid; without a schema every value is."""
+    if schema is None:
+        return True
+    try:
+        return bool(_validator(msgspec.json.encode(schema)).is_valid(value))
+    except RecursionError:
+        return False
+
+
+@functools.lru_cache(MOST_REMEMBERED)
+def _validator(schema: bytes) -> Any:
+    return _Validator(msgspec.json.decode(schema), registry=Registry())  # an empty one: no reference opens a connection
+
+
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    if isinstance(value, str) and not finds(pattern, value):
+        yield ValidationError("pattern")
+
+
+def _by_pattern(validator: Any, schemas: Mapping[str, Any], value: Any, _: Any) -> Iterator[ValidationError]:
+    for pattern, schema in schemas.items():
+        for name in value if isinstance(value, dict) else ():
+            if finds(pattern, name):
+                yield from validator.descend(value[name], schema)
+
+
+def _others(validator: Any, allowed: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    for name in value if isinstance(value, dict) else ():
+        if name not in known and not any(finds(pattern, name) for pattern in patterns):
+            yield from validator.descend(value[name], allowed)
+
+
+_Validator = validators.extend(
+    Draft202012Validator, {"pattern": _pattern, "patternProperties": _by_pattern, "additionalProperties": _others}
+)
