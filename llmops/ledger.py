@@ -116,7 +116,7 @@ def fetch(ledger: Ledger) -> None:
     if not ledger.at.remote:
         return
     there = refs.fetch(ledger.at, ledger.refs)
-    _take_results(ledger, there.get(ledger.results, ""))
+    take_results(ledger, there.get(ledger.results, ""))
     if releases := there.get(ledger.releases):
         refs.swap(ledger.at, ledger.releases, refs.tip(ledger.at, ledger.releases), releases)
 
@@ -201,8 +201,8 @@ def publish_results(ledger: Ledger) -> None:
         raise Retry("others keep writing the results at the remote. They are kept here: run it again.")
 
 
-def _take_results(ledger: Ledger, there: str) -> None:
-    """Unite the local results with those of the remote."""
+def take_results(ledger: Ledger, there: str) -> None:
+    """Unite the local results with others, such as those of the remote ('' is none)."""
     if not there:
         return
     for _ in range(ATTEMPTS):

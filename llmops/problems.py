@@ -115,6 +115,16 @@ class Refused(LlmopsError):
     exit = Exit.NO
 
 
+class Closed(Refused):
+    """Whoever computed this may not write it down; a path that would have is a fault of ours."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} is closed to this run: what a change computes whose writers are not ours is no evidence. "
+            "Somebody who may push brings it into a branch of this repository, after reading it."
+        )
+
+
 class Misused(LlmopsError):
     """Call the command differently."""
 

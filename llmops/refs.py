@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from llmops import git, processes, signatures
 from llmops.objects import Entry
-from llmops.problems import Broken, LlmopsError, Refused
+from llmops.problems import Broken, Closed, LlmopsError, Refused
 from llmops.repository import Repository
 from llmops.signatures import OPEN, Seal
 
@@ -54,6 +54,8 @@ class Refs(Struct, frozen=True):
     repo: Repository
     remote: str
     seal: Seal = OPEN
+    closed: bool = False
+    """Nothing is written, here or there: what is computed comes from somebody who may not."""
 
 
 def tip(refs: Refs, ref: str) -> str:
@@ -138,6 +140,8 @@ def publish(refs: Refs, ref: str, old: str, new: str) -> bool:
 
 def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
     """Compare and swap a ref here. False when it was not ``old`` any more."""
+    if refs.closed:
+        raise Closed(ref)
     if new == old:
         return True
     try:
@@ -147,6 +151,12 @@ def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
             raise _unwritable(refs, error.words) from None
         return False
     return True
+
+
+def drop(refs: Refs, names: Iterable[str]) -> None:
+    """Remove refs that are only here."""
+    for ref in names:
+        _patiently(refs, "update-ref", "-d", ref)
 
 
 def _unwritable(refs: Refs, words: str) -> Broken:
@@ -161,6 +171,8 @@ def push(refs: Refs, ref: str, old: str, new: str) -> bool:
 
     Raises `Refused` when the remote takes no such ref, `Broken` when it cannot be reached.
     """
+    if refs.closed:
+        raise Closed(ref)
     try:
         _patiently(refs, "push", f"--force-with-lease={ref}:{old}", refs.remote, f"{new}:{ref}")
     except git.GitFailed as error:
@@ -289,6 +301,8 @@ def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequenc
 
     On the disk before this returns, a large one as one pack. Protocol: https://git-scm.com/docs/git-fast-import.
     """
+    if refs.closed:
+        raise Closed("the ledger")
     signatures.may_write(refs.seal)
     # Two writers that say the same in the same second must not make the same commit: one of them lost.
     unique = f"{message}\n\nWrite-Id: {os.urandom(8).hex()}\n".encode()

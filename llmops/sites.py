@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmops import ledger, store
 from llmops.catalogues import RUNNERS
@@ -33,6 +34,8 @@ class Site(Struct, frozen=True, kw_only=True):
     folder: Path
     ledger: Ledger
     work: Path
+    closed: bool = False
+    """Its ledger and its store are only read."""
 
     @property
     def repo(self) -> Repository:
@@ -60,11 +63,21 @@ def locate(commits: Commits, settings: Settings, environment: str | None, seal: 
     )
 
 
+def close(site: Site) -> Site:
+    """Give the same to be read only: whatever would write the ledger or the store raises `Closed`."""
+    return replace(site, ledger=replace(site.ledger, at=replace(site.ledger.at, closed=True)), closed=True)
+
+
+def address(site: Site) -> str:
+    """Say where the store is: where the settings say, or in the git directory."""
+    return site.settings.store.url or (site.folder / "store").absolute().as_uri()
+
+
 def open_store(site: Site) -> Store:
     """Open the store that the settings name, or the one in the git directory. Raises `Broken` when it does not open."""
-    url = site.settings.store.url or (site.folder / "store").absolute().as_uri()
+    url = address(site)
     try:
-        return store.open_at(url)
+        return replace(store.open_at(url), closed=site.closed)
     except OSError as error:
         why = str(error.strerror or error).rstrip(".")
         raise Broken(

@@ -31,7 +31,7 @@ from msgspec import Struct
 
 from llmops import disk
 from llmops.disk import Disk
-from llmops.problems import Broken
+from llmops.problems import Broken, Closed
 from llmops.values import Digest
 
 BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
@@ -39,6 +39,8 @@ PARTIAL = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.[0-9a-f]{16}")
 """How files and those that are still being written are called, below ``objects/``."""
 TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 """Where fsspec's file systems say when a file was written."""
+OVER = "over:"
+"""How the address of a store begins that is written above another one: ``over:file:///scratch|s3://bucket``."""
 FIRST = b'{"files":'
 """What every manifest begins with."""
 SMALL = 2**16
@@ -82,10 +84,16 @@ class Store(Struct, frozen=True):
     root: str
     local: bool
     """Whether the root is a folder of this machine, so that files can be linked."""
+    closed: bool = False
+    """Nothing is written: what is computed comes from somebody who may not."""
 
 
 def open_at(url: str) -> Store:
     """Open the store at an fsspec address, such as ``file:///srv/llmops`` or ``s3://bucket/llmops``."""
+    if url.startswith(OVER):
+        above, below = map(open_at, url.removeprefix(OVER).split("|", 1))
+        over = importlib.import_module("llmops.overlay").Overlay(above, below)  # only for what nobody may keep
+        return Store(url, over, above.root, local=False)
     if url.startswith("file://"):
         return Store(url, Disk(), unquote(url.removeprefix("file://")).rstrip("/"), local=True)
     try:
@@ -158,6 +166,7 @@ def _examined(path: str) -> tuple[Digest, os.stat_result]:
 
 def _touch(store: Store, digest: Digest, size: int) -> bool:
     """Whether a blob is there, as long as it should be; where that can be said, it counts as added now."""
+    _may_write(store)
     try:
         if store.local:
             os.utime(_path(store, digest))
@@ -243,6 +252,11 @@ def _inside(folder: Path, name: str) -> Path:
     return folder.joinpath(*parts)
 
 
+def _may_write(store: Store) -> None:
+    if store.closed:
+        raise Closed(f"the store at {store.url}")
+
+
 def _path(store: Store, digest: Digest) -> str:
     return f"{store.root}/objects/{digest[:2]}/{digest[2:]}"
 
@@ -260,6 +274,7 @@ def _corrupt(store: Store, digest: Digest) -> Broken:
 @contextmanager
 def _place(store: Store, digest: Digest) -> Iterator[str]:
     """Give where a blob is written; it is put in its place when that ends well, and removed when it does not."""
+    _may_write(store)
     target = _path(store, digest)
     store.files.makedirs(os.path.dirname(target), exist_ok=True)
     partial = f"{target}.{os.urandom(8).hex()}"
@@ -318,6 +333,7 @@ def is_folder(store: Store, stored: Stored) -> bool:
 
 def remove(store: Store, gone: Iterable[Stored]) -> Iterator[int]:
     """Remove files in their order, many at once; gives how many are gone by now, so that the caller can look up."""
+    _may_write(store)
     files = list(gone)
     for start in range(0, len(files), REMOVED_AT_ONCE):
         with contextlib.suppress(FileNotFoundError):

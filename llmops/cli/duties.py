@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from llmops import commits, fields, gating, ledger, proposals, reading, reconcile, refs, tree, trust
+from llmops import commits, fields, gating, ledger, proposals, reading, reconcile, refs, sites, tree, trust
 from llmops.cli.commands import apply, gate
 from llmops.cli.common import open_site, policy, who
 from llmops.cli.terminal import Terminal
@@ -68,6 +68,8 @@ def propose(duty: Duty) -> Exit:
             f"there is no ledger of the environment {site.environment}, so there is no evidence of the base. "
             f"Someone who may push begins one: `llmops init -e {site.environment}`."
         )
+    if trigger.is_fork:
+        site = sites.close(site)
     base = commits.desire(site.commits, trigger.base)
     proposal = proposals.propose(site, head, base.commit)
     voice.summarise(plans.markdown(proposal))

@@ -12,6 +12,7 @@ examples:
   llmops gate --base main --html gate.html   and a page with plots besides, which needs no network
   llmops gate --base main --dry-run          only say what would have to be run
   llmops gate --base main --budget 20m       what tells most in twenty minutes, and what is left out
+  llmops gate --base main --head FETCH_HEAD --untrusted   a stranger's; nothing of it is kept
 
 Effects: trains and evaluates what is missing; writes the ledger and the store; prints.
 """
@@ -22,11 +23,12 @@ import argparse
 import re
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
 
-from llmops import commits, fields, gating, ledger, proposals, reconcile, tree, trust
+from llmops import commits, fields, gating, isolation, ledger, proposals, reconcile, tree, trust
 from llmops.budgets import Budget
 from llmops.cli.arguments import add_output
 from llmops.cli.common import add_environment, add_trust, open_site, policy, who
@@ -53,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detailed-exitcode", action="store_true", help="with --dry-run: exit 8 when something is affected"
     )
     add_budget(parser)
+    parser.add_argument(
+        "--untrusted",
+        action="store_true",
+        help="write nothing to the shared ledger and store: what is made is thrown away in the end. What is run has "
+        "your rights all the same, so run what you have not read on a machine without secrets",
+    )
     add_trust(parser)
     add_environment(parser)
     parser.add_argument("--html", metavar="FILE", help="also write a page with plots, which needs nothing else")
@@ -118,23 +126,36 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.dry_run:
         if refused:
             terminal.remark(f"`llmops gate` will refuse to run this: {refused}")
-        if arguments.output == "json":
-            terminal.show(_dry_json(comparison, gating.expected(site, comparison)))
-        else:
-            terminal.say(dry(comparison, gating.expected(site, comparison)))
-        return Exit.CHANGES if comparison.has_effect and arguments.detailed_exitcode else Exit.WELL
+        return _foresee(site, comparison, arguments, terminal)
     if refused:
         raise Refused(refused)
-    shop = reconcile.open_shop(site, lambda state: state, arguments.stop)
-    with shop.stop.in_order():
-        gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
-    command = f"llmops gate{f' -e {arguments.environment}' if arguments.environment else ''} "
-    command += f"--base {short(base.commit)} --head {short(head_commit)}{options(arguments.budget)}"
-    facts = Run(command=command, seconds=time.monotonic() - begun)
+    with isolation.apart(site, head_commit) if arguments.untrusted else nullcontext(site) as place:
+        shop = reconcile.open_shop(place, lambda state: state, arguments.stop)
+        with shop.stop.in_order():
+            gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
+    facts = Run(command=_command(arguments, gated), seconds=time.monotonic() - begun)
     if arguments.html:
         _write(Path(arguments.html), pages.page(gated, facts))
     _say(gated, facts, arguments.output, terminal)
+    if arguments.untrusted and gated.made:
+        terminal.remark("Nothing of this was written to the shared ledger or store; the next run makes it again.")
     return code(gated)
+
+
+def _foresee(site: Site, comparison: Comparison, arguments: argparse.Namespace, terminal: Terminal) -> Exit:
+    known = gating.expected(site, comparison)
+    if arguments.output == "json":
+        terminal.show(_dry_json(comparison, known))
+    else:
+        terminal.say(dry(comparison, known))
+    return Exit.CHANGES if comparison.has_effect and arguments.detailed_exitcode else Exit.WELL
+
+
+def _command(arguments: argparse.Namespace, gated: Gated) -> str:
+    """Say what prints the same report elsewhere."""
+    environment = f" -e {arguments.environment}" if arguments.environment else ""
+    sides = f"--base {short(gated.base)} --head {short(gated.head)}"
+    return f"llmops gate{environment} {sides}{options(arguments.budget)}{' --untrusted' * arguments.untrusted}"
 
 
 def _say(gated: Gated, facts: Run, form: str, terminal: Terminal) -> None:

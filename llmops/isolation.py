@@ -1,0 +1,58 @@
+"""a site -> the same apart: all evidence can be read, and nothing that is made reaches anybody else.
+
+Results go to a copy of the ledger's refs that is never pushed, bytes to a store above the shared one, orders to a
+folder of their own. All of that is removed in the end; what a run left that was stopped, broken off or killed, the next
+one for the same commit goes on with. It keeps apart what we write, not what a program does that is run: that has the
+rights of whoever runs it.
+
+Effects: reads and writes git refs, writes and removes a folder below the work folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from llmops import ledger, locks, refs, sites, store
+from llmops.ledger import Ledger
+from llmops.problems import Held
+from llmops.refs import Refs
+from llmops.settings import StoreSettings
+from llmops.sites import Site
+from llmops.values import SHORT
+
+FOLDER, LOCK = "refs/llmops/untrusted", "lock"
+
+
+@contextmanager
+def apart(site: Site, commit: str) -> Iterator[Site]:
+    """Give a site whose ledger and store are read through and never written. Raises `Held` while another run has it."""
+    name = commit[:SHORT]
+    folder = (site.work / f"untrusted-{name}").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = locks.take(folder / LOCK)
+    if lock is None:
+        raise Held(f"another run tries {name} already, in {folder}. Wait for it.")
+    with lock:
+        url = f"{store.OVER}{(folder / 'store').as_uri()}|{sites.address(site)}"
+        settings = replace(site.settings, store=StoreSettings(url=url))
+        copy = _copy(site.ledger, name)
+        yield replace(site, ledger=copy, settings=settings, work=folder / "work")
+        refs.drop(copy.at, copy.refs)
+        store.remove_folder(folder)
+
+
+def _copy(shared: Ledger, name: str) -> Ledger:
+    """Begin refs of our own where the shared ones are, or bring those of an earlier run up to them."""
+    results, releases = ledger.tips(shared)
+    copy = Ledger(
+        at=Refs(shared.at.repo, ""),
+        results=f"{FOLDER}/{name}/results",
+        releases=f"{FOLDER}/{name}/releases/{shared.environment}",
+    )
+    ledger.take_results(copy, results)
+    if not refs.tip(copy.at, copy.releases):
+        refs.swap(copy.at, copy.releases, "", releases)
+    return copy

@@ -1,0 +1,86 @@
+"""two stores -> one: what is written goes above, what is read may lie below.
+
+Nothing below is linked, touched or changed: what is taken out is a copy, so whoever gets it cannot reach the original.
+
+Effects: reads and writes files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import IO, Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Ground(Protocol):
+    """A store: its file system, and where it begins there."""
+
+    @property
+    def files(self) -> Any:
+        """An fsspec file system, or what is like one."""
+
+    @property
+    def root(self) -> str:
+        """Its folder."""
+
+
+class Overlay:
+    """As much of fsspec's file systems as the store uses. Paths are those of the upper store."""
+
+    def __init__(self, above: Ground, below: Ground) -> None:
+        self._above, self._below = above, below
+
+    def exists(self, path: str) -> bool:
+        """Whether a file is in either."""
+        return bool(self._above.files.exists(path) or self._below.files.exists(self._under(path)))
+
+    def size(self, path: str) -> int:
+        """Give how long a file is."""
+        return self._first(path, lambda files, at: int(files.size(at)))
+
+    def cat_file(self, path: str) -> bytes:
+        """Read a file."""
+        return self._first(path, lambda files, at: bytes(files.cat_file(at)))
+
+    def get_file(self, source: str, target: str) -> None:
+        """Copy a file out of either."""
+        self._first(source, lambda files, at: files.get_file(at, target))
+
+    def open(self, path: str, mode: str) -> IO[bytes]:
+        """Open a file to read."""
+        found: IO[bytes] = self._first(path, lambda files, at: files.open(at, mode))
+        return found
+
+    def find(self, path: str, *, detail: bool) -> dict[str, dict[str, Any]]:
+        """Give every file above: only those are ours to look through."""
+        found: dict[str, dict[str, Any]] = self._above.files.find(path, detail=detail)
+        return found
+
+    def pipe_file(self, path: str, data: bytes) -> None:
+        """Write a file above."""
+        self._above.files.pipe_file(path, data)
+
+    def put_file(self, source: str, target: str) -> None:
+        """Copy a file in, above."""
+        self._above.files.put_file(source, target)
+
+    def makedirs(self, path: str, *, exist_ok: bool) -> None:
+        """Make a folder above."""
+        self._above.files.makedirs(path, exist_ok=exist_ok)
+
+    def mv(self, source: str, target: str) -> None:
+        """Rename a file above."""
+        self._above.files.mv(source, target)
+
+    def rm(self, paths: list[str]) -> None:
+        """Remove files above."""
+        self._above.files.rm(paths)
+
+    def _first(self, path: str, ask: Callable[[Any, str], T]) -> T:
+        if self._above.files.exists(path):
+            return ask(self._above.files, path)
+        return ask(self._below.files, self._under(path))
+
+    def _under(self, path: str) -> str:
+        return f"{self._below.root}{path.removeprefix(self._above.root)}"

@@ -1,0 +1,173 @@
+"""What somebody computed who may not write here: it never reaches the shared ledger, the store or the remote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from llmops import execute, gating, isolation, ledger, reconcile, sites, store
+from llmops.execute import Result
+from llmops.problems import Closed, Exit, Held
+from llmops.records import Who
+from llmops.sites import Site
+from llmops.values import Digest
+from tests.conftest import Shell
+from tests.flows.test_gate import GOOD, WORSE, answered
+from tests.forge.test_ci import EVENTS
+from tests.repos import Repo
+from tests.trees import system
+
+WHO = Who(actor="stranger", run="", commit="c", purpose="gate")
+
+
+@pytest.fixture
+def change(repo: Repo, llmops: Shell) -> Repo:
+    """A last commit, by somebody else, that adds a row to the data that a training learns from."""
+    repo.commit(dict(system()))
+    assert llmops("init") == Exit.WELL
+    repo.commit()
+    rows = (repo.folder / "data/rows.jsonl").read_text()
+    repo.commit({"data/rows.jsonl": rows + rows.replace("1+1", "0+2")}, "from elsewhere")
+    answered(repo, "HEAD~1", {"acc": GOOD})
+    repo.git("push", "--quiet", "origin", "HEAD~1:main")
+    return repo
+
+
+def shared(repo: Repo) -> object:
+    """Give all that others can see: every ref here and at the remote, and every file of the store with its time."""
+    files = [path for path in (repo.site().folder / "store").rglob("*") if path.is_file()]
+    return (
+        repo.git("for-each-ref"),
+        repo.git("ls-remote", "origin"),
+        {path: (path.stat().st_mtime_ns, path.stat().st_nlink, path.read_bytes()) for path in files},
+    )
+
+
+def left(repo: Repo) -> list[str]:
+    return [path.name for path in repo.site().work.glob("untrusted-*")]
+
+
+def make_data(repo: Repo, place: Site) -> Result:
+    """Make, in a process of its own, the dataset that the change edits."""
+    comparison = gating.survey(repo.site(), repo.desire("HEAD~1"), repo.desire("HEAD"))
+    tasks = [task for task in comparison.owed if str(task.action.key) == "Dataset/rows"]
+    shop = reconcile.open_shop(place, lambda state: state)
+    return execute.build(tasks, shop, WHO, lambda _: None)
+
+
+def kept_by(place: Site, unit: Digest) -> bool:
+    outcome = ledger.outcome(place.ledger, unit)
+    return outcome is not None and all(store.complete(sites.open_store(place), one) for one in outcome.outputs.values())
+
+
+def test_what_is_made_apart_can_be_read_there_and_reaches_nobody_else(change: Repo) -> None:
+    before = shared(change)
+    with isolation.apart(change.site(), change.git("rev-parse", "HEAD")) as place:
+        made = make_data(change, place).made
+        assert len(made) == 1
+        assert all(kept_by(place, unit) for unit in made)
+        everything = ledger.units(change.ledger())
+        assert everything < ledger.units(place.ledger)
+        assert all(kept_by(place, unit) for unit in everything)
+    assert shared(change) == before
+    assert left(change) == []
+
+
+def test_a_file_of_the_shared_store_is_copied_out_and_never_linked(change: Repo) -> None:
+    (digest,) = {digest for one in ledger.outcomes(change.ledger()).values() for digest in one.outputs.values()}
+    with isolation.apart(change.site(), "a" * 40) as place:
+        target = place.work / "out"
+        store.materialise(sites.open_store(place), digest, target)
+        for file in target.iterdir():
+            file.chmod(0o644)
+            file.write_text("changed by what was run")
+        assert all(
+            store.is_sound(kept, one) for kept in [sites.open_store(change.site())] for one in store.listing(kept)
+        )
+
+
+def test_what_a_broken_run_left_is_taken_up_with_what_others_made_meanwhile(change: Repo) -> None:
+    commit = change.git("rev-parse", "HEAD")
+    made: set[Digest] = set()
+
+    def broken() -> None:
+        with isolation.apart(change.site(), commit) as place:
+            made.update(make_data(change, place).made)
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        broken()
+    assert left(change) == [f"untrusted-{commit[:12]}"]
+    answered(change, "HEAD", {"acc": GOOD})
+    with isolation.apart(change.site(), commit) as place:
+        assert all(kept_by(place, unit) for unit in made)
+        assert ledger.units(change.ledger()) <= ledger.units(place.ledger)
+    assert left(change) == []
+
+
+def test_two_runs_do_not_share_what_one_of_them_removes(change: Repo) -> None:
+    again = isolation.apart(change.site(), "a" * 40)
+    with isolation.apart(change.site(), "a" * 40), pytest.raises(Held, match="another run"), again:
+        pass
+
+
+def test_an_untrusted_head_is_judged_like_any_other_and_leaves_nothing(
+    change: Repo, llmops: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = shared(change)
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # what is started ends at once
+    assert llmops("gate", "--base", "HEAD~1", "--untrusted") == Exit.FAULT
+    assert shared(change) == before
+    answered(change, "HEAD", {"acc": WORSE})
+    before = shared(change)
+    assert llmops("gate", "--base", "HEAD~1", "--untrusted", "-o", "md") == Exit.NO
+    assert "the suite asks something else" in llmops.out
+    assert "--untrusted`" in llmops.out
+    assert shared(change) == before
+    assert left(change) == []
+
+
+# Of a fork, nothing is run at all
+
+
+@pytest.fixture
+def fork(
+    change: Repo, llmops: Shell, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Run `llmops ci` as the job of a pull request from a fork."""
+    base, head = change.git("rev-parse", "HEAD~1"), change.git("rev-parse", "HEAD")
+    text = (EVENTS / "pull_request_of_a_fork.json").read_text().replace(f"{1:040}", base).replace(f"{2:040}", head)
+    event = tmp_path_factory.mktemp("job") / "event.json"
+    event.write_text(text)
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "pull_request")
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
+    return lambda *arguments: llmops("ci", *arguments)
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--budget", "2h"), ("--apply",)])
+def test_a_fork_changes_no_ref_and_no_byte_of_the_store(
+    change: Repo, fork: Callable[..., int], options: tuple[str, ...]
+) -> None:
+    before = shared(change)
+    assert fork(*options) == Exit.WELL
+    assert shared(change) == before
+
+
+def test_nor_could_it_if_something_of_it_were_run(change: Repo) -> None:
+    """The site of a fork's job is closed: it is no question of who remembers to ask."""
+    site = sites.close(change.site())
+    before = shared(change)
+    (outcome, *_) = ledger.outcomes(site.ledger).values()
+    writes: list[Callable[[], object]] = [
+        lambda: make_data(change, site),
+        lambda: ledger.record(site.ledger, [replace(outcome, unit="f" * 64)], "x"),
+        lambda: ledger.transact(site.ledger, lambda state: replace(state, fence=9), "x"),
+        lambda: store.add_bytes(sites.open_store(site), b"poison"),
+        lambda: list(store.remove(sites.open_store(site), store.listing(sites.open_store(site)))),
+    ]
+    for write in writes:
+        with pytest.raises(Closed, match="is closed to this run"):
+            write()
+    assert shared(change) == before
