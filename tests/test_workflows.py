@@ -149,6 +149,20 @@ def test_both_actions_say_the_same_to_later_jobs() -> None:
     assert ours["outputs"] == scaffold["outputs"]
 
 
+@pytest.mark.parametrize("path", ACTIONS, ids=["ours", "scaffold"])
+def test_what_a_gate_makes_is_kept_whatever_it_finds_and_the_next_run_begins_with_the_latest(path: Path) -> None:
+    """A key that was saved before is never saved again, so each run has its own and asks for the latest of all."""
+    names = [step.get("id") or step.get("uses", "").partition("@")[0] for step in steps(path)]
+    assert names[-3:] == ["actions/cache/restore", "run", "actions/cache/save"]
+    restore, _, save = list(steps(path))[-3:]
+    assert save["with"]["key"] == restore["with"]["key"]
+    assert all(f"github.{one}" in save["with"]["key"] for one in ("run_id", "run_attempt", "job"))
+    assert save["with"]["key"].startswith(restore["with"]["restore-keys"])
+    assert save["with"]["path"] == restore["with"]["path"]
+    assert "always()" in save["if"]
+    assert "inputs.extras != ''" in save["if"]  # a job that makes nothing has nothing to keep
+
+
 @every_gate
 def test_the_required_check_waits_for_no_path_and_always_reports(path: Path) -> None:
     workflow = read(path)
@@ -237,7 +251,7 @@ class Act:
     def _stand_ins(self) -> Iterator[str]:
         """Give actions that do nothing for those that act would clone, also when their step is skipped."""
         nothing = "name: nothing\ndescription: nothing\nruns: {using: composite, steps: []}\n"
-        for below in ("", "restore"):
+        for below in ("", "restore", "save"):
             (self._folder / "nothing" / below).mkdir(parents=True, exist_ok=True)
             (self._folder / "nothing" / below / "action.yml").write_text(nothing)
         text = (self.repo.folder / ".github/actions/llmops/action.yml").read_text()
