@@ -314,6 +314,19 @@ def test_a_push_to_main_is_applied_and_its_results_are_shared(act: Act) -> None:
 
 
 @with_act
+def test_the_status_of_an_apply_that_was_killed_is_settled(act: Act) -> None:
+    before = act.repo.git("rev-parse", "HEAD")
+    after = act.repo.commit({"specs/rows.yaml": ROWS.replace("text", "texts")})
+    with stand_in.listening() as github:
+        act.options = ["--env", f"GITHUB_API_URL={github.url}", "--secret", f"GITHUB_TOKEN={stand_in.TOKEN}"]
+        killed = {"sha": after, "context": "llmops/apply", "state": "pending", "description": "1 to prepare."}
+        github.statuses.append(killed | {"target_url": "https://github.com/example/models/actions/runs/1"})
+        assert act("push", "push", before, after) != 0, act.said
+    assert act.jobs == {"apply": "failure", "settle": "success"}
+    assert github.latest() == {"llmops/apply": "error", "llmops/check": "failure"}
+
+
+@with_act
 def test_invalid_specs_are_no_plan_and_no_pass(act: Act) -> None:
     before = act.repo.git("rev-parse", "HEAD")
     after = act.repo.commit({"specs/rows.yaml": ROWS.replace("text", "texts")})
