@@ -40,6 +40,10 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     """Those that lean on a judge."""
     agreement: Agreement | None = None
     """How far that judge agrees with people, where there are labels."""
+    figures: dict[str, float] = {}
+    """The task's own figure, as it is published, of every metric of which that is not the mean of the items' scores."""
+    unscored: dict[str, str] = {}
+    """Why a metric says nothing of one item: its scores are not numbers."""
 
 
 def decode(data: bytes) -> tuple[Item, ...]:

@@ -39,6 +39,13 @@ class Flip(Struct, frozen=True, kw_only=True):
     """How far its score moved."""
 
 
+class Figures(Struct, frozen=True, kw_only=True):
+    """A task's own figures of base and head: what is published, and what no item says by itself."""
+
+    base: float | None
+    head: float | None
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """One suite, judged."""
 
@@ -59,6 +66,8 @@ class Report(Struct, frozen=True, kw_only=True):
     better: tuple[Flip, ...] = ()
     """The first of the items on which head is better, best first."""
     got_better: int = 0
+    figures: Figures | None = None
+    """What the task itself makes of all items, where that is not the mean of their scores, which is judged."""
     units: tuple[Digest, ...] = ()
     """The evidence it rests on: of head, and of base where there is one."""
     seconds: float = 0.0
@@ -204,6 +213,7 @@ def _hear(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> _He
         metric=metric,
         judgement=_undecided(rule.gate, ""),
         note=note,
+        figures=_figures(now, before, metric),
         units=tuple(unit for side in (head, base) if side is not None for unit in side.units[:trials]),
         seconds=sum(one.seconds for one in (now, before) if one is not None),
         agreement=now.facts.agreement if now and metric in now.facts.judged else None,
@@ -225,12 +235,19 @@ def _hear(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> _He
     return _Hearing(report=_with_flips(report, now, before), case=case)
 
 
+def _figures(now: _Evidence | None, before: _Evidence | None, metric: str) -> Figures | None:
+    base, head = (one.facts.figures.get(metric) if one else None for one in (before, now))
+    return None if base is None and head is None else Figures(base=base, head=head)
+
+
 def _gap(now: _Evidence | None, before: _Evidence | None, metric: str, *, expected: bool) -> str:
     """Say what is missing from the evidence, or ''."""
     if now is None:
         return f"head {MISSING}"
     if metric not in now.facts.metrics:
         return f'the task has no metric "{metric}"; it has {", ".join(now.facts.metrics) or "none"}'
+    if why := now.facts.unscored.get(metric):
+        return why
     if expected and before is None:
         return f"base {MISSING}; `llmops gate --base` with its commit makes it"
     if silent := [side for side, one in (("head", now), ("base", before)) if one and one.is_silent]:
@@ -294,9 +311,19 @@ def _read(units: Iterable[Digest], archive: Archive) -> _Evidence | None:
         return None
     return _Evidence(
         items=tuple(item for one in known for item in one.items),
-        facts=known[0].facts,
+        facts=_together([one.facts for one in known]),
         seconds=sum(one.seconds for one in known),
         is_silent=any(one.is_silent for one in known),
+    )
+
+
+def _together(trials: list[SuiteFacts]) -> SuiteFacts:
+    """Put what is said of the trials together: a figure is their mean."""
+    figures = {name: [one.figures[name] for one in trials if name in one.figures] for name in trials[0].metrics}
+    return replace(
+        trials[0],
+        figures={name: fmean(found) for name, found in figures.items() if len(found) == len(trials)},
+        unscored={name: why for one in trials for name, why in one.unscored.items()},
     )
 
 

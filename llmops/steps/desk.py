@@ -19,6 +19,7 @@ from llmops.steps import secrets
 from llmops.steps.redaction import Redaction
 from llmops.store import Store
 from llmops.values import Digest
+from llmops.values import digest as named
 
 B = TypeVar("B")
 
@@ -90,8 +91,8 @@ class Desk(Struct, frozen=True):
         return target
 
     def repository(self, files: dict[str, Digest]) -> Path:
-        """Give a folder with these files of the repository at their paths."""
-        target = self.scratch("repository")
+        """Give a folder with these files of the repository at their paths: of two commits, each has its own."""
+        target = self.scratch("repository", named(sorted(files.items())))
         for path, digest in files.items():
             store.fetch(self.store, digest, target / path)
         return target

@@ -26,6 +26,7 @@ from llmops.orders import Job
 from llmops.steps import asserting, judging, samples, subjects, suites
 from llmops.steps.desk import Desk, Product, body
 from llmops.steps.judging import Court
+from llmops.steps.samples import Answers
 
 PACKAGES = ("lm_eval", "transformers", "peft", "torch", "tokenizers", "datasets")
 
@@ -52,13 +53,11 @@ def _evaluate(job: Job, model: HFLM, desk: Desk, court: Court) -> Product:
     asserted = asserting.task(job, model, desk, court) if suite.assert_ else None
     task = asserted or suites.task(job, model, desk)
     found = _ask(job, task, asserted.asked if asserted else model, evaluation.seed + job.trial)
-    answered = found["samples"][task.config.task] if found else []
-    items = samples.items(answered, task, samples.Reader(_question(job, desk), suite.cluster, job.trial))
-    calls = sum(len(sample["arguments"]) for sample in answered)
-    better = found["higher_is_better"][task.config.task] if found else {}
+    answers = samples.answers(found, task, samples.Reader(_question(job, desk), suite.cluster, job.trial))
+    items, calls = answers.items, sum(len(sample["arguments"]) for sample in found["samples"][task.config.task])
     folder = desk.scratch("evidence", job.unit)
     (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
-    facts = _facts(items, better)
+    facts = _facts(answers, task)
     if asserted and suite.judge:
         facts = replace(facts, judged=asserted.leaning(), agreement=asserted.agreement())
         (folder / RULINGS).write_bytes(judging.encode(asserted.rulings.values()))
@@ -68,10 +67,10 @@ def _evaluate(job: Job, model: HFLM, desk: Desk, court: Court) -> Product:
     return Product(job, {EVIDENCE: store.add_folder(desk.store, folder)}, figures, packages)
 
 
-def _ask(job: Job, task: Task, model: LM, seed: int) -> dict[str, Any] | None:
+def _ask(job: Job, task: Task, model: LM, seed: int) -> dict[str, Any]:
     """Put a suite's questions once. The examples in front of them are the same for every seed."""
     evaluation, suite = body(job, Evaluation), suites.suite_of(job)
-    found: dict[str, Any] | None = lm_eval.simple_evaluate(
+    found: dict[str, Any] = lm_eval.simple_evaluate(  # only of several processes some get None
         model=model,
         tasks=[task],
         num_fewshot=suite.num_fewshot,
@@ -88,10 +87,11 @@ def _ask(job: Job, task: Task, model: LM, seed: int) -> dict[str, Any] | None:
     return found
 
 
-def _facts(items: list[Item], higher_is_better: dict[str, bool]) -> SuiteFacts:
-    names = tuple(dict.fromkeys(name for item in items for name in item.scores))
-    lower = tuple(name for name in names if higher_is_better.get(name.partition(",")[0]) is False)
-    return SuiteFacts(metrics=names, lower_is_better=lower)
+def _facts(answers: Answers, task: Task) -> SuiteFacts:
+    names = tuple(dict.fromkeys(name for item in answers.items for name in item.scores))
+    better = task.higher_is_better()
+    lower = tuple(name for name in names if better.get(name.partition(",")[0]) is False)
+    return SuiteFacts(metrics=names, lower_is_better=lower, figures=answers.figures, unscored=answers.unscored)
 
 
 def _means(items: list[Item]) -> dict[str, float]:

@@ -1,0 +1,110 @@
+"""A model of a few thousand weights that knows nothing, and evaluations of it as a step is told to make them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from llmops import evidence, store
+from llmops.evidence import Item, SuiteFacts
+from llmops.orders import Input, Job
+from llmops.steps.redaction import Redaction
+from llmops.store import Store
+from llmops.values import Key
+
+END = "</s>"
+CHAT = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }} {% endfor %}{% if add_generation_prompt %}a:{% endif %}"
+
+
+def model(folder: Path, seed: int = 0, *, hidden_size: int = 16, layers: int = 1) -> Path:
+    """Write a folder with a model that was drawn at random; it reads and writes ASCII, letter by letter."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    letters = {chr(code): code - 32 for code in range(32, 127)} | {END: 95, "Ġ": 96}
+    tokenizer = Tokenizer(models.BPE(letters, [], unk_token=END))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
+    fast.chat_template = CHAT
+    fast.save_pretrained(folder)
+    torch.manual_seed(seed)
+    small = LlamaConfig(
+        vocab_size=97, hidden_size=hidden_size, intermediate_size=2 * hidden_size, num_hidden_layers=layers,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256,
+        bos_token_id=95, eos_token_id=95, pad_token_id=95,
+    )  # fmt: skip
+    LlamaForCausalLM(small).save_pretrained(folder)
+    return folder
+
+
+class Found(Struct, frozen=True):
+    """What an evaluation wrote down of one suite."""
+
+    items: tuple[Item, ...]
+    facts: SuiteFacts
+    metrics: dict[str, float]
+
+    def scores(self, metric: str) -> list[float | None]:
+        return [item.scores[metric] for item in self.items]
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """One suite, and who is asked."""
+
+    inputs: Mapping[str, Input]
+    subject: Mapping[str, str]
+    task: str
+    rows: Sequence[Mapping[str, Any]]
+    suite: Mapping[str, Any] = {}
+    fields: Mapping[str, Any] = {}
+    files: Mapping[str, str] = {}
+
+
+def of_model(kept: Store, at: Path) -> dict[str, Any]:
+    """Say that a model is asked."""
+    given = Input(key=Key("Model", at.name), body=Raw(b"{}"), outputs={"model": store.add_folder(kept, at)})
+    return {"inputs": {"subject.model": given}, "subject": {"model": at.name}}
+
+
+def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
+    """State one suite as an order does."""
+    rows = folder / f"rows-{number}"
+    rows.mkdir(parents=True)
+    (rows / "train.jsonl").write_text("")
+    (rows / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked.rows))
+    suite = {"task": "evals/task.yaml", "dataset": "rows", **asked.suite}
+    made = Input(key=Key("Dataset", "rows"), body=Raw(b"{}"), outputs={"rows": store.add_folder(kept, rows)})
+    files = {"evals/task.yaml": asked.task, **asked.files}
+    return Job(
+        unit=f"{number:064x}",
+        key=Key("Evaluation", "tiny"),
+        part="suites[0]",
+        body=Raw(json.dumps({"subject": asked.subject, "suites": [suite], **asked.fields}).encode()),
+        files={path: store.add_bytes(kept, text.encode()) for path, text in files.items()},
+        inputs={"suites[0].dataset": made, **asked.inputs},
+    )
+
+
+def evaluated(folder: Path, kept: Store, *asked: Asked) -> list[Found]:
+    """Run suites in this process, as one order."""
+    from llmops.steps import evaluate
+    from llmops.steps.desk import Desk
+
+    work = folder / "work"
+    work.mkdir(parents=True)
+    jobs = tuple(job(kept, folder, number, one) for number, one in enumerate(asked))
+    made = {one.job.unit: one for one in evaluate.run(jobs, Desk(work, kept, cluster=False, redaction=Redaction()))}
+    return [_found(kept, made[one.unit].outputs["evidence"], made[one.unit].metrics) for one in jobs]
+
+
+def _found(kept: Store, digest: str, metrics: dict[str, float]) -> Found:
+    files = store.manifest(kept, digest).files
+    facts = msgspec.json.decode(store.read(kept, files[evidence.FACTS].sha256), type=SuiteFacts)
+    return Found(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256)), facts, metrics)
