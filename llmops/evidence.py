@@ -41,7 +41,7 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     agreement: Agreement | None = None
     """How far that judge agrees with people, where there are labels."""
     figures: dict[str, float] = {}
-    """The task's own figure, as it is published, of every metric of which that is not the mean of the items' scores."""
+    """The task's own figure, as it is published, of every metric of which it is not the mean of the items' scores."""
     unscored: dict[str, str] = {}
     """Why a metric says nothing of one item: its scores are not numbers."""
 

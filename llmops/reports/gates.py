@@ -117,7 +117,8 @@ def notes(report: Report) -> list[str]:
         return [left_out(report.left_out)]
     if report.figures is not None:
         sides = " -> ".join(f"{one:.3f}" for one in (report.figures.base, report.figures.head) if one is not None)
-        said.append(f"judged is the mean of the items; over all of them together, as it is published, it is {sides}")
+        judged = "judged is the mean of the items; " if report.judgement.head is not None else ""
+        said.append(f"{judged}over all of them together, as it is published, it is {sides}")
     if report.gate_changed:
         said.append("this change edits the gate; it was judged by the old one")
     if report.is_new:

@@ -71,8 +71,10 @@ def answers(found: dict[str, Any], task: Task, reader: Reader) -> Answers:
     for metric, filter_ in dict.fromkeys((name, one["filter"]) for one in samples for name in one["metrics"]):
         name, whole = _metric(metric, filter_), _number(wholes.get(f"{metric},{filter_}"))
         is_mean = _agree([item.scores.get(name) for item in made], whole)
-        if _says_something_of_one(by_metric[metric], is_mean=is_mean):
-            figures |= {} if is_mean or not math.isfinite(whole) else {name: whole}
+        says_something = _says_something_of_one(by_metric[metric], is_mean=is_mean)
+        if math.isfinite(whole) and not (says_something and is_mean):
+            figures[name] = whole
+        if says_something:
             continue
         unscored[name] = f"{name} says something of all items together and nothing of one, so there is no pair to judge"
         for item in made:

@@ -110,6 +110,37 @@ def by_lm_eval(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return asked
 
 
+def test_a_suite_is_asked_as_lm_eval_asks_it(tmp_path: Path, kept: Store, model: Path) -> None:
+    """Seeds, solved examples and the chat template are those of `simple_evaluate`, which is too slow to be called."""
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    drawn = {"do_sample": True, "temperature": 1.5, "max_gen_toks": 6, "until": []}
+    writing = task("generate_until", "exact_match", generation_kwargs=drawn, **QUESTION)
+    fields = {"seed": 7, "apply_chat_template": True}
+    asked = ask(kept, model, writing, suite={"num_fewshot": 2, "limit": 3}, fields=fields)
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    files = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}}}
+
+    (ours,) = tiny.evaluated(tmp_path, kept, asked)
+    theirs = lm_eval.simple_evaluate(
+        model=HFLM(pretrained=str(model), device="cpu", dtype="float32", batch_size=16),
+        tasks=[{**writing, **files, "test_split": "test"}],
+        task_manager=TaskManager(include_defaults=False),
+        num_fewshot=2,
+        limit=3,
+        apply_chat_template=True,
+        bootstrap_iters=0,
+        batch_size=16,
+        **dict.fromkeys(("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"), 7),
+    )["samples"]["tiny"]
+
+    assert [item.question for item in ours.items] == [one["arguments"][0][0] for one in theirs]
+    assert [item.answer for item in ours.items] == [one["filtered_resps"][0] for one in theirs]
+    assert ours.items[0].question.count("u:") == 3
+
+
 SCORED = [
     *(("choice", CHOICE, name) for name in ("acc", "acc_norm", "brier_score")),
     *(("likelihood", LIKELIHOOD, name) for name in ("perplexity", "acc")),
@@ -172,6 +203,7 @@ def test_what_compares_kinds_of_items_has_no_score_of_one_and_says_so(found: dic
     assert set(two.facts.unscored) == {"mcc", "f1"}
     assert "mcc says something of all items together" in two.facts.unscored["mcc"]
     assert set(two.metrics) == {"items", "calls", "acc"}
+    assert two.facts.figures.keys() == {"mcc", "f1"}
 
 
 OWN = """

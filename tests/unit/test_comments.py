@@ -15,7 +15,7 @@ from llmops.problems import Problem
 from llmops.reports import comments
 from llmops.reports.comments import Run
 from llmops.values import Key, Verdict
-from llmops.verdicts import Flip, Report
+from llmops.verdicts import Figures, Flip, Report
 
 RUN = Run(command="llmops gate --base aaa --head bbb", seconds=125.0, page="https://github.example/run/1")
 WORSE = Judgement(
@@ -65,6 +65,12 @@ def test_so_are_those_that_got_better() -> None:
     flips = (Flip(question="Why?", target="8", base="7", head="8", moved=1.0),)
     html = shown(comments.verdict(gated(replace(report("maths", WORSE), better=flips, got_better=1)), RUN))
     assert "<summary>maths: the best 1 of 1 item that got better</summary>" in html
+
+
+def test_the_published_figure_stands_beside_the_one_that_is_judged() -> None:
+    perplexity = replace(report("pages", SAME), figures=Figures(base=31.25, head=30.5))
+    text = comments.verdict(gated(perplexity), RUN)
+    assert "judged is the mean of the items; over all of them together, as it is published, it is 31.250" in text
 
 
 def test_what_does_not_decide_and_is_neutral_is_named_beside_the_pass() -> None:

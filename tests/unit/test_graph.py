@@ -99,6 +99,29 @@ def test_a_suite_is_a_unit_of_its_own_wherever_it_stands_in_the_list() -> None:
     assert [unit.digest for unit in before] == [unit.digest for unit in reversed(after)]
 
 
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("specs/sums.yaml", "limit: 1", "limit: 2"),
+        ("specs/sums.yaml", "limit: 1", "limit: 1, num_fewshot: 3"),
+        ("specs/sums.yaml", "subject:", "apply_chat_template: true\n  subject:"),
+        ("specs/sums.yaml", "subject:", "batch_size: 4\n  subject:"),
+        ("specs/sums.yaml", "subject:", "dtype: bfloat16\n  subject:"),
+        ("specs/sums.yaml", "subject:", "device: cuda\n  subject:"),
+        ("specs/sums.yaml", "subject:", "seed: 2\n  subject:"),
+        ("specs/ask.yaml", "template:", "parameters: {temperature: 0.5}\n  template:"),
+        ("specs/ask.yaml", "template:", "parameters: {max_tokens: 5}\n  template:"),
+        ("specs/ask.yaml", "template:", "parameters: {stop: [END]}\n  template:"),
+        ("evals/sums.yaml", "doc_to_text: x", "doc_to_text: x\ngeneration_kwargs: {max_gen_toks: 5}"),
+    ],
+)
+def test_whatever_decides_what_is_asked_and_how_is_asked_anew(path: str, old: str, new: str) -> None:
+    before, after = (build(tree)[SUMS].units[1] for tree in (system(), system().edited(path, old, new)))
+
+    assert before.label == after.label == "few"
+    assert before.digest != after.digest
+
+
 def test_a_trial_is_a_unit_of_its_own_and_the_first_is_the_suite_without_others() -> None:
     def trials(number: int) -> list[tuple[str, str, int]]:
         tree = system().edited("specs/sums.yaml", "limit: 1}", f"limit: 1, trials: {number}}}")
