@@ -23,6 +23,8 @@ from llmops.steps.desk import StepFailed
 
 MOST_FOUND = 10_000
 """Values of an answer that a JSON path is followed to."""
+MOST_TRIED = 1_000
+"""Places of an answer at which JSON may begin: each of them may be read to the end."""
 MOST_REMEMBERED = 256
 """Schemas, expressions and paths that are remembered."""
 _BEGINS = re.compile(r"[{\[]")
@@ -42,14 +44,16 @@ def whole(text: str) -> list[Any]:
 
 
 def inside(text: str) -> Iterator[Any]:
-    """Give every object and list of JSON in a text, the outermost only."""
-    decoder, place = json.JSONDecoder(), 0
-    while found := _BEGINS.search(text, place):
-        place = found.start() + 1
+    """Give every object and list of JSON in a text, the outermost only; what is nested too deep ends the search."""
+    decoder, place, tried = json.JSONDecoder(), 0, 0
+    while (found := _BEGINS.search(text, place)) and (tried := tried + 1) <= MOST_TRIED:
         try:
             value, place = decoder.raw_decode(text, found.start())
-        except (ValueError, RecursionError):
+        except ValueError:
+            place = found.start() + 1
             continue
+        except RecursionError:
+            return
         yield value
 
 

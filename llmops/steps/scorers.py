@@ -55,7 +55,7 @@ def scores(answer: Answer, row: Row, asserts: Sequence[Assert], threshold: float
     total = _mean(counted)
     holds = UNSCORED
     if all(each.holds is not None for each, _ in counted) and not math.isnan(total):
-        reached = all(each.holds for each, _ in counted) if threshold is None else total >= threshold
+        reached = all(each.holds for each, _ in counted) if threshold is None else _reaches(total, threshold)
         holds = 1.0 if reached else 0.0
     return {PASS: holds, SCORE: total} | _named(found, asserts)
 
@@ -85,8 +85,12 @@ def score(answer: Answer, row: Row, one: Assert, index: int = 0) -> Score:
         return _ruled(answer.rulings.get(index), one)
     share = _SCORERS[one.basis](answer.text, filled(one.value, row) if one.basis not in _SCHEMAS else one.value, one)
     least = one.threshold if one.basis in _SHARES and one.threshold is not None else THRESHOLDS.get(one.basis)
-    holds = share >= (least if one.basis in _SHARES and least is not None else 1.0)
+    holds = _reaches(share, least if one.basis in _SHARES and least is not None else 1.0)
     return Score(1.0 - share, not holds) if one.is_negated else Score(share, holds)
+
+
+def _reaches(value: float, least: float) -> bool:
+    return value >= least - 1e-9  # three quarters that were added up may be a little less
 
 
 def _measured(answer: Answer, one: Assert) -> Score:
@@ -113,7 +117,7 @@ def met(found: Ruling, one: Assert) -> bool | None:
     """Say whether a judge found that a rubric is met, `not-` or not."""
     if found.holds is None or found.score is None:
         return None
-    return found.holds and found.score >= (one.threshold or 0.0)
+    return found.holds and _reaches(found.score, one.threshold or 0.0)
 
 
 def filled(value: Any, row: Row) -> Any:
