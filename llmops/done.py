@@ -16,6 +16,8 @@ from llmops.ledger import Ledger
 from llmops.records import Outcome
 from llmops.values import NOTHING, Digest, Key
 
+OWED = "SELECT key FROM unit INDEXED BY unit_owed WHERE owed"
+"""Else SQLite reads the whole table: 1.5 ms of a plan at 10,000 specs, 15 at 100,000."""
 LIKE = 100
 """How many of the latest runs of a kind an estimate looks at."""
 
@@ -43,7 +45,7 @@ class Done:
         same = self._held is self._index and _now(self._index, "tree") == self._index.generation.tree
         # Else the units that are marked as owed are not those of the generation that this process reads.
         kept = self._index.database
-        rows = kept.read_now("SELECT key FROM unit WHERE owed") if same else kept.read("SELECT key FROM unit")
+        rows = kept.read_now(OWED) if same else kept.read("SELECT key FROM unit")
         return frozenset(key for key in {Key.parse(key) for (key,) in rows} | made.fresh if key in made)
 
     def past(self, key: Key, part: str) -> list[float]:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops import catalogues, commits, diff, graph, index, ledger, specs
+from llmops import catalogues, commits, diff, done, graph, index, ledger, specs
 from llmops.graph import Graph
 from llmops.problems import Exit, Invalid, Problem
 from llmops.records import Outcome, Provenance
@@ -161,6 +161,12 @@ def test_damage_that_is_met_later_is_said_and_mended_by_the_next_run(repo: Repo,
             assert "Run it again" in llmops.err
             assert llmops("plan", "-o", "json") == Exit.WELL
         assert json.loads(llmops.out)["actions"] == whole
+
+
+def test_what_is_owed_is_looked_up_and_not_searched_for() -> None:
+    way = index.in_memory(catalogues.KINDS).database.read(f"EXPLAIN QUERY PLAN {done.OWED}")
+
+    assert [row[-1] for row in way] == ["SCAN unit USING INDEX unit_owed"]  # it holds nothing else
 
 
 def test_the_outcomes_of_another_ledger_do_not_count(repo: Repo, llmops: Shell) -> None:
