@@ -311,7 +311,7 @@ def help_of(*command: str) -> str:
         contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),
     ):
-        cli.build_parser(command).parse_args([*command, "--help"])
+        cli.build_parser(command or commands()).parse_args([*command, "--help"])
     return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
 
 

@@ -9,6 +9,7 @@ Effects: imports plug-ins by name.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -256,5 +257,5 @@ class Catalogue(Mapping[str, Any]):
 
 def modules(package: ModuleType) -> list[str]:
     """List the modules of a package that is a folder, without importing them."""
-    files = (path for folder in package.__path__ for path in Path(folder).glob("*.py"))
-    return sorted(path.stem for path in files if path.stem != "__init__")
+    files = (entry.name for folder in package.__path__ for entry in os.scandir(folder))
+    return sorted(name.removesuffix(".py") for name in files if name.endswith(".py") and name != "__init__.py")

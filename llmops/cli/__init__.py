@@ -9,7 +9,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 from llmops import __version__, stopping
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     glimpse = _glimpse(given)
     terminal = open_terminal(colour=glimpse.colour, quiet=glimpse.quiet, form=glimpse.output)
     try:
-        parser = build_parser(given)
+        parser = build_parser(_wanted(given, glimpse.command))
         if "_ARGCOMPLETE" in os.environ:
             importlib.import_module("argcomplete").autocomplete(parser)
         parsed = parser.parse_args(given)
@@ -57,8 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failures.tell(error, terminal)
 
 
-def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Build the parser. A known command is the only one that is imported; help and completion import them all."""
+def _wanted(given: Sequence[str], command: str) -> Sequence[str]:
+    """Name the commands to import: the one that is asked for; all for help and completion."""
+    names = modules(commands)
+    if "_ARGCOMPLETE" in os.environ:
+        return names
+    return [command] if command in names else [] if "--version" in given else names
+
+
+def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
+    """Build the parser of these commands."""
     parser = Parser(
         prog="llmops",
         description=ABOUT,
@@ -66,11 +74,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     _add_common(parser)
-    names = modules(commands)
-    asked = _glimpse(arguments).command
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
-    if "_ARGCOMPLETE" not in os.environ:
-        names = [asked] if asked in names else [] if "--version" in arguments else names
     for name in names:
         _add_command(subparsers, name)
     return parser
