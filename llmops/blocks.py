@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 MAX_LENGTH = 100_000
@@ -26,10 +26,10 @@ MAX_DIGITS = 100
 
 NULL, BOOL, INT, FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 PATTERNS = {
-    NULL: re.compile(r"^(?:~|null|Null|NULL|)$"),
-    BOOL: re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
-    INT: re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"),
-    FLOAT: re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+    NULL: r"^(?:~|null|Null|NULL|)$",
+    BOOL: r"^(?:true|True|TRUE|false|False|FALSE)$",
+    INT: r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$",
+    FLOAT: r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$",
 }
 """The core schema: a plain scalar is the first of these whose pattern it matches, or else a string."""
 FIRST = {NULL: ["~", "n", "N", ""], BOOL: [*"tTfF"], INT: [*"-+0123456789"], FLOAT: [*"-+0123456789."]}
@@ -50,7 +50,7 @@ _ENTRY = re.compile(
 _TOKENS = re.compile(rf"[\[\]{{}},]|{_KEY}:(?=[ ])|{_PLAIN_IN_FLOW}|{_QUOTED}|(?=[^ ])")
 """The last is empty: anything else is no token."""
 _BY_FIRST = {
-    char: tuple((tag, pattern.match) for tag, pattern in PATTERNS.items() if char in FIRST[tag])
+    char: tuple(tag for tag in PATTERNS if char in FIRST[tag])
     for char in {char for chars in FIRST.values() for char in chars}
 }
 
@@ -71,6 +71,12 @@ def read(text: str) -> tuple[tuple[Any, int], ...] | None:
         return tuple(_documents(text))
     except _Unread:
         return None
+
+
+@cache
+def pattern(tag: str) -> re.Pattern[str]:
+    """Give the pattern of a tag. Settings alone, which every check reads, need none."""
+    return re.compile(PATTERNS[tag])
 
 
 def convert(tag: str, text: str) -> Any:
@@ -145,8 +151,8 @@ def _key(text: str) -> str:
 def _scalar(text: str) -> Any:
     if text[0] in "\"'":
         return text[1:-1]
-    for tag, matches in _BY_FIRST.get(text[0], ()):
-        if matches(text):
+    for tag in _BY_FIRST.get(text[0], ()):
+        if pattern(tag).match(text):
             try:
                 return convert(tag, text)
             except ValueError:

@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
 from llmops import blocks
 
+BYTE_ORDER_MARK = "\ufeff"
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_NODES = 100_000
@@ -52,22 +53,18 @@ class Document(Struct, frozen=True):
     line: int
 
 
-class _Library(NamedTuple):
-    """PyYAML, and libyaml's parser with the resolution rules of the core schema and no others."""
-
-    yaml: Any
-    loader: Any
-
-
 @cache
-def _library() -> _Library:
-    """Import PyYAML, which takes longer than most files that `blocks` reads without it."""
+def _library() -> tuple[Any, Any]:
+    """Give PyYAML, and libyaml's parser with the resolution rules of the core schema and no others.
+
+    Imported here: it takes longer than most files that `blocks` reads without it.
+    """
     yaml = importlib.import_module("yaml")
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     loader: Any = type("_Loader", (base,), {"yaml_implicit_resolvers": {}})
-    for tag, pattern in blocks.PATTERNS.items():
-        loader.add_implicit_resolver(tag, pattern, blocks.FIRST[tag])
-    return _Library(yaml, loader)
+    for tag, first in blocks.FIRST.items():
+        loader.add_implicit_resolver(tag, blocks.pattern(tag), first)
+    return yaml, loader
 
 
 def load(data: bytes, tags: Tags = NO_TAGS) -> tuple[Document, ...]:
@@ -133,7 +130,7 @@ def _line(node: Any) -> int:
 def _text(data: bytes) -> str:
     check_size(len(data))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode().removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise Unreadable(line, f"byte {error.start} is not UTF-8.", "Save the file as UTF-8.") from None
@@ -215,7 +212,7 @@ def _scalar(node: Any) -> Any:
     text: str = node.value
     if node.tag == _STR:
         return text
-    if node.tag not in blocks.PATTERNS or not blocks.PATTERNS[node.tag].match(text):
+    if node.tag not in blocks.PATTERNS or not blocks.pattern(node.tag).match(text):
         _refuse_tag(node, _STR)
     try:
         return blocks.convert(node.tag, text)

@@ -1,4 +1,4 @@
-"""What the fields of a spec's body mean, and the shapes that several kinds share.
+"""What the fields of a spec's body mean.
 
 A body is a frozen `msgspec.Struct`. Each field is `Annotated` with one of `about`, `ref` and `file`: a line for people
 (it reaches the JSON Schema and the reference page), the limits, and the mark that `collect` acts on: which kind is
@@ -7,18 +7,17 @@ meant, whether it is a file, and what the field decides (`Scope`). Nothing else 
 Pure.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from sys import intern
 from types import NoneType
-from typing import Annotated, Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct
 from msgspec import inspect as types
 from msgspec.structs import astuple, replace
 
-from llmops.problems import Complaint
 from llmops.values import Fact, FileUse, Ref, Scope
 
 # "$" alone would let a final line break through.
@@ -104,44 +103,6 @@ class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=Fal
 
 Scalar: TypeAlias = str | int | float | bool | None
 Options: TypeAlias = dict[str, Any]
-
-
-class Source(Body, frozen=True):
-    """Where bytes come from: a file of this repository, or an address with the digest of what is there."""
-
-    path: Annotated[str, file("A file of this repository, from its root.")] | None = None
-    uri: (
-        Annotated[
-            str,
-            location("An address that fsspec reads: https://, s3://, gs://, file://.", scope=Scope.NONE),
-        ]
-        | None
-    ) = None
-    token: (
-        Annotated[str, secret("Bearer token for an https:// address; s3:// and gs:// look in the environment.")] | None
-    ) = None
-    digest: (
-        Annotated[
-            str,
-            about(
-                "SHA-256 of what the address gives; `llmops lock` can pin it instead.",
-                scope=Scope.NONE,
-                pattern=SHA256_PATTERN,
-            ),
-        ]
-        | None
-    ) = None
-
-
-def misplaced_token(source: Source, role: str) -> Iterator[Complaint]:
-    """A token is only sent where nobody can read it on the way."""
-    if source.token is not None and not (source.uri or "").startswith(_SAFE):
-        what = "a token is only for an https:// address."
-        remedy = "Remove it: s3:// and gs:// take their credentials from the environment of the step."
-        yield Complaint(f"{role}.token", what, remedy)
-
-
-_SAFE = ("https://", "http://127.0.0.1", "http://localhost")
 
 
 def seconds(duration: str) -> float:

@@ -24,8 +24,8 @@ LOCAL = frozenset(
 )
 """What speaks of one repository (`git rev-parse --local-env-vars`), without configuration and replacements."""
 MISSING = "git is not installed. Install it: apt-get install git."
-FULL = re.compile("no space left|out of diskspace|disk quota exceeded", re.IGNORECASE)
-"""What git says when the disk is full."""
+FULL = "(?i)no space left|out of diskspace|disk quota exceeded"
+"""What git says when the disk is full; not compiled before it says something."""
 LEAST = (2, 38)
 """`git cat-file --batch-command` is of 2.36, `git merge-tree --write-tree` of 2.38."""
 ONCE = ("revert", "commit")
@@ -40,7 +40,7 @@ class GitFailed(Broken):
         self.code, self.out = done.returncode, str(done.stdout, "utf-8", "surrogateescape")
         said = str(done.stderr, "utf-8", "surrogateescape") or self.out
         self.words = said.strip().rstrip(".") or f"exit code {self.code}"
-        self.is_full = bool(FULL.search(self.words))
+        self.is_full = bool(re.search(FULL, self.words))
         """Whether the disk is full, here or at a remote."""
         remedy = f" Make space on the disk of {folder}, and run it again." if self.is_full else ""
         super().__init__(f"git {_command(arguments)} failed: {self.words}.{remedy}")

@@ -8,7 +8,6 @@ Pure.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from sys import intern
@@ -94,8 +93,8 @@ class Layered(Mapping[Key, Node]):
 
     def __iter__(self) -> Iterator[Key]:
         below = (rank for rank in self._known.ranks() if rank[1] not in self._hidden and rank[1] not in self._over)
-        above = sorted((node.depth, key) for key, node in self._over.items())
-        return (key for _, key in heapq.merge(below, above))
+        above = ((node.depth, key) for key, node in self._over.items())
+        return (key for _, key in sorted([*below, *above]))
 
     def __len__(self) -> int:
         replaced = sum(key in self._known.nodes for key in self._over.keys() | self._hidden)

@@ -16,7 +16,8 @@ import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from sys import intern
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from llmops import git
 from llmops.problems import Broken
@@ -34,7 +35,7 @@ class Absent(Broken):
     """An object is not here."""
 
 
-class Header(NamedTuple):
+class Header(Struct, frozen=True, gc=False):
     """What an object is, without what is in it."""
 
     oid: str
@@ -43,7 +44,7 @@ class Header(NamedTuple):
     size: int
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """One entry of a folder."""
 
     mode: str

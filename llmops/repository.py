@@ -6,7 +6,6 @@ Effects: runs git, fetches what a partial clone lacks.
 from __future__ import annotations
 
 import importlib
-import shlex
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -119,6 +118,5 @@ def discover(path: Path) -> Repository:
 def _unreadable(words: str) -> str:
     """Say why git does not open a repository, and what to do."""
     if "dubious ownership" in words:
-        folder = words.partition("'")[2].partition("'")[0]
-        return f"another user owns it. If you trust it: git config --global --add safe.directory {shlex.quote(folder)}"
+        return f"another user owns it. If you trust it: {words.splitlines()[-1].strip()}"  # the command, in git's words
     return f"{words.rstrip('.')}."

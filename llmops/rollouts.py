@@ -9,14 +9,17 @@ Pure.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.fields import seconds
-from llmops.kinds.deployment import Analysis, CanaryStep
 from llmops.records import Release, Rollout, Standing
 from llmops.values import Digest, Reason, Tier, Verb
+
+if TYPE_CHECKING:  # a plan in which nothing is released does without the kind
+    from llmops.kinds.deployment import Analysis, CanaryStep
 
 
 class Seen(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from copy import copy
 
 from llmops import git, objects
 from llmops.objects import Absent, Entry, Objects
@@ -52,8 +51,9 @@ class CommitFiles:
 
     def reopened(self) -> CommitFiles:
         """Give the same files, read through a git of their own: for another process."""
-        made = copy(self)
-        made._objects, made._kept = Objects(self._repo.around), {}  # noqa: SLF001  of this class
+        made = CommitFiles(self._repo, self.tree)
+        made._objects = Objects(self._repo.around)
+        made._names, made._entries = self._names, self._entries
         return made
 
     def changed_since(self, tree: str) -> tuple[str, ...] | None:

@@ -31,9 +31,9 @@ HEAVY = {
 """What the extras bring; the planner imports none of it."""
 SLOW = HEAVY | set(
     "pygit2 yaml jinja2 jsonschema inspect ast dataclasses difflib statistics random tempfile json "
-    "ssl logging socket http email asyncio pkgutil".split()
+    "ssl logging socket http email asyncio pkgutil copy heapq shlex".split()
 )
-"""What takes more than a millisecond to import, and what a plan of nothing does not need."""
+"""What takes a third of a millisecond and more to import, and what a plan of nothing does not need."""
 EFFECTS = {"pygit2", "subprocess", "socket", "shutil", "tempfile", "signal", "fcntl"}
 """A module that imports one of these touches the world and says so."""
 
@@ -124,6 +124,13 @@ def test_where_nothing_changed_the_start_up_path_is_clean(command: str, repo_fol
     imported([command], repo_folder)  # fills the index
 
     assert imported([command], repo_folder) & SLOW == set()
+
+
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_where_nothing_is_new_no_kind_is_looked_at(command: str, repo_folder: Path) -> None:
+    imported([command], repo_folder)  # fills the index
+
+    assert {name for name in modules([command], repo_folder) if name.startswith("llmops.kinds.")} == set()
 
 
 @pytest.mark.parametrize("command", ["check", "plan"])

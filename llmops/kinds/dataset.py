@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from llmops.fields import Body, Source, about, misplaced_token
+from llmops.fields import Body, about
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint, Problem
+from llmops.sources import Source, misplaced_token
 from llmops.values import Files, Pin
 
 Format: TypeAlias = Literal["text", "messages", "prompt_completion", "preference", "prompt", "rows"]

@@ -6,9 +6,10 @@ Pure.
 from collections.abc import Collection, Iterable
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from llmops.fields import Body, Source, about, file, misplaced_token, secret
+from llmops.fields import Body, about, file, secret
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint
+from llmops.sources import Source, misplaced_token
 from llmops.values import Files, Pin, Scope
 
 Stage: TypeAlias = Literal["draft", "candidate", "approved", "archived", "retired"]

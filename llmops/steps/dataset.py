@@ -13,10 +13,10 @@ import fsspec
 import msgspec
 
 from llmops import store
-from llmops.fields import Source
 from llmops.kinds import dataset as kind
 from llmops.kinds.dataset import Dataset
 from llmops.orders import Job
+from llmops.sources import Source
 from llmops.steps.desk import Desk, Product, StepFailed, body
 
 TRAIN, TEST = "train.jsonl", "test.jsonl"

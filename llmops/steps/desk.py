@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from llmops import disk, orders, store
-from llmops.fields import Source
 from llmops.orders import Input, Job, Progress
+from llmops.sources import Source
 from llmops.steps import secrets
 from llmops.steps.redaction import Redaction
 from llmops.store import Store
