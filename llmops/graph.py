@@ -1,7 +1,6 @@
 """specs -> graph: who leans on whom, and what each is called by content.
 
-    digest(resource) = sha256(hash version, kind, step version, facts, (role, ending, sha256) of every file,
-                              (role, digest) of every resource, (role, value) of every pin)
+What a digest is of stands in `drafts`; here it gets the digests of what is leaned on.
 
 Pure.
 """
@@ -10,33 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from sys import intern
-from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import reading
-from llmops.plugin import Step
+from llmops import drafts, reading
+from llmops.drafts import Draft, Made, Opened
 from llmops.problems import Invalid, Problem, did_you_mean
 from llmops.reading import Kinds, steps_of
 from llmops.specs import Parsed
-from llmops.values import (
-    HASH_VERSION,
-    NOTHING,
-    Digest,
-    FileDigest,
-    Files,
-    Key,
-    Known,
-    Need,
-    Node,
-    Ref,
-    Scope,
-    Spec,
-    Unit,
-    digest,
-)
+from llmops.values import NOTHING, Files, Key, Known, Need, Node, Ref, Scope
 
 
 class Graph(Struct, frozen=True):
@@ -49,6 +31,8 @@ class Graph(Struct, frozen=True):
     """The commit that this one was built over, if it was."""
     fresh: frozenset[Key] = frozenset()
     """Those that may be other than in the known commit, or are gone."""
+    made: Mapping[Key, Made] = {}
+    """Those of them that are there, as they were made."""
 
     def __getitem__(self, key: Key) -> Node:
         return self.nodes[key]
@@ -78,8 +62,9 @@ EMPTY = Graph()
 class Layered(Mapping[Key, Node]):
     """The nodes of a known commit with some that are other, and without some that are gone."""
 
-    def __init__(self, known: Known, over: Mapping[Key, Node], hidden: AbstractSet[Key]) -> None:
-        self._known, self._over, self._hidden = known, over, hidden
+    def __init__(self, known: Known, made: Mapping[Key, Made], hidden: AbstractSet[Key], kinds: Kinds) -> None:
+        self._known, self._made, self._hidden = known, made, hidden
+        self._over = Opened(made, kinds)
 
     def __getitem__(self, key: Key) -> Node:
         if key in self._over:
@@ -93,7 +78,7 @@ class Layered(Mapping[Key, Node]):
 
     def __iter__(self) -> Iterator[Key]:
         below = (rank for rank in self._known.ranks() if rank[1] not in self._hidden and rank[1] not in self._over)
-        above = ((node.depth, key) for key, node in self._over.items())
+        above = ((made.depth, key) for key, made in self._made.items())
         return (key for _, key in sorted([*below, *above]))
 
     def __len__(self) -> int:
@@ -107,36 +92,45 @@ def build(parsed: Parsed, files: Files, kinds: Kinds, known: Known = NOTHING) ->
     Raises `Invalid` with every problem of the commit: those that were found in the files, and unknown references,
     cycles and forbidden uses found here.
     """
-    fresh = _affected(parsed, known)
-    specs = {key: parsed.specs[key] if key in parsed.specs else known.nodes[key].spec for key in fresh}
-    names = _Names(specs, parsed.broken, parsed.gone, known)
-    needs, problems = _resolve(specs, names, files)
+    drafted = {
+        key: parsed.drafts[key] if key in parsed.drafts else _again(key, known, kinds)
+        for key in _affected(parsed, known)
+    }
+    names = _Names(drafted, parsed.broken, parsed.gone, known)
+    needs, problems = _resolve(drafted, names, files)
     order, ring = _order(needs)
     if ring:
         _, ring = _order(dict(sorted(needs.items())))  # the same one, whatever order they came in
-        problems.append(_ring_problem(ring, needs, specs, files))
-    over: dict[Key, Node] = {}
-    nodes: Mapping[Key, Node] = Layered(known, over, parsed.gone)
-    for key in reading.together(order, lambda key: (use.path for use in specs[key].files), files):
-        before = None if key in parsed.specs else known.nodes[key]
-        over[key] = _name(specs[key], needs[key], nodes, (files, kinds), before)
-    live = {key for key in over if kinds[key.kind].live} | (set(known.live()) - over.keys() - parsed.gone)
-    if known is NOTHING:
-        nodes = dict(sorted(over.items(), key=lambda item: (item[1].depth, item[0])))
-    graph = Graph(nodes, (), known, frozenset(over) | parsed.gone)
-    graph = replace(graph, live=tuple(graph.order(live)))
-    if not parsed.problems and not problems:
-        problems += [*_review(graph, over, files, kinds), *_forbidden(graph, over, files, kinds)]
+        problems.append(_ring_problem(ring, needs, drafted, files))
     if parsed.problems or problems:
         raise Invalid((*parsed.problems, *problems))
+    made: dict[Key, Made] = {}
+    for key in order:
+        below = [made[need.key] if need.key in made else known.nodes[need.key] for need in needs[key]]
+        made[key] = drafts.name(drafted[key], needs[key], below)
+    if known is NOTHING:
+        made = dict(sorted(made.items(), key=lambda item: (item[1].depth, item[0])))
+    nodes = Opened(made, kinds) if known is NOTHING else Layered(known, made, parsed.gone, kinds)
+    live = {key for key in made if kinds[key.kind].live} | (set(known.live()) - made.keys() - parsed.gone)
+    graph = Graph(nodes, (), known, frozenset(made) | parsed.gone, made)
+    graph = replace(graph, live=tuple(graph.order(live)))
+    problems += [*_review(graph, order, files, kinds), *_forbidden(graph, order, files, kinds)]
+    if problems:
+        raise Invalid(problems)
     return graph
+
+
+def _again(key: Key, known: Known, kinds: Kinds) -> Draft:
+    """Draft a resource of which nothing is other but what it leans on."""
+    node = known.nodes[key]
+    return drafts.draft(node.spec, node.files, kinds[key.kind])
 
 
 def _affected(parsed: Parsed, known: Known) -> frozenset[Key]:
     """Give every resource that may be other than in the known commit: what was read, and all that leans on it."""
-    new = {key for key in parsed.specs if key not in known.nodes}
+    new = {key for key in parsed.drafts if key not in known.nodes}
     called = (caller for key in new | parsed.gone for caller in known.callers(key.name))
-    waiting = [*parsed.specs, *parsed.gone, *called]
+    waiting = [*parsed.drafts, *parsed.gone, *called]
     found = set(waiting)
     while waiting:
         more = [key for key in known.leaners(waiting.pop()) if key not in found]
@@ -148,32 +142,32 @@ def _affected(parsed: Parsed, known: Known) -> frozenset[Key]:
 class _Names(Struct, frozen=True):
     """What can be referred to."""
 
-    specs: Mapping[Key, Spec]
+    drafts: Mapping[Key, Draft]
     broken: frozenset[Key]
     gone: frozenset[Key]
     known: Known
 
     def __contains__(self, key: object) -> bool:
-        return key in self.specs or (key not in self.gone and key in self.known.nodes)
+        return key in self.drafts or (key not in self.gone and key in self.known.nodes)
 
     def __iter__(self) -> Iterator[Key]:
-        yield from self.specs
-        yield from (key for _, key in self.known.ranks() if key not in self.specs and key not in self.gone)
+        yield from self.drafts
+        yield from (key for _, key in self.known.ranks() if key not in self.drafts and key not in self.gone)
 
 
 def _resolve(
-    specs: Mapping[Key, Spec], names: _Names, files: Files
+    drafted: Mapping[Key, Draft], names: _Names, files: Files
 ) -> tuple[dict[Key, tuple[Need, ...]], list[Problem]]:
     needs: dict[Key, tuple[Need, ...]] = {}
     problems: list[Problem] = []
-    for key, spec in specs.items():
+    for key, draft in drafted.items():
         found: list[Need] = []
-        for ref in spec.refs:
+        for ref in draft.refs:
             target = _look_up(ref, names)
             if isinstance(target, Key):
                 found.append(Need(ref.role, target, ref.scope))
             elif target:
-                problems.append(reading.place(spec, files).problem(steps_of(ref.role), *target))
+                problems.append(reading.place(draft, files).problem(steps_of(ref.role), *target))
         needs[key] = tuple(found)
     return needs, problems
 
@@ -218,104 +212,21 @@ def _order(needs: Mapping[Key, Iterable[Need]]) -> tuple[list[Key], list[Key]]:
 
 
 def _ring_problem(
-    ring: list[Key], needs: Mapping[Key, Iterable[Need]], specs: Mapping[Key, Spec], files: Files
+    ring: list[Key], needs: Mapping[Key, Iterable[Need]], drafted: Mapping[Key, Draft], files: Files
 ) -> Problem:
     start = ring.index(min(ring))
     turned = [*ring[start:-1], *ring[: start + 1]]
     words = " -> ".join(map(str, turned))
     role = next(need.role for need in needs[turned[0]] if need.key == turned[1])
-    return reading.place(specs[turned[0]], files).problem(
+    return reading.place(drafted[turned[0]], files).problem(
         steps_of(role), f"these lean on one another: {words}.", "Remove one reference."
     )
 
 
-def _name(
-    spec: Spec, needs: tuple[Need, ...], nodes: Mapping[Key, Node], at: tuple[Files, Kinds], before: Node | None
-) -> Node:
-    """Name a resource; ``before`` is what it was, when nothing of its own is other."""
-    files, kinds = at
-    step = kinds[spec.key.kind].step
-    used = before.files if before else tuple(_file_digests(spec, files))
-    closure = _Closure(spec, needs, used, nodes, step.version if step else 0)
-    own = closure.digest((Scope.BUILD, Scope.LIVE))
-    units: tuple[Unit, ...] = ()
-    if step and step.parts:
-        units = tuple(_parts(spec, step, closure))
-    elif step:
-        is_live = Scope.LIVE in {*(fact.scope for fact in spec.facts), *(need.scope for need in needs)}
-        units = (Unit(closure.digest((Scope.BUILD,)) if is_live else own),)
-    depth = max((nodes[need.key].depth + 1 for need in needs), default=0)
-    return Node(spec=spec, digest=own, needs=needs, files=closure.files, units=units, depth=depth)
-
-
-def _parts(spec: Spec, step: Step, closure: _Closure) -> Iterator[Unit]:
-    """Name the items of a list field, for us and for people: suites[0], choice; and each trial of one after it.
-
-    The first trial has the name that the item has without others, so that one more costs one more.
-    """
-    for index, item in enumerate(getattr(spec.body, step.parts)):
-        part = f"{step.parts}[{index}]"
-        label = getattr(item, "label", part)
-        first = closure.digest((Scope.BUILD,), part)
-        yield Unit(first, part, label)
-        for trial in range(1, getattr(item, step.trials, 1) if step.trials else 1):
-            yield Unit(digest([first, trial]), part, f"{label}, trial {trial + 1}", trial)
-
-
-def _file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
-    for use in spec.files:
-        if use.scope is Scope.NONE:
-            continue
-        inside = (use.path,) if use.path in files else files.names(use.path)
-        for path in inside:
-            beneath = path[len(use.path) :]
-            _, dot, ending = path.rpartition("/")[2].rpartition(".")
-            if path in files:
-                yield FileDigest(use.role + beneath, intern(ending) if dot else "", files.sha256(path))
-
-
-Said: TypeAlias = tuple[str, object]
-"""What a closure holds in one role."""
-
-
-class _Closure(Struct, frozen=True):
-    """Everything that decides one resource."""
-
-    spec: Spec
-    needs: tuple[Need, ...]
-    files: tuple[FileDigest, ...]
-    nodes: Mapping[Key, Node]
-    version: int
-
-    def digest(self, scopes: tuple[Scope, ...], part: str = "") -> Digest:
-        """Name what these scopes decide; with a part, as if it were the only one of its list."""
-        facts: list[Said] = [(f.role, f.value) for f in self.spec.facts if f.scope in scopes]
-        needs: list[Said] = [(n.role, self.nodes[n.key].digest) for n in self.needs if n.scope in scopes]
-        files: list[Said] = [(f.role, (f.suffix, f.sha256)) for f in self.files]
-        pins: list[Said] = [(p.role, p.value) for p in self.spec.pins]
-        lists = [facts, files, needs, pins]
-        if part:
-            lists = [list(_only(part, pairs)) for pairs in lists]
-        for pairs in lists:
-            if len(pairs) > 1:
-                pairs.sort(key=str)
-        return digest([HASH_VERSION, self.spec.key.kind, self.version, *lists])
-
-
-def _only(part: str, pairs: list[Said]) -> Iterator[Said]:
-    """Drop what belongs to the other items of the list; the place in the list is not part of the name."""
-    field = part.partition("[")[0]
-    for role, value in pairs:
-        if not role.startswith(f"{field}["):
-            yield role, value
-        elif role.startswith(part):
-            yield f"{field}[]{role[len(part) :]}", value
-
-
 def _review(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -> Iterator[Problem]:
     for key in fresh:
-        for one in kinds[key.kind].review(graph[key], graph.nodes):
-            yield reading.place(graph[key].spec, files).problem(steps_of(one.role), one.what, one.remedy)
+        for one in review(graph[key], graph.nodes) if (review := kinds[key.kind].review) else ():
+            yield reading.place(graph.made[key], files).problem(steps_of(one.role), one.what, one.remedy)
 
 
 def _forbidden(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -> Iterator[Problem]:
@@ -323,10 +234,10 @@ def _forbidden(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -
     leaners: dict[tuple[Key, str], list[Key]] = {}
     for name in fresh:
         live = kinds[name.kind].live
-        direct = [need.key for need in graph[name].needs]
+        direct = [need.key for need in graph.made[name].needs]
         for key in dict.fromkeys([*direct, *graph.closure(name)] if live else direct):
-            reason = kinds[key.kind].permits(graph[key].spec.body, live) if key != name else ""
-            if reason:
+            permits = kinds[key.kind].permits if key != name else None
+            if permits and (reason := permits(graph[key].spec.body, live)):
                 leaners.setdefault((key, reason), []).append(name)
     for (key, reason), found in leaners.items():
         names = " and ".join(map(str, sorted(found)))

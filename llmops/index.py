@@ -18,17 +18,17 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
-from llmops import __version__, database, graph, parallel, specs
+from llmops import __version__, database, drafts, graph, parallel, specs
 from llmops.database import Database, Unwritable
+from llmops.drafts import Made
 from llmops.graph import Graph
 from llmops.problems import Invalid
 from llmops.reading import Kinds, Plugins
-from llmops.settings import LOCK_FILE, Settings
+from llmops.settings import Settings
 from llmops.tree import CommitFiles
 from llmops.values import HASH_VERSION, NOTHING, SHORT, Key, Node
 
@@ -154,9 +154,7 @@ class _Nodes(Mapping[Key, Node]):
             data, checksum = found[0]
             if zlib.crc32(data) != checksum:
                 raise self._kept.damaged(f"{key} is not what was written")
-            node = msgspec.msgpack.decode(data, type=Node)
-            body = msgspec.convert(node.spec.body, self._kinds[key.kind].body)
-            self._decoded[key] = replace(node, spec=replace(node.spec, body=body))
+            self._decoded[key] = drafts.opened(msgspec.msgpack.decode(data, type=Made), self._kinds)
         return self._decoded[key]
 
     def __contains__(self, key: object) -> bool:
@@ -192,13 +190,14 @@ def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings
 def _read_whole(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings, Graph]:
     generation = index.generation
     parsed = specs.parse(files, index.kinds, plugins, parallel.read_all)
-    made = graph.build(parsed, files, index.kinds)
+    settings, made = parsed.settings, graph.build(parsed, files, index.kinds)
+    del parsed  # of 100,000 specs it holds 100 MiB that nobody needs any more
     if generation.is_read:  # a graph that was built over it still reads from it
-        return parsed.settings, made
-    if _write(index, files.tree, parsed.settings, made) and index.renew().tree == files.tree:
+        return settings, made
+    if _write(index, files.tree, settings, made) and index.renew().tree == files.tree:
         index.generation.is_read = True
-        made = Graph(made.nodes, made.live, index.generation)
-    return parsed.settings, made
+        made = Graph(index.generation.nodes, made.live, index.generation)
+    return settings, made
 
 
 @contextmanager
@@ -244,47 +243,51 @@ def _write(index: Index, tree: str, settings: Settings, made: Graph) -> bool:
     return True
 
 
-def _write_nodes(writer: sqlite3.Connection, made: Graph) -> None:
-    gone = [made.known.nodes[key] for key in made.fresh if key in made.known.nodes]
+def _write_nodes(writer: sqlite3.Connection, graph: Graph) -> None:
+    gone = [graph.known.nodes[key] for key in graph.fresh if key in graph.known.nodes]
     writer.executemany("DELETE FROM node WHERE key = ?", ((str(node.key),) for node in gone))
     writer.executemany("DELETE FROM leans WHERE (name, kind, key) = (?, ?, ?)", _each(_leans, gone))
-    writer.executemany("DELETE FROM uses WHERE (path, key) = (?, ?)", _each(_uses, gone))
+    writer.executemany("DELETE FROM uses WHERE (path, key) = (?, ?)", _each(_used, gone))
     writer.executemany("DELETE FROM unit WHERE (digest, key) = (?, ?)", _each(_units, gone))
-    nodes = [made[key] for key in sorted(made.fresh) if key in made]
-    live, encode = set(made.live), msgspec.msgpack.Encoder().encode
-    encoded = ((node, encode(node)) for node in nodes)
-    rows = (
-        (str(node.key), _bytes(node.spec.path), node.depth, node.key in live, data, zlib.crc32(data))
-        for node, data in encoded
-    )
-    writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", rows)
-    writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", sorted(_each(_leans, nodes)))
-    writer.executemany("INSERT INTO uses VALUES(?, ?)", sorted(_each(_uses, nodes)))
+    made, live = [graph.made[key] for key in sorted(graph.made)], set(graph.live)
+    writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", (_row(one, one.key in live) for one in made))
+    writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", sorted(_each(_leans, made)))
+    writer.executemany("INSERT INTO uses VALUES(?, ?)", sorted(_each(_uses, made)))
     owed = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
-    writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", sorted(_each(_units, nodes)))
+    writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", sorted(_each(_units, made)))
 
 
 Row: TypeAlias = tuple[str | bytes, ...]
+T = TypeVar("T")
 
 
-def _each(rows: Callable[[Node], Iterable[Row]], nodes: Iterable[Node]) -> Iterator[Row]:
-    return (row for node in nodes for row in rows(node))
+def _row(made: Made, is_live: bool) -> tuple[object, ...]:  # noqa: FBT001  a column
+    data = msgspec.msgpack.encode(drafts.packed(made))
+    return str(made.key), _bytes(made.path), made.depth, is_live, data, zlib.crc32(data)
 
 
-def _leans(node: Node) -> set[Row]:
+def _each(rows: Callable[[T], Iterable[Row]], things: Iterable[T]) -> Iterator[Row]:
+    return (row for one in things for row in rows(one))
+
+
+def _leans(one: Node | Made) -> set[Row]:
+    key = str(one.key)
+    return {(need.key.name, need.key.kind, key) for need in one.needs}
+
+
+def _used(node: Node) -> set[Row]:
     key = str(node.key)
-    return {(need.key.name, need.key.kind, key) for need in node.needs}
+    return {(_bytes(path), key) for path in drafts.paths(node.spec)}
 
 
-def _uses(node: Node) -> set[Row]:
-    key = str(node.key)
-    paths = {use.path for use in node.spec.files} | ({LOCK_FILE} if any(p.is_moving for p in node.spec.pins) else set())
-    return {(_bytes(path), key) for path in paths}
+def _uses(made: Made) -> set[Row]:
+    key = str(made.key)
+    return {(_bytes(path), key) for path in made.paths}
 
 
-def _units(node: Node) -> set[Row]:
-    key = str(node.key)
-    return {(unit.digest, key) for unit in node.units}
+def _units(one: Node | Made) -> set[Row]:
+    key = str(one.key)
+    return {(unit.digest, key) for unit in one.units}
 
 
 def _bytes(name: str) -> bytes:

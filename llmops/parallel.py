@@ -1,4 +1,4 @@
-"""files -> readings, by as many processes as there are processors, where there are many files.
+"""files -> drafts, by as many processes as there are processors, where there are many files.
 
 Each process reads every n-th chunk and writes what it found into a pipe, so none outlives whoever reads them. What one
 of them does not deliver, for whatever reason, is read here.
@@ -14,19 +14,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from sys import intern
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
-from msgspec.structs import replace
 
-from llmops import reading, specs
-from llmops.plugin import Kind
-from llmops.reading import TOGETHER, Kinds, Plugins, Reading
-from llmops.specs import Pins
+from llmops import drafts, specs
+from llmops.reading import TOGETHER, Kinds, Plugins
+from llmops.specs import Drafted, Pins
 from llmops.stopping import SIGNALS
 from llmops.tree import CommitFiles
-from llmops.values import FileUse, Key, Spec
 
 MANY = 1000
 """Files from which on several processes are faster than one: 75 ms against 95; 500 take 76 against 53 (two cores)."""
@@ -34,7 +30,7 @@ LENGTH = 8
 """Bytes of the length in front of what a process delivers."""
 
 
-def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[Reading]:
+def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[Drafted]:
     """Read files as `specs.read_all` does, in their order."""
     amount = len(os.sched_getaffinity(0))
     if len(paths) < MANY or amount == 1 or threading.active_count() > 1:  # who forks beside threads copies their locks
@@ -55,33 +51,20 @@ def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Pl
         for number, chunk in enumerate(chunks):
             own = number % amount
             data = workers[own].take() if own < len(workers) else b""
-            here = () if data else specs.read_all(chunk, files, kinds, plugins, lock)
-            for found in _decoded(data, kinds, plugins) if data else here:
-                files.know(found.digests)
-                yield found
+            if data:
+                yield from msgspec.msgpack.decode(data, type=list[Drafted])
+            else:
+                yield from specs.read_all(chunk, files, kinds, plugins, lock)
     finally:
         for worker in workers:
             worker.end()
 
 
-def _encoded(readings: Iterable[Reading]) -> bytes:
-    """Write what was found, without what `reading.stated` finds again faster than it is handed over."""
-    found = list(readings)
-    for one in found:
-        one.specs = [replace(spec, facts=(), refs=()) for spec in one.specs]
-    return msgspec.msgpack.encode(found)
-
-
-def _decoded(data: bytes, kinds: Kinds, plugins: Plugins) -> Iterator[Reading]:
-    for found in msgspec.msgpack.decode(data, type=list[Reading]):
-        found.specs = [_whole(spec, kinds[spec.key.kind], plugins) for spec in found.specs]
-        yield found
-
-
-def _whole(spec: Spec, kind: Kind[Any], plugins: Plugins) -> Spec:
-    typed = replace(spec, key=Key(kind.name, spec.key.name), body=msgspec.convert(spec.body, kind.body))
-    files = tuple(FileUse(intern(use.role), use.path, use.scope) for use in spec.files)
-    return replace(reading.stated(typed, kind, plugins), files=files, pins=spec.pins)
+def _encoded(found: Iterable[Drafted]) -> bytes:
+    readings = list(found)
+    for one in readings:
+        one.drafts = [drafts.packed(draft) for draft in one.drafts]
+    return msgspec.msgpack.encode(readings)
 
 
 class _Worker:

@@ -54,10 +54,6 @@ def _one_machine(_body: Any) -> Mapping[str, float]:
     return ONE_MACHINE
 
 
-def _allowed(_body: Any, _live: bool) -> str:  # noqa: FBT001  the signature of `permits`
-    return ""
-
-
 class Kind(Struct, Generic[B], frozen=True):
     """One sort of resource: its shape, its rules and the step that makes it."""
 
@@ -74,13 +70,13 @@ class Kind(Struct, Generic[B], frozen=True):
     """Files that the named files name in turn."""
     pins: Callable[[B], Iterable[Pin]] = _nothing
     """Things outside git, each fixed by the spec itself or by `llmops.lock`."""
-    review: Callable[[Node, Mapping[Key, Node]], Iterable[Complaint]] = _nothing
+    review: Callable[[Node, Mapping[Key, Node]], Iterable[Complaint]] | None = None
     """What is wrong with a resource among the others."""
     devices: Callable[[B], Mapping[str, float]] = _one_machine
     """How many of which devices are kept busy while it is made, in the words of the setting ``hourly_cost``."""
     remarks: Callable[[B], Iterable[str]] | None = None
     """What whoever reviews a plan should know of a resource that is new or other."""
-    permits: Callable[[B, bool], str] = _allowed
+    permits: Callable[[B, bool], str] | None = None
     """Why this resource may not be leaned on (by something live, if so told), or ''."""
     moves: Callable[[B, B], Iterable[Complaint]] = _nothing
     """What is wrong with going from the old body to the new one."""

@@ -11,7 +11,7 @@ import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct, ValidationError
@@ -21,7 +21,7 @@ from llmops import dialect, schema
 from llmops.fields import collect
 from llmops.plugin import Kind
 from llmops.problems import Problem, did_you_mean
-from llmops.values import Digest, Files, Key, Spec
+from llmops.values import Files, Key, Spec
 
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
 Plugins: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -40,10 +40,6 @@ class Reading(Struct):
     problems: list[Problem] = []
     broken: list[Key] = []
     """Keys that could be read from documents that could not."""
-    wrong: list[Problem] = []
-    """What is wrong with the files that the specs name."""
-    digests: dict[str, Digest] = {}
-    """The digests of those files."""
 
 
 class Place(Struct, frozen=True):
@@ -59,9 +55,18 @@ class Place(Struct, frozen=True):
         return Problem(self.path, line, json_path(steps), what, remedy)
 
 
-def place(spec: Spec, files: Files) -> Place:
+class Declared(Protocol):
+    """What stands in a document of a file."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def document(self) -> int: ...
+
+
+def place(one: Declared, files: Files) -> Place:
     """Give the place of a spec, for problems that are found later."""
-    return Place(spec.path, files, spec.document)
+    return Place(one.path, files, one.document)
 
 
 def json_path(steps: Sequence[str | int]) -> str:

@@ -15,11 +15,12 @@ import msgspec
 from msgspec import Struct, ValidationError
 from msgspec.structs import replace
 
-from llmops import dialect, reading, schema
+from llmops import dialect, drafts, reading, schema
+from llmops.drafts import Draft
 from llmops.problems import Complaint, Problem, did_you_mean
-from llmops.reading import Kinds, Place, Plugins, Reading, steps_of
+from llmops.reading import Declared, Kinds, Place, Plugins, Reading, steps_of
 from llmops.settings import FILE, LOCK_FILE, Settings
-from llmops.values import Files, FileUse, Key, Known, Pin, Scope, Spec
+from llmops.values import Files, FileUse, Key, Known, Pin, Spec
 
 SCHEMAS = "schemas/"
 """Below a folder of specs this holds generated schemas, not specs."""
@@ -29,7 +30,7 @@ class Parsed(Struct, frozen=True, kw_only=True):
     """What a commit declares, and what is wrong with it; over a known commit, only what may be other there."""
 
     settings: Settings
-    specs: dict[Key, Spec]
+    drafts: dict[Key, Draft]
     problems: tuple[Problem, ...]
     broken: frozenset[Key] = frozenset()
     """Keys whose spec could be named but not used; a reference to one is not another problem."""
@@ -43,7 +44,17 @@ Pins: TypeAlias = Mapping[str, str]
 """What `llmops.lock` fixes."""
 
 
-def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[Reading]:
+class Drafted(Struct):
+    """What one file gave, with the files that its specs name."""
+
+    drafts: list[Draft] = []
+    problems: list[Problem] = []
+    broken: list[Key] = []
+    wrong: list[Problem] = []
+    """What is wrong with the files that the specs name."""
+
+
+def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[Drafted]:
     """Read several files of specs, in their order, and look at the files that each of them names."""
     readings = reading.read_all(paths, files, kinds, plugins)
     while some := list(islice(readings, reading.TOGETHER)):
@@ -51,7 +62,7 @@ def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins,
             yield _complete_all(found, kinds, files, lock)
 
 
-ReadAll: TypeAlias = Callable[[Sequence[str], Any, Kinds, Plugins, Pins], Iterable[Reading]]
+ReadAll: TypeAlias = Callable[[Sequence[str], Any, Kinds, Plugins, Pins], Iterable[Drafted]]
 
 
 def parse(files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = read_all) -> Parsed:
@@ -66,7 +77,7 @@ def parse(files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = read
     unread = found.unread | ({FILE} if problems else set())
     return Parsed(
         settings=settings,
-        specs=dict(sorted(found.specs.items())),
+        drafts=dict(sorted(found.drafts.items())),
         problems=tuple(sorted({*problems, *wrong, *found.problems})),
         broken=frozenset(found.broken),
         unread=frozenset(unread),
@@ -90,38 +101,38 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
     there = sorted(path for path in stale if _is_spec(path, files, settings) and _exists(path, files))
     found = _gathered(there, read_all(there, files, kinds, plugins, lock), files)
     twice = [
-        _twice(found.specs[key], known.nodes[key].spec, files)
-        for key in found.specs
+        _twice(key, found.drafts[key], known.nodes[key].spec, files)
+        for key in found.drafts
         if key not in old and key in known.nodes
     ]
     return Parsed(
         settings=settings,
-        specs=dict(sorted(found.specs.items())),
+        drafts=dict(sorted(found.drafts.items())),
         problems=(*problems, *wrong, *found.problems, *twice),
-        gone=frozenset(old - found.specs.keys()),
+        gone=frozenset(old - found.drafts.keys()),
     )
 
 
 class _Found(Struct):
     """What files of specs gave."""
 
-    specs: dict[Key, Spec] = {}
+    drafts: dict[Key, Draft] = {}
     problems: list[Problem] = []
     broken: set[Key] = set()
     unread: set[str] = set()
 
 
-def _gathered(paths: Iterable[str], readings: Iterable[Reading], files: Files) -> _Found:
+def _gathered(paths: Iterable[str], readings: Iterable[Drafted], files: Files) -> _Found:
     every = _Found()
     for path, found in zip(paths, readings, strict=True):
         every.problems += (*found.problems, *found.wrong)
         every.unread.update([path] if found.problems else [])
         every.broken.update(found.broken)
-        for spec in found.specs:
-            if spec.key in every.specs:
-                every.problems.append(_twice(spec, every.specs[spec.key], files))
+        for one in found.drafts:
+            if one.key in every.drafts:
+                every.problems.append(_twice(one.key, one, every.drafts[one.key], files))
             else:
-                every.specs[spec.key] = spec
+                every.drafts[one.key] = one
     return every
 
 
@@ -129,15 +140,14 @@ def _named_in(found: Reading) -> Iterator[str]:
     return (use.path for spec in found.specs for use in spec.files)
 
 
-def _complete_all(found: Reading, kinds: Kinds, files: Files, lock: Pins) -> Reading:
-    specs, wrong = [], []
+def _complete_all(found: Reading, kinds: Kinds, files: Files, lock: Pins) -> Drafted:
+    made, wrong = [], []
     for spec in found.specs:
         whole, problems = _complete(spec, kinds, files, lock)
-        specs.append(whole)
+        used = tuple(drafts.file_digests(whole, files))  # now that they are at hand
+        made.append(drafts.draft(whole, used, kinds[spec.key.kind]))
         wrong += problems
-    named = {use.path for spec in specs for use in spec.files if use.scope is not Scope.NONE}
-    digests = {path: files.sha256(path) for path in named if path in files}  # now that they are at hand
-    return Reading(specs, found.problems, found.broken, wrong, digests)
+    return Drafted(made, found.problems, found.broken, wrong)
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
@@ -163,10 +173,10 @@ def _exists(path: str, files: Files) -> bool:
     return path in files or bool(files.oddity(path))
 
 
-def _twice(spec: Spec, first: Spec, files: Files) -> Problem:
+def _twice(key: Key, one: Declared, first: Declared, files: Files) -> Problem:
     line = reading.place(first, files).problem(("metadata", "name"), "").line
-    what = f"{spec.key} is declared twice; the other is {first.path}:{line}."
-    return reading.place(spec, files).problem(("metadata", "name"), what, "Rename or remove one.")
+    what = f"{key} is declared twice; the other is {first.path}:{line}."
+    return reading.place(one, files).problem(("metadata", "name"), what, "Rename or remove one.")
 
 
 def _complete(spec: Spec, kinds: Kinds, files: Files, lock: Pins) -> tuple[Spec, list[Problem]]:

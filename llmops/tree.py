@@ -7,7 +7,7 @@ objects.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from llmops import git, objects
 from llmops.objects import Absent, Entry, Objects
@@ -102,10 +102,6 @@ class CommitFiles:
         if path not in self._digests:
             self._digests[path] = hashlib.sha256(self[path]).hexdigest()
         return self._digests[path]
-
-    def know(self, digests: Mapping[str, Digest]) -> None:
-        """Take digests that another process found."""
-        self._digests.update(digests)
 
     def oddity(self, path: str) -> str:
         entry = self._entry(path)

@@ -101,7 +101,7 @@ def test_every_example_is_valid() -> None:
     found = specs.parse(tree, catalogues.KINDS, catalogues.PLUGINS)
 
     assert found.problems == ()
-    assert len(found.specs) == len(others)
+    assert len(found.drafts) == len(others)
 
 
 @pytest.mark.parametrize(("word", "name"), glossary())

@@ -46,7 +46,7 @@ def complete_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> lis
     try:
         repo = open_repository(parsed_args)
         files = tree.files(repo, tree.commit_id(repo, "HEAD"))
-        found = specs.parse(files, catalogues.KINDS, catalogues.PLUGINS).specs
+        found = specs.parse(files, catalogues.KINDS, catalogues.PLUGINS).drafts
     except Exception:  # noqa: BLE001  completion must never fail
         return []
     return [str(key) for key in found if str(key).startswith(prefix)]

@@ -10,7 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from llmops import catalogues, schema, specs
+from llmops import catalogues, schema
 from llmops.cli.commands.schema import schemas
 from llmops.plugin import Kind
 from llmops.reading import Kinds
@@ -57,8 +57,7 @@ def test_the_committed_schemas_are_those_of_the_kinds() -> None:
 def test_the_schema_takes_what_the_type_takes(kind: Kind[Any]) -> None:
     """Every spec of the small system and of the demo, which the type took, is valid by the schema."""
     trees = [system(), demo()]
-    parsed = [one for tree in trees for one in specs.parse(tree, catalogues.KINDS, catalogues.PLUGINS).specs.values()]
-    bodies = [one.body for one in parsed if one.key.kind == kind.name]
+    bodies = [node.spec.body for tree in trees for key, node in build(tree).nodes.items() if key.kind == kind.name]
     validator = jsonschema.Draft202012Validator(schema.document(kind.name, kind.body, catalogues.PLUGINS))
 
     for body in bodies:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmops import catalogues, parallel, reading, specs, tree
-from llmops.reading import Reading
+from llmops import catalogues, drafts, parallel, reading, specs, tree
+from llmops.specs import Drafted
 from llmops.tree import CommitFiles
 from tests.repos import Repo
 from tests.trees import spec
@@ -37,8 +37,11 @@ def files(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> CommitFiles:
     return tree.files(repo.open(), repo.commit({**good, **ODD, "d.txt": "text"}))
 
 
-def read(files: CommitFiles, how: object = parallel.read_all) -> list[Reading]:
-    return list(how(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS, {}))  # type: ignore[operator]
+def read(files: CommitFiles, how: object = parallel.read_all) -> list[Drafted]:
+    found = list(how(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS, {}))  # type: ignore[operator]
+    for one in found:  # another process hands over bytes
+        one.drafts = [drafts.packed(draft) for draft in one.drafts]
+    return found
 
 
 def test_several_processes_find_what_one_finds(files: CommitFiles) -> None:

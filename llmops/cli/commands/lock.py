@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import catalogues, disk, locking, specs, worktree
+from llmops import catalogues, disk, drafts, locking, specs, worktree
 from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Broken, Exit, Invalid
@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     locked, problems = specs.read_lock(files)
     if problems:
         raise Invalid(problems)
-    wanted = {pin.name for spec in parsed.specs.values() for pin in spec.pins if pin.is_moving}
+    declared = [drafts.look(one, catalogues.KINDS).spec for one in parsed.drafts.values()]
+    wanted = {pin.name for spec in declared for pin in spec.pins if pin.is_moving}
     # A file that cannot be read may name what is locked.
     pins, failed = dict(locked) if parsed.unread else {}, []
     for name in sorted(wanted):
