@@ -222,13 +222,15 @@ class Catalogue(Mapping[str, Any]):
 
     def __init__(self, package: ModuleType, member: str) -> None:
         self._package, self._member = package, member
-        self._found: dict[tuple[str, ...], Any] = {}
+        self._folders: list[str] = []
+        self._found: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        place = (name, *self._package.__path__)
-        if place not in self._found:
-            self._found[place] = self._import(name)
-        return self._found[place]
+        if self._folders != self._package.__path__:
+            self._folders, self._found = list(self._package.__path__), {}
+        if name not in self._found:
+            self._found[name] = self._import(name)
+        return self._found[name]
 
     def _import(self, name: str) -> Any:
         file = name.lower()
