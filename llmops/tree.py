@@ -46,7 +46,7 @@ class CommitFiles:
         self._names: dict[str, tuple[str, ...]] = {}
         self._digests: dict[str, Digest] = {}
         self._folders: dict[str, dict[str, Entry]] = {}
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Entry | None] = {}
         self._kept: dict[str, bytes] = {}
 
     def reopened(self) -> CommitFiles:
@@ -115,8 +115,11 @@ class CommitFiles:
         self._kept = dict(zip(small, self._objects.reads(list(small.values())), strict=True))
 
     def _entry(self, path: str) -> Entry | None:
-        if path in self._entries:
-            return self._entries[path]
+        if path not in self._entries:  # of one path it is asked what it is, whether it is there, what is in it
+            self._entries[path] = self._found(path)
+        return self._entries[path]
+
+    def _found(self, path: str) -> Entry | None:
         entry: Entry | None = Entry("40000", self.tree)
         for name in path.rstrip("/").split("/") if path else ():
             if entry is None or not entry.is_folder:
