@@ -28,6 +28,7 @@ from llmops.values import HASH_VERSION, Digest, FileDigest, Files, Key, Need, No
 
 Said: TypeAlias = tuple[str, object]
 """What a closure holds in one role."""
+_json = msgspec.json.Encoder(order="sorted").encode
 
 
 class Text(Struct, frozen=True, array_like=True, gc=False):
@@ -40,7 +41,7 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
         """Name it, given those digests, each in its role."""
         if len(needs) > 1:
             needs.sort(key=str)
-        return hashlib.sha256(b"%b%b%b" % (self.before, _json(needs), self.after)).hexdigest()
+        return hashlib.sha256(self.before + _json(needs) + self.after).hexdigest()
 
 
 class Part(Struct, frozen=True, array_like=True, gc=False):
@@ -239,10 +240,6 @@ class _Closure(Struct, frozen=True):
                 pairs.sort(key=str)
         before = _json([HASH_VERSION, self.spec.key.kind, self.version, facts, files])
         return Text(b"%b," % before[:-1], b",%b]" % _json(pins))
-
-
-def _json(value: object) -> bytes:
-    return msgspec.json.encode(value, order="sorted")
 
 
 def _only(part: str, pairs: Iterable[Said]) -> Iterator[Said]:

@@ -175,13 +175,13 @@ def _resolve(
 def _look_up(ref: Ref, known: _Names) -> Key | tuple[str, str] | None:
     """Give the key that a reference means, what is wrong with it, or None when its target is a problem already."""
     asked = Key.parse(ref.name)
+    if asked.kind and asked.kind not in ref.kinds:
+        return f"{asked} is not a {' or '.join(ref.kinds)}.", f"Name a {' or '.join(ref.kinds)}."
     kinds = (asked.kind,) if asked.kind else ref.kinds
-    meant = " or ".join(ref.kinds)
-    if not set(kinds) <= set(ref.kinds):
-        return f"{asked} is not a {meant}.", f"Name a {meant}."
     found = [key for key in (Key(kind, asked.name) for kind in kinds) if key in known]
     if len(found) == 1:
         return found[0]
+    meant = " or ".join(ref.kinds)
     if found:
         return f"{asked.name} is {' and '.join(map(str, found))}.", f"Write which: {found[0]}."
     if any(Key(kind, asked.name) in known.broken for kind in kinds):

@@ -15,10 +15,10 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -244,50 +244,39 @@ def _write(index: Index, tree: str, settings: Settings, made: Graph) -> bool:
 
 
 def _write_nodes(writer: sqlite3.Connection, graph: Graph) -> None:
-    gone = [graph.known.nodes[key] for key in graph.fresh if key in graph.known.nodes]
-    writer.executemany("DELETE FROM node WHERE key = ?", ((str(node.key),) for node in gone))
-    writer.executemany("DELETE FROM leans WHERE (name, kind, key) = (?, ?, ?)", _each(_leans, gone))
-    writer.executemany("DELETE FROM uses WHERE (path, key) = (?, ?)", _each(_used, gone))
-    writer.executemany("DELETE FROM unit WHERE (digest, key) = (?, ?)", _each(_units, gone))
-    made, live = [graph.made[key] for key in sorted(graph.made)], set(graph.live)
-    writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", (_row(one, one.key in live) for one in made))
-    writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", sorted(_each(_leans, made)))
-    writer.executemany("INSERT INTO uses VALUES(?, ?)", sorted(_each(_uses, made)))
+    gone = {str(key): graph.known.nodes[key] for key in graph.fresh if key in graph.known.nodes}
+    writer.executemany("DELETE FROM node WHERE key = ?", ((key,) for key in gone))
+    writer.executemany("DELETE FROM leans WHERE (name, kind, key) = (?, ?, ?)", _leans(gone))
+    used = {key: drafts.paths(node.spec) for key, node in gone.items()}
+    writer.executemany("DELETE FROM uses WHERE (path, key) = (?, ?)", _uses(used))
+    writer.executemany("DELETE FROM unit WHERE (digest, key) = (?, ?)", _units(gone))
+    made, live = {str(key): graph.made[key] for key in sorted(graph.made)}, set(map(str, graph.live))
+    rows = (_row(key, one, key in live) for key, one in made.items())
+    writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", rows)
+    writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", sorted(_leans(made)))
+    writer.executemany("INSERT INTO uses VALUES(?, ?)", sorted(_uses({key: one.paths for key, one in made.items()})))
     owed = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
-    writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", sorted(_each(_units, made)))
+    writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", sorted(_units(made)))
 
 
 Row: TypeAlias = tuple[str | bytes, ...]
-T = TypeVar("T")
 
 
-def _row(made: Made, is_live: bool) -> tuple[object, ...]:  # noqa: FBT001  a column
+def _row(key: str, made: Made, is_live: bool) -> tuple[object, ...]:  # noqa: FBT001  a column
     data = msgspec.msgpack.encode(drafts.packed(made))
-    return str(made.key), _bytes(made.path), made.depth, is_live, data, zlib.crc32(data)
+    return key, _bytes(made.path), made.depth, is_live, data, zlib.crc32(data)
 
 
-def _each(rows: Callable[[T], Iterable[Row]], things: Iterable[T]) -> Iterator[Row]:
-    return (row for one in things for row in rows(one))
+def _leans(them: Mapping[str, Node | Made]) -> set[Row]:
+    return {(need.key.name, need.key.kind, key) for key, one in them.items() for need in one.needs}
 
 
-def _leans(one: Node | Made) -> set[Row]:
-    key = str(one.key)
-    return {(need.key.name, need.key.kind, key) for need in one.needs}
+def _uses(them: Mapping[str, Iterable[str]]) -> set[Row]:
+    return {(_bytes(path), key) for key, paths in them.items() for path in paths}
 
 
-def _used(node: Node) -> set[Row]:
-    key = str(node.key)
-    return {(_bytes(path), key) for path in drafts.paths(node.spec)}
-
-
-def _uses(made: Made) -> set[Row]:
-    key = str(made.key)
-    return {(_bytes(path), key) for path in made.paths}
-
-
-def _units(one: Node | Made) -> set[Row]:
-    key = str(one.key)
-    return {(unit.digest, key) for unit in one.units}
+def _units(them: Mapping[str, Node | Made]) -> set[Row]:
+    return {(unit.digest, key) for key, one in them.items() for unit in one.units}
 
 
 def _bytes(name: str) -> bytes:
