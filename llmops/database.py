@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,17 @@ class Database:
 
     def __init__(self, path: Path | None, schema: str) -> None:
         self.path = path
-        self._now = self._connect()
-        self._then = self._connect() if path else self._now
-        if not self._now.execute("SELECT 1 FROM sqlite_master").fetchone():
+        self._then = self._connect()
+        if not self._then.execute("SELECT 1 FROM sqlite_master").fetchone():
             with self.writing() as writer:
                 for statement in schema.split(";\n"):
                     writer.execute(statement)
         self.renew()
+
+    @cached_property
+    def _now(self) -> sqlite3.Connection:
+        """The second connection, which a check of nothing new does without."""
+        return self._connect() if self.path else self._then
 
     def _connect(self) -> sqlite3.Connection:
         where = self.path or ":memory:"
