@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from llmops.plugin import Kind, Step
 from llmops.reading import Kinds
@@ -128,8 +128,8 @@ def name(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | Made]) ->
         content=draft.content,
         digest=own,
         needs=needs,
-        units=tuple(_unit(one, own, built) for one in draft.parts),
-        depth=max((one.depth + 1 for one in below), default=0),
+        units=tuple([_unit(one, own, built) for one in draft.parts]),
+        depth=max([one.depth for one in below], default=-1) + 1,
     )
 
 
@@ -163,7 +163,8 @@ def look(one: Draft | Made, kinds: Kinds) -> Content:
     if isinstance(one.content, Content):
         return one.content
     found = msgspec.msgpack.decode(one.content, type=Content)
-    return Content(replace(found.spec, body=msgspec.convert(found.spec.body, kinds[one.key.kind].body)), found.files)
+    force_setattr(found.spec, "body", msgspec.convert(found.spec.body, kinds[one.key.kind].body))  # nobody saw it yet
+    return found
 
 
 def opened(made: Made, kinds: Kinds) -> Node:

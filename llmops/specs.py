@@ -77,7 +77,7 @@ def parse(files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = read
     unread = found.unread | ({FILE} if problems else set())
     return Parsed(
         settings=settings,
-        drafts=dict(sorted(found.drafts.items())),
+        drafts=found.drafts,
         problems=tuple(sorted({*problems, *wrong, *found.problems})),
         broken=frozenset(found.broken),
         unread=frozenset(unread),
@@ -107,7 +107,7 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
     ]
     return Parsed(
         settings=settings,
-        drafts=dict(sorted(found.drafts.items())),
+        drafts=found.drafts,
         problems=(*problems, *wrong, *found.problems, *twice),
         gone=frozenset(old - found.drafts.keys()),
     )
