@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct, ValidationError
-from msgspec.structs import replace
 
 from llmops import dialect, schema
 from llmops.fields import collect
@@ -162,36 +161,27 @@ def _typed(at: Place, document: dialect.Document, kind: Kind[Any], plugins: Plug
     envelope = msgspec.convert(document.value, _Envelope)
     body = msgspec.convert(envelope.spec, kind.body)
     metadata = envelope.metadata
-    spec = Spec(
+    named = collect(body, lambda folder, type_: _plugin(plugins, folder, type_))
+    return Spec(
         key=Key(kind.name, metadata.name),
         body=body,
         path=at.path,
         document=at.document,
         line=document.line,
         description=metadata.description,
-        labels=metadata.labels,
+        labels=_labels(tuple(metadata.labels.items())),
         owner=metadata.owner,
+        facts=tuple(named.facts),
+        refs=tuple(named.refs),
+        files=tuple(named.files),
+        pins=tuple(kind.pins(body)),
     )
-    return stated(spec, kind, plugins)
 
 
 @lru_cache(maxsize=1024)
 def _labels(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Give the same mapping for the same labels: those of 100,000 specs are few, and take 23 MiB."""
     return dict(pairs)
-
-
-def stated(spec: Spec, kind: Kind[Any], plugins: Plugins) -> Spec:
-    """Add what the body of a spec states and names."""
-    named = collect(spec.body, lambda folder, type_: _plugin(plugins, folder, type_))
-    return replace(
-        spec,
-        labels=_labels(tuple(spec.labels.items())),
-        facts=tuple(named.facts),
-        refs=tuple(named.refs),
-        files=tuple(named.files),
-        pins=tuple(kind.pins(spec.body)),
-    )
 
 
 def _plugin(plugins: Plugins, folder: str, type_: str) -> Any:
