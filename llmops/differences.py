@@ -12,17 +12,19 @@ Pure.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from statistics import fmean
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import flips, intervals
+from llmops import flips, intervals, sequential
 from llmops.flips import Unit
 from llmops.intervals import NORMAL
 
 MCNEMAR, BINOMIAL = "exact McNemar test", "exact binomial test"
+BETS = "bets, valid however often one looks"
 SIGNS, CLUSTERED = "sign-flip permutation test", "sign-flip permutation test of whole clusters"
 
 
@@ -101,6 +103,24 @@ def stand_alone(
         better=down.better if value > floor else 0.0,
         error=_error(away),
         method=method,
+    )
+
+
+def bet(values: Sequence[float], alpha: float) -> Found:
+    """Judge the mean of differences of items that stand alone, each between -1 and 1, that were looked at on the way.
+
+    No drop is called detectable: whether one can be seen is up to how far the asking goes.
+    """
+    tally = Counter(values)
+    low, high = sequential.bounds(tally, alpha)
+    return Found(
+        middle=fmean(values),
+        low=low,
+        high=high,
+        worse=sequential.p_value({-value: count for value, count in tally.items()}, 0.0),
+        better=sequential.p_value(tally, 0.0),
+        error=_error([Unit(value) for value in values]),
+        method=BETS,
     )
 
 

@@ -77,6 +77,16 @@ def report(folder: Path) -> str:
         return ""
 
 
+def is_done(folder: Path) -> bool:
+    """Whether an order was done to its end."""
+    return (folder / orders.OUTCOME).exists() and not report(folder)
+
+
+def reopen(folder: Path) -> None:
+    """Let an order go on whose results are to grow; it begins with what there is."""
+    (folder / orders.OUTCOME).unlink(missing_ok=True)
+
+
 def forget_what_does_not_hold(folder: Path, kept: Store) -> None:
     """Let an order be done again that failed, or whose results are not in the store any more."""
     gone = [path for path in (folder / orders.RESULTS).glob("*.json") if not _is_kept(path, kept)]

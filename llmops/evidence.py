@@ -30,7 +30,7 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which of several samples of the same question it is."""
 
 
-class SuiteFacts(Struct, frozen=True, kw_only=True):
+class SuiteFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a task says about its metrics."""
 
     metrics: tuple[str, ...]
@@ -44,6 +44,8 @@ class SuiteFacts(Struct, frozen=True, kw_only=True):
     """The task's own figure, as it is published, of every metric of which it is not the mean of the items' scores."""
     unscored: dict[str, str] = {}
     """Why a metric says nothing of one item: its scores are not numbers."""
+    of: int = 0
+    """How many items there are to ask, if the suite is sequential and these may be the first of them; else 0."""
 
 
 def decode(data: bytes) -> tuple[Item, ...]:

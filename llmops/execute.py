@@ -21,7 +21,7 @@ from llmops.catalogues import KINDS
 from llmops.commits import Desired
 from llmops.events import Event, Happening
 from llmops.ledger import Ledger
-from llmops.orders import Job, Made, Order, Progress
+from llmops.orders import Growth, Job, Made, Order, Progress
 from llmops.plugin import Doing, Runner, Step
 from llmops.problems import Stopped
 from llmops.records import Intent, Outcome, Provenance, State, Who
@@ -58,6 +58,8 @@ class Task(Struct, frozen=True):
     wanted: Desired
     earlier: tuple[Digest, ...] = ()
     """Units whose evidence may spare some of the work: the same suite of another commit."""
+    growth: Growth | None = None
+    """How far it is to grow, if it is something that grows: what there is of it then is recorded, whatever happens."""
 
 
 class Result(Struct):
@@ -212,6 +214,8 @@ class _Building:
             name=folder.name, step=step.run, jobs=jobs, store=self.shop.store.url, cluster=self.shop.runner.cluster
         )
         dispatch.forget_what_does_not_hold(folder, self.shop.store)
+        if any(job.growth for job in jobs) and self.shop.runner.look(folder) is not Doing.RUNNING:
+            dispatch.reopen(folder)
         disk.write(folder / orders.ORDER, orders.encode(order))
         for action in batch:
             del self.waiting[action.unit]
@@ -219,7 +223,8 @@ class _Building:
 
     def _job(self, task: Task) -> Job:
         made = dispatch.job(task.action, task.wanted, self.shop.ledger, self.shop.store)
-        return replace(made, earlier=dispatch.evidence_of(task.earlier, self.shop.ledger, self.shop.store))
+        earlier = dispatch.evidence_of(task.earlier, self.shop.ledger, self.shop.store)
+        return replace(made, earlier=earlier, growth=task.growth)
 
     def _intent(self, one: _Running) -> Intent:
         return Intent(
@@ -280,9 +285,10 @@ class _Building:
         """Say what was made and what was not."""
         found = {outcome.unit: outcome for outcome in outcomes}
         why = dispatch.report(one.folder) or VANISHED.format(folder=one.folder)
+        is_whole = dispatch.is_done(one.folder)
         for action in one.actions:
             event = Event(happening=Happening.MADE, key=action.key, label=action.label, order=one.name)
-            if action.unit in found:
+            if action.unit in found and (is_whole or not self.tasks[action.unit].growth):
                 self.result.made.add(action.unit)
                 outcome = found[action.unit]
                 self.tell(replace(event, seconds=outcome.provenance.seconds, figures=outcome.metrics))

@@ -11,13 +11,14 @@ Pure.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import differences
+from llmops import differences, sequential
 from llmops.differences import Found
 from llmops.kinds.evaluation import Gate, OnInconclusive
 from llmops.values import Verdict
@@ -25,6 +26,10 @@ from llmops.values import Verdict
 Scores = Mapping[str, float | None]
 """Score of each item by its id; None was not a number."""
 FIRST = "first evidence: there is no base to compare with"
+UNBOUNDED = (
+    "evidence of a sequential suite is judged by bets, which need scores between 0 and 1, and there is {}: "
+    "name another metric, or remove `sequential`"
+)
 ANOTHER = "not comparable: the suite asks something else than the base's"
 
 
@@ -40,6 +45,8 @@ class Case(Struct, frozen=True, kw_only=True):
     lower_is_better: bool = False
     is_comparable: bool = True
     """Whether base was asked the same."""
+    of: int = 0
+    """How many items there are to ask, where they are asked in batches until their gate has seen enough; else 0."""
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
@@ -53,6 +60,8 @@ class Judgement(Struct, frozen=True, kw_only=True):
     method: str = ""
     """The test that gave ``p``."""
     items: int = 0
+    of: int = 0
+    """How many there are to ask, if the suite is sequential; else 0."""
     clusters: int = 0
     """How many groups of items that belong together; 0 where each item stands alone."""
     head: float | None = None
@@ -100,6 +109,7 @@ class _Sample(Struct, frozen=True, kw_only=True):
     note: str = ""
     before: float | None = None
     """Base's mean where it is shown but not compared with."""
+    of: int = 0
     lowest: float = 0.0
     """The least that a share can be: -1 where lower is better, because scores are turned over."""
 
@@ -118,6 +128,17 @@ def judge_together(cases: Sequence[Case]) -> tuple[Judgement, ...]:
     decided = iter(map(_decide, samples, found, adjusted, [len(samples)] * len(samples)))
     judged = [next(decided) if isinstance(one, _Sample) else one for one in prepared]
     return tuple(_turned_back(one) if case.lower_is_better else one for case, one in zip(cases, judged, strict=True))
+
+
+def is_decided(case: Case, together: int) -> bool:
+    """Whether it is in vain to ask more items of a sequential suite that is judged together with others.
+
+    Its verdict will stand whatever theirs is; or there will be none.
+    """
+    sample = _sample(case)
+    if isinstance(sample, Judgement):
+        return True
+    return sequential.look(sample.gate, Counter(_moves(sample)), together) is not Verdict.INCONCLUSIVE
 
 
 def holm(chances: Sequence[float]) -> tuple[float, ...]:
@@ -139,6 +160,8 @@ def _sample(case: Case) -> _Sample | Judgement:
     alone = gate.rule == "minimum"
     if problem := _unusable(head) or ("" if alone or base is None else _unusable(base)):
         return _silent(gate, problem, len(head))
+    if case.of and (beyond := _unbounded(case.head, {} if alone or base is None else case.base or {})):
+        return _silent(gate, UNBOUNDED.format(beyond), len(head))
     if alone:
         return _alone(gate, head, base, case)
     if base is None:
@@ -152,7 +175,8 @@ def _sample(case: Case) -> _Sample | Judgement:
         is_comparable=True,
         scores=tuple((float(head[one] or 0), float(base[one] or 0)) for one in ids),
         clusters=_clusters(ids, case),
-        note=f"{left_out} items are not in both and were left out" if left_out else "",
+        of=case.of,
+        note=f"{left_out} items are not in both and were left out" if left_out and not case.of else "",
     )
 
 
@@ -169,6 +193,7 @@ def _alone(gate: Gate, head: Scores, base: Scores | None, case: Case) -> _Sample
         is_comparable=case.is_comparable,
         scores=tuple((float(head[one] or 0), None) for one in ids),
         clusters=_clusters(ids, case),
+        of=case.of,
         note="" if case.is_comparable else ANOTHER,
         before=fmean(known) if known else None,
         lowest=-1.0 if case.lower_is_better else 0.0,
@@ -226,9 +251,24 @@ def _unusable(scores: Scores) -> str:
     return f"{missing} of {len(scores)} scores are not numbers" if missing else ""
 
 
+def _unbounded(*sides: Scores) -> str:
+    """Name a score that is not between 0 and 1, if there is one."""
+    found = [score for side in sides for score in side.values() if score is not None and not 0 <= score <= 1]
+    return f"{max(found, key=abs):.4g}" if found else ""
+
+
+def _moves(sample: _Sample) -> list[float]:
+    """Give what is bet on: how far each item moved, or how far it is from the minimum."""
+    return [head - (base if base is not None else sample.gate.value or 0.0) for head, base in sample.scores]
+
+
 def _measure(sample: _Sample, together: int) -> Found:
     """Compare with base, or with the minimum. A drop must be visible to the strictest test of the family."""
     gate = sample.gate
+    if sample.of:
+        shift = 0.0 if sample.scores[0][1] is not None else gate.value or 0.0
+        found = differences.bet(_moves(sample), gate.alpha)
+        return replace(found, middle=found.middle + shift, low=found.low + shift, high=found.high + shift)
     strictest = gate.alpha / together
     pairs = [(head, base) for head, base in sample.scores if base is not None]
     if pairs:
@@ -241,7 +281,9 @@ def _decide(sample: _Sample, found: Found, p: float, together: int) -> Judgement
     gate = sample.gate
     verdict = _RULES[gate.rule](gate, found, p < gate.alpha)
     note = sample.note
-    if verdict is Verdict.INCONCLUSIVE and gate.rule == "no_regression":
+    if verdict is Verdict.INCONCLUSIVE and sample.of:
+        note = "; ".join(filter(None, (note, f"{len(sample.scores)} of {sample.of} items do not decide")))
+    elif verdict is Verdict.INCONCLUSIVE and gate.rule == "no_regression":
         small = f"too few items: a drop of {gate.detect:.3g} could go unseen"
         note = f"{small} (the smallest that shows is {found.detectable:.3g})"
     before = [base for _, base in sample.scores if base is not None]
@@ -252,6 +294,7 @@ def _decide(sample: _Sample, found: Found, p: float, together: int) -> Judgement
         note=note,
         method=found.method,
         items=len(sample.scores),
+        of=sample.of,
         clusters=len(set(sample.clusters)),
         head=fmean(head for head, _ in sample.scores),
         base=fmean(before) if before else sample.before,
@@ -264,7 +307,7 @@ def _decide(sample: _Sample, found: Found, p: float, together: int) -> Judgement
         p=found.worse,
         p_adjusted=p,
         together=together,
-        detectable=found.detectable if before else None,
+        detectable=found.detectable if before and not sample.of else None,
         is_comparable=sample.is_comparable,
     )
 

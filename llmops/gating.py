@@ -13,21 +13,23 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import budgets, costs, diff, execute, foresight, ledger, plan, proposals, reading, sites, verdicts
+from llmops import budgets, costs, diff, execute, foresight, growth, ledger, plan, proposals, reading, sites, verdicts
 from llmops.budgets import Budget, LeftOut, Offer, Price
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
-from llmops.done import follow
+from llmops.done import Done, follow
 from llmops.execute import Shop, Task
 from llmops.gates import Judgement
 from llmops.graph import Graph
 from llmops.kinds import evaluation
 from llmops.kinds.evaluation import Suite
+from llmops.orders import Growth
 from llmops.plan import Origin, World
 from llmops.problems import Invalid, Problem
 from llmops.reading import steps_of
 from llmops.reconcile import Tell
 from llmops.records import Who
+from llmops.settings import Settings
 from llmops.sites import Site
 from llmops.values import Action, Change, Cost, Digest, Key, Sign, Verdict
 from llmops.verdicts import Archive, Report
@@ -93,12 +95,39 @@ def survey(site: Site, base: Desired, head: Desired) -> Comparison:
 
     Raises `Invalid` for a change of a spec that is not allowed.
     """
-    done = follow(site.commits.index, site.ledger)
+    found, done = _kept(site, base, head, follow(site.commits.index, site.ledger))
+    more = _more(site, found, done)
+    if again := frozenset(unit for unit in more if unit in done):
+        found, _ = _kept(site, base, head, done.but(again))
+    return replace(found, owed=tuple(_grown(task, more, base.settings) for task in found.owed))
+
+
+def _kept(site: Site, base: Desired, head: Desired, done: Done) -> tuple[Comparison, Done]:
+    """Compare; what is read must be in the store."""
     found = compare(base, head, done)
     while gone := proposals.lost(site, _leaned_on(found, done)):
         done = done.but(gone)
         found = compare(base, head, done)
-    return found
+    return found, done
+
+
+def _more(site: Site, found: Comparison, done: Done) -> dict[Digest, Growth]:
+    """Say of which sequential suites more has to be asked, and how much."""
+    base, head = found.base.graph, found.head.graph
+    if not any(suite.sequential for key in found.affected for suite in head[key].spec.body.suites):
+        return {}
+    archive = Archive(site.ledger, sites.open_store(site))
+    hearings = tuple(verdicts.hear(found.affected, head, base, archive))
+    units = {side.unit for one in hearings for side in (one.head, one.base) if side is not None}
+    outcomes = ledger.outcomes_of(site.ledger, sorted(unit for unit in units if unit in done))
+    return growth.owed(hearings, growth.Known(outcomes, found.base.settings))
+
+
+def _grown(task: Task, more: Mapping[Digest, Growth], settings: Settings) -> Task:
+    """Say with a task how far it is to grow, if what it makes grows."""
+    unit = task.action.unit
+    known = more.get(unit) or growth.alone(task.wanted.graph[task.action.key], unit, settings)
+    return replace(task, growth=known)
 
 
 def _leaned_on(found: Comparison, done: Container[Digest]) -> set[Digest]:
@@ -251,6 +280,8 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
     leaned_on = result.made.union(*(report.units for report in found))
     took = ledger.outcomes_of(shop.ledger, tuple(leaned_on))
     cost = _costs(comparison, {unit: outcome.provenance.seconds for unit, outcome in took.items()})
+    before = {task.action.unit: task.growth.spent for task in comparison.owed if task.growth}
+    now = {unit: took[unit].provenance.seconds - before.get(unit, 0.0) for unit in result.made}
     reports = [
         replace(
             report,
@@ -267,8 +298,8 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
         unaffected=comparison.unaffected,
         removed=comparison.removed,
         made=len(result.made),
-        seconds=sum(took[unit].provenance.seconds for unit in result.made),
-        cost=costs.total(cost[unit] for unit in result.made),
+        seconds=sum(now.values()),
+        cost=costs.total(_costs(comparison, now).values()),
         failed=result.failed,
     )
 

@@ -6,7 +6,7 @@ An order is a folder that the runner's machines see:
     lock            held by the process that does it; its pid is inside
     log             everything that the process prints
     progress.json   how far it is (`Progress`), replaced now and then
-    results/        one `Made` for each unit that is finished
+    results/        one `Made` for each unit that is finished, or of what there is of it, if it grows
     outcome.json    written last (`Report`)
 
 Pure.
@@ -32,6 +32,28 @@ class Input(Struct, frozen=True, kw_only=True):
     outputs: dict[str, Digest] = {}
 
 
+class Growth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far the result of a job is to grow: items are asked in batches until they decide, or there are enough."""
+
+    gate: Raw = Raw(b"")
+    """What they decide, and when; empty where nobody asks for a decision: then all are asked."""
+    metric: str | None = None
+    against: Digest = ""
+    """The job of the same order that is asked in turns with this one, and that it is compared with; '' is none."""
+    together: int = 1
+    """How many suites are judged together."""
+    items: int | None = None
+    """How many are asked at most, with those that were asked before."""
+    seconds: float | None = None
+    """How long they are asked at most, with the time that was spent before."""
+    outputs: dict[str, Digest] = {}
+    """What there is already,"""
+    metrics: dict[str, float] = {}
+    """its figures,"""
+    spent: float = 0.0
+    """and how many seconds it took."""
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """One unit of work."""
 
@@ -49,6 +71,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """What it leans on, by role: ``base``, ``datasets[0].name``."""
     earlier: tuple[Digest, ...] = ()
     """Evidence that was made before of the same thing: what in it still holds need not be made again."""
+    growth: Growth | None = None
+    """How far it is to grow, if its result is one that grows."""
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from llmops import execute, leases, ledger, live, proposals, refs, release, sites, verdicts
+from llmops import execute, growth, leases, ledger, live, proposals, refs, release, sites, verdicts
 from llmops.commits import Desired
 from llmops.events import Event, Happening
 from llmops.execute import Shop, Task
@@ -104,7 +104,12 @@ def _refuse_mass_deletes(made: Plan, desired: Graph) -> None:
 def _carry_out(site: Site, proposal: Proposal, who: Who, shop: Shop, floor: Floor) -> Applied:
     """Build what is owed, then release what may be released, then end what need not run any more."""
     actions, tell = proposal.plan.actions, floor.tell
-    builds = [Task(action, proposal.desired) for action in actions if action.verb not in set(Verb)]
+    desired, settings = proposal.desired, site.settings
+    builds = [
+        Task(action, desired, growth=growth.alone(desired.graph[action.key], action.unit, settings))
+        for action in actions
+        if action.verb not in set(Verb)
+    ]
     failed = execute.build(builds, shop, who, tell).failed
     blocked: list[Blocked] = list(proposal.plan.blocked)
     unwell: list[Unhealthy | Unfinished] = []

@@ -22,6 +22,8 @@ from llmops.values import Verdict
 
 BETS = tuple(0.9 * 0.5**halved for halved in range(7))
 """Parts of the largest possible bet, each with the same stake: 0.9 suits large drops, 0.014 small ones."""
+BATCH = 10
+"""Items of the first batch, and what every batch is a multiple of."""
 STEPS = 40
 """Halvings of an interval: bounds to 12 digits."""
 
@@ -29,6 +31,15 @@ STEPS = 40
 def order(items: Iterable[str], seed: str) -> tuple[str, ...]:
     """Put items into a random order that is the same for everybody who knows the seed."""
     return tuple(sorted(items, key=lambda item: (hashlib.sha256(f"{seed}\n{item}".encode()).digest(), item)))
+
+
+def stop_after(asked: int, total: int) -> int:
+    """Say how many of all items are asked when the batch after so many is.
+
+    A batch is a tenth of what was asked before it: looking costs little, and little is asked too much. Where batches
+    end hangs on nothing but the number, so that whoever goes on asks exactly what one run would have asked.
+    """
+    return min(total, asked + max(BATCH, asked // BATCH // BATCH * BATCH))
 
 
 def evidence(tally: Mapping[float, int], mean: float) -> float:
@@ -52,15 +63,17 @@ def p_value(tally: Mapping[float, int], mean: float) -> float:
     return min(1.0, math.exp(-evidence(tally, mean)))
 
 
-def look(gate: Gate, tally: Mapping[float, int]) -> Verdict:
+def look(gate: Gate, tally: Mapping[float, int], together: int = 1) -> Verdict:
     """Judge by what was seen so far; inconclusive is "go on". Each error has a chance of ``alpha`` over all looks.
+
+    Of several suites that are judged together, each fails at ``alpha`` / number of suites: whatever the others say.
 
     Differences are head minus base, or head minus ``value`` for a minimum. ``no_regression`` passes when a drop of
     ``detect`` is refuted: that needs no power to be guessed.
     """
     tolerated = {"no_regression": gate.detect, "non_inferiority": gate.margin or 0.0}.get(gate.rule, 0.0)
-    good = p_value(tally, -tolerated) <= gate.alpha
-    bad = p_value({-value: count for value, count in tally.items()}, 0.0) <= gate.alpha
+    good = p_value(tally, -tolerated) < gate.alpha
+    bad = p_value({-value: count for value, count in tally.items()}, 0.0) * together < gate.alpha
     if bad and not (good and gate.rule == "non_inferiority"):
         return Verdict.FAIL
     return Verdict.PASS if good else Verdict.INCONCLUSIVE

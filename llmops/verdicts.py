@@ -12,16 +12,17 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import evidence, gates, ledger, store
+from llmops import evidence, gates, ledger, sides, store
 from llmops.budgets import LeftOut
 from llmops.evidence import Item, SuiteFacts
 from llmops.gates import Case, Judgement, Scores
 from llmops.graph import Graph
-from llmops.kinds.evaluation import KIND, Gate, Suite
+from llmops.kinds.evaluation import Gate
 from llmops.ledger import Ledger
 from llmops.rubrics import Agreement
+from llmops.sides import Rule, Side
 from llmops.store import Store
-from llmops.values import Cost, Digest, Key, Node, Scope, Verdict
+from llmops.values import Cost, Digest, Key, Verdict
 
 MISSING = "was not evaluated, or its evidence is not in this store"
 MOST_ITEMS = 20
@@ -94,113 +95,42 @@ def review(keys: Iterable[Key], head: Graph, base: Graph, archive: Archive) -> t
 
     All of them are one family: the chance that any fails when nothing changed is at most a gate's ``alpha``.
     """
-    hearings = []
-    for now, before in _suites(keys, head, base):
+    return _settle(hear(keys, head, base, archive))
+
+
+def hear(keys: Iterable[Key], head: Graph, base: Graph, archive: Archive) -> Iterator[Hearing]:
+    """Collect the evidence of every suite of some evaluations, for the base's gates."""
+    for now, before in sides.pairs(keys, head, base):
         heard = _hear(before.rule if before else now.rule, now, before, archive)
         changed = before is not None and before.rule != now.rule
-        report = replace(heard.report, gate_changed=changed, is_new=before is None)
-        hearings.append(replace(heard, report=report))
-    return _settle(hearings)
+        yield replace(heard, report=replace(heard.report, gate_changed=changed, is_new=before is None))
 
 
 def admit(keys: Iterable[Key], head: Graph, live: Graph, archive: Archive) -> tuple[Report, ...]:
     """Judge every suite of some evaluations before a release, as one family: by their own, reviewed gates."""
-    return _settle(_hear(now.rule, now, before, archive) for now, before in _suites(keys, head, live))
+    return _settle(_hear(now.rule, now, before, archive) for now, before in sides.pairs(keys, head, live))
 
 
-class _Rule(Struct, frozen=True):
-    """What is judged, and how."""
-
-    metric: str | None
-    gate: Gate
-    min_agreement: float | None
-
-
-class _Side(Struct, frozen=True):
-    """One suite of one commit."""
-
-    graph: Graph
-    node: Node
-    index: int
-
-    @property
-    def suite(self) -> Suite:
-        found: Suite = self.node.spec.body.suites[self.index]
-        return found
-
-    @property
-    def rule(self) -> _Rule:
-        judge = self.suite.judge
-        return _Rule(self.suite.metric, self.suite.gate, judge.min_agreement if judge else None)
-
-    @property
-    def units(self) -> tuple[Digest, ...]:
-        """Give its trials, first to last."""
-        part = f"suites[{self.index}]"
-        return tuple(unit.digest for unit in self.node.units if unit.part == part)
-
-    def subjects(self) -> object:
-        """Give the names of who is asked."""
-        return sorted((need.role, need.key) for need in self.node.needs if need.role.startswith("subject."))
-
-    def definition(self) -> object:
-        """Give everything that decides what is asked and how, whoever is asked."""
-        part = f"suites[{self.index}]"
-
-        def own(role: str) -> bool:
-            return role.startswith(part) or not role.startswith(("suites[", "subject."))
-
-        spec = self.node.spec
-        facts = [(f.role.removeprefix(part), f.value) for f in spec.facts if f.scope is Scope.BUILD and own(f.role)]
-        # Labels decide how far a judge is to be trusted, not what it is asked.
-        asks = (f for f in self.node.files if own(f.role) and f.role != f"{part}.judge.labels")
-        files = [(f.role.removeprefix(part), f.sha256) for f in asks]
-        needs = [(n.role.removeprefix(part), self.graph[n.key].digest) for n in self.node.needs if own(n.role)]
-        pins = [(p.role.removeprefix(part), p.value) for p in spec.pins if own(p.role)]
-        return sorted(facts), sorted(files), sorted(needs), sorted(pins)
-
-
-def _suites(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[_Side, _Side | None]]:
-    """Give every suite of head, with the base's of the same name; or, if it has none, with the one it was before."""
-    gone = [side for key in base.nodes if key.kind == KIND.name for side in _sides(key, base) if not _has(head, side)]
-    for key in keys:
-        by_label = {side.suite.label: side for side in _sides(key, base)}
-        for side in _sides(key, head):
-            yield side, by_label.get(side.suite.label) or _renamed(side, gone)
-
-
-def _sides(key: Key, graph: Graph) -> list[_Side]:
-    return (
-        [_Side(graph, graph[key], index) for index in range(len(graph[key].spec.body.suites))] if key in graph else []
-    )
-
-
-def _has(graph: Graph, side: _Side) -> bool:
-    return side.suite.label in {one.suite.label for one in _sides(side.node.key, graph)}
-
-
-def _renamed(side: _Side, gone: Iterable[_Side]) -> _Side | None:
-    """Find the suite that asked the same of the same: under another name, a change would bring its own gate."""
-    asked = [one for one in gone if one.definition() == side.definition() and one.subjects() == side.subjects()]
-    return asked[0] if len(asked) == 1 else None
-
-
-class _Hearing(Struct, frozen=True, kw_only=True):
+class Hearing(Struct, frozen=True, kw_only=True):
     """One suite before it is judged."""
 
     report: Report
+    gate: Gate
+    head: Side
+    base: Side | None
+    """What head is compared with, if there is something that asks the same."""
     case: Case | None = None
     """None where the report says already why there is nothing to judge."""
 
 
-def _settle(hearings: Iterable[_Hearing]) -> tuple[Report, ...]:
+def _settle(hearings: Iterable[Hearing]) -> tuple[Report, ...]:
     """Judge suites as one family."""
     found = tuple(hearings)
     judged = iter(gates.judge_together([one.case for one in found if one.case is not None]))
     return tuple(replace(one.report, judgement=next(judged)) if one.case is not None else one.report for one in found)
 
 
-def _hear(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> _Hearing:
+def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearing:
     """Collect the evidence of a suite."""
     is_comparable = base is None or base.definition() == head.definition()
     trials, note = _trials(rule.gate, head, base if is_comparable else None)
@@ -218,9 +148,10 @@ def _hear(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> _He
         seconds=sum(one.seconds for one in (now, before) if one is not None),
         agreement=now.facts.agreement if now and metric in now.facts.judged else None,
     )
-    why = _gap(now, before, metric, expected=base is not None and is_comparable)
-    if why := why or _doubt(now, metric, rule.min_agreement):
-        return _Hearing(report=replace(report, judgement=_undecided(rule.gate, why)))
+    gap = _gap(now, before, metric, expected=base is not None and is_comparable)
+    if why := gap or _doubt(now, metric, rule.min_agreement):
+        report = replace(report, judgement=_undecided(rule.gate, why))
+        return Hearing(report=report, gate=rule.gate, head=head, base=base if is_comparable else None)
     assert now is not None  # noqa: S101  that would be a gap
     case = Case(
         gate=rule.gate,
@@ -229,10 +160,11 @@ def _hear(rule: _Rule, head: _Side, base: _Side | None, archive: Archive) -> _He
         clusters={item.id: item.cluster for item in now.items},
         lower_is_better=metric in now.facts.lower_is_better,
         is_comparable=is_comparable,
+        of=now.facts.of,
     )
-    if before is None or not is_comparable:
-        return _Hearing(report=report, case=case)
-    return _Hearing(report=_with_flips(report, now, before), case=case)
+    if before is not None and is_comparable:
+        report = _with_flips(report, now, before)
+    return Hearing(report=report, gate=rule.gate, head=head, base=base if is_comparable else None, case=case)
 
 
 def _figures(now: _Evidence | None, before: _Evidence | None, metric: str) -> Figures | None:
@@ -272,7 +204,7 @@ def _undecided(gate: Gate, note: str) -> Judgement:
     return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=note)
 
 
-def _trials(gate: Gate, head: _Side, base: _Side | None) -> tuple[int, str]:
+def _trials(gate: Gate, head: Side, base: Side | None) -> tuple[int, str]:
     """Say how many trials of each side are judged, and why not all.
 
     In pairs as many as both have: when nothing changed, a mean of three and one answer differ by something that leans

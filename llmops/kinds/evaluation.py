@@ -47,6 +47,15 @@ class Gate(Body, frozen=True, kw_only=True):
             "until there is more evidence; neutral lets it through and says so. Missing evidence always stops it."
         ),
     ] = "fail"
+    max_items: (
+        Annotated[int, about("sequential: how many items are asked at most, in whole batches.", ge=10)] | None
+    ) = None
+    max_minutes: (
+        Annotated[float, about("sequential: how long items are asked at most, of each side, in all runs.", gt=0)] | None
+    ) = None
+    max_cost: (
+        Annotated[float, about("sequential: the same as money, by `hourly_cost` of llmops.yaml.", gt=0)] | None
+    ) = None
     against: Annotated[
         Literal["base", "none"], about("Compare with the base revision item by item, or judge head alone.")
     ] = "base"
@@ -110,6 +119,9 @@ class Suite(Body, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    sequential: Annotated[
+        bool, about("Ask in batches, in a random order that is the same for all, until the gate has seen enough.")
+    ] = False
     gate: Annotated[Gate, about("How the metric is judged.", scope=Scope.NONE)] = Gate()
 
     @property
@@ -160,6 +172,7 @@ def check(evaluation: Evaluation) -> Iterable[Complaint]:
             yield Complaint(f"{role}.name", f'two suites are called "{suite.label}".', "Give one another name.")
         names.add(suite.label)
         yield from _wrong_gate(suite.gate, f"{role}.gate")
+        yield from _wrong_sequence(suite, role)
         if (suite.task is None) == (not suite.assert_):
             yield Complaint(role, "a suite has either a task or assert.", "Give exactly one of them.")
         elif suite.task is None:
@@ -176,6 +189,25 @@ def _wrong_gate(gate: Gate, role: str) -> Iterator[Complaint]:
     if gate.rule != "minimum" and gate.against == "none":
         remedy = "Set against: base, or rule: minimum and a value."
         yield Complaint(f"{role}.against", f"{gate.rule} compares with a base.", remedy)
+
+
+def _wrong_sequence(suite: Suite, role: str) -> Iterator[Complaint]:
+    """What is asked in batches stands alone, is asked once, and moves between known bounds."""
+    if not suite.sequential:
+        for name in ("max_items", "max_minutes", "max_cost"):
+            if getattr(suite.gate, name) is not None:
+                yield Complaint(f"{role}.gate.{name}", f"{name} is for a sequential suite.", "Set sequential: true.")
+        return
+    for name, is_given, what in (
+        ("cluster", suite.cluster is not None, "bets on single items, and those of a cluster are no evidence alone"),
+        ("trials", suite.trials > 1, "asks each item once: another item tells more than the same one again"),
+        ("judge", suite.judge is not None, "cannot wait until it is known how far a judge agrees with people"),
+    ):
+        if is_given:
+            yield Complaint(f"{role}.{name}", f"a sequential suite {what}.", f"Remove {name} or sequential.")
+    if suite.gate.rule == "minimum" and not 0 <= (suite.gate.value or 0) <= 1:
+        what = "a sequential suite needs scores, and so a minimum, between 0 and 1."
+        yield Complaint(f"{role}.gate.value", what, "Name such a metric, or remove sequential.")
 
 
 def _wrong_assertions(evaluation: Evaluation, suite: Suite, role: str) -> Iterator[Complaint]:

@@ -85,7 +85,7 @@ def row(report: Report) -> tuple[str, ...]:
         _rate(found.base),
         _rate(found.head),
         _delta(found),
-        str(found.items),
+        f"{found.items} of {found.of}" if found.of else str(found.items),
         f"{found.worse}/{found.better}" if found.delta is not None else "",
         _chance(found),
         _rate(found.detectable),
@@ -112,7 +112,7 @@ def _delta(found: Judgement) -> str:
 
 def notes(report: Report) -> list[str]:
     """Give what has to be said about a suite besides its figures."""
-    said = [note for note in (report.judgement.note, report.note) if note]
+    said = [note for note in (report.judgement.note, report.note, _how(report.judgement)) if note]
     if report.left_out is not None:
         return [left_out(report.left_out)]
     if report.figures is not None:
@@ -125,10 +125,6 @@ def notes(report: Report) -> list[str]:
         said.append("the suite is new, so it was judged by its own gate")
     if report.judgement.detectable is not None and report.judgement.verdict is Verdict.PASS:
         said.append(f"a drop of {report.judgement.detectable:.3f} would have been seen")
-    if report.judgement.clusters:
-        said.append(
-            f"{report.judgement.items} items in {report.judgement.clusters} clusters: {report.judgement.method}"
-        )
     if report.agreement is not None and report.agreement.kappa is not None:
         said.append(
             f"the judge agrees with people by kappa {report.agreement.kappa:.2f} on {report.agreement.labels} labels"
@@ -137,6 +133,19 @@ def notes(report: Report) -> list[str]:
         spared = f" ({effort(report.seconds, report.cost)}, not spent again)" if report.seconds else ""
         said.append(f"all evidence was there already{spared}")
     return said
+
+
+def _how(found: Judgement) -> str:
+    """Say how items were judged that were not asked all at once, or do not stand alone; '' for others."""
+    if found.clusters:
+        return f"{found.items} items in {found.clusters} clusters: {found.method}"
+    if not found.of or not found.method:
+        return ""
+    spared = found.of - found.items
+    asked = f"{found.items} of {found.of} items were asked, in batches, and judged by {found.method}"
+    if not spared or found.verdict is Verdict.INCONCLUSIVE:
+        return asked
+    return f"{asked}; {spared} ({spared / found.of:.0%}) need not be asked"
 
 
 def left_out(one: LeftOut) -> str:

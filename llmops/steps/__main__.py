@@ -18,6 +18,7 @@ from typing import Protocol, cast
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmops import disk, locks, orders, store
 from llmops.orders import Job, Made, Order, Report
@@ -65,23 +66,39 @@ def _attempt(folder: Path, redaction: Redaction) -> str:
 def _do(order: Order, folder: Path, redaction: Redaction) -> None:
     step = cast("StepModule", importlib.import_module(order.step))
     (folder / orders.RESULTS).mkdir(exist_ok=True)
-    done = {path.stem for path in (folder / orders.RESULTS).glob("*.json")}
-    left = tuple(job for job in order.jobs if job.unit not in done)
+    left = tuple(filter(None, (_left(job, folder) for job in order.jobs)))
+    spent = {job.unit: job.growth.spent for job in left if job.growth}
     desk = Desk(folder, store.open_at(order.store), order.cluster, redaction)
     started, clock = now(), time.monotonic()
     for product in step.run(left, desk):
         if odd := [name for name, value in product.metrics.items() if not math.isfinite(value)]:
             raise StepFailed(f"{', '.join(odd)} of {product.job.key} is not a number. Did the training diverge?")
+        seconds = spent.get(product.job.unit, 0.0) + time.monotonic() - clock
+        if product.job.unit in spent:
+            spent[product.job.unit] = seconds
         made = Made(
             unit=product.job.unit,
             outputs=product.outputs,
             metrics=product.metrics,
             started=started,
-            seconds=round(time.monotonic() - clock, 3),
+            seconds=round(seconds, 3),
             environment=environment(product.packages),
         )
         _write(folder / orders.RESULTS / f"{made.unit}.json", made)
         started, clock = now(), time.monotonic()
+
+
+def _left(job: Job, folder: Path) -> Job | None:
+    """Give what is left of a job: nothing, or, if it grows, all of it from where its process came to."""
+    path = folder / orders.RESULTS / f"{job.unit}.json"
+    if job.growth is None:
+        return None if path.exists() else job
+    if not path.exists():
+        return job
+    made = msgspec.json.decode(path.read_bytes(), type=Made)
+    if made.seconds <= job.growth.spent:
+        return job
+    return replace(job, growth=replace(job.growth, outputs=made.outputs, metrics=made.metrics, spent=made.seconds))
 
 
 def environment(packages: tuple[str, ...]) -> dict[str, str]:

@@ -24,7 +24,8 @@ from llmops import store
 from llmops.evidence import EVIDENCE, FACTS, ITEMS, RULINGS, Item, SuiteFacts
 from llmops.kinds.evaluation import Evaluation
 from llmops.orders import Job
-from llmops.steps import asserting, judging, samples, subjects, suites
+from llmops.steps import asserting, batches, judging, samples, subjects, suites
+from llmops.steps.batches import Asked, Hands
 from llmops.steps.desk import Desk, Product, body
 from llmops.steps.judging import Court
 from llmops.steps.samples import Answers
@@ -33,12 +34,13 @@ PACKAGES = ("lm_eval", "transformers", "peft", "torch", "tokenizers", "datasets"
 
 
 def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
-    """Evaluate every suite; jobs over the same model share it."""
+    """Evaluate every suite; jobs over the same model share it. Those that grow come last, in batches."""
     disable_caching()
     disable_progress_bars()
     by_model: dict[str, list[Job]] = {}
     for job in jobs:
-        by_model.setdefault(subjects.identity(job), []).append(job)
+        if job.growth is None:
+            by_model.setdefault(subjects.identity(job), []).append(job)
     done, court = 0, Court(desk)
     for same in by_model.values():
         desk.say(f"loading {same[0].inputs['subject.model'].key}", done, len(jobs))
@@ -46,42 +48,72 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
         for job in same:
             done += 1
             desk.say(f"{job.key} {suites.suite_of(job).label}", done, len(jobs))
-            yield _evaluate(job, model, desk, court)
+            yield _publish(job, _Paper(job, model, desk, court).ask(), desk)
+
+    def put(job: Job, model: HFLM) -> _Paper:
+        return _Paper(job, model, desk, court)
+
+    yield from batches.run(tuple(job for job in jobs if job.growth), desk, Hands(put=put, publish=_publish))
 
 
-def _evaluate(job: Job, model: HFLM, desk: Desk, court: Court) -> Product:
-    evaluation, suite = body(job, Evaluation), suites.suite_of(job)
-    asserted = asserting.task(job, model, desk, court) if suite.assert_ else None
-    task = asserted or suites.task(job, model, desk)
-    found = _ask(job, task, asserted.asked if asserted else model, evaluation.seed + job.trial)
-    answers = samples.answers(found, task, samples.Reader(_question(job, desk), suite.cluster, job.trial))
-    items, calls = answers.items, sum(len(sample["arguments"]) for sample in found["samples"][task.config.task])
-    folder = desk.scratch("evidence", job.unit)
-    (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
-    facts = _facts(answers, task)
-    if asserted and suite.judge:
-        facts = replace(facts, judged=asserted.leaning(), agreement=asserted.agreement())
-        (folder / RULINGS).write_bytes(judging.encode(asserted.rulings.values()))
-    (folder / FACTS).write_bytes(msgspec.json.encode(facts))
-    figures = {"items": float(len(items)), "calls": float(calls)} | _means(items)
-    packages = PACKAGES + (asserting.PACKAGES if asserted else ())
+class _Paper:
+    """A suite that is put to a model."""
+
+    def __init__(self, job: Job, model: HFLM, desk: Desk, court: Court) -> None:
+        self._job, self._desk, self._suite = job, desk, suites.suite_of(job)
+        self._asserted = asserting.task(job, model, desk, court) if self._suite.assert_ else None
+        self._task: Task = self._asserted or suites.task(job, model, desk)
+        self._model: LM = self._asserted.asked if self._asserted else model
+
+    @property
+    def total(self) -> int:
+        """How many items it has."""
+        known = len(self._task.eval_docs)
+        return known if self._suite.limit is None else min(known, self._suite.limit)
+
+    def ask(self, picked: list[int] | None = None) -> Asked:
+        """Ask its questions, or some of them."""
+        job, task = self._job, self._task
+        found = _ask(job, task, self._model, picked)
+        answers = samples.answers(
+            found, task, samples.Reader(_question(job, self._desk), self._suite.cluster, job.trial)
+        )
+        facts, rulings = _facts(answers, task), b""
+        if self._asserted and self._suite.judge:
+            facts = replace(facts, judged=self._asserted.leaning(), agreement=self._asserted.agreement())
+            rulings = judging.encode(self._asserted.rulings.values())
+        calls = sum(len(sample["arguments"]) for sample in found["samples"][task.config.task])
+        return Asked(items=tuple(answers.items), facts=facts, calls=calls, rulings=rulings)
+
+
+def _publish(job: Job, asked: Asked, desk: Desk) -> Product:
+    """Put the evidence of a job into the store."""
+    suite, folder = suites.suite_of(job), desk.scratch("evidence", job.unit)
+    (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in asked.items))
+    (folder / FACTS).write_bytes(msgspec.json.encode(asked.facts))
+    if suite.judge:
+        (folder / RULINGS).write_bytes(asked.rulings)
+    figures = {"items": float(len(asked.items)), "calls": float(asked.calls)} | _means(asked.items)
+    figures |= {"of": float(asked.facts.of)} if asked.facts.of else {}
+    packages = PACKAGES + (asserting.PACKAGES if suite.assert_ else ())
     return Product(job, {EVIDENCE: store.add_folder(desk.store, folder)}, figures, packages)
 
 
-def _ask(job: Job, task: Task, model: LM, seed: int) -> dict[str, Any]:
-    """Put a suite's questions once. The examples in front of them are the same for every seed.
+def _ask(job: Job, task: Task, model: LM, picked: list[int] | None) -> dict[str, Any]:
+    """Put a suite's questions, or some of them, once. The examples in front of them are the same for every seed.
 
     As `simple_evaluate` does it, which also reads 14,000 task files and describes the machine, each time: 12 s.
     """
     evaluation, suite = body(job, Evaluation), suites.suite_of(job)
-    set_seed(seed)
+    set_seed(evaluation.seed + job.trial)
     if task.config.num_fewshot != 0:  # a task that says 0 means it
         task.set_config("num_fewshot", suite.num_fewshot)
     task.set_fewshot_seed(evaluation.seed)
     found: dict[str, Any] = lm_eval.evaluate(
         lm=model,
         task_dict={"tasks": {task.config.task: task}, "groups": {}},
-        limit=suite.limit,
+        limit=None if picked else suite.limit,
+        samples={task.config.task: picked} if picked else None,
         bootstrap_iters=0,
         log_samples=True,
         apply_chat_template=evaluation.apply_chat_template and "subject.prompt" not in job.inputs,
@@ -97,7 +129,7 @@ def _facts(answers: Answers, task: Task) -> SuiteFacts:
     return SuiteFacts(metrics=names, lower_is_better=lower, figures=answers.figures, unscored=answers.unscored)
 
 
-def _means(items: list[Item]) -> dict[str, float]:
+def _means(items: tuple[Item, ...]) -> dict[str, float]:
     """Give the mean of every metric that is a number for every item; the others have none."""
     names = sorted({name for item in items for name in item.scores})
     scores = {name: [item.scores.get(name) for item in items] for name in names}

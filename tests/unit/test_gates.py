@@ -2,13 +2,14 @@
 
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from llmops import gates, intervals
+from llmops import gates, intervals, sequential
 from llmops.gates import Case
 from llmops.kinds.evaluation import Gate
 from llmops.values import Verdict
@@ -378,3 +379,87 @@ def test_a_gate_never_both_fails_and_would_pass_the_other_way_round(pairs: list[
     there, back = gates.judge(Gate(), head, base).verdict, gates.judge(Gate(), base, head).verdict
 
     assert not (there is Verdict.FAIL and back is Verdict.FAIL)
+
+
+# Suites that are asked in batches
+
+
+def bet(gate: Gate, head: gates.Scores, base: gates.Scores | None, **case: Any) -> gates.Judgement:
+    (found,) = gates.judge_together([Case(gate=gate, head=head, base=base, **({"of": 2000} | case))])
+    return found
+
+
+@given(
+    st.sampled_from(
+        [
+            Gate(),
+            Gate(detect=0.2),
+            Gate(rule="non_inferiority", margin=0.1),
+            Gate(rule="superiority"),
+            Gate(rule="minimum", value=0.6),
+        ]
+    ),
+    st.tuples(*[st.integers(0, 60)] * 4).filter(any),
+)
+def test_a_sequential_suite_is_decided_when_its_verdict_is(gate: Gate, counts: tuple[int, int, int, int]) -> None:
+    head, base = flipped(*counts)
+    case = Case(gate=gate, head=head, base=base, of=2000)
+
+    judged = gates.judge_together([case])[0]
+
+    assert gates.is_decided(case, 1) == (judged.verdict is not Verdict.INCONCLUSIVE)
+    assert judged.low is not None
+    assert judged.high is not None
+    assert judged.low <= judged.high
+
+
+def test_a_sequential_suite_is_never_judged_by_a_test_for_one_look() -> None:
+    head, base = flipped(190, 0, 6, 0)
+
+    assert gates.judge(Gate(), head, base).verdict is Verdict.FAIL
+    judged = bet(Gate(), head, base, of=len(head))
+    assert (judged.verdict, judged.items, judged.of) == (Verdict.INCONCLUSIVE, 196, 196)
+    assert judged.method == "bets, valid however often one looks"
+    assert judged.p == pytest.approx(sequential.p_value({1.0: 6, 0.0: 190}, 0.0))
+    assert (judged.low, judged.high) == pytest.approx(sequential.bounds({-1.0: 6, 0.0: 190}, 0.05))
+    assert judged.detectable is None
+    assert judged.note == "196 of 196 items do not decide"
+
+
+def test_where_lower_is_better_a_sequential_suite_is_judged_the_other_way_round() -> None:
+    head, base = flipped(100, 0, 0, 60)
+
+    assert bet(Gate(), head, base).verdict is Verdict.PASS
+    judged = bet(Gate(), head, base, lower_is_better=True)
+    assert judged.verdict is Verdict.FAIL
+    assert judged.delta == pytest.approx(60 / 160)
+    assert judged.low is not None
+    assert judged.low > 0
+
+
+def test_a_sequential_minimum_is_a_bound_of_head() -> None:
+    judged = bet(Gate(rule="minimum", value=0.5), scores(*[1.0] * 60, *[0.0] * 10), None)
+
+    assert judged.verdict is Verdict.PASS
+    assert judged.low is not None
+    assert 0.5 < judged.low < 6 / 7
+
+
+@pytest.mark.parametrize(("beyond", "named"), [(30.0, "30"), (-0.5, "-0.5")])
+def test_scores_without_known_bounds_are_no_evidence_for_bets(beyond: float, named: str) -> None:
+    head, base = scores(1.0, beyond), scores(1.0, 1.0)
+
+    for one in (bet(Gate(on_inconclusive="neutral"), head, base), bet(Gate(), base, head)):
+        assert one.verdict is Verdict.INCONCLUSIVE
+        assert one.blocks
+        assert f"need scores between 0 and 1, and there is {named}" in one.note
+    assert gates.is_decided(Case(gate=Gate(), head=head, base=base, of=2000), 1)
+    assert gates.judge(Gate(), head, base).method
+
+
+def test_a_sequential_suite_among_many_asks_for_more_before_it_fails() -> None:
+    head, base = flipped(0, 0, 9, 0)
+    case = Case(gate=Gate(), head=head, base=base, of=2000)
+
+    assert gates.is_decided(case, 1)
+    assert not gates.is_decided(case, 1000)

@@ -419,3 +419,15 @@ def test_the_order_of_items_is_random_and_the_same_for_everybody() -> None:
     assert sorted(order) == sorted(items)
     assert order != sequential.order(items, "another")
     assert 400 < sum(int(item) for item in order[:100]) / 100 < 600
+
+
+def test_batches_are_tens_that_grow_with_what_was_asked_and_end_with_the_last_item() -> None:
+    stops, asked = [], 0
+    while asked < 2005:
+        stops.append(asked := sequential.stop_after(asked, 2005))
+
+    assert stops[:4] == [10, 20, 30, 40]
+    assert all(stop % 10 == 0 for stop in stops[:-1])
+    assert all(later - stop <= max(10, stop / 10) for stop, later in itertools.pairwise(stops))
+    assert stops[-1] == 2005
+    assert len(stops) < 60

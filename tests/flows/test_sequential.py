@@ -1,0 +1,199 @@
+"""Gates that ask in batches and stop when they have seen enough: real lm-eval over models that know one letter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from llmops import evidence, ledger, locks, orders, store
+from llmops.evidence import Item
+from llmops.problems import Exit
+from llmops.sites import open_store
+from tests.conftest import Shell
+from tests.repos import Repo
+from tests.trees import spec
+
+pytestmark = pytest.mark.slow
+
+ITEMS = 400
+TASK = """\
+task: letters
+output_type: multiple_choice
+doc_to_text: "{{question}}"
+doc_to_choice: [a, b, c]
+doc_to_target: answer
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+ROWS = "".join(json.dumps({"question": f"Item {number}?", "answer": "a"}) + "\n" for number in range(ITEMS))
+EVALUATION = """
+subject: {model: speaker}
+batch_size: 64
+suites:
+  - {task: evals/letters.yaml, dataset: rows, sequential: true, gate: {%s}}
+"""
+
+
+@cache
+def speaker(letter: str) -> dict[str, bytes]:
+    """Give the files of a model of a few thousand weights that thinks one letter the likeliest, whatever it reads."""
+    import tempfile
+
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    end = "</s>"
+    letters = {chr(code): code - 32 for code in range(32, 127)} | {end: 95, "Ġ": 96}
+    tokenizer = Tokenizer(models.BPE(letters, [], unk_token=end))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=97, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            num_key_value_heads=2, max_position_embeddings=256, bos_token_id=95, eos_token_id=95, pad_token_id=95,
+            mlp_bias=True,
+        )
+    )  # fmt: skip
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.bias[0] = 100.0
+        model.lm_head.weight[letters[letter], 0] = 5.0
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token=end).save_pretrained(folder)
+        return {f"models/speaker/{path.name}": path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def evaluation(gate: str) -> dict[str, str | bytes]:
+    return {"specs/letters.yaml": spec("Evaluation", "letters", EVALUATION % gate)}
+
+
+def begin(repo: Repo, llmops: Shell, gate: str) -> None:
+    """Commit a model that is always right, and what asks it."""
+    repo.commit(
+        {
+            "evals/letters.yaml": TASK,
+            "data/rows.jsonl": ROWS,
+            "specs/rows.yaml": spec("Dataset", "rows", "format: rows\nsources: [{path: data/rows.jsonl}]"),
+            "specs/speaker.yaml": spec("Model", "speaker", "source: {path: models/speaker}"),
+            **speaker("a"),
+            **evaluation(gate),
+        }
+    )
+    assert llmops("init") == Exit.WELL, llmops.err
+    repo.commit()
+
+
+def gate(llmops: Shell, base: str = "HEAD~1") -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """Judge the last commit; gives the exit code, what was said, and the judgement of the suite."""
+    code = llmops("gate", "--base", base, "-o", "json")
+    said = json.loads(llmops.out)
+    return code, said, said["reports"][0]["judgement"]
+
+
+def answered(repo: Repo, revision: str = "HEAD") -> list[Item]:
+    """Read what the suite found of a revision."""
+    graph = repo.desire(revision).graph
+    (unit,) = (unit.digest for node in graph.nodes.values() if node.key.kind == "Evaluation" for unit in node.units)
+    outcome, kept = ledger.outcome(repo.ledger(), unit), open_store(repo.site())
+    assert outcome is not None
+    files = store.manifest(kept, outcome.outputs["evidence"]).files
+    items = list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256)))
+    assert outcome.metrics["items"] == len(items)
+    assert outcome.metrics["calls"] == 3 * len(items)
+    return items
+
+
+def test_a_head_that_is_clearly_worse_fails_after_few_items(repo: Repo, llmops: Shell) -> None:
+    begin(repo, llmops, "detect: 0.05")
+    repo.commit(speaker("b"))
+
+    code, said, judgement = gate(llmops)
+
+    assert (code, judgement["verdict"]) == (Exit.NO, "fail")
+    assert judgement["method"] == "bets, valid however often one looks"
+    assert judgement["items"] == len(answered(repo)) == len(answered(repo, "HEAD~1")) == 10
+    assert judgement["of"] == ITEMS
+    assert said["made"] == 2 + 1 + 2
+
+    code, said, _ = gate(llmops)
+    assert (code, said["made"]) == (Exit.NO, 0)
+    assert said["reports"][0]["reused"]
+    assert llmops("gate", "--base", "HEAD~1") == Exit.NO
+    assert "10 of 400 items were asked, in batches, and judged by bets" in llmops.out
+    assert llmops("plan") == Exit.WELL
+    assert "evaluate" not in llmops.out
+
+
+def test_a_head_that_is_the_same_passes_early_and_goes_on_where_the_limit_stopped_it(repo: Repo, llmops: Shell) -> None:
+    begin(repo, llmops, "detect: 0.05, max_items: 25, on_inconclusive: extend")
+    repo.commit({"models/speaker/README.md": "The same.\n"})
+
+    code, _, judgement = gate(llmops)
+
+    assert (code, judgement["verdict"], judgement["items"]) == (Exit.RUNNING, "inconclusive", 20)
+    assert judgement["note"] == "20 of 400 items do not decide"
+    first = answered(repo)
+    code, said, _ = gate(llmops)
+    assert (code, said["made"]) == (Exit.RUNNING, 0)
+
+    (repo.folder / "models/speaker/README.md").unlink()
+    repo.commit(evaluation("detect: 0.05"))
+    repo.commit({"models/speaker/README.md": "The same.\n"})
+    code, _, judgement = gate(llmops)
+
+    assert (code, judgement["verdict"]) == (Exit.WELL, "pass")
+    assert 20 < judgement["items"] < 120
+    assert answered(repo)[:20] == first
+    assert {item.id for item in answered(repo)} == {item.id for item in answered(repo, "HEAD~1")}
+    assert llmops("apply") == Exit.WELL, llmops.err
+    assert len(answered(repo)) == judgement["items"]
+
+
+def test_a_gate_and_a_step_that_are_killed_lose_no_batch_that_was_answered(repo: Repo, llmops: Shell) -> None:
+    begin(repo, llmops, "rule: non_inferiority, margin: 0.002")
+    repo.commit({"models/speaker/README.md": "The same.\n"})
+    command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    work = repo.site().work
+
+    order = wait_for_results(work)
+    process.kill()
+    process.wait()
+    os.kill(locks.holder(order / orders.LOCK), signal.SIGKILL)
+    before = {path.name: items_of(repo, path) for path in (order / orders.RESULTS).glob("*.json")}
+    assert all(0 < len(items) < ITEMS for items in before.values())
+
+    code, _, judgement = gate(llmops)
+
+    assert (code, judgement["items"]) == (Exit.NO, ITEMS)
+    for name, items in before.items():
+        assert items_of(repo, order / orders.RESULTS / name)[: len(items)] == items
+    assert len(answered(repo)) == len(answered(repo, "HEAD~1")) == ITEMS
+
+
+def wait_for_results(work: Path) -> Path:
+    """Wait until head and base have answered something; gives the folder of the order."""
+    deadline = time.monotonic() + 300
+    while True:
+        for folder in work.glob("evaluation-*"):
+            if len(list((folder / orders.RESULTS).glob("*.json"))) > 1:
+                return folder
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def items_of(repo: Repo, result: Path) -> list[Item]:
+    kept = open_store(repo.site())
+    made = msgspec.json.decode(result.read_bytes(), type=orders.Made)
+    files = store.manifest(kept, made.outputs["evidence"]).files
+    return list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256)))
