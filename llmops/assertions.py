@@ -66,7 +66,7 @@ THRESHOLDS: Mapping[str, float | None] = {
 """Types that have a threshold, and which one when none is given: promptfoo's."""
 PASS, SCORE = "pass", "score"
 TAKEN = frozenset(
-    "pass score items calls doc doc_id target arguments resps filtered_resps filter metrics "
+    "pass score items calls judge_calls doc doc_id target arguments resps filtered_resps filter metrics "
     "doc_hash prompt_hash target_hash".split()
 )
 """Names that a metric cannot have: ours, and those of lm-eval's samples, in which metrics stand."""

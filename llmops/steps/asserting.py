@@ -77,6 +77,8 @@ class Task(ConfigurableTask):
         self.bench, self.suite = bench, bench.suite
         self.rulings: dict[str, Ruling] = {}
         """What the judge said."""
+        self.judge_calls = 0
+        """How often it was asked for that."""
         self.seconds: dict[int, float] = {}
         """What each answer took, by the number of its document."""
         recorded = {one.metric for one in self.suite.assert_ if one.is_record}
@@ -111,8 +113,11 @@ class Task(ConfigurableTask):
         return (*whole, *dict.fromkeys(one.metric for one in found if one.metric))
 
     def _rule(self, cases: Sequence[Case]) -> list[Ruling]:
-        assert self.bench.judge is not None  # noqa: S101  a rubric without a judge is a problem of the spec
-        found = self.bench.judge.rule(cases)
+        judge = self.bench.judge
+        assert judge is not None  # noqa: S101  a rubric without a judge is a problem of the spec
+        before = judge.calls
+        found = judge.rule(cases)
+        self.judge_calls += judge.calls - before
         self.rulings |= {one.id: one for one in found}
         return found
 

@@ -38,6 +38,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     calls: int = 0
     rulings: bytes = b""
     """What a judge said of the answers."""
+    judge_calls: int = 0
+    """How often it was asked for that."""
 
 
 class Paper(Protocol):

@@ -78,12 +78,13 @@ class _Paper:
         answers = samples.answers(
             found, task, samples.Reader(_question(job, self._desk), self._suite.cluster, job.trial)
         )
-        facts, rulings = _facts(answers, task), b""
+        facts, rulings, judge_calls = _facts(answers, task), b"", 0
         if self._asserted and self._suite.judge:
             facts = replace(facts, judged=self._asserted.leaning(), agreement=self._asserted.agreement())
-            rulings = judging.encode(self._asserted.rulings.values())
+            rulings, judge_calls = judging.encode(self._asserted.rulings.values()), self._asserted.judge_calls
         calls = sum(len(sample["arguments"]) for sample in found["samples"][task.config.task])
-        return Asked(items=tuple(answers.items), facts=facts, calls=calls, rulings=rulings)
+        items = tuple(answers.items)
+        return Asked(items=items, facts=facts, calls=calls, rulings=rulings, judge_calls=judge_calls)
 
 
 def _publish(job: Job, asked: Asked, desk: Desk) -> Product:
@@ -95,6 +96,7 @@ def _publish(job: Job, asked: Asked, desk: Desk) -> Product:
         (folder / RULINGS).write_bytes(asked.rulings)
     figures = {"items": float(len(asked.items)), "calls": float(asked.calls)} | _means(asked.items)
     figures |= {"of": float(asked.facts.of)} if asked.facts.of else {}
+    figures |= {"judge_calls": float(asked.judge_calls)} if suite.judge else {}
     packages = PACKAGES + (asserting.PACKAGES if suite.assert_ else ())
     return Product(job, {EVIDENCE: store.add_folder(desk.store, folder)}, figures, packages)
 
