@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from llmops.budgets import Budget, LeftOut
 from llmops.gates import Judgement
 from llmops.gating import Gated
 from llmops.reports.words import VERDICT_STYLES, Paint, columns, count, effort, plain, short
+from llmops.rubrics import Agreement
 from llmops.values import Verdict
 from llmops.verdicts import Flip, Report
 
@@ -123,12 +124,7 @@ def notes(report: Report) -> list[str]:
         said.append("this change edits the gate; it was judged by the old one")
     if report.is_new:
         said.append("the suite is new, so it was judged by its own gate")
-    if report.judgement.detectable is not None and report.judgement.verdict is Verdict.PASS:
-        said.append(f"a drop of {report.judgement.detectable:.3f} would have been seen")
-    if report.agreement is not None and report.agreement.kappa is not None:
-        said.append(
-            f"the judge agrees with people by kappa {report.agreement.kappa:.2f} on {report.agreement.labels} labels"
-        )
+    said += _strength(report.judgement, report.agreement)
     if report.reused:
         spared = f" ({effort(report.seconds, report.cost)}, not spent again)" if report.seconds else ""
         said.append(f"all evidence was there already{spared}")
@@ -146,6 +142,14 @@ def _how(found: Judgement) -> str:
     if not spared or found.verdict is Verdict.INCONCLUSIVE:
         return asked
     return f"{asked}; {spared} ({spared / found.of:.0%}) need not be asked"
+
+
+def _strength(found: Judgement, agreement: Agreement | None) -> Iterator[str]:
+    """Say how much the evidence is worth."""
+    if found.detectable is not None and found.verdict is Verdict.PASS:
+        yield f"a drop of {found.detectable:.3f} would have been seen"
+    if agreement is not None and agreement.kappa is not None:
+        yield f"the judge agrees with people by kappa {agreement.kappa:.2f} on {agreement.labels} labels"
 
 
 def left_out(one: LeftOut) -> str:

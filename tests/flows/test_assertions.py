@@ -113,7 +113,8 @@ def test_a_prompt_that_makes_the_model_rude_is_found_by_the_judge_and_a_judge_th
     asked.edit("specs/polite.yaml", "dataset: lands", "dataset: lands\n    metric: right")
     asked.commit()
     code, told = gate(llmops, "--base", "HEAD~2")
-    assert (code, told["made"], told["reports"][0]["metric"]) == (Exit.NO, 0, "pass"), "judged by base's metric"
+    (report,) = told["reports"]
+    assert (code, report["reused"], report["metric"]) == (Exit.NO, True, "pass"), "judged by base's metric"
 
     asked.commit({"kb/labels.jsonl": labels(fooled=True)})
     code, told = gate(llmops, "--base", "HEAD~3")
@@ -126,8 +127,9 @@ def test_a_prompt_that_makes_the_model_rude_is_found_by_the_judge_and_a_judge_th
     asked.edit("specs/polite.yaml", ", min_agreement: 0.6", ", min_agreement: 0.1")
     asked.commit()
     code, told = gate(llmops, "--base", "HEAD~4")
-    assert (code, told["reports"][0]["judgement"]["verdict"]) == (Exit.NO, "inconclusive"), "the base's bar holds"
-    assert (told["made"], told["reports"][0]["gate_changed"]) == (0, True)
+    (report,) = told["reports"]
+    assert (code, report["judgement"]["verdict"]) == (Exit.NO, "inconclusive"), "the base's bar holds"
+    assert (report["reused"], report["gate_changed"]) == (True, True)
 
 
 def judge_calls(repo: Repo, *revisions: str) -> list[float]:
