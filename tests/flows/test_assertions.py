@@ -110,7 +110,7 @@ def test_a_prompt_that_makes_the_model_rude_is_found_by_the_judge_and_a_judge_th
     assert report["agreement"] == {"kappa": 1.0, "labels": 4}
     assert sum(judge_calls(asked, "HEAD~1", "HEAD")) == 4, "forty items on each side, four things to judge"
 
-    asked.edit("specs/polite.yaml", "dataset: lands", "dataset: lands\n    metric: right")
+    asked.edit("specs/polite.yaml", "dataset: lands", "dataset: lands\n      metric: right")
     asked.commit()
     code, told = gate(llmops, "--base", "HEAD~2")
     (report,) = told["reports"]
