@@ -245,7 +245,12 @@ def _walk_mapping(value: Mapping[str, Any], way: _Way, role: str, walk: _Walk) -
     if not value:
         _walk_plain(None, way, f"{role}{{}}", walk)
     for name in sorted(value):
-        _walk(value[name], way.item, f"{role}.{name}", walk)
+        _walk(value[name], way.item, f"{role}.{_step(name)}", walk)
+
+
+def _step(name: str) -> str:
+    """Write a key as a step of a role, so that {"a.b": 1} and {"a": {"b": 1}} have roles of their own."""
+    return name if name.replace("-", "_").isidentifier() else msgspec.json.encode(name).decode()
 
 
 def _walk_struct(value: Struct, way: _Way, role: str, walk: _Walk) -> None:
