@@ -52,6 +52,11 @@ class Side(Struct, frozen=True):
         """Give its first trial: the only one of a sequential suite."""
         return self.units[0]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Name what people said of the judge's cases."""
+        return tuple(file.sha256 for file in self.node.files if file.role == f"suites[{self.index}].judge.labels")
+
     def subjects(self) -> object:
         """Give the names of who is asked."""
         return sorted((need.role, need.key) for need in self.node.needs if need.role.startswith("subject."))

@@ -77,6 +77,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """What that cost; None where a device has no price."""
     agreement: Agreement | None = None
     """How far the judge agrees with people that the metric leans on, where there are labels."""
+    is_relabelled: bool = False
+    """Head has other labels than base for the judge to be held to."""
     reused: bool = False
     """Nothing had to be run for it."""
     left_out: LeftOut | None = None
@@ -103,7 +105,9 @@ def hear(keys: Iterable[Key], head: Graph, base: Graph, archive: Archive) -> Ite
     for now, before in sides.pairs(keys, head, base):
         heard = _hear(before.rule if before else now.rule, now, before, archive)
         changed = before is not None and before.rule != now.rule
-        yield replace(heard, report=replace(heard.report, gate_changed=changed, is_new=before is None))
+        relabelled = before is not None and before.labels != now.labels
+        report = replace(heard.report, gate_changed=changed, is_new=before is None, is_relabelled=relabelled)
+        yield replace(heard, report=report)
 
 
 def admit(keys: Iterable[Key], head: Graph, live: Graph, archive: Archive) -> tuple[Report, ...]:

@@ -15,7 +15,6 @@ from llmops.budgets import Budget, LeftOut
 from llmops.gates import Judgement
 from llmops.gating import Gated
 from llmops.reports.words import VERDICT_STYLES, Paint, columns, count, effort, plain, short
-from llmops.rubrics import Agreement
 from llmops.values import Verdict
 from llmops.verdicts import Flip, Report
 
@@ -124,7 +123,7 @@ def notes(report: Report) -> list[str]:
         said.append("this change edits the gate; it was judged by the old one")
     if report.is_new:
         said.append("the suite is new, so it was judged by its own gate")
-    said += _strength(report.judgement, report.agreement)
+    said += _strength(report)
     if report.reused:
         spared = f" ({effort(report.seconds, report.cost)}, not spent again)" if report.seconds else ""
         said.append(f"all evidence was there already{spared}")
@@ -144,12 +143,15 @@ def _how(found: Judgement) -> str:
     return f"{asked}; {spared} ({spared / found.of:.0%}) need not be asked"
 
 
-def _strength(found: Judgement, agreement: Agreement | None) -> Iterator[str]:
+def _strength(report: Report) -> Iterator[str]:
     """Say how much the evidence is worth."""
+    found, agreement = report.judgement, report.agreement
     if found.detectable is not None and found.verdict is Verdict.PASS:
         yield f"a drop of {found.detectable:.3f} would have been seen"
     if agreement is not None and agreement.kappa is not None:
         yield f"the judge agrees with people by kappa {agreement.kappa:.2f} on {agreement.labels} labels"
+    if report.is_relabelled:
+        yield "this change edits the labels that the judge is held to; the new ones count"
 
 
 def left_out(one: LeftOut) -> str:

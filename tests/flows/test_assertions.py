@@ -121,7 +121,7 @@ def test_a_prompt_that_makes_the_model_rude_is_found_by_the_judge_and_a_judge_th
     (report,) = told["reports"]
     assert (code, report["judgement"]["verdict"]) == (Exit.NO, "inconclusive")
     assert "kappa -1.00 on 4 labels, min_agreement is 0.6" in report["judgement"]["note"]
-    assert report["judgement"]["is_comparable"] is True
+    assert (report["judgement"]["is_comparable"], report["is_relabelled"]) == (True, True)
     assert judge_calls(asked, "HEAD") == [0.0], "what the judge said is in the evidence of the base"
 
     asked.edit("specs/polite.yaml", ", min_agreement: 0.6", ", min_agreement: 0.1")
