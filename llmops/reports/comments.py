@@ -150,8 +150,8 @@ def waiting(work: str, run: Run) -> str:
 
 def _is_plain(report: Report) -> bool:
     """Whether there is nothing to be said of a suite but that it passes."""
-    found = report.judgement
-    return found.verdict is Verdict.PASS and not (found.note or report.gate_changed or report.is_new)
+    found, edited = report.judgement, report.gate_changed or report.is_relabelled
+    return found.verdict is Verdict.PASS and not (found.note or edited or report.is_new)
 
 
 def _notes(report: Report, among: Iterable[Report]) -> list[str]:
