@@ -31,7 +31,7 @@ from llmops.reconcile import Tell
 from llmops.records import Who
 from llmops.settings import Settings
 from llmops.sites import Site
-from llmops.values import Action, Change, Cost, Digest, Key, Sign, Verdict
+from llmops.values import Action, Change, Cost, Digest, Key, Node, Sign, Verdict
 from llmops.verdicts import Archive, Report
 
 
@@ -157,7 +157,7 @@ def compare(base: Desired, head: Desired, done: Container[Digest]) -> Comparison
         changes=changes,
         affected=affected,
         unaffected=tuple(key for key in evaluations if key not in touched),
-        owed=tuple(owed.values()),
+        owed=_asked(tuple(owed.values()), affected, base.graph, head.graph),
         removed=tuple(_removed(base.graph, head.graph)),
     )
 
@@ -189,6 +189,21 @@ def _same(action: Action, graph: Graph) -> tuple[Digest, ...]:
     """Give the units that a part of a resource had in another commit."""
     units = graph[action.key].units if action.part and action.key in graph else ()
     return tuple(unit.digest for unit in units if unit.label == action.label)
+
+
+def _asked(owed: tuple[Task, ...], affected: tuple[Key, ...], base: Graph, head: Graph) -> tuple[Task, ...]:
+    """Leave out what only suites of base wait for whose gates judge head alone."""
+    units = {unit.digest for key in affected for unit in head[key].units}
+    units |= {unit for key in affected if key in base for unit in _compared(base[key])}
+    needs = _needs(owed)
+    kept = frozenset[Digest]().union(*(needs.get(unit, ()) for unit in units))
+    return tuple(task for task in owed if task.action.unit in kept)
+
+
+def _compared(node: Node) -> Iterator[Digest]:
+    """Give the units of the suites whose gates compare with base."""
+    alone = {f"suites[{at}]" for at, suite in enumerate(node.spec.body.suites) if suite.gate.against == "none"}
+    yield from (unit.digest for unit in node.units if unit.part not in alone)
 
 
 class Expected(Struct, frozen=True):

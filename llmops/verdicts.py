@@ -137,6 +137,7 @@ def _settle(hearings: Iterable[Hearing]) -> tuple[Report, ...]:
 def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearing:
     """Collect the evidence of a suite."""
     is_comparable = base is None or base.definition() == head.definition()
+    base = base if rule.gate.against == "base" else None
     trials, note = _trials(rule.gate, head, base if is_comparable else None)
     now = _read(head.units[:trials], archive)
     before = _read(base.units[:trials], archive) if base else None

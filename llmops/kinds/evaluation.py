@@ -57,7 +57,11 @@ class Gate(Body, frozen=True, kw_only=True):
         Annotated[float, about("sequential: the same as money, by `hourly_cost` of llmops.yaml.", gt=0)] | None
     ) = None
     against: Annotated[
-        Literal["base", "none"], about("Compare with the base revision item by item, or judge head alone.")
+        Literal["base", "none"],
+        about(
+            "Compare with the base revision item by item. minimum only shows base beside head; with none it does not, "
+            "and nothing of base is run for it."
+        ),
     ] = "base"
 
 

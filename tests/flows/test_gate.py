@@ -328,6 +328,25 @@ def test_a_run_that_asked_no_model_is_no_evidence(judged: Repo, llmops: Shell, s
     assert f"no model was called for {side}" in llmops.out
 
 
+@pytest.mark.parametrize(("against", "shown", "sides"), [("base", 1.0, 2), ("none", None, 1)])
+def test_a_gate_that_judges_head_alone_asks_nothing_of_base_unless_it_is_to_be_shown(
+    judged: Repo, llmops: Shell, against: str, shown: float | None, sides: int
+) -> None:
+    gate = f"gate: {{rule: minimum, value: 0.5, against: {against}}}"
+    judged.edit("specs/sums.yaml", "metric: acc}", f"metric: acc, {gate}}}")
+    judged.edit("specs/sums.yaml", "limit: 1}", f"limit: 1, {gate}}}")
+    judged.commit()
+    retrained(judged)
+    answered(judged, "HEAD", {"acc": GOOD})
+    assert (("base", "Evaluation/sums") in owed(survey(judged))) == (sides == 2)
+    assert (("base", "Training/tuned") in owed(survey(judged))) == (sides == 2)
+
+    answered(judged, "HEAD~1", {"acc": GOOD})
+    assert llmops("gate", "--base", "HEAD~1", "-o", "json") == Exit.WELL
+    assert {one["judgement"]["base"] for one in reports(llmops)} == {shown}
+    assert {len(one["units"]) for one in reports(llmops)} == {sides}  # type: ignore[arg-type]
+
+
 def test_a_suite_without_items_is_no_evidence(judged: Repo, llmops: Shell) -> None:
     facts = SuiteFacts(metrics=("acc",))
     found(judged, "HEAD", [], facts)
