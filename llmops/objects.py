@@ -141,11 +141,16 @@ class Objects:
                 words = error.words
                 break
         if "promisor remote" in words:
-            return (
-                f"this is a partial clone, and its git remote does not give what it lacks: {words}. "
-                "Try again when it is reachable; `git fetch --refetch --no-filter` brings everything."
-            )
+            return str(lacking("what it lacks", words))
         return f"git cannot read the repository at {self.around}: {words}. See `git fsck`."
+
+
+def lacking(what: str, words: str) -> Broken:
+    """Say that a remote does not give what a partial clone lacks, and why."""
+    return Broken(
+        f"this is a partial clone, and its git remote does not give {what}: {words}. "
+        "Try again when it is reachable; `git fetch --refetch --no-filter` brings everything."
+    )
 
 
 def _header(line: bytes) -> Header | None:

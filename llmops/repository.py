@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmops import git
+from llmops import git, objects
 from llmops.objects import Objects
 from llmops.problems import Broken, Misused
 
@@ -32,7 +32,11 @@ class Repository:
     @cached_property
     def top(self) -> Path:
         """Where git commands run: the work tree, or the git directory of a bare repository."""
-        return self.folder if self.is_bare else Path(git.run(self.around, "rev-parse", "--show-toplevel").rstrip("\n"))
+        return (
+            self.folder
+            if self.is_bare
+            else Path(git.run(self.around, "rev-parse", "--show-toplevel").removesuffix("\n"))
+        )
 
     @cached_property
     def native(self) -> Any:
@@ -68,6 +72,9 @@ class Repository:
     def _mentions(self, word: str) -> bool:
         """Whether git's configuration of this repository can say something: to ask git itself takes a process."""
         text = (self.common / "config").read_text(errors="replace").lower()
+        own = self.folder / "config.worktree"
+        if "worktreeconfig" in text and own.exists():  # git-worktree(1), CONFIGURATION FILE
+            text += own.read_text(errors="replace").lower()
         return word in text or "[include" in text
 
     def bring(self, *listing: str) -> None:
@@ -87,32 +94,37 @@ class Repository:
                 once = ("-c", "fetch.negotiationAlgorithm=noop")
                 git.run(self.around, *once, *FETCH, self.promisor, stdin="\n".join(oids).encode())
         except git.GitFailed as error:
-            raise Broken(
-                f"this is a partial clone, and its git remote does not give {len(oids)} objects that it lacks: "
-                f"{error.words}. Try again when it is reachable; `git fetch --refetch --no-filter` brings everything."
-            ) from None
+            raise objects.lacking(f"{len(oids)} objects that it lacks", error.words) from None
 
 
 def discover(path: Path) -> Repository:
     """Find the repository that holds a folder. Raises `Misused` when there is none, `Broken` when git cannot use it."""
     around = path.resolve()
-    objects = Objects(around)  # gets ready meanwhile
+    held = Objects(around)  # gets ready meanwhile
     try:
-        asked = git.run(around, "rev-parse", *_ASKED, "--show-object-format").splitlines()
+        folder, common, is_bare, is_shallow, form = _ask(around)
     except git.GitFailed as error:
         if "not a git repository" in error.words:
             raise Misused(f"{around} is not in a git repository. Run `git init`, then `llmops init`.") from None
         raise Broken(f"cannot read the repository around {around}: {_unreadable(error.words)}") from None
-    folder, common, is_bare, is_shallow, form = asked
     if form != "sha1":
         raise Broken(f"cannot read the repository at {folder}: SHA-256 repositories are not supported yet.")
     return Repository(
-        objects,
+        held,
         Path(folder),
         (around / common).resolve(),
         is_bare=is_bare == "true",
         is_shallow=is_shallow == "true",
     )
+
+
+def _ask(around: Path) -> list[str]:
+    """Ask git all at once; one by one where a path has a line break in it, so that the answers have more lines."""
+    asked = (*_ASKED, "--show-object-format")
+    answers = git.run(around, "rev-parse", *asked).split("\n")[:-1]
+    if len(answers) == len(asked):
+        return answers
+    return [git.run(around, "rev-parse", one).removesuffix("\n") for one in asked]
 
 
 def _unreadable(words: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops import ledger, refs
+from llmops import ledger, refs, repository
 from llmops.problems import Broken, Exit, Refused
 from llmops.settings import LedgerSettings
 from tests.conftest import Shell
@@ -263,3 +263,24 @@ def test_counts_are_written_whole() -> None:
         {"rows": 200_000.0, "tokens": 1_234_567.0, "loss": 0.123456, "none": float("nan"), "rate": 2e5 + 0.4}
     )
     assert found == "rows 200000, tokens 1234567, loss 0.1235, none nan, rate 200000"
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "line\u2028separator", "form\x0cfeed", "ends\n"])
+def test_a_folder_may_have_any_name(name: str, prepared: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / f"in {name}" / name
+    folder.parent.mkdir()
+    prepared.repo.folder.rename(folder)
+    prepared.repo.folder = folder
+    assert prepared("plan") == Exit.WELL, prepared.err
+    assert repository.discover(folder / "specs").common == (folder / ".git").resolve()
+    assert repository.discover(folder).remotes == {"origin"}
+
+
+def test_a_remote_that_only_one_worktree_knows_is_known_there(prepared: Shell) -> None:
+    """git-worktree(1), CONFIGURATION FILE."""
+    repo = prepared.repo
+    url = repo.git("config", "remote.origin.url")
+    repo.git("remote", "remove", "origin")
+    repo.git("config", "extensions.worktreeConfig", "true")
+    repo.git("config", "--worktree", "remote.there.url", url)
+    assert repo.open().remotes == {"there"}
