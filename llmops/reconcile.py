@@ -76,8 +76,10 @@ def apply(
     if not allowed.deletes:
         _refuse_mass_deletes(made, proposal.desired.graph)
     known = ledger.state(site.ledger) or State()
-    if not made.actions and known.commit == made.commit and not _is_untidy(proposal.desired.graph, known, site):
-        return Applied(blocked=made.blocked)
+    if not made.actions and not _is_untidy(proposal.desired.graph, known, site):
+        is_late = not allowed.older and refs.is_older(site.ledger.at, made.commit, known.begun)
+        if is_late or known.commit == made.commit:
+            return Applied(blocked=made.blocked)
     ledger.publish_results(site.ledger)  # those of a run that could not
     with stop.in_order():
         claim = Claim(plan=made.id if made.actions else "", commit=made.commit, older=allowed.older)

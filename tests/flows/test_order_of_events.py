@@ -71,7 +71,8 @@ def test_runs_of_three_commits_in_any_order_end_at_the_newest_that_came(
     newest = -1
     for number, commit in enumerate(order):
         job = machine(llmops, tmp_path / f"job{number}", history[commit])
-        assert job("apply") == (Exit.STALE if commit < newest else Exit.WELL), job.err
+        is_owed = commit not in order[:number]  # what was made stays made, and then there is nothing to refuse
+        assert job("apply") == (Exit.STALE if commit < newest and is_owed else Exit.WELL), job.err
         newest = max(newest, commit)
 
         assert state(llmops.repo).commit == history[newest]
@@ -93,6 +94,21 @@ def test_an_older_commit_says_what_is_newer_and_how_to_go_back(
     assert old("apply", "--allow-older") == Exit.WELL
     assert state(llmops.repo).commit == history[0]
     assert llmops("apply") == Exit.WELL, "the newest commit is newer than the one that was gone back to"
+
+
+def test_an_older_commit_that_has_nothing_to_do_is_well_and_leaves_the_newer_one_applied(
+    history: list[str], llmops: Shell, tmp_path: Path
+) -> None:
+    newer = llmops.repo.commit({"README.md": "In no digest.\n"})
+    llmops.repo.git("push", "--quiet")
+    late = machine(llmops, tmp_path / "late", history[2])
+    assert llmops("apply") == Exit.WELL
+    before = state(llmops.repo)
+
+    assert late("apply") == Exit.WELL, late.err
+    assert "Nothing to do" in late.out
+    assert state(llmops.repo) == before
+    assert before.commit == newer
 
 
 def test_a_run_that_failed_counts_as_begun(history: list[str], llmops: Shell, plugins: Path, tmp_path: Path) -> None:
