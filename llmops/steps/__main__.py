@@ -41,8 +41,10 @@ def main(folder: Path) -> int:
         return 0
     redaction = Redaction()
     with lock:
-        error = redaction.clean(_attempt(folder, redaction))
-        redaction.close()
+        try:
+            error = redaction.clean(_attempt(folder, redaction))
+        finally:
+            redaction.close()
         _write(folder / orders.OUTCOME, Report(error))
     return 1 if error else 0
 
@@ -57,6 +59,9 @@ def _attempt(folder: Path, redaction: Redaction) -> str:
     except OSError as error:
         traceback.print_exc()
         return refusal(error)
+    except SystemExit as error:
+        traceback.print_exc()
+        return f"it ended itself by sys.exit({error.code!r}). Its log says more."
     except Exception as error:  # noqa: BLE001  the edge of the process: everything becomes a report
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"

@@ -171,6 +171,20 @@ def test_a_process_that_vanishes_is_begun_again_and_then_given_up(kitchen: Shell
     assert "vanished without a report" in kitchen.err
 
 
+@pytest.mark.parametrize(("way", "tries"), [("exit", 1), ("interrupt", 2)])
+def test_a_step_that_ends_its_own_process_leaves_its_last_words_without_secrets(
+    kitchen: Shell, plugins: Path, way: str, tries: int
+) -> None:
+    kitchen.repo.commit({"specs/dough.yaml": spec("Dish", "dough", f"{{text: dough, of: [flour], fails: {way}}}")})
+
+    assert kitchen("apply") == Exit.FAULT
+
+    assert cooked(plugins, word="begin").count("Dish/dough") == tries
+    assert ("it ended itself by sys.exit(4)" in kitchen.err) == (way == "exit")
+    assert kitchen("logs", "Dish/dough") == Exit.WELL
+    assert "the recipe: ***" in kitchen.out
+
+
 def test_a_kept_plan_is_carried_out_exactly_once(kitchen: Shell, tmp_path: Path) -> None:
     plan = str(tmp_path / "plan.json")
     assert kitchen("plan", "--out", plan) == Exit.WELL

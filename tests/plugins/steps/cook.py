@@ -31,6 +31,9 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
 def _cook(dish: Dish, desk: Desk) -> None:
     if dish.fails == "error":
         raise StepFailed("it burnt")
+    if dish.fails in ("exit", "interrupt"):
+        print(f"the recipe: {desk.secret(f'env:{COUNTER}')}")
+        raise SystemExit(4) if dish.fails == "exit" else KeyboardInterrupt
     if dish.fails == "vanish":
         os.kill(os.getpid(), signal.SIGKILL)
     steps = max(1, round(dish.seconds * 20))
