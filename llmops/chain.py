@@ -20,7 +20,7 @@ from llmops.ledger import STATE_FILE, Ledger
 from llmops.objects import Absent
 from llmops.problems import LlmopsError
 from llmops.records import State
-from llmops.signatures import Standing
+from llmops.signatures import Seal, Standing
 from llmops.values import SHORT
 
 HEXADECIMAL = frozenset("0123456789abcdef")
@@ -57,9 +57,9 @@ def results(where: Ledger) -> Iterator[Finding]:
         yield _problem(where.results, f"its history cannot be read: {error}.", remedy)
 
 
-def signed(where: Ledger, ref: str) -> Iterator[Finding]:
+def signed(where: Ledger, ref: str, seal: Seal) -> Iterator[Finding]:
     """Find commits of a ref that are not signed as they must be; that it was not signed once is a note."""
-    seal, tip = where.at.seal, refs.tip(where.at, ref)
+    tip = refs.tip(where.at, ref)
     if seal.keys is None or not tip:
         return
     read = {one.commit: one for one in signatures.read(where.at.repo.around, seal.keys, [tip])}

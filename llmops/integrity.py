@@ -20,6 +20,7 @@ from llmops.ledger import Ledger
 from llmops.marks import Root
 from llmops.problems import LlmopsError
 from llmops.records import Outcome, State
+from llmops.signatures import OPEN, Seal
 from llmops.sites import Site
 from llmops.store import Manifest, Store, Stored
 from llmops.values import SHORT, Digest, Key
@@ -34,6 +35,8 @@ class How(Struct, frozen=True, kw_only=True):
 
     now: float
     """Seconds since the epoch."""
+    seal: Seal = OPEN
+    """How the ledger has to be signed."""
     quick: bool = False
     """Only whether everything is there and as long as it should be; the bytes are not read."""
     repair: bool = False
@@ -56,14 +59,23 @@ class Examined(Struct, frozen=True, kw_only=True):
         return not any(one.grade is Grade.PROBLEM and not one.repaired for one in self.findings)
 
 
-def examine(site: Site, environments: Iterable[Ledger], how: How, tell: Callable[[Event], None]) -> Examined:
-    """Look at the ledger and the store of all environments."""
+def examine(
+    site: Site,
+    environments: Iterable[Ledger],
+    how: How,
+    tell: Callable[[Event], None],
+    doubts: tuple[Finding, ...] = (),
+) -> Examined:
+    """Look at the ledger and the store of all environments; ``doubts`` is what was found when they were fetched.
+
+    The ledgers come without a seal: one that is not signed as it must be is read, and that is a finding.
+    """
     places = tuple(environments)
     outcomes, findings = _outcomes(site.ledger)
-    findings += [*chain.results(site.ledger), *chain.signed(site.ledger, site.ledger.results)]
+    findings += [*doubts, *chain.results(site.ledger), *chain.signed(site.ledger, site.ledger.results, how.seal)]
     states: dict[str, State] = {}
     for where in places:
-        findings += [*chain.releases(where), *chain.signed(where, where.releases)]
+        findings += [*chain.releases(where), *chain.signed(where, where.releases, how.seal)]
         match chain.state(where):
             case Finding() as found:
                 findings.append(found)

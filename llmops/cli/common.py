@@ -71,9 +71,13 @@ def _seal(repo: Repository) -> Seal:
     key, keys = os.environ.get("LLMOPS_SIGNING_KEY"), os.environ.get("LLMOPS_LEDGER_KEYS")
     if not key and not keys:
         return OPEN
+    paths = [path for path in (keys or "").split(os.pathsep) if path]
+    if keys and not paths:
+        raise Misused(
+            f"LLMOPS_LEDGER_KEYS is {keys!r}, which names no key. Name a file of allowed signers, or unset it."
+        )
     return Seal(
-        str(signatures.outside(key, repo.top)) if key else "",
-        signatures.keys_at(keys.split(os.pathsep), repo.top) if keys else None,
+        str(signatures.outside(key, repo.top)) if key else "", signatures.keys_at(paths, repo.top) if paths else None
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -290,6 +291,46 @@ def test_a_ledger_that_somebody_else_wrote_is_not_believed(sealed: Shell, ref: s
     assert sealed(command) == Exit.NO
     assert "it is not signed" in sealed.err + sealed.out
     assert [repo.git("rev-parse", one) for one in REFS] == before
+
+
+def test_an_empty_part_in_the_list_of_keys_is_no_key(
+    sealed: Shell, ann: SshKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for keys in (f"{ann.signers}:", f":{ann.signers}", f"::{ann.signers}"):
+        monkeypatch.setenv("LLMOPS_LEDGER_KEYS", keys)
+        assert sealed("plan") == Exit.WELL, sealed.err
+    monkeypatch.setenv("LLMOPS_LEDGER_KEYS", ":")  # two variables that were not set, and not a wish to believe anybody
+    assert sealed("plan") == Exit.USAGE
+    assert "names no key" in sealed.err
+
+
+def test_fsck_lists_a_tip_that_is_not_believed_among_all_else_that_is_wrong(sealed: Shell) -> None:
+    repo = sealed.repo
+    for ref in REFS:
+        foreign = repo.git("commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "as if")
+        repo.git("update-ref", ref, foreign)
+    blob = next(path for path in (repo.site().folder / "store/objects").rglob("*") if path.is_file())
+    blob.chmod(0o644)
+    blob.write_text("rotten")
+
+    assert sealed("fsck", "--offline", "-o", "json") == Exit.NO
+    found = {(one["where"], one["what"].partition(",")[0]) for one in json.loads(sealed.out)["findings"]}
+    foreign = {ref: f"of commit {repo.git('rev-parse', ref)[:12]}" for ref in REFS}
+    assert set(foreign.items()) <= found
+    assert any("rotten" in what or "bytes" in what for _, what in found), found
+
+
+def test_fsck_takes_nothing_from_a_remote_that_is_not_believed_and_looks_at_what_is_here(sealed: Shell) -> None:
+    repo, ref = sealed.repo, REFS[0]
+    foreign = repo.git("commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "as if")
+    repo.git("push", "--quiet", "origin", f"{foreign}:{ref}")
+    before = repo.git("rev-parse", ref)
+
+    assert sealed("fsck", "-o", "json") == Exit.NO
+    problems = [one for one in json.loads(sealed.out)["findings"] if one["grade"] == "problem"]
+    assert [one["where"] for one in problems] == ["origin"]
+    assert "is not believed" in problems[0]["what"]
+    assert repo.git("rev-parse", ref) == before
 
 
 def test_a_ledger_signed_by_another_key_is_not_believed(sealed: Shell, eve: SshKey) -> None:

@@ -25,13 +25,16 @@ import time
 from msgspec.structs import replace
 
 from llmops import integrity, ledger
+from llmops.chain import Finding, Grade
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_offline, open_site
+from llmops.cli.common import add_environment, add_offline, locate
+from llmops.cli.repositories import open_repository, settings_at
 from llmops.cli.terminal import Terminal
 from llmops.integrity import How
+from llmops.ledger import Ledger
 from llmops.problems import Exit, Refused
-from llmops.refs import Refs
 from llmops.reports import upkeep
+from llmops.signatures import OPEN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,17 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
 
 
+def _fetched(where: Ledger) -> Finding | None:
+    """Bring a ledger up to the remote's; of one that is not believed nothing is taken, and that is a finding."""
+    try:
+        ledger.fetch(where)
+    except Refused as error:
+        remedy = "Nothing of it was taken: what is here was looked at."
+        return Finding(grade=Grade.PROBLEM, where=where.remote or "here", what=str(error), remedy=remedy)
+    return None
+
+
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    where = (site := open_site(arguments)).ledger
-    if arguments.offline:
-        site = replace(site, ledger=replace(where, at=Refs(where.at.repo, "")))
-    places = ledger.environments(site.ledger)
+    repo = open_repository(arguments)
+    site = locate(arguments, repo, settings_at(repo, "HEAD"))
+    at = site.ledger.at
+    known = replace(site.ledger, at=replace(at, remote="")) if arguments.offline else site.ledger
+    places = ledger.environments(known)
     if not places:
         raise Refused("there is no ledger here. Fetch it if it exists elsewhere; `llmops init` begins a new one.")
-    for one in places:
-        ledger.fetch(one)
-    how = How(now=time.time(), quick=arguments.quick, repair=arguments.repair)
-    found = integrity.examine(site, places, how, terminal.tell)
+    how = How(now=time.time(), seal=at.seal, quick=arguments.quick, repair=arguments.repair)
+    doubts = tuple(dict.fromkeys(doubt for one in places if (doubt := _fetched(one))))
+    read = [replace(one, at=replace(one.at, seal=OPEN)) for one in places]  # what is not believed is looked at, too
+    seen = replace(site, ledger=replace(known, at=replace(known.at, seal=OPEN)))
+    found = integrity.examine(seen, read, how, terminal.tell, doubts)
     if arguments.output == "json":
         terminal.show(upkeep.examined_json(found))
     else:
