@@ -106,6 +106,9 @@ def _foresee(duty: Duty, site: Site, comparison: Comparison) -> Exit:
     voice = duty.voice
     known = gating.expected(site, comparison)
     text = gate.dry(comparison, known)
+    if doubt := gate.doubt(site, comparison, policy(duty.arguments, site.repo)):
+        text += f"\nIt will be refused, because nothing of it may be run: {doubt}"
+        voice.annotate([Annotation(level=Level.WARNING, title="The gate will refuse this", text=doubt)])
     if duty.arguments.output == "text":
         duty.terminal.say(text)
     voice.summarise(f"```\n{text.replace('`', '')}\n```")

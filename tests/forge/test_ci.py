@@ -301,6 +301,14 @@ def test_a_fork_that_takes_a_suite_away_is_not_called_without_effect(forge: Forg
     assert "Removed by this change: Evaluation/sums sums." in forge.llmops.out
 
 
+def test_a_dry_run_says_that_trust_will_refuse(forge: Forge) -> None:
+    worse(forge.repo)
+    assert forge("pull_request", "--dry-run", "--trust", "head") == Exit.WELL
+    assert "It will be refused, because nothing of it may be run: commit" in forge.llmops.out
+    assert "is not trusted (trust: head)" in forge.summary
+    assert "title=The gate will refuse this" in forge.llmops.out
+
+
 def test_a_dry_run_lets_the_suites_wait_and_leaves_them_so(forge: Forge) -> None:
     worse(forge.repo)
     assert forge("pull_request", "--dry-run") == Exit.WELL
