@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from llmops import drafts, reading
 from llmops.drafts import Draft, Made, Opened
-from llmops.problems import Invalid, Problem, did_you_mean
+from llmops.problems import LOOKS_LIKE, Invalid, Problem, did_you_mean
 from llmops.reading import Kinds, steps_of
 from llmops.specs import Parsed
 from llmops.values import NOTHING, Files, Key, Known, Need, Node, Ref, Scope
@@ -96,7 +96,7 @@ def build(parsed: Parsed, files: Files, kinds: Kinds, known: Known = NOTHING) ->
         key: parsed.drafts[key] if key in parsed.drafts else _again(key, known, kinds)
         for key in _affected(parsed, known)
     }
-    names = _Names(drafted, parsed.broken, parsed.gone, known)
+    names = _Names(drafted, parsed, known)
     needs, problems = _resolve(drafted, names, files)
     order, ring = _order(needs)
     if ring:
@@ -146,16 +146,16 @@ class _Names(Struct, frozen=True):
     """What can be referred to."""
 
     drafts: Mapping[Key, Draft]
-    broken: frozenset[Key]
-    gone: frozenset[Key]
+    parsed: Parsed
     known: Known
 
     def __contains__(self, key: object) -> bool:
-        return key in self.drafts or (key not in self.gone and key in self.known.nodes)
+        return key in self.drafts or (key not in self.parsed.gone and key in self.known.nodes)
 
     def __iter__(self) -> Iterator[Key]:
         yield from self.drafts
-        yield from (key for _, key in self.known.ranks() if key not in self.drafts and key not in self.gone)
+        hidden = self.parsed.gone | self.drafts.keys()
+        yield from (key for _, key in self.known.ranks() if key not in hidden)
 
 
 def _resolve(
@@ -176,7 +176,10 @@ def _resolve(
 
 
 def _look_up(ref: Ref, known: _Names) -> Key | tuple[str, str] | None:
-    """Give the key that a reference means, what is wrong with it, or None when its target is a problem already."""
+    """Give the key that a reference means, what is wrong with it, or None when its target is a problem already.
+
+    Where not even all keys can be read, a name is unknown only when it looks like one that is known.
+    """
     asked = Key.parse(ref.name)
     if asked.kind and asked.kind not in ref.kinds:
         return f"{asked} is not a {' or '.join(ref.kinds)}.", f"Name a {' or '.join(ref.kinds)}."
@@ -187,10 +190,12 @@ def _look_up(ref: Ref, known: _Names) -> Key | tuple[str, str] | None:
     meant = " or ".join(ref.kinds)
     if found:
         return f"{asked.name} is {' and '.join(map(str, found))}.", f"Write which: {found[0]}."
-    if any(Key(kind, asked.name) in known.broken for kind in kinds):
+    if any(Key(kind, asked.name) in known.parsed.broken for kind in kinds):
         return None
-    names = [key.name for key in known if key.kind in kinds]
-    return f'no {meant} is called "{asked.name}".', did_you_mean(asked.name, names) or f"Declare a {meant}."
+    meaning = did_you_mean(asked.name, [key.name for key in known if key.kind in kinds])
+    if known.parsed.is_partial and not meaning.startswith(LOOKS_LIKE):
+        return None
+    return f'no {meant} is called "{asked.name}".', meaning or f"Declare a {meant}."
 
 
 def _order(needs: Mapping[Key, Iterable[Need]]) -> tuple[list[Key], list[Key]]:

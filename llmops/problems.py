@@ -65,12 +65,15 @@ class Complaint(Struct, frozen=True):
     remedy: str = ""
 
 
+LOOKS_LIKE = "Did you mean"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest the closest known word as a sentence, or list what there is, or say nothing."""
     words = sorted(set(known))
     close = importlib.import_module("difflib").get_close_matches(word, words, n=1, cutoff=0.6)
     if close:
-        return f'Did you mean "{close[0]}"?'
+        return f'{LOOKS_LIKE} "{close[0]}"?'
     if words and len(words) <= 12:  # noqa: PLR2004  a longer list hides the message
         return f"There is {', '.join(words)}."
     return ""

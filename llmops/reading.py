@@ -39,6 +39,8 @@ class Reading(Struct):
     problems: list[Problem] = []
     broken: list[Key] = []
     """Keys that could be read from documents that could not."""
+    is_partial: bool = False
+    """Whether there are documents of which not even the key is known."""
 
 
 class Place(Struct, frozen=True):
@@ -99,6 +101,7 @@ def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> Reading:
     found = Reading()
     if oddity := files.oddity(path):
         found.problems.append(Problem(path, 0, "", f"a spec cannot be a {oddity}.", "Commit a regular file."))
+        found.is_partial = True
         return found
     try:
         dialect.check_size(files.size(path))
@@ -108,6 +111,7 @@ def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> Reading:
                 _read_document(Place(path, files, number), document, (kinds, plugins), found)
     except dialect.Unreadable as error:
         found.problems.append(Problem(path, error.line, "", error.what, error.remedy))
+        found.is_partial = True
     return found
 
 
@@ -116,13 +120,16 @@ def _read_document(at: Place, document: dialect.Document, known: tuple[Kinds, Pl
     kind = _kind_of(document.value, kinds)
     if kind is None:
         found.problems.append(_unknown_kind(at, document.value, kinds))
+        found.is_partial = True
         return
     try:
         spec = _typed(at, document, kind, plugins)
     except ValidationError as error:
         wrong = _explained(at, document.value, kind, plugins) or [at.problem([], f"{error}.")]
         found.problems += wrong
-        found.broken += _claimed_key(document.value, kind)
+        claimed = list(_claimed_key(document.value, kind))
+        found.broken += claimed
+        found.is_partial |= not claimed
         return
     complaints = tuple(kind.check(spec.body))
     if complaints:

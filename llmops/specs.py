@@ -36,6 +36,8 @@ class Parsed(Struct, frozen=True, kw_only=True):
     """Keys whose spec could be named but not used; a reference to one is not another problem."""
     unread: frozenset[str] = frozenset()
     """Paths of files that hold documents which could not be read: there may be more specs than these."""
+    is_partial: bool = False
+    """Whether not even the keys of all documents are known: a name that is not found may be there."""
     gone: frozenset[Key] = frozenset()
     """What the known commit declares and this one does not."""
 
@@ -50,6 +52,7 @@ class Drafted(Struct):
     drafts: list[Draft] = []
     problems: list[Problem] = []
     broken: list[Key] = []
+    is_partial: bool = False
     wrong: list[Problem] = []
     """What is wrong with the files that the specs name."""
 
@@ -81,6 +84,7 @@ def parse(files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = read
         problems=tuple(sorted({*problems, *wrong, *found.problems})),
         broken=frozenset(found.broken),
         unread=frozenset(unread),
+        is_partial=found.is_partial or bool(problems),
     )
 
 
@@ -120,6 +124,7 @@ class _Found(Struct):
     problems: list[Problem] = []
     broken: set[Key] = set()
     unread: set[str] = set()
+    is_partial: bool = False
 
 
 def _gathered(paths: Iterable[str], readings: Iterable[Drafted], files: Files) -> _Found:
@@ -128,6 +133,7 @@ def _gathered(paths: Iterable[str], readings: Iterable[Drafted], files: Files) -
         every.problems += (*found.problems, *found.wrong)
         every.unread.update([path] if found.problems else [])
         every.broken.update(found.broken)
+        every.is_partial |= found.is_partial
         for one in found.drafts:
             if one.key in every.drafts:
                 every.problems.append(_twice(one.key, one, every.drafts[one.key], files))
@@ -147,7 +153,7 @@ def _complete_all(found: Reading, kinds: Kinds, files: Files, lock: Pins) -> Dra
         used = tuple(drafts.file_digests(whole, files))  # now that they are at hand
         made.append(drafts.draft(whole, used, kinds[spec.key.kind]))
         wrong += problems
-    return Drafted(made, found.problems, found.broken, wrong)
+    return Drafted(made, found.problems, found.broken, found.is_partial, wrong)
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:

@@ -184,6 +184,16 @@ def test_a_reference_to_a_broken_spec_is_not_a_second_problem() -> None:
     assert "vocab_size" in found[0]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("vocab_size: 512", "vocab_size: [512"), ("kind: Training", "kind: Trainng"), ("{name: base}", "{}")],
+)
+def test_a_name_that_may_stand_in_what_cannot_be_read_is_not_a_second_problem(old: str, new: str) -> None:
+    (found,) = problems(system().edited("specs/base.yaml", old, new))
+
+    assert found.startswith("specs/base.yaml:")
+
+
 def test_a_name_of_two_kinds_has_to_be_qualified() -> None:
     model = spec("Model", "base", "source: {hf: {repo: a/b, revision: " + "a" * 40 + "}}")
     tree = Tree({**system(), "specs/model.yaml": model})
