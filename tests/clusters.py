@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,8 @@ class Cluster(NamedTuple):
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A Ray cluster of our own, which ends with the tests."""
     folder = tmp_path_factory.mktemp("ray")
+    # Ray's own folder is short, since it holds sockets, and not /tmp/ray, which belongs to whoever used it first.
+    sessions = Path(tempfile.mkdtemp(prefix="ray-"))
     dashboard = free_port("127.0.0.1")
     environment = {
         **os.environ,
@@ -41,7 +45,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1",
         f"--port={free_port('127.0.0.1')}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
         f"--dashboard-agent-listen-port={free_port('127.0.0.1')}", f"--metrics-export-port={free_port('127.0.0.1')}",
-        "--num-cpus=2", "--object-store-memory=100000000", "--disable-usage-stats",
+        f"--temp-dir={sessions}", "--num-cpus=2", "--object-store-memory=100000000", "--disable-usage-stats",
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -55,6 +59,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        shutil.rmtree(sessions, ignore_errors=True)
 
 
 def _wait_for_jobs(address: str, log: Path) -> None:
