@@ -558,14 +558,8 @@ def eval_gate(gate: str, affected: str, code: str) -> int:
     return subprocess.run(["bash", "-e", "-c", step["run"]], env=os.environ | given, check=False).returncode
 
 
-@pytest.fixture
-def proposed(forge: Forge, emulator: str) -> dict[str, Any]:
-    """A pull request at the emulator, whose base takes nothing before the check `eval-gate` has passed."""
-    forge.github.emulator = emulator
-    sha = api(emulator, "GET", "/git/ref/heads/main")[1]["object"]["sha"]
-    tree = api(emulator, "GET", f"/git/commits/{sha}")[1]["tree"]["sha"]
-    change = api(emulator, "POST", "/git/commits", {"message": "change", "tree": tree, "parents": [sha]})[1]["sha"]
-    api(emulator, "POST", "/git/refs", {"ref": "refs/heads/change", "sha": change})
+def protect(emulator: str) -> None:
+    """Let the base take nothing before the check `eval-gate` has passed."""
     protection = {
         "required_status_checks": {"strict": False, "contexts": ["eval-gate"]},
         "enforce_admins": True,
@@ -573,13 +567,30 @@ def proposed(forge: Forge, emulator: str) -> dict[str, Any]:
         "restrictions": None,
     }
     assert api(emulator, "PUT", "/branches/main/protection", protection)[0] == 200
-    found = api(emulator, "POST", "/pulls", {"title": "change", "head": "change", "base": "main"})[1]
+
+
+def propose(forge: Forge, branch: str) -> dict[str, Any]:
+    """Open a pull request at the emulator, from a branch of this name."""
+    emulator = forge.github.emulator
+    sha = api(emulator, "GET", "/git/ref/heads/main")[1]["object"]["sha"]
+    tree = api(emulator, "GET", f"/git/commits/{sha}")[1]["tree"]["sha"]
+    change = api(emulator, "POST", "/git/commits", {"message": branch, "tree": tree, "parents": [sha]})[1]["sha"]
+    api(emulator, "POST", "/git/refs", {"ref": f"refs/heads/{branch}", "sha": change})
+    found = api(emulator, "POST", "/pulls", {"title": branch, "head": branch, "base": "main"})[1]
     forge.number = found["number"]
     return dict(found)
 
 
-def judge(forge: Forge, proposed: dict[str, Any]) -> None:
-    """Run the job, and let GitHub's part report how the required job ended."""
+@pytest.fixture
+def proposed(forge: Forge, emulator: str) -> dict[str, Any]:
+    """A pull request at the emulator, whose base is protected."""
+    forge.github.emulator = emulator
+    protect(emulator)
+    return propose(forge, "change")
+
+
+def judge(forge: Forge, proposed: dict[str, Any]) -> int:
+    """Run the job, let GitHub's part report how the required job ended, and give the code of ours."""
     code = forge("pull_request")
     passed = eval_gate("failure" if code else "success", forge.outputs.get("affected", ""), str(code)) == 0
     report = {
@@ -589,6 +600,7 @@ def judge(forge: Forge, proposed: dict[str, Any]) -> None:
         "conclusion": "success" if passed else "failure",
     }
     assert api(forge.github.emulator, "POST", "/check-runs", report)[0] == 201
+    return code
 
 
 def merge(forge: Forge) -> bool:
