@@ -246,6 +246,9 @@ def _wrong_schema(one: Assert, role: str) -> Iterator[Complaint]:
     elif any(word == "unevaluatedProperties" for word, _ in jsonschemas.words(one.value)):
         # jsonschema matches names for it with `re`, whose time has no bound.
         yield Complaint(role, "unevaluatedProperties is not supported.", "Write additionalProperties.")
+    elif away := jsonschemas.leads_away(one.value):
+        remedy = "Put what it means under $defs, and refer to it as #/$defs/name."
+        yield Complaint(role, f'"{away}" leads out of the schema, and nothing is fetched.', remedy)
     else:
         for pattern in jsonschemas.patterns(one.value):
             yield from _wrong_regex(pattern, role)

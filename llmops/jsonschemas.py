@@ -64,6 +64,12 @@ def words(schema: Any) -> Iterator[tuple[str, Any]]:
             yield from words(one) if name not in _DATA else ()
 
 
+def leads_away(schema: Any) -> str:
+    """Give the first reference of a schema that leads to another document; '' when there is none."""
+    said = (str(said) for word, said in words(schema) if word in ("$ref", "$dynamicRef"))
+    return next((one for one in said if not one.startswith("#")), "")
+
+
 def patterns(schema: Any) -> Iterator[str]:
     """Give the regular expressions of a schema."""
     for word, said in words(schema):

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from jsonschema import Draft202012Validator, ValidationError, validators
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from llmops import assertions
 from llmops.steps.desk import StepFailed
@@ -113,6 +114,10 @@ def fits(value: Any, schema: Any) -> bool:
         return bool(_validator(msgspec.json.encode(schema)).is_valid(value))
     except RecursionError:
         return False
+    except Unresolvable as error:
+        raise StepFailed(
+            f'the JSON Schema refers to "{error.ref}", which is not in it. Correct the reference.'
+        ) from None
 
 
 @functools.lru_cache(MOST_REMEMBERED)

@@ -135,8 +135,15 @@ def test_other_properties_are_those_that_no_pattern_names() -> None:
 def test_no_schema_opens_a_connection() -> None:
     one = made(type="is-json", value={"$ref": "http://127.0.0.1:9/schema.json"})
 
-    with pytest.raises(Exception, match=r"127\.0\.0\.1:9"):
+    with pytest.raises(StepFailed, match=r'refers to "http://127\.0\.0\.1:9/schema\.json", which is not in it'):
         score(one, "{}")
+
+
+def test_a_schema_may_refer_to_its_own_parts() -> None:
+    one = made(type="is-json", value={"$ref": "#/$defs/city", "$defs": {"city": {"required": ["name"]}}})
+
+    assert score(one, '{"name": 1}').holds is True
+    assert score(one, "{}").holds is False
 
 
 @pytest.mark.parametrize("value", ["{{ nothing }}", "{{ town }}", "{{ city.x.y }}"])
