@@ -25,6 +25,7 @@ from llmops.values import digest
 
 LONGEST = 256
 """Tokens of what a judge may say."""
+TOO_LONG = "the case is longer than what the judge can read"
 GREEDY = {"do_sample": False, "until": [], "max_gen_toks": LONGEST}
 
 
@@ -53,18 +54,21 @@ class Judge:
         return [self._said[id_] for id_, _ in named]
 
     def _ask(self, conversations: list[list[dict[str, str]]]) -> list[str]:
-        self._model = self._model or self._load()
-        self.calls += len(conversations)
-        model = self._model
+        self._model = model = self._model or self._load()
         texts = [
             model.tokenizer.apply_chat_template(one, add_generation_prompt=True, tokenize=False)
             for one in conversations
         ]
+        # lm-eval would cut off how a longer one begins, which is what the judge is told to do.
+        fit = [len(model.tok_encode(text)) <= model.max_length - LONGEST for text in texts]
         asked = [
-            Instance(request_type="generate_until", doc={}, arguments=(text, dict(GREEDY)), idx=0) for text in texts
+            Instance(request_type="generate_until", doc={}, arguments=(text, dict(GREEDY)), idx=0)
+            for text, fits in zip(texts, fit, strict=True)
+            if fits
         ]
-        said: list[str] = model.generate_until(asked, disable_tqdm=True)
-        return said
+        self.calls += len(asked)
+        said = iter(model.generate_until(asked, disable_tqdm=True) if asked else [])
+        return [next(said) if fits else TOO_LONG for fits in fit]
 
 
 class Court:

@@ -76,6 +76,10 @@ class Loud:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.tokenizer = self
+        self.max_length = 1000
+
+    def tok_encode(self, text: str) -> list[int]:
+        return list(text.encode())
 
     def apply_chat_template(self, conversation: list[dict[str, str]], **_: object) -> str:
         return conversation[-1]["content"]
@@ -103,6 +107,16 @@ def test_the_same_is_judged_once_in_a_run_and_in_the_next_one() -> None:
     later = Judge("j", never)
     later.recall(first)
     assert later.rule([rude, kind]) == [first[1], first[0]]
+
+
+def test_what_a_judge_cannot_read_to_the_end_is_no_ruling() -> None:
+    model = Loud()
+
+    short, long = Judge("j", lambda: model).rule([CASE, Case("r", "q", "please" * 1000)])
+
+    assert short.holds is False
+    assert (long.holds, long.score, long.reason) == (None, None, "the case is longer than what the judge can read")
+    assert len(model.asked) == 1
 
 
 def test_another_judge_is_asked_again() -> None:
