@@ -8,12 +8,12 @@ Effects: makes what the evidence needs, reads the ledger and the store.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import budgets, costs, diff, execute, foresight, growth, ledger, plan, proposals, reading, sites, verdicts
+from llmops import budgets, costs, diff, execute, foresight, growth, ledger, owed, plan, reading, sites, verdicts
 from llmops.budgets import Budget, LeftOut, Offer, Price
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
@@ -24,14 +24,14 @@ from llmops.graph import Graph
 from llmops.kinds import evaluation
 from llmops.kinds.evaluation import Suite
 from llmops.orders import Growth
-from llmops.plan import Origin, World
+from llmops.owed import Want
 from llmops.problems import Invalid, Problem
 from llmops.reading import steps_of
 from llmops.reconcile import Tell
 from llmops.records import Who
 from llmops.settings import Settings
 from llmops.sites import Site
-from llmops.values import Action, Change, Cost, Digest, Key, Node, Sign, Verdict
+from llmops.values import Change, Cost, Digest, Key, Node, Sign, Verdict
 from llmops.verdicts import Archive, Report
 
 
@@ -77,10 +77,10 @@ class Comparison(Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     affected: tuple[Key, ...]
     unaffected: tuple[Key, ...]
-    owed: tuple[Task, ...]
-    """What has to be made before it can be judged: of head, and of base where its evidence is missing."""
     removed: tuple[str, ...]
     """Suites that head does not have any more."""
+    owed: tuple[Task, ...] = ()
+    """What has to be made before it can be judged: of head, and of base where its evidence is missing."""
     left_out: tuple[LeftOut, ...] = ()
     """Suites that the budget does not reach: what only they wait for is not owed."""
 
@@ -95,20 +95,14 @@ def survey(site: Site, base: Desired, head: Desired) -> Comparison:
 
     Raises `Invalid` for a change of a spec that is not allowed.
     """
-    found, done = _kept(site, base, head, follow(site.commits.index, site.ledger))
+    found = compare(base, head)
+    wants = [Want(side, found.affected, (other.graph,)) for side, other in ((head, base), (base, head))]
+    tasks, done = owed.find(site, wants, follow(site.commits.index, site.ledger))
     more = _more(site, found, done)
     if again := frozenset(unit for unit in more if unit in done):
-        found, _ = _kept(site, base, head, done.but(again))
-    return replace(found, owed=tuple(_grown(task, more, base.settings) for task in found.owed))
-
-
-def _kept(site: Site, base: Desired, head: Desired, done: Done) -> tuple[Comparison, Done]:
-    """Compare; what is read must be in the store."""
-    found = compare(base, head, done)
-    while gone := proposals.lost(site, _leaned_on(found, done)):
-        done = done.but(gone)
-        found = compare(base, head, done)
-    return found, done
+        tasks, _ = owed.find(site, wants, done.but(again))
+    asked = _asked(tasks, found.affected, base.graph, head.graph)
+    return replace(found, owed=tuple(_grown(task, more, base.settings) for task in asked))
 
 
 def _more(site: Site, found: Comparison, done: Done) -> dict[Digest, Growth]:
@@ -130,18 +124,7 @@ def _grown(task: Task, more: Mapping[Digest, Growth], settings: Settings) -> Tas
     return replace(task, growth=known)
 
 
-def _leaned_on(found: Comparison, done: Container[Digest]) -> set[Digest]:
-    """Give the results that will be read: evidence of what is affected, and what the work that is owed begins with."""
-    read: set[Digest] = set()
-    for side in (found.base, found.head):
-        owed = {task.action.key for task in found.owed if task.wanted.graph is side.graph}
-        begin = {need.key for key in owed for need in side.graph[key].needs}
-        keys = begin | {key for key in found.affected if key in side.graph}
-        read |= {unit.digest for key in keys for unit in side.graph[key].units}
-    return {unit for unit in read if unit in done}
-
-
-def compare(base: Desired, head: Desired, done: Container[Digest]) -> Comparison:
+def compare(base: Desired, head: Desired) -> Comparison:
     """Say what a pull request touches. Raises `Invalid` for a change of a spec that is not allowed."""
     changes = diff.compare(base.graph, head.graph)
     if problems := list(_forbidden_moves(changes, base, head)):
@@ -149,15 +132,12 @@ def compare(base: Desired, head: Desired, done: Container[Digest]) -> Comparison
     evaluations = [key for key in head.graph.nodes if key.kind == evaluation.KIND.name]
     touched = {change.key for change in changes if _matters(change, base.graph, head.graph)}
     affected = tuple(key for key in evaluations if key in touched)
-    sides = ((head, base), (base, head))
-    owed = {task.action.unit: task for side, other in sides for task in _owed(side, other, affected, done)}
     return Comparison(
         base=base,
         head=head,
         changes=changes,
         affected=affected,
         unaffected=tuple(key for key in evaluations if key not in touched),
-        owed=_asked(tuple(owed.values()), affected, base.graph, head.graph),
         removed=tuple(_removed(base.graph, head.graph)),
     )
 
@@ -177,27 +157,13 @@ def _forbidden_moves(changes: Iterable[Change], base: Desired, head: Desired) ->
                 yield reading.place(new, head.files).problem(steps_of(one.role), one.what, one.remedy)
 
 
-def _owed(side: Desired, other: Desired, affected: tuple[Key, ...], done: Container[Digest]) -> Iterator[Task]:
-    """Give what is missing for the evidence of one side, with what there may be of the same suite on the other."""
-    needed = {key for one in affected if one in side.graph for key in side.graph.closure(one)}
-    part = Graph({key: side.graph[key] for key in side.graph.order(needed)})
-    made = plan.make((), part, KINDS, World(done=done), Origin(side.commit, "", ""))
-    yield from (Task(action, side, _same(action, other.graph)) for action in made.actions)
-
-
-def _same(action: Action, graph: Graph) -> tuple[Digest, ...]:
-    """Give the units that a part of a resource had in another commit."""
-    units = graph[action.key].units if action.part and action.key in graph else ()
-    return tuple(unit.digest for unit in units if unit.label == action.label)
-
-
-def _asked(owed: tuple[Task, ...], affected: tuple[Key, ...], base: Graph, head: Graph) -> tuple[Task, ...]:
+def _asked(tasks: tuple[Task, ...], affected: tuple[Key, ...], base: Graph, head: Graph) -> tuple[Task, ...]:
     """Leave out what only suites of base wait for whose gates judge head alone."""
     units = {unit.digest for key in affected for unit in head[key].units}
     units |= {unit for key in affected if key in base for unit in _compared(base[key])}
-    needs = _needs(owed)
+    needs = _needs(tasks)
     kept = frozenset[Digest]().union(*(needs.get(unit, ()) for unit in units))
-    return tuple(task for task in owed if task.action.unit in kept)
+    return tuple(task for task in tasks if task.action.unit in kept)
 
 
 def _compared(node: Node) -> Iterator[Digest]:
@@ -206,31 +172,13 @@ def _compared(node: Node) -> Iterator[Digest]:
     yield from (unit.digest for unit in node.units if unit.part not in alone)
 
 
-class Expected(Struct, frozen=True):
-    """What work is expected to take."""
-
-    seconds: float
-    cost: Cost | None
-    """None where a device has no price."""
-
-
-def expected(site: Site, comparison: Comparison) -> Expected | None:
-    """Say what the missing evidence is expected to take; None when some of it was never made before."""
-    past = follow(site.commits.index, site.ledger).past
-    known = plan.estimates((task.action for task in comparison.owed), past)
-    if len(known) < len(comparison.owed):
-        return None
-    return Expected(sum(known.values()), costs.total(_costs(comparison, known).values()))
-
-
 def _costs(comparison: Comparison, seconds: Mapping[Digest, float]) -> dict[Digest, Cost | None]:
     """Give what units cost that take so long, by the prices of the base."""
     nodes = {task.action.unit: task.wanted.graph[task.action.key] for task in comparison.owed}
     for graph in (comparison.head.graph, comparison.base.graph):
         judged = [graph[key] for key in comparison.affected if key in graph]
         nodes |= {unit.digest: node for node in judged for unit in node.units}
-    devices = {unit: KINDS[node.key.kind].devices(node.spec.body) for unit, node in nodes.items() if unit in seconds}
-    return {unit: costs.of(seconds[unit], devices[unit], comparison.base.settings) for unit in devices}
+    return owed.costs_of(seconds, nodes, comparison.base.settings)
 
 
 def within(site: Site, comparison: Comparison, budget: Budget) -> Comparison:
@@ -254,14 +202,14 @@ def within(site: Site, comparison: Comparison, budget: Budget) -> Comparison:
         if (units := frozenset[Digest]().union(*(needs.get(unit, ()) for unit in one.units)))
     ]
     choice = budgets.choose(offers, prices, budget)
-    owed = tuple(task for task in comparison.owed if task.action.unit in choice.units)
-    return replace(comparison, owed=owed, left_out=choice.left_out)
+    reached = tuple(task for task in comparison.owed if task.action.unit in choice.units)
+    return replace(comparison, owed=reached, left_out=choice.left_out)
 
 
-def _needs(owed: Iterable[Task]) -> dict[Digest, frozenset[Digest]]:
+def _needs(tasks: Iterable[Task]) -> dict[Digest, frozenset[Digest]]:
     """Give for each unit all that has to be made for it, itself included. What is leaned on comes first."""
     found: dict[Digest, frozenset[Digest]] = {}
-    for task in owed:
+    for task in tasks:
         below = (found.get(unit, frozenset((unit,))) for unit in task.action.after)
         found[task.action.unit] = frozenset((task.action.unit,)).union(*below)
     return found

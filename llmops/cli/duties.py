@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from llmops import commits, fields, gating, ledger, proposals, reading, reconcile, refs, sites, tree, trust
+from llmops import commits, fields, gating, ledger, owed, proposals, reading, reconcile, refs, sites, tree, trust
 from llmops.cli.commands import apply, gate
 from llmops.cli.common import open_site, policy, who
 from llmops.cli.terminal import Terminal
@@ -104,7 +104,7 @@ def _read(duty: Duty, settings_from: str) -> tuple[Site, Desired]:
 def _foresee(duty: Duty, site: Site, comparison: Comparison) -> Exit:
     """Say what would be run, and let the suites wait for it."""
     voice = duty.voice
-    known = gating.expected(site, comparison)
+    known = owed.expected(site, comparison.owed, comparison.base.settings)
     text = gate.dry(comparison, known)
     if doubt := gate.doubt(site, comparison, policy(duty.arguments, site.repo)):
         text += f"\nIt will be refused, because nothing of it may be run: {doubt}"

@@ -28,14 +28,15 @@ from pathlib import Path
 
 import msgspec
 
-from llmops import commits, fields, gating, isolation, ledger, proposals, reconcile, tree, trust
+from llmops import commits, fields, gating, isolation, ledger, owed, proposals, reconcile, tree, trust
 from llmops.budgets import Budget
 from llmops.cli.arguments import add_output
 from llmops.cli.common import add_environment, add_trust, open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
 from llmops.fields import DURATION_PATTERN
-from llmops.gating import Comparison, Expected, Gated
+from llmops.gating import Comparison, Gated
+from llmops.owed import Expected
 from llmops.problems import Exit, Invalid, Misused, Refused
 from llmops.records import State
 from llmops.reports import comments, gates, junit, pages
@@ -143,7 +144,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _foresee(site: Site, comparison: Comparison, arguments: argparse.Namespace, terminal: Terminal) -> Exit:
-    known = gating.expected(site, comparison)
+    known = owed.expected(site, comparison.owed, comparison.base.settings)
     if arguments.output == "json":
         terminal.show(_dry_json(comparison, known))
     else:
