@@ -158,7 +158,7 @@ def _sample(case: Case) -> _Sample | Judgement:
         gate, head = replace(gate, value=_turned(gate.value)), _turned_over(head)
         base = None if base is None else _turned_over(base)
     alone = gate.rule == "minimum"
-    if problem := _unusable(head) or ("" if alone or base is None else _unusable(base)):
+    if problem := unusable(head) or ("" if alone or base is None else unusable(base)):
         return _silent(gate, problem, len(head))
     if case.of and (beyond := _unbounded(case.head, {} if alone or base is None else case.base or {})):
         return _silent(gate, UNBOUNDED.format(beyond), len(head))
@@ -174,7 +174,7 @@ def _sample(case: Case) -> _Sample | Judgement:
         gate=gate,
         is_comparable=True,
         scores=tuple((float(head[one] or 0), float(base[one] or 0)) for one in ids),
-        clusters=_clusters(ids, case),
+        clusters=clusters_of(ids, case.clusters),
         of=case.of,
         note=f"{left_out} items are not in both and were left out" if left_out and not case.of else "",
     )
@@ -192,7 +192,7 @@ def _alone(gate: Gate, head: Scores, base: Scores | None, case: Case) -> _Sample
         gate=gate,
         is_comparable=case.is_comparable,
         scores=tuple((float(head[one] or 0), None) for one in ids),
-        clusters=_clusters(ids, case),
+        clusters=clusters_of(ids, case.clusters),
         of=case.of,
         note="" if case.is_comparable else ANOTHER,
         before=fmean(known) if known else None,
@@ -218,9 +218,9 @@ def _uncompared(gate: Gate, head: Scores, case: Case) -> Judgement:
     )
 
 
-def _clusters(ids: Sequence[str], case: Case) -> tuple[str, ...]:
+def clusters_of(ids: Sequence[str], clusters: Mapping[str, str]) -> tuple[str, ...]:
     """Give the cluster of each item, or nothing where each stands alone."""
-    found = tuple(case.clusters.get(one) or f"\0{one}" for one in ids)
+    found = tuple(clusters.get(one) or f"\0{one}" for one in ids)
     return found if len(set(found)) < len(found) else ()
 
 
@@ -244,7 +244,8 @@ def _turned_back(found: Judgement) -> Judgement:
     )
 
 
-def _unusable(scores: Scores) -> str:
+def unusable(scores: Scores) -> str:
+    """Say why scores cannot be judged, or ''."""
     if not scores:
         return "there is no item"
     missing = sum(score is None or not math.isfinite(score) for score in scores.values())

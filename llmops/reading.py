@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct, ValidationError
+from msgspec.structs import replace
 
 from llmops import dialect, schema
 from llmops.fields import collect
@@ -178,6 +179,19 @@ def _typed(at: Place, document: dialect.Document, kind: Kind[Any], plugins: Plug
         description=metadata.description,
         labels=_labels(tuple(metadata.labels.items())),
         owner=metadata.owner,
+        facts=tuple(named.facts),
+        refs=tuple(named.refs),
+        files=tuple(named.files),
+        pins=tuple(kind.pins(body)),
+    )
+
+
+def restated(spec: Spec, body: Any, kind: Kind[Any], plugins: Plugins) -> Spec:
+    """Give a spec as it would be with another body."""
+    named = collect(body, lambda folder, type_: _plugin(plugins, folder, type_))
+    return replace(
+        spec,
+        body=body,
         facts=tuple(named.facts),
         refs=tuple(named.refs),
         files=tuple(named.files),

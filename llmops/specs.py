@@ -117,6 +117,23 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
     )
 
 
+def restate(bodies: Iterable[tuple[Spec, Any]], files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
+    """Read some specs as if their bodies were others, which the schema allows, and nothing else."""
+    settings, problems = read_settings(files)
+    lock, wrong = read_lock(files)
+    said = Reading()
+    for spec, body in bodies:
+        kind, at = kinds[spec.key.kind], reading.place(spec, files)
+        said.problems += [_placed(one, at) for one in kind.check(body)]
+        said.specs.append(reading.restated(spec, body, kind, plugins))
+    found = _complete_all(said, kinds, files, lock)
+    return Parsed(
+        settings=settings,
+        drafts={one.key: one for one in found.drafts},
+        problems=(*problems, *wrong, *found.problems, *found.wrong),
+    )
+
+
 class _Found(Struct):
     """What files of specs gave."""
 

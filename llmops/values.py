@@ -175,7 +175,9 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 class Known(Protocol):
     """A commit without a problem that was read before, where it can be asked about single resources."""
 
-    nodes: Mapping[Key, Node]
+    @property
+    def nodes(self) -> Mapping[Key, Node]:
+        """Its resources."""
 
     def ranks(self) -> Iterable[tuple[int, Key]]:
         """Give depth and key of every resource, sorted."""
@@ -196,18 +198,23 @@ class Known(Protocol):
         """Give the resources of kinds that are released."""
 
 
-class _Nothing:
-    """No commit was read before."""
+class Alone(Struct, frozen=True):
+    """Resources that others can be built over as if nobody leaned on them."""
 
     nodes: Mapping[Key, Node] = {}
+
+    def ranks(self) -> Iterable[tuple[int, Key]]:
+        """Give depth and key of every resource."""
+        return ((node.depth, key) for key, node in self.nodes.items())
 
     def _none(self, *_: object) -> tuple[()]:
         return ()
 
-    ranks = leaners = callers = declared_in = users = live = _none
+    leaners = callers = declared_in = users = live = _none
 
 
-NOTHING: Known = _Nothing()
+NOTHING: Known = Alone()
+"""No commit was read before."""
 
 
 class Sign(StrEnum):

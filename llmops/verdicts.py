@@ -139,8 +139,8 @@ def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearin
     is_comparable = base is None or base.definition() == head.definition()
     base = base if rule.gate.against == "base" else None
     trials, note = _trials(rule.gate, head, base if is_comparable else None)
-    now = _read(head.units[:trials], archive)
-    before = _read(base.units[:trials], archive) if base else None
+    now = read(head.units[:trials], archive)
+    before = read(base.units[:trials], archive) if base else None
     metric = rule.metric or next(iter(now.facts.metrics if now else ()), "")
     report = Report(
         evaluation=head.node.key,
@@ -154,7 +154,7 @@ def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearin
         agreement=now.facts.agreement if now and metric in now.facts.judged else None,
     )
     gap = _gap(now, before, metric, expected=base is not None and is_comparable)
-    if why := gap or _doubt(now, metric, rule.min_agreement):
+    if why := gap or doubt(now, metric, rule.min_agreement):
         report = replace(report, judgement=_undecided(rule.gate, why))
         return Hearing(report=report, gate=rule.gate, head=head, base=base if is_comparable else None)
     assert now is not None  # noqa: S101  that would be a gap
@@ -162,7 +162,7 @@ def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearin
         gate=rule.gate,
         head=now.scores(metric),
         base=before.scores(metric) if before and is_comparable else None,
-        clusters={item.id: item.cluster for item in now.items},
+        clusters=now.clusters(),
         lower_is_better=metric in now.facts.lower_is_better,
         is_comparable=is_comparable,
         of=now.facts.of,
@@ -172,18 +172,16 @@ def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearin
     return Hearing(report=report, gate=rule.gate, head=head, base=base if is_comparable else None, case=case)
 
 
-def _figures(now: _Evidence | None, before: _Evidence | None, metric: str) -> Figures | None:
+def _figures(now: Evidence | None, before: Evidence | None, metric: str) -> Figures | None:
     base, head = (one.facts.figures.get(metric) if one else None for one in (before, now))
     return None if base is None and head is None else Figures(base=base, head=head)
 
 
-def _gap(now: _Evidence | None, before: _Evidence | None, metric: str, *, expected: bool) -> str:
+def _gap(now: Evidence | None, before: Evidence | None, metric: str, *, expected: bool) -> str:
     """Say what is missing from the evidence, or ''."""
     if now is None:
         return f"head {MISSING}"
-    if metric not in now.facts.metrics:
-        return f'the task has no metric "{metric}"; it has {", ".join(now.facts.metrics) or "none"}'
-    if why := now.facts.unscored.get(metric):
+    if why := now.lack(metric):
         return why
     if expected and before is None:
         return f"base {MISSING}; `llmops gate --base` with its commit makes it"
@@ -192,8 +190,8 @@ def _gap(now: _Evidence | None, before: _Evidence | None, metric: str, *, expect
     return ""
 
 
-def _doubt(now: _Evidence | None, metric: str, least: float | None) -> str:
-    """Say why a judge is not believed, or ''."""
+def doubt(now: Evidence | None, metric: str, least: float | None) -> str:
+    """Say why a judge is not believed, or ''; ``least`` is how far it has to agree with people."""
     if now is None or least is None or metric not in now.facts.judged:
         return ""
     found = now.facts.agreement
@@ -222,7 +220,7 @@ def _trials(gate: Gate, head: Side, base: Side | None) -> tuple[int, str]:
     return fewer, f"compared by {fewer} of the trials: head has {has}, base {len(base.units)}, and pairs need as many"
 
 
-class _Evidence(Struct, frozen=True, kw_only=True):
+class Evidence(Struct, frozen=True, kw_only=True):
     """What one side of a suite found, in all of its trials."""
 
     items: tuple[Item, ...]
@@ -239,14 +237,24 @@ class _Evidence(Struct, frozen=True, kw_only=True):
         known = {one: [score for score in scores if score is not None] for one, scores in found.items()}
         return {one: fmean(known[one]) if len(known[one]) == len(found[one]) else None for one in found}
 
+    def clusters(self) -> dict[str, str]:
+        """Give what each item belongs to."""
+        return {item.id: item.cluster for item in self.items}
 
-def _read(units: Iterable[Digest], archive: Archive) -> _Evidence | None:
+    def lack(self, metric: str) -> str:
+        """Say why there is no score by a metric, or ''."""
+        if metric not in self.facts.metrics:
+            return f'the task has no metric "{metric}"; it has {", ".join(self.facts.metrics) or "none"}'
+        return self.facts.unscored.get(metric, "")
+
+
+def read(units: Iterable[Digest], archive: Archive) -> Evidence | None:
     """Put the trials of a suite together; None where one is missing."""
     found = [_trial(unit, archive) for unit in units]
     known = [one for one in found if one is not None]
     if not known or len(known) < len(found):
         return None
-    return _Evidence(
+    return Evidence(
         items=tuple(item for one in known for item in one.items),
         facts=_together([one.facts for one in known]),
         seconds=sum(one.seconds for one in known),
@@ -264,12 +272,12 @@ def _together(trials: list[SuiteFacts]) -> SuiteFacts:
     )
 
 
-def _trial(unit: Digest, archive: Archive) -> _Evidence | None:
+def _trial(unit: Digest, archive: Archive) -> Evidence | None:
     outcome = ledger.outcome(archive.ledger, unit)
     if outcome is None or not store.complete(archive.store, outcome.outputs["evidence"]):
         return None
     files = store.manifest(archive.store, outcome.outputs["evidence"]).files
-    return _Evidence(
+    return Evidence(
         items=evidence.decode(store.read(archive.store, files[evidence.ITEMS].sha256)),
         facts=msgspec.json.decode(store.read(archive.store, files[evidence.FACTS].sha256), type=SuiteFacts),
         seconds=outcome.provenance.seconds,
@@ -277,7 +285,7 @@ def _trial(unit: Digest, archive: Archive) -> _Evidence | None:
     )
 
 
-def _with_flips(report: Report, head: _Evidence, base: _Evidence) -> Report:
+def _with_flips(report: Report, head: Evidence, base: Evidence) -> Report:
     worse, better = (_flips(head, base, report.metric, way) for way in (-1.0, 1.0))
     return replace(
         report,
@@ -288,7 +296,7 @@ def _with_flips(report: Report, head: _Evidence, base: _Evidence) -> Report:
     )
 
 
-def _flips(head: _Evidence, base: _Evidence, metric: str, way: float) -> tuple[Flip, ...]:
+def _flips(head: Evidence, base: Evidence, metric: str, way: float) -> tuple[Flip, ...]:
     """Give the items that moved one way (-1.0: got worse), the farthest first."""
     sign = -way if metric in head.facts.lower_is_better else way
     now, then = head.scores(metric), base.scores(metric)

@@ -1,6 +1,6 @@
 """What several commands share: options, and how a repository is opened.
 
-Effects: reads the environment, git and the ledger.
+Effects: reads the environment, git and the ledger, writes the page that is asked for.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
+from pathlib import Path
 from typing import Any
 
 from llmops import catalogues, commits, ledger, signatures, sites, specs, tree
@@ -122,6 +123,14 @@ def _user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
+
+
+def write_page(path: str, text: str) -> None:
+    """Write the page that ``--html`` asks for."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Misused(f"the page cannot be written to {path}: {error.strerror}.") from None
 
 
 def find_key(text: str, desired: Desired) -> Key:

@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 
 from llmops.gating import Gated
@@ -51,6 +51,17 @@ def page(gated: Gated, run: Run) -> str:
     reports = sorted(gated.reports, key=lambda one: SEVERITY.index(one.judgement.verdict))
     headline = comments.headline_words(gated)
     parts = [
+        f'<p class="dim">{_sides(gated)}, judged by the gates of the base.</p>',
+        *_overview(reports),
+        *(line for one in reports for line in _suite(one)),
+        *_rest(gated, run),
+    ]
+    return document(headline, parts)
+
+
+def document(headline: str, parts: Iterable[str]) -> str:
+    """Put a page together."""
+    head = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
@@ -58,13 +69,8 @@ def page(gated: Gated, run: Run) -> str:
         f"<title>{escape(headline)}</title>",
         f"<style>{STYLE}</style></head><body>",
         f"<h1>{escape(headline)}</h1>",
-        f'<p class="dim">{_sides(gated)}, judged by the gates of the base.</p>',
-        *_overview(reports),
-        *(line for one in reports for line in _suite(one)),
-        *_rest(gated, run),
-        "</body></html>",
     ]
-    return "\n".join(parts) + "\n"
+    return "\n".join([*head, *parts, "</body></html>"]) + "\n"
 
 
 def _sides(gated: Gated) -> str:

@@ -9,8 +9,10 @@ Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
+
+from msgspec import Struct
 
 from llmops.gates import Judgement
 from llmops.values import Verdict
@@ -24,13 +26,30 @@ CELLS = 1000
 """How many items a strip shows one by one; of more, each cell stands for several."""
 
 
+class Line(Struct, frozen=True, kw_only=True):
+    """A difference with its interval; its mark says by shape and colour what is made of it."""
+
+    name: str
+    middle: float | None
+    low: float | None
+    high: float | None
+    mark: Verdict
+
+
 def forest(reports: Sequence[Report]) -> str:
     """Draw the difference of each suite with its interval; those of one metric share an axis."""
-    shown = [one for one in reports if _is_drawn(one.judgement)]
+    judged = ((one.suite, one.judgement) for one in reports)
+    lines = [Line(name=name, middle=j.delta, low=j.low, high=j.high, mark=j.verdict) for name, j in judged]
+    return differences(lines, "head - base", "Difference of each suite with its interval")
+
+
+def differences(found: Sequence[Line], axis: str, title: str) -> str:
+    """Draw differences with their intervals on one axis, those that have one; '' where none has."""
+    shown = [one for one in found if _is_drawn(one)]
     if not shown:
         return ""
-    low = min(0.0, *(one.judgement.low or 0.0 for one in shown))
-    high = max(0.0, *(one.judgement.high or 0.0 for one in shown))
+    low = min(0.0, *(one.low or 0.0 for one in shown))
+    high = max(0.0, *(one.high or 0.0 for one in shown))
     ticks = _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
 
@@ -38,7 +57,7 @@ def forest(reports: Sequence[Report]) -> str:
         return LEFT + WIDTH * (value - low) / (high - low)
 
     height = ROW * len(shown) + 46
-    lines = [_svg(LEFT + WIDTH + RIGHT, height, "Difference of each suite with its interval")]
+    lines = [_svg(LEFT + WIDTH + RIGHT, height, title)]
     for tick in ticks:
         style = "zero" if tick == 0 else "grid"
         lines.append(f'<line class="{style}" x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="8" y2="{height - 34}"/>')
@@ -46,23 +65,22 @@ def forest(reports: Sequence[Report]) -> str:
             f'<text class="tick" x="{at(tick):.1f}" y="{height - 18}" text-anchor="middle">{_number(tick)}</text>'
         )
     middle = LEFT + WIDTH / 2
-    lines.append(f'<text class="tick" x="{middle}" y="{height - 3}" text-anchor="middle">head - base</text>')
+    lines.append(f'<text class="tick" x="{middle}" y="{height - 3}" text-anchor="middle">{escape(axis)}</text>')
     for index, one in enumerate(shown):
         lines += _row(one, 8 + ROW * index + ROW / 2, at)
     return "\n".join([*lines, "</svg>"])
 
 
-def _row(report: Report, y: float, at: Callable[[float], float]) -> Iterator[str]:
-    found = report.judgement
-    low, high, delta = found.low or 0.0, found.high or 0.0, found.delta or 0.0
-    colour = COLOURS[found.verdict]
-    yield f'<text x="0" y="{y + 4}">{escape(_cut(report.suite))}</text>'
+def _row(found: Line, y: float, at: Callable[[float], float]) -> Iterator[str]:
+    low, high, middle = found.low or 0.0, found.high or 0.0, found.middle or 0.0
+    colour = COLOURS[found.mark]
+    yield f'<text x="0" y="{y + 4}">{escape(_cut(found.name))}</text>'
     yield f'<line stroke="{colour}" stroke-width="3" x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y}" y2="{y}"/>'
     for end in (low, high):
         place = f'x1="{at(end):.1f}" x2="{at(end):.1f}" y1="{y - 5}" y2="{y + 5}"'
         yield f'<line stroke="{colour}" stroke-width="2" {place}/>'
-    yield _shape(found.verdict, at(delta), y)
-    figures = f"{delta:+.3f}  [{low:+.3f}, {high:+.3f}]"
+    yield _shape(found.mark, at(middle), y)
+    figures = f"{middle:+.3f}  [{low:+.3f}, {high:+.3f}]"
     yield f'<text class="figure" x="{LEFT + WIDTH + RIGHT}" y="{y + 4}" text-anchor="end">{figures}</text>'
 
 
@@ -77,12 +95,12 @@ def _shape(verdict: Verdict, x: float, y: float) -> str:
     return f'<rect {place} fill="{fill}" stroke="{colour}" stroke-width="2"{turn}/>'
 
 
-def legend() -> str:
-    """Say what the shapes mean."""
+def legend(words: Mapping[Verdict, str] = {}) -> str:
+    """Say what the shapes mean; the verdicts themselves where no words are given."""
     parts = []
     for index, verdict in enumerate(Verdict):
         x = 10 + 110 * index
-        parts += [_shape(verdict, x, 10), f'<text x="{x + 12}" y="14">{verdict}</text>']
+        parts += [_shape(verdict, x, 10), f'<text x="{x + 12}" y="14">{words.get(verdict, verdict)}</text>']
     return "\n".join([_svg(340, 20, "Legend"), *parts, "</svg>"])
 
 
@@ -110,8 +128,8 @@ def scale(found: Judgement) -> int:
     return max(1, math.ceil(found.items / CELLS))
 
 
-def _is_drawn(found: Judgement) -> bool:
-    known = (found.delta, found.low, found.high)
+def _is_drawn(found: Line) -> bool:
+    known = (found.middle, found.low, found.high)
     return all(one is not None and math.isfinite(one) for one in known)
 
 

@@ -24,14 +24,13 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 
 import msgspec
 
 from llmops import commits, fields, gating, isolation, ledger, owed, proposals, reconcile, tree, trust
 from llmops.budgets import Budget
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_trust, open_site, policy, who
+from llmops.cli.common import add_environment, add_trust, open_site, policy, who, write_page
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
 from llmops.fields import DURATION_PATTERN
@@ -136,7 +135,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
     facts = Run(command=_command(arguments, gated), seconds=time.monotonic() - begun)
     if arguments.html:
-        _write(Path(arguments.html), pages.page(gated, facts))
+        write_page(arguments.html, pages.page(gated, facts))
     _say(gated, facts, arguments.output, terminal)
     if arguments.untrusted and gated.made:
         terminal.remark("Nothing of this was written to the shared ledger or store; the next run makes it again.")
@@ -168,13 +167,6 @@ def _say(gated: Gated, facts: Run, form: str, terminal: Terminal) -> None:
         terminal.say(comments.verdict(gated, facts))
     else:
         terminal.say(gates.text(gated, terminal.paint))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Misused(f"the page cannot be written to {path}: {error.strerror}.") from None
 
 
 def merged(site: Site, base: str, head: str) -> Desired:

@@ -1,0 +1,176 @@
+"""compare: Which of several subjects does better on a suite?
+
+Asks each subject what the suites of an Evaluation ask, item by item, and sets it beside the first: scores, differences
+with their intervals, and exact tests of all of them together. What was asked of whom before is reused, and what this
+run finds is reused by gates.
+
+A subject is a Model, a Training or a Prompt (Kind/name where two share a name), or both as model+prompt. What it does
+not say stays as the Evaluation has it; "model+" asks without a prompt.
+
+examples:
+  llmops compare base tuned --suite choice           two models, asked as the Evaluation of that suite asks
+  llmops compare short long --suite tone --model m   two prompts of one model
+  llmops compare a+short a+long b+long -E router     all suites of an Evaluation
+  llmops compare base tuned --suite choice --dry-run only say what would be asked
+  llmops compare base tuned --suite choice --html comparison.html
+
+Effects: trains and evaluates what is missing; writes the ledger and the store; prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from typing import Any
+
+from llmops import commits, compare, ledger, lineups, owed, proposals, reconcile, trust
+from llmops.cli.arguments import add_output
+from llmops.cli.common import add_environment, add_trust, complete_keys, open_site, policy, who, write_page
+from llmops.cli.repositories import open_repository
+from llmops.cli.terminal import Terminal
+from llmops.commits import Desired
+from llmops.compare import Compared
+from llmops.kinds.evaluation import KIND
+from llmops.lineups import FIELDS, JOINT, Words
+from llmops.problems import Exit, Refused
+from llmops.records import State
+from llmops.reports import comparisons
+from llmops.reports.comments import Run
+from llmops.reports.words import short
+from llmops.settings import stricter
+from llmops.sites import Site
+from llmops.values import Key
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    subjects = parser.add_argument(
+        "subjects", metavar="SUBJECT", nargs="+", help="who is asked; the first is compared with"
+    )
+    subjects.completer = _complete_subjects  # type: ignore[attr-defined]
+    suites = parser.add_argument(
+        "--suite", metavar="SUITE", action="append", default=[], dest="suites",
+        help="a suite by its label, or evaluation/label; may be given several times",
+    )  # fmt: skip
+    suites.completer = _complete_suites  # type: ignore[attr-defined]
+    evaluations = parser.add_argument(
+        "-E", "--evaluation", metavar="NAME", action="append", default=[], dest="evaluations",
+        help="all suites of an Evaluation; may be given several times",
+    )  # fmt: skip
+    evaluations.completer = _complete_evaluations  # type: ignore[attr-defined]
+    model = parser.add_argument("--model", metavar="NAME", help="the model of subjects that are prompts")
+    model.completer = _complete_models  # type: ignore[attr-defined]
+    parser.add_argument("--head", metavar="REV", default="HEAD", help="the commit (default: HEAD)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be asked, and ask nothing")
+    add_trust(parser)
+    add_environment(parser)
+    parser.add_argument("--html", metavar="FILE", help="also write a page with plots, which needs nothing else")
+    add_output(parser, "md")
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    begun = time.monotonic()
+    site = open_site(arguments, arguments.head)
+    if not ledger.exists(site.ledger):
+        raise Refused(
+            f"there is no ledger of the environment {site.environment}, so nothing that is found could be kept. "
+            f"`llmops init -e {site.environment}` begins one."
+        )
+    desired = commits.desire(site.commits, arguments.head)
+    survey = compare.survey(site, desired, lineups.draw_up(_words(arguments), desired.graph))
+    refused = _doubt(site, desired, arguments)
+    if arguments.dry_run:
+        if refused:
+            terminal.remark(f"`llmops compare` will refuse to run this: {refused}")
+        known = owed.expected(site, survey.owed, desired.settings)
+        if arguments.output == "json":
+            terminal.show(comparisons.dry_json(survey, known))
+        else:
+            terminal.say(comparisons.dry(survey, known))
+        return Exit.WELL
+    if refused:
+        raise Refused(refused)
+    shop = reconcile.open_shop(site, lambda state: state, arguments.stop)
+    with shop.stop.in_order():
+        found = compare.run(survey, shop, who(desired.commit, "gate"), terminal.tell)
+    facts = Run(command=_command(arguments, desired), seconds=time.monotonic() - begun)
+    if arguments.html:
+        write_page(arguments.html, comparisons.page(found, facts))
+    _say(found, facts, arguments.output, terminal)
+    return code(found)
+
+
+def _words(arguments: argparse.Namespace) -> Words:
+    return Words(
+        subjects=tuple(arguments.subjects),
+        suites=tuple(arguments.suites),
+        evaluations=tuple(arguments.evaluations),
+        model=arguments.model or "",
+    )
+
+
+def _doubt(site: Site, desired: Desired, arguments: argparse.Namespace) -> str:
+    """Say why what the commit names may not be run; '' when it may."""
+    known = ledger.state(site.ledger) or State()
+    level = stricter((desired.settings.trust, proposals.earlier(site, known.commit).trust))
+    return trust.doubts(site, desired.commit, known.commit, level, policy(arguments, site.repo))
+
+
+def _command(arguments: argparse.Namespace, desired: Desired) -> str:
+    """Give the command that prints the same on any clone."""
+    chosen = [word for name in arguments.suites for word in ("--suite", name)]
+    chosen += [word for name in arguments.evaluations for word in ("--evaluation", name)]
+    chosen += ["--model", arguments.model] if arguments.model else []
+    chosen += ["-e", arguments.environment] if arguments.environment else []
+    return shlex.join(["llmops", "compare", *arguments.subjects, *chosen, "--head", short(desired.commit)])
+
+
+def _say(found: Compared, facts: Run, form: str, terminal: Terminal) -> None:
+    if form == "json":
+        terminal.show(comparisons.as_json(found))
+    elif form == "md":
+        terminal.say(comparisons.markdown(found, facts))
+    else:
+        terminal.say(comparisons.text(found, terminal.paint))
+
+
+def code(found: Compared) -> Exit:
+    """Give the exit code of a comparison: there is no better or worse about it."""
+    if found.failed:
+        return Exit.FAULT
+    return Exit.WELL if found.is_whole else Exit.NO
+
+
+def _complete_subjects(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Offer names, and behind a "+" the prompts."""
+    first, joint, second = prefix.rpartition(JOINT)
+    names = _called(("Prompt",) if joint else tuple(FIELDS), parsed_args)
+    return [f"{first}{joint}{name}" for name in names if name.startswith(second)]
+
+
+def _complete_models(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    return [name for name in _called(("Model", "Training"), parsed_args) if name.startswith(prefix)]
+
+
+def _complete_evaluations(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    return [name for name in _called((KIND.name,), parsed_args) if name.startswith(prefix)]
+
+
+def _called(kinds: tuple[str, ...], parsed_args: argparse.Namespace) -> list[str]:
+    """Give the names of the resources of some kinds, and their keys where two share a name."""
+    keys = [key for text in complete_keys("", parsed_args) if (key := Key.parse(text)).kind in kinds]
+    names = [key.name for key in keys]
+    return sorted(key.name if names.count(key.name) == 1 else str(key) for key in keys)
+
+
+def _complete_suites(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    try:
+        graph = commits.desire(commits.open_at(open_repository(parsed_args)), "HEAD").graph
+    except Exception:  # noqa: BLE001  completion must never fail
+        return []
+    found = [
+        (key.name, suite.label) for key in graph.nodes if key.kind == KIND.name for suite in graph[key].spec.body.suites
+    ]
+    labels = [label for _, label in found]
+    names = [label if labels.count(label) == 1 else f"{name}/{label}" for name, label in found]
+    return sorted(name for name in names if name.startswith(prefix))
