@@ -53,6 +53,18 @@ def complete_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> lis
     return [str(key) for key in found if str(key).startswith(prefix)]
 
 
+def complete_models(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """List what can be a subject's model, for the shell."""
+    return [name for name in called(("Model", "Training"), parsed_args) if name.startswith(prefix)]
+
+
+def called(kinds: tuple[str, ...], parsed_args: argparse.Namespace) -> list[str]:
+    """Give the names of the resources of some kinds in HEAD, and their keys where two share a name."""
+    keys = [key for text in complete_keys("", parsed_args) if (key := Key.parse(text)).kind in kinds]
+    names = [key.name for key in keys]
+    return sorted(key.name if names.count(key.name) == 1 else str(key) for key in keys)
+
+
 def open_site(arguments: argparse.Namespace, revision: str = "HEAD") -> Site:
     """Find the things of a repository and bring its ledger up to the remote's, unless ``--offline``."""
     repo = open_repository(arguments)

@@ -26,7 +26,7 @@ from typing import Any
 
 from llmops import commits, compare, ledger, lineups, owed, proposals, reconcile, trust
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_trust, complete_keys, open_site, policy, who, write_page
+from llmops.cli.common import add_environment, add_trust, called, complete_models, open_site, policy, who, write_page
 from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
@@ -40,7 +40,6 @@ from llmops.reports.comments import Run
 from llmops.reports.words import short
 from llmops.settings import stricter
 from llmops.sites import Site
-from llmops.values import Key
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     evaluations.completer = _complete_evaluations  # type: ignore[attr-defined]
     model = parser.add_argument("--model", metavar="NAME", help="the model of subjects that are prompts")
-    model.completer = _complete_models  # type: ignore[attr-defined]
+    model.completer = complete_models  # type: ignore[attr-defined]
     parser.add_argument("--head", metavar="REV", default="HEAD", help="the commit (default: HEAD)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be asked, and ask nothing")
     add_trust(parser)
@@ -144,23 +143,12 @@ def code(found: Compared) -> Exit:
 def _complete_subjects(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Offer names, and behind a "+" the prompts."""
     first, joint, second = prefix.rpartition(JOINT)
-    names = _called(("Prompt",) if joint else tuple(FIELDS), parsed_args)
+    names = called(("Prompt",) if joint else tuple(FIELDS), parsed_args)
     return [f"{first}{joint}{name}" for name in names if name.startswith(second)]
 
 
-def _complete_models(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    return [name for name in _called(("Model", "Training"), parsed_args) if name.startswith(prefix)]
-
-
 def _complete_evaluations(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    return [name for name in _called((KIND.name,), parsed_args) if name.startswith(prefix)]
-
-
-def _called(kinds: tuple[str, ...], parsed_args: argparse.Namespace) -> list[str]:
-    """Give the names of the resources of some kinds, and their keys where two share a name."""
-    keys = [key for text in complete_keys("", parsed_args) if (key := Key.parse(text)).kind in kinds]
-    names = [key.name for key in keys]
-    return sorted(key.name if names.count(key.name) == 1 else str(key) for key in keys)
+    return [name for name in called((KIND.name,), parsed_args) if name.startswith(prefix)]
 
 
 def _complete_suites(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:

@@ -1,0 +1,148 @@
+"""import: Turn the files of other tools into specs.
+
+Reads promptfoo's promptfooconfig.yaml and GitHub's .prompt.yml of your working copy, and writes Prompts, Datasets with
+their rows, and Evaluations whose suites assert the same. Nothing is overwritten, and what is written passes
+`llmops check`. What cannot be translated is listed with its line and what to do; then the exit code is 1.
+
+Hosted models have no weights here: say which of your models stands for each.
+
+examples:
+  llmops import promptfooconfig.yaml --dry-run
+  llmops import promptfooconfig.yaml --provider openai:gpt-4o=small --judge large
+  llmops import summary.prompt.yml --provider openai/gpt-4o-mini=small --name summary
+
+Effects: reads the working copy, writes files into it, prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from llmops import disk, importing, worktree
+from llmops.cli.arguments import add_output
+from llmops.cli.common import complete_models
+from llmops.cli.failures import listed
+from llmops.cli.repositories import open_repository, settings_of
+from llmops.cli.terminal import Terminal
+from llmops.problems import Exit, Misused, Problem, Refused
+from llmops.reports.words import count
+from llmops.repository import Repository
+from llmops.translating import Translation, Wish
+from llmops.tree import CommitFiles
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a promptfooconfig.yaml or a .prompt.yml")
+    provider = parser.add_argument(
+        "--provider",
+        metavar="PROVIDER=MODEL",
+        action="append",
+        type=_stands_for,
+        default=[],
+        help="which Model or Training stands for a model of the file; may be given several times",
+    )
+    provider.completer = _complete_provider  # type: ignore[attr-defined]
+    judge = parser.add_argument("--judge", metavar="MODEL", help="who decides on rubrics, where no provider does")
+    judge.completer = complete_models  # type: ignore[attr-defined]
+    parser.add_argument("--name", metavar="NAME", help="what the specs are called (default: as the file)")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
+    add_output(parser)
+
+
+def _stands_for(text: str) -> tuple[str, str]:
+    provider, equals, model = text.rpartition("=")
+    if not equals or not provider or not model:
+        raise argparse.ArgumentTypeError(f'"{text}" does not say which model stands for which: openai:gpt-4o=small')
+    return provider, model
+
+
+def _complete_provider(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Offer the models behind a "="."""
+    provider, equals, model = prefix.rpartition("=")
+    return [f"{provider}={name}" for name in complete_models(model, parsed_args)] if equals else []
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    if arguments.name and len(arguments.files) > 1:
+        raise Misused("several files cannot have one name. Import them one by one, or leave --name out.")
+    repo = open_repository(arguments)
+    files = worktree.files(repo)
+    wish = Wish(
+        models=dict(arguments.provider),
+        judge=arguments.judge or "",
+        name=arguments.name or "",
+        specs=settings_of(files, "the working copy").specs[0],
+    )
+    paths = [_path(repo, files, Path(arguments.folder) / name) for name in arguments.files]
+    translations = [importing.translate(path, files, wish) for path in dict.fromkeys(paths)]
+    made = _together(translations, files)
+    wrong = importing.check(files, made)
+    problems = (*(one for found in translations for one in found.problems), *wrong)
+    notes = [one for found in translations for one in found.notes]
+    is_written = not arguments.dry_run and not wrong
+    if is_written:
+        _write(repo.top, files, made)
+    if arguments.output == "json":
+        terminal.show({"files": made, "written": is_written, "problems": listed(problems), "notes": listed(notes)})
+    else:
+        _say(made, notes, terminal, dry=arguments.dry_run, written=is_written)
+        _complain(problems, wrong, terminal)
+    return Exit.NO if problems else Exit.WELL
+
+
+def _path(repo: Repository, files: CommitFiles, given: Path) -> str:
+    """Give the path of a file from the root of the repository."""
+    if repo.is_bare or not given.resolve().is_relative_to(repo.top.resolve()):
+        raise Misused(f"{given} is not in this repository. Copy it here, with the files that it names.")
+    path = given.resolve().relative_to(repo.top.resolve()).as_posix()
+    if path not in files:
+        raise Misused(f"there is no file {path}, or git ignores it.")
+    return path
+
+
+def _together(translations: Iterable[Translation], files: CommitFiles) -> dict[str, str]:
+    """Put together what is to be written. Raises `Refused` when something else is there already."""
+    made: dict[str, str] = {}
+    for found in translations:
+        if twice := [path for path in found.files if made.get(path, found.files[path]) != found.files[path]]:
+            raise Refused(f"two of the files become {', '.join(twice)}. Import them one by one, each with --name.")
+        made |= found.files
+    if taken := importing.taken(files, made):
+        raise Refused(
+            f"{', '.join(taken)} is there already, and says something else. Nothing was written. "
+            "Say --name for other names, or remove it first."
+        )
+    return made
+
+
+def _write(root: Path, files: CommitFiles, made: dict[str, str]) -> None:
+    for path, text in made.items():
+        if path not in files:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            disk.write(root / path, text.encode())
+
+
+def _say(made: dict[str, str], notes: Iterable[Problem], terminal: Terminal, *, dry: bool, written: bool) -> None:
+    for path, text in made.items():
+        if dry:
+            terminal.say(terminal.paint(f"{path}:", "bold"))
+            terminal.say("\n".join(f"  {line}".rstrip() for line in text.splitlines()) + "\n")
+        elif written:
+            terminal.say(f"wrote {path}")
+    for note in notes:
+        terminal.remark(f"note: {note}")
+    if written and made:
+        terminal.say("Next: read them, commit, `llmops check`, `llmops plan`.")
+
+
+def _complain(problems: Iterable[Problem], wrong: tuple[Problem, ...], terminal: Terminal) -> None:
+    found = list(problems)
+    if found:
+        terminal.complain("\n".join(map(str, found)))
+        left = len(found) - len(wrong)
+        said = [f"{count(left, 'thing')} not translated"] if left else []
+        said += [f"nothing written: {count(len(wrong), 'problem')} in what it would be"] if wrong else []
+        terminal.complain(f"{'; '.join(said)}.")

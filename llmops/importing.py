@@ -1,0 +1,90 @@
+"""files of other tools -> what they become here, and whether that holds together with what is here.
+
+Effects: imports the formats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from llmops import dialect, graph, imports, specs, translating
+from llmops.catalogues import KINDS, PLUGINS
+from llmops.foreign import Format, Spot
+from llmops.plugin import Catalogue
+from llmops.problems import Invalid, Problem
+from llmops.translating import Translation, Wish
+from llmops.values import Digest, Files
+
+FORMATS = Catalogue(imports, "FORMAT")
+
+
+def translate(path: str, files: Files, wish: Wish) -> Translation:
+    """Say what a file of the repository becomes."""
+    try:
+        documents = [one for one in dialect.load(files[path]) if one.value is not None]
+    except dialect.Unreadable as error:
+        return _refused(Problem(path, error.line, "", error.what, error.remedy))
+    if len(documents) != 1 or not isinstance(documents[0].value, dict):
+        return _refused(Problem(path, 1, "", "the file is not one mapping.", "Name a file of a format that is known."))
+    value = documents[0].value
+    formats: list[Format] = [FORMATS[name] for name in sorted(FORMATS)]
+    known = next((one for one in formats if one.recognises(path, value)), None)
+    if known is None:
+        names = " and ".join(one.says for one in formats)
+        return _refused(Problem(path, 1, "", "the file is of no format that is known.", f"Known are {names}."))
+    return translating.translate(known.read(Spot(path, files), value), wish)
+
+
+def _refused(problem: Problem) -> Translation:
+    return Translation(files={}, problems=(problem,), notes=())
+
+
+def check(files: Files, made: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Say what would be wrong if files were added: problems that are there without them are not theirs."""
+    before = set(_problems(files))
+    return tuple(one for one in _problems(With(files, made)) if one not in before)
+
+
+def _problems(files: Files) -> Iterable[Problem]:
+    try:
+        graph.build(specs.parse(files, KINDS, PLUGINS), files, KINDS)
+    except Invalid as error:
+        return error.problems
+    return ()
+
+
+class With(Struct, frozen=True):
+    """Files with some more, which win."""
+
+    below: Files
+    more: Mapping[str, str]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.more or path in self.below
+
+    def __getitem__(self, path: str) -> bytes:
+        return self.more[path].encode() if path in self.more else self.below[path]
+
+    def names(self, folder: str = "") -> tuple[str, ...]:
+        prefix = f"{folder.rstrip('/')}/" if folder else ""
+        return tuple(sorted({*self.below.names(folder), *(path for path in self.more if path.startswith(prefix))}))
+
+    def size(self, path: str) -> int:
+        return len(self[path])
+
+    def sha256(self, path: str) -> Digest:
+        return hashlib.sha256(self[path]).hexdigest() if path in self.more else self.below.sha256(path)
+
+    def expect(self, paths: Iterable[str]) -> None:
+        self.below.expect([path for path in paths if path not in self.more])
+
+    def oddity(self, path: str) -> str:
+        return "" if path in self.more else self.below.oddity(path)
+
+
+def taken(files: Files, made: Mapping[str, str]) -> tuple[str, ...]:
+    """Give the paths where there is something else already: nothing is overwritten."""
+    return tuple(path for path, text in made.items() if path in files and files[path] != text.encode())
