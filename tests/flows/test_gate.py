@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import system
 
+TICKS = itertools.count()
+"""What is written down later was made later, so that it counts."""
 PROVENANCE = Provenance(commit="c", actor="test", run="", started="2026-01-01T00:00:00Z", seconds=1.0, environment={})
 
 
@@ -164,7 +167,7 @@ def found(
             step="x",
             outputs={"evidence": folder},
             metrics={} if calls is None else {"calls": calls},
-            provenance=PROVENANCE,
+            provenance=replace(PROVENANCE, started=f"2026-01-01T00:00:00.{next(TICKS):06d}Z"),
         )
         for key, node in graph.nodes.items()
         for unit in node.units
