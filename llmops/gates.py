@@ -286,7 +286,7 @@ def _decide(sample: _Sample, found: Found, p: float, together: int) -> Judgement
         note = "; ".join(filter(None, (note, f"{len(sample.scores)} of {sample.of} items do not decide")))
     elif verdict is Verdict.INCONCLUSIVE and gate.rule == "no_regression":
         small = f"too few items: a drop of {gate.detect:.3g} could go unseen"
-        note = f"{small} (the smallest that shows is {found.detectable:.3g})"
+        note = "; ".join(filter(None, (f"{small} (the smallest that shows is {found.detectable:.3g})", sample.note)))
     before = [base for _, base in sample.scores if base is not None]
     return Judgement(
         verdict=verdict,

@@ -186,7 +186,7 @@ def _gap(now: Evidence | None, before: Evidence | None, metric: str, *, expected
     if expected and before is None:
         return f"base {MISSING}; `llmops gate --base` with its commit makes it"
     if silent := [side for side, one in (("head", now), ("base", before)) if one and one.is_silent]:
-        return f"no model was called for {' and '.join(silent)}: that is no evidence"
+        return f"no call of a model is known for {' and '.join(silent)}: that is no evidence"
     return ""
 
 
@@ -227,7 +227,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     facts: SuiteFacts
     seconds: float
     is_silent: bool
-    """Whether it is known that no model was asked in one of them."""
+    """Whether no call of a model is known of one of them."""
 
     def scores(self, metric: str) -> Scores:
         """Give the score of each item: the mean of its trials, and None if one of them was not a number."""
@@ -281,7 +281,7 @@ def _trial(unit: Digest, archive: Archive) -> Evidence | None:
         items=evidence.decode(store.read(archive.store, files[evidence.ITEMS].sha256)),
         facts=msgspec.json.decode(store.read(archive.store, files[evidence.FACTS].sha256), type=SuiteFacts),
         seconds=outcome.provenance.seconds,
-        is_silent=outcome.metrics.get("calls") == 0,
+        is_silent=not outcome.metrics.get("calls"),
     )
 
 

@@ -82,7 +82,8 @@ class _Paper:
         if self._asserted and self._suite.judge:
             facts = replace(facts, judged=self._asserted.leaning(), agreement=self._asserted.agreement())
             rulings, judge_calls = judging.encode(self._asserted.rulings.values()), self._asserted.judge_calls
-        calls = sum(len(sample["arguments"]) for sample in found["samples"][task.config.task])
+        said = found["samples"][task.config.task]
+        calls = sum({sample["doc_id"]: len(sample["arguments"]) for sample in said}.values())  # there once per filter
         items = tuple(answers.items)
         return Asked(items=items, facts=facts, calls=calls, rulings=rulings, judge_calls=judge_calls)
 

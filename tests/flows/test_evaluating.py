@@ -112,6 +112,20 @@ def test_a_column_that_the_rows_do_not_have_is_an_error(tmp_path: Path, model: P
     assert "answer, page, question" in str(error.value)
 
 
+TWICE = """\
+filter_list:
+  - {name: first, filter: [{function: regex, regex_pattern: "(^.)"}, {function: take_first}]}
+  - {name: any, filter: [{function: regex, regex_pattern: "([a-z])"}, {function: take_first}]}
+generation_kwargs"""
+
+
+def test_a_call_is_counted_once_however_many_filters_read_its_answer(tmp_path: Path, model: Path) -> None:
+    items, figures = evaluated(tmp_path, model, WRITE.replace("generation_kwargs", TWICE))
+
+    assert len(items[0].scores) == 2
+    assert figures["calls"] == 6
+
+
 def test_every_trial_asks_every_item_again_with_another_seed(tmp_path: Path, model: Path) -> None:
     by_trial = []
     for trial in range(3):

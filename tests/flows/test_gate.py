@@ -147,7 +147,7 @@ def found(
     revision: str,
     items: list[Item],
     facts: SuiteFacts,
-    calls: float | None = None,
+    calls: float | None = 1.0,
     trial: int | None = None,
 ) -> None:
     """Write down that everything of a revision was made, and that its evaluations (or one trial) found these items."""
@@ -319,16 +319,17 @@ def test_a_gate_decides_what_evidence_does_that_does_not_decide(
     assert reports(llmops)[0]["judgement"]["verdict"] == "inconclusive"  # type: ignore[index]
 
 
+@pytest.mark.parametrize("calls", [0, None], ids=["none", "unknown"])
 @pytest.mark.parametrize("side", ["head", "base"])
-def test_a_run_that_asked_no_model_is_no_evidence(judged: Repo, llmops: Shell, side: str) -> None:
+def test_a_run_that_asked_no_model_is_no_evidence(judged: Repo, llmops: Shell, side: str, calls: float | None) -> None:
     items = [Item(id=str(n), question="q", target="t", answer="a", scores={"acc": 1.0}) for n in range(200)]
     facts = SuiteFacts(metrics=("acc",))
-    found(judged, "HEAD", items, facts, calls=0 if side == "base" else 800)
+    found(judged, "HEAD", items, facts, calls=calls if side == "base" else 800)
     retrained(judged)
-    found(judged, "HEAD", items, facts, calls=0 if side == "head" else 800)
+    found(judged, "HEAD", items, facts, calls=calls if side == "head" else 800)
 
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
-    assert f"no model was called for {side}" in llmops.out
+    assert f"no call of a model is known for {side}" in llmops.out
 
 
 @pytest.mark.parametrize(("against", "shown", "sides"), [("base", 1.0, 2), ("none", None, 1)])
@@ -459,7 +460,7 @@ def test_a_trial_that_was_not_asked_is_no_evidence(judged: Repo, llmops: Shell) 
     found(judged, "HEAD", items, SuiteFacts(metrics=("acc",)), calls=0.0, trial=1)
 
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
-    assert "no model was called for head" in llmops.out
+    assert "no call of a model is known for head" in llmops.out
 
 
 def test_items_of_one_cluster_are_judged_as_one(judged: Repo, llmops: Shell) -> None:

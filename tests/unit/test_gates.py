@@ -95,6 +95,13 @@ def test_too_few_items_are_inconclusive_not_green() -> None:
     assert "too few items" in found.note
 
 
+def test_what_was_left_out_is_said_beside_the_reason_why_nothing_is_decided() -> None:
+    head = {str(n): 1.0 for n in range(10)}
+    found = gates.judge(Gate(), head, head | {"gone": 1.0})
+    assert "too few items" in found.note
+    assert "1 items are not in both and were left out" in found.note
+
+
 def test_a_large_improvement_is_no_noise_that_could_hide_a_drop() -> None:
     head, base = flipped(120, 40, worse=2, better=38)
 
