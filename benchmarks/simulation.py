@@ -27,8 +27,8 @@ SEED, REPLICATIONS, ALPHA = 2026, 20_000, 0.05
 BASELINE, DROP, MARGIN = 0.70, 0.05, 0.03
 ITEMS, DISCORDANCES = (200, 500, 1000), (0.06, 0.15)
 OFTEN = DISCORDANCES[-1]
-LONG, BATCH, MOST_USED = 2000, 10, 0.40
-"""Items of the sequential gate, how many are looked at each time, and the share that it may need on average."""
+LONG, MOST_USED = 2000, 0.40
+"""Items of the sequential gate, and the share that it may need on average."""
 POWER = 0.02
 """How far the power may be from that of the exact test."""
 SUITES = 10
@@ -263,7 +263,7 @@ def _clustered(source: np.random.Generator, replications: int, items: int, drop:
 
 
 def batches(source: np.random.Generator, replications: int) -> Iterator[Row]:
-    """Simulate the sequential gate: a look after every ten items, from the first ten on."""
+    """Simulate the sequential gate: a look after each batch, from the first ten items on."""
     gate = Gate(rule="non_inferiority", margin=MARGIN)
     for discordance in DISCORDANCES:
         same, worse, edge = (stopped(source, replications, gate, discordance, drop) for drop in (0.0, DROP, MARGIN))
@@ -272,7 +272,7 @@ def batches(source: np.random.Generator, replications: int) -> Iterator[Row]:
         bar = "both errors ≤ 5 %" + ("; ≤ 40 % of the items" if discordance == DISCORDANCES[0] else "")
         yield Row(
             part="sequential",
-            gate=f"non_inferiority, margin {MARGIN:.0%}, looks from {BATCH} items on",
+            gate=f"non_inferiority, margin {MARGIN:.0%}, looks from {sequential.BATCH} items on",
             items=LONG,
             discordance=discordance,
             unchanged_fail=same[0][Verdict.FAIL],
@@ -294,17 +294,19 @@ def stopped(
     worse, better = (np.zeros(replications, dtype=int) for _ in range(2))
     going = np.arange(replications)
     found: Counter[Verdict] = Counter()
-    used = 0
-    for seen in range(BATCH, LONG + 1, BATCH):
+    used = seen = 0
+    while seen < LONG:
+        batch = sequential.stop_after(seen, LONG) - seen
+        seen += batch
         cells = [(discordance + drop) / 2, better_to, 1 - discordance]
-        news = source.multinomial(BATCH, cells, size=len(going))
+        news = source.multinomial(batch, cells, size=len(going))
         worse[going] += news[:, 0]
         better[going] += news[:, 1]
         counts = zip(worse[going].tolist(), better[going].tolist(), strict=True)
         said = np.array([look(gate, seen, *one) for one in counts])
         for one in (Verdict.PASS, Verdict.FAIL):
             found[one] += int((said == one).sum())
-        used += BATCH * len(going)
+        used += batch * len(going)
         going = going[said == Verdict.INCONCLUSIVE]
     found[Verdict.INCONCLUSIVE] = len(going)
     return {one: found[one] / replications for one in Verdict}, used / (replications * LONG)
