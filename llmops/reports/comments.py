@@ -74,7 +74,7 @@ def verdict(gated: Gated, run: Run) -> str:
     said += [f"- not made: {literal(why)}" for why in dict.fromkeys(gated.failed.values())]
     lines += said[:ROWS]
     failing = [one for one in reports if one.judgement.verdict is not Verdict.PASS and one.worse]
-    folds = [fold for one in failing for fold in _moved(one, _name(one, reports))]
+    folds = [fold for one in failing for fold in _moved(one, gates.name(one, reports))]
     if quiet := [f"- {note}" for one in reports if _is_plain(one) for note in _notes(one, reports)]:
         folds.append(Fold("Notes on the suites that pass", tuple(quiet[:ROWS])))
     if gated.unaffected:
@@ -86,29 +86,7 @@ def verdict(gated: Gated, run: Run) -> str:
 def headline(gated: Gated) -> str:
     """Say in a line of Markdown how a pull request stands, and because of which suites."""
     sign = "🔧" if gated.failed else SIGNS[gated.verdict]
-    return f"{sign} {literal(headline_words(gated))}"
-
-
-def headline_words(gated: Gated) -> str:
-    """Say in plain words how a pull request stands, and because of which suites."""
-    if gated.failed:
-        return f"No verdict: {count(len(gated.failed), 'result')} could not be made. This says nothing of the change"
-    gone = f"{count(len(gated.removed), 'suite')} removed by this change" if gated.removed else ""
-    if not gated.reports:
-        return f"Pass: {gone or 'nothing that is evaluated is affected'}"
-    found = gated.verdict
-    open_ = [_name(one, gated.reports) for one in gated.reports if one.judgement.verdict is Verdict.INCONCLUSIVE]
-    these = [_name(one, gated.reports) for one in gated.reports if one.judgement.verdict is found]
-    names = ", ".join(these[:3]) + (f" and {len(these) - 3} more" if len(these) > 3 else "")  # noqa: PLR2004
-    whole = count(len(gated.reports), "affected suite")
-    if gated.waits:
-        return f"Pending: the evidence does not decide {names} yet, and the gate says to wait for more"
-    undecided = f"; the evidence does not decide {', '.join(open_)}, which the gate calls neutral" if open_ else ""
-    return {
-        Verdict.PASS: f"Pass: {whole}, none worse than it may be{undecided}{f'; {gone}' if gone else ''}",
-        Verdict.FAIL: f"Fail: {names} ({len(these)} of {whole})",
-        Verdict.INCONCLUSIVE: f"Inconclusive: the evidence does not decide {names}, and that is not a pass",
-    }[found]
+    return f"{sign} {literal(gates.headline(gated))}"
 
 
 def refusal(problems: Sequence[Problem], where: str, run: Run) -> str:
@@ -155,7 +133,7 @@ def _is_plain(report: Report) -> bool:
 
 
 def _notes(report: Report, among: Iterable[Report]) -> list[str]:
-    return [f"{literal(_name(report, among))}: {literal(note)}" for note in gates.notes(report)]
+    return [f"{literal(gates.name(report, among))}: {literal(note)}" for note in gates.notes(report)]
 
 
 def _table(reports: Iterable[Report]) -> list[str]:
@@ -165,18 +143,12 @@ def _table(reports: Iterable[Report]) -> list[str]:
         cells = dict(zip(gates.HEADER, gates.row(one), strict=True))
         sign = SIGNS[one.judgement.verdict]
         row = [
-            literal(_name(one, found)),
+            literal(gates.name(one, found)),
             *(literal(cells[name]) for name in COLUMNS[1:-1]),
             f"{sign} {cells['verdict']}",
         ]
         lines.append(f"| {' | '.join(row)} |")
     return lines
-
-
-def _name(report: Report, among: Iterable[Report]) -> str:
-    """Name a suite; with its evaluation where another one has a suite of that name."""
-    same = {one.evaluation for one in among if one.suite == report.suite}
-    return report.suite if len(same) < 2 else f"{report.evaluation.name}/{report.suite}"  # noqa: PLR2004  a clash
 
 
 def _moved(report: Report, name: str) -> Iterator[Fold]:

@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,33 +19,54 @@ from llmops.values import Verdict
 from llmops.verdicts import Flip, Report
 
 HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "detectable", "verdict")
+NAMED = 3
+"""How many suites a headline names."""
 NEARLY = 1e-6
 """Hundredths that 1.1 is more than in a float."""
 SHOWN = 5
 """How many items that got worse, and how many that got better, a report shows."""
 
 
-def verdict_line(gated: Gated) -> str:
-    """Say in a sentence how a pull request stands."""
+def headline(gated: Gated) -> str:
+    """Say in a line how a pull request stands, and because of which suites."""
     if gated.failed:
-        return f"No verdict: {count(len(gated.failed), 'result')} could not be made."
-    if not gated.reports and gated.removed:
-        return f"Pass: nothing is left to judge; {count(len(gated.removed), 'suite')} removed by this change."
+        return f"No verdict: {count(len(gated.failed), 'result')} could not be made. This says nothing of the change"
+    gone = f"{count(len(gated.removed), 'suite')} removed by this change" if gated.removed else ""
     if not gated.reports:
-        return "Pass: nothing that is evaluated is affected by this change."
+        return f"Pass: {gone or 'nothing that is evaluated is affected'}"
+    found = gated.verdict
+    open_ = [one for one in gated.reports if one.judgement.verdict is Verdict.INCONCLUSIVE]
+    these = [one for one in gated.reports if one.judgement.verdict is found]
+    names, whole = _named(these, gated), count(len(gated.reports), "affected suite")
     if gated.waits:
-        return (
-            "Pending: the evidence does not decide yet, and the gates say to wait for more (on_inconclusive: extend)."
-        )
-    undecided = [one.suite for one in gated.reports if one.judgement.verdict is Verdict.INCONCLUSIVE]
-    if undecided and gated.verdict is Verdict.PASS:
-        return f"Pass: nothing speaks against it, but {', '.join(undecided)} did not decide (on_inconclusive: neutral)."
-    words = {
-        Verdict.PASS: "Pass: head is good enough on every affected suite.",
-        Verdict.FAIL: "Fail: head is worse.",
-        Verdict.INCONCLUSIVE: "Inconclusive: the evidence does not decide, and no evidence is not a pass.",
-    }
-    return words[gated.verdict]
+        return f"Pending: the evidence does not decide {names} yet, and the gate says to wait for more"
+    undecided = f"; the evidence does not decide {_named(open_, gated)}, which the gate calls neutral" if open_ else ""
+    return {
+        Verdict.PASS: f"Pass: {whole}, none worse than it may be{undecided}{f'; {gone}' if gone else ''}",
+        Verdict.FAIL: f"Fail: {names} ({len(these)} of {whole})",
+        Verdict.INCONCLUSIVE: f"Inconclusive: {_open(these, gated)}, and that is not a pass",
+    }[found]
+
+
+def _open(reports: Sequence[Report], gated: Gated) -> str:
+    """Say of which suites nothing is known, and why."""
+    blocking = [one for one in reports if one.judgement.blocks] or reports
+    unread = [one for one in blocking if one.left_out is None]
+    skipped = [one for one in blocking if one.left_out is not None]
+    said = [f"the evidence does not decide {_named(unread, gated)}"] if unread else []
+    said += [f"the budget does not reach {_named(skipped, gated)}"] if skipped else []
+    return " and ".join(said)
+
+
+def _named(reports: Sequence[Report], gated: Gated) -> str:
+    names = [name(one, gated.reports) for one in reports]
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def name(report: Report, among: Iterable[Report]) -> str:
+    """Name a suite; with its evaluation where another one has a suite of that name."""
+    same = {one.evaluation for one in among if one.suite == report.suite}
+    return report.suite if len(same) < 2 else f"{report.evaluation.name}/{report.suite}"  # noqa: PLR2004  a clash
 
 
 def text(gated: Gated, paint: Paint = plain) -> str:
@@ -62,7 +83,7 @@ def text(gated: Gated, paint: Paint = plain) -> str:
     if gated.made:
         lines.append(f"  made: {count(gated.made, 'result')} in {effort(gated.seconds, gated.cost)}")
     lines += [f"  not made: {why}" for why in dict.fromkeys(gated.failed.values())]
-    lines += [*([""] if lines[-1] else []), paint(verdict_line(gated), VERDICT_STYLES[gated.verdict])]
+    lines += [*([""] if lines[-1] else []), paint(f"{headline(gated)}.", VERDICT_STYLES[gated.verdict])]
     return "\n".join(lines) + "\n"
 
 
@@ -208,4 +229,4 @@ def as_json(gated: Gated) -> dict[str, Any]:
     """Give a gate's report for machines; ``state`` is what a commit status says."""
     found: dict[str, Any] = msgspec.to_builtins(gated)
     state = "pending" if gated.waits else "success" if gated.verdict is Verdict.PASS else "failure"
-    return {"verdict": gated.verdict.value, "state": state, "summary": verdict_line(gated), **found}
+    return {"verdict": gated.verdict.value, "state": state, "summary": f"{headline(gated)}.", **found}

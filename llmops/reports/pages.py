@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from llmops.gating import Gated
-from llmops.reports import comments, gates, plots
+from llmops.reports import gates, plots
 from llmops.reports.comments import SEVERITY, Run
 from llmops.reports.words import count, effort, short
 from llmops.values import Verdict
@@ -49,7 +49,7 @@ WORDS = {Verdict.PASS: "✓ pass", Verdict.FAIL: "✗ fail", Verdict.INCONCLUSIV
 def page(gated: Gated, run: Run) -> str:
     """Write a page that says how head compares with base, suite by suite and item by item."""
     reports = sorted(gated.reports, key=lambda one: SEVERITY.index(one.judgement.verdict))
-    headline = comments.headline_words(gated)
+    headline = gates.headline(gated)
     parts = [
         f'<p class="dim">{_sides(gated)}, judged by the gates of the base.</p>',
         *_overview(reports),

@@ -112,6 +112,7 @@ def test_what_is_left_out_is_inconclusive_in_every_report_and_never_neutral(retr
     assert llmops("gate", "--base", "HEAD~2", "--budget", "0s", "-o", "json") == Exit.NO
     found = json.loads(llmops.out)
     assert found["verdict"] == "inconclusive"
+    assert found["summary"] == "Inconclusive: the budget does not reach sums, few, and that is not a pass."
     assert [one["judgement"]["on_inconclusive"] for one in found["reports"]] == ["fail", "fail"]
     assert {one["left_out"]["suite"] for one in found["reports"]} == {"sums", "few"}
     assert found["made"] == 0

@@ -299,7 +299,7 @@ def retrained(repo: Repo) -> None:
     [
         ("fail", Exit.NO, "Inconclusive:", "failure"),
         ("extend", Exit.RUNNING, "Pending:", "pending"),
-        ("neutral", Exit.WELL, "sums, few did not decide", "success"),
+        ("neutral", Exit.WELL, "the evidence does not decide sums, few, which the gate calls neutral.", "success"),
     ],
 )
 def test_a_gate_decides_what_evidence_does_that_does_not_decide(

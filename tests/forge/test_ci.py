@@ -503,7 +503,7 @@ def test_away_from_github_the_same_is_done_and_what_would_be_said_is_printed(for
     assert forge.llmops("ci", "--base", "main") == Exit.NO
     assert "llmops/sums: pending" in forge.llmops.err
     assert "llmops/sums: failure, Fail: 1.000 → 0.850" in forge.llmops.err
-    assert "Fail: head is worse." in forge.llmops.out
+    assert "Fail: sums (1 of 1 affected suite)." in forge.llmops.out
     assert "::error" not in forge.llmops.out
 
 
