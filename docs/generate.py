@@ -14,23 +14,21 @@ import argparse
 import contextlib
 import inspect
 import io
-import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import msgspec
-from msgspec import NODEFAULT, Struct
-from msgspec import inspect as types
+from msgspec import Struct
 
 from benchmarks import page as performance
 from benchmarks import results
-from llmops import catalogues, cli, fields, problems
-from llmops.fields import Mark, shape
+from docs import tables
+from llmops import catalogues, cli, problems
+from llmops.fields import Mark
 from llmops.plugin import Kind
 from llmops.problems import Exit, LlmopsError
 from llmops.schema import Metadata
@@ -63,18 +61,6 @@ def stale() -> list[str]:
 # Kinds.
 
 
-class Row(Struct, frozen=True):
-    """One field, as its table shows it."""
-
-    path: str
-    type: str
-    default: str
-    decides: str
-    about: str
-
-
-DECIDES = {Scope.BUILD: "digest", Scope.LIVE: "revision", Scope.NONE: "nothing"}
-NARROWEST = list(Scope)
 KINDS_INTRO = """
 # Kinds
 
@@ -97,12 +83,12 @@ def kinds_page() -> str:
     names = ["Metadata", *(kind.name for kind in kinds), "Settings", "Engines"]
     contents = "\n" + " · ".join(f"[{name}](#{name.lower()})" for name in names) + "\n"
     nothing = Mark(scope=Scope.NONE)
-    metadata = ["## Metadata", summary(Metadata), table(rows(Metadata, nothing))]
+    metadata = ["## Metadata", summary(Metadata), tables.of(Metadata, nothing)]
     settings = [
         "## Settings",
         f"{summary(Settings)} They stand in `llmops.yaml` at its root, and are in no digest.",
         example("Settings"),
-        table(rows(Settings, nothing)),
+        tables.of(Settings, nothing),
     ]
     sections = [metadata, *map(kind_section, kinds), settings, *engine_sections()]
     return KINDS_INTRO + contents + "".join("\n" + "\n\n".join(section) + "\n" for section in sections)
@@ -110,7 +96,13 @@ def kinds_page() -> str:
 
 def kind_section(kind: Kind[Any]) -> list[str]:
     """Write what one kind is, an example, and its fields."""
-    return [f"## {kind.name}", summary(kind.body), made(kind), example(kind.name), table(rows(kind.body, Mark()))]
+    return [
+        f"## {kind.name}",
+        summary(kind.body),
+        made(kind),
+        example(kind.name),
+        tables.of(kind.body, Mark()),
+    ]
 
 
 def summary(body: type[Struct]) -> str:
@@ -152,134 +144,7 @@ def engine_sections() -> Iterator[list[str]]:
         decides = f" Choosing it decides the digest of what is prepared: {chosen}." if chosen else ""
         versions = f"Checked against version {', '.join(engine.versions)}." if engine.versions else ""
         about = f"{summary(type(engine))} {versions}{decides}"
-        yield [f"### {name}", about, table(rows(engine.config, Mark(scope=Scope.LIVE)))]
-
-
-def table(found: Iterable[Row]) -> str:
-    """Write rows as a Markdown table."""
-    head = ["| Field | Type | Default | Decides | Meaning |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *(line(f"`{row.path}`", row.type, row.default, row.decides, row.about) for row in found)])
-
-
-def line(*cells: str) -> str:
-    """Write a row of a table."""
-    return "|" + "|".join(f" {one} " if one else " " for one in cells) + "|"
-
-
-def rows(body: type[Struct], mark: Mark) -> Iterator[Row]:
-    """List the fields of a type, those of its parts after each."""
-    yield from _rows(shape(body), "", mark)
-
-
-def _rows(kind: Any, prefix: str, mark: Mark) -> Iterator[Row]:
-    for field in kind.fields:
-        path = f"{prefix}{field.encode_name}"
-        plain = bare(field.type, mark)
-        is_part = isinstance(plain.type, types.StructType)
-        decides = "" if is_part else DECIDES[plain.mark.scope]
-        yield Row(path, words(plain), default(field), decides, cell(plain.about))
-        if is_part:
-            yield from _rows(plain.type, f"{path}.", plain.mark)
-        elif isinstance(plain.type, (types.VarTupleType, types.ListType)):
-            item = bare(plain.type.item_type, plain.mark)
-            if isinstance(item.type, types.StructType):
-                yield from _rows(item.type, f"{path}[].", item.mark)
-
-
-class Bare(Struct, frozen=True):
-    """A field's type without annotations and without "or nothing"."""
-
-    type: Any
-    mark: Mark
-    about: str = ""
-
-
-def bare(kind: types.Type, around: Mark) -> Bare:
-    """Take the annotations off a type; the narrowest scope of what is around it and its own wins."""
-    mark, about = Mark(scope=around.scope), ""
-    while True:
-        if isinstance(kind, types.Metadata):
-            own = (kind.extra or {}).get("mark", Mark(scope=mark.scope))
-            scope = max(own.scope, mark.scope, key=NARROWEST.index)
-            mark = msgspec.structs.replace(own, scope=scope)
-            about = about or (kind.extra_json_schema or {}).get("description", "")
-            kind = kind.type
-        elif isinstance(kind, types.UnionType) and len(some := _some(kind)) == 1:
-            kind = some[0]
-        else:
-            return Bare(kind, mark, about)
-
-
-def _some(kind: types.UnionType) -> list[types.Type]:
-    return [one for one in kind.types if not isinstance(one, types.NoneType)]
-
-
-PLAIN = {types.BoolType: "true or false", types.AnyType: "anything", types.StructType: "mapping"}
-PATTERNS = {
-    fields.NAME_PATTERN: "DNS label",
-    fields.PATH_PATTERN: "path",
-    fields.DURATION_PATTERN: "duration",
-    fields.SHA256_PATTERN: "`sha256:` and 64 hexadecimal digits",
-    fields.SECRET_PATTERN: "where a secret is",
-    fields.ADDRESS_PATTERN: "address without a secret in it",
-}
-
-
-def words(plain: Bare) -> str:
-    """Say in words what a field takes."""
-    if plain.mark.refers_to:
-        article = "an" if plain.mark.refers_to[0][0] in "AEIOU" else "a"
-        return f"name of {article} {' or '.join(plain.mark.refers_to)}"
-    if plain.mark.is_file:
-        return "file of the repository"
-    if isinstance(plain.type, (types.VarTupleType, types.ListType)):
-        least = f", at least {plain.type.min_length}" if plain.type.min_length else ""
-        return f"list ({words(bare(plain.type.item_type, plain.mark))}){least}"
-    if isinstance(plain.type, types.DictType):
-        value = words(bare(plain.type.value_type, plain.mark))
-        return "mapping" if value == "anything" else f"mapping ({value})"
-    return scalar(plain.type)
-
-
-def scalar(kind: types.Type) -> str:
-    """Say in words what a field takes that holds one value."""
-    match kind:
-        case types.StrType():
-            return PATTERNS.get(kind.pattern or "", f"text like {code(kind.pattern)}" if kind.pattern else "text")
-        case types.IntType() | types.FloatType():
-            return ("whole number" if isinstance(kind, types.IntType) else "number") + limits(kind)
-        case types.LiteralType():
-            return ("one of " if len(kind.values) > 1 else "") + ", ".join(map(code, kind.values))
-    return PLAIN[type(kind)]
-
-
-def limits(kind: types.IntType | types.FloatType) -> str:
-    """Say between which numbers a number lies."""
-    low = f"at least {kind.ge}" if kind.ge is not None else f"more than {kind.gt}" if kind.gt is not None else ""
-    high = f"at most {kind.le}" if kind.le is not None else f"less than {kind.lt}" if kind.lt is not None else ""
-    return "".join(f", {one}" for one in (low, high) if one)
-
-
-def default(field: types.Field) -> str:
-    """Say what a field is when it is left out; a part is what the rows below it say."""
-    if field.required:
-        return "required"
-    value = field.default_factory() if field.default is NODEFAULT else field.default
-    if value is None:
-        return "none"
-    if isinstance(value, Struct):
-        return "" if value == type(value)() else code(msgspec.json.encode(value).decode())
-    return code(value if isinstance(value, str) and value else json.dumps(msgspec.to_builtins(value)))
-
-
-def code(text: object) -> str:
-    """Write something as code, in a cell of a table."""
-    return f"`{cell(str(text))}`"
-
-
-def cell(text: str) -> str:
-    """Make a text safe for a cell of a table."""
-    return text.replace("|", "\\|").replace("\n", " ")
+        yield [f"### {name}", about, tables.of(engine.config, Mark(scope=Scope.LIVE))]
 
 
 # The command line.
@@ -329,9 +194,10 @@ An error is named for what to do next; its message says what, where and why.
 
 def exits_page() -> str:
     """Write the exit codes, and the errors that end with one."""
-    codes = [f"| {int(one)} | {one.name} | {cell(one.says)} |" for one in Exit]
+    codes = [f"| {int(one)} | {one.name} | {tables.cell(one.says)} |" for one in Exit]
     errors = [
-        f"| {one.__name__} | {int(one.exit)} | {cell(summary_of(one))} |" for one in error_classes(vars(problems))
+        f"| {one.__name__} | {int(one.exit)} | {tables.cell(summary_of(one))} |"
+        for one in error_classes(vars(problems))
     ]
     first = "\n".join(["| Code | Name | Says |", "|---|---|---|", *codes])
     second = "\n".join(["| Error | Code | What to do |", "|---|---|---|", *errors])

@@ -1,0 +1,164 @@
+"""a type of a spec -> the table of its fields, for the pages of docs/reference.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec import NODEFAULT, Struct
+from msgspec import inspect as types
+
+from llmops import fields
+from llmops.fields import Mark, shape
+from llmops.values import Scope
+
+
+class Row(Struct, frozen=True):
+    """One field, as its table shows it."""
+
+    path: str
+    type: str
+    default: str
+    decides: str
+    about: str
+
+
+DECIDES = {Scope.BUILD: "digest", Scope.LIVE: "revision", Scope.NONE: "nothing"}
+NARROWEST = list(Scope)
+
+
+def of(body: type[Struct], mark: Mark) -> str:
+    """Write the fields of a type as a Markdown table."""
+    return table(rows(body, mark))
+
+
+def table(found: Iterable[Row]) -> str:
+    """Write rows as a Markdown table."""
+    head = ["| Field | Type | Default | Decides | Meaning |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *(line(f"`{row.path}`", row.type, row.default, row.decides, row.about) for row in found)])
+
+
+def line(*cells: str) -> str:
+    """Write a row of a table."""
+    return "|" + "|".join(f" {one} " if one else " " for one in cells) + "|"
+
+
+def rows(body: type[Struct], mark: Mark) -> Iterator[Row]:
+    """List the fields of a type, those of its parts after each."""
+    yield from _rows(shape(body), "", mark)
+
+
+def _rows(kind: Any, prefix: str, mark: Mark) -> Iterator[Row]:
+    for field in kind.fields:
+        path = f"{prefix}{field.encode_name}"
+        plain = bare(field.type, mark)
+        is_part = isinstance(plain.type, types.StructType)
+        decides = "" if is_part else DECIDES[plain.mark.scope]
+        yield Row(path, words(plain), default(field), decides, cell(plain.about))
+        if is_part:
+            yield from _rows(plain.type, f"{path}.", plain.mark)
+        elif isinstance(plain.type, (types.VarTupleType, types.ListType)):
+            item = bare(plain.type.item_type, plain.mark)
+            if isinstance(item.type, types.StructType):
+                yield from _rows(item.type, f"{path}[].", item.mark)
+
+
+class Bare(Struct, frozen=True):
+    """A field's type without annotations and without "or nothing"."""
+
+    type: Any
+    mark: Mark
+    about: str = ""
+
+
+def bare(kind: types.Type, around: Mark) -> Bare:
+    """Take the annotations off a type; the narrowest scope of what is around it and its own wins."""
+    mark, about = Mark(scope=around.scope), ""
+    while True:
+        if isinstance(kind, types.Metadata):
+            own = (kind.extra or {}).get("mark", Mark(scope=mark.scope))
+            scope = max(own.scope, mark.scope, key=NARROWEST.index)
+            mark = msgspec.structs.replace(own, scope=scope)
+            about = about or (kind.extra_json_schema or {}).get("description", "")
+            kind = kind.type
+        elif isinstance(kind, types.UnionType) and len(some := _some(kind)) == 1:
+            kind = some[0]
+        else:
+            return Bare(kind, mark, about)
+
+
+def _some(kind: types.UnionType) -> list[types.Type]:
+    return [one for one in kind.types if not isinstance(one, types.NoneType)]
+
+
+PLAIN = {types.BoolType: "true or false", types.AnyType: "anything", types.StructType: "mapping"}
+PATTERNS = {
+    fields.NAME_PATTERN: "DNS label",
+    fields.PATH_PATTERN: "path",
+    fields.DURATION_PATTERN: "duration",
+    fields.SHA256_PATTERN: "`sha256:` and 64 hexadecimal digits",
+    fields.SECRET_PATTERN: "where a secret is",
+    fields.ADDRESS_PATTERN: "address without a secret in it",
+}
+
+
+def words(plain: Bare) -> str:
+    """Say in words what a field takes."""
+    if plain.mark.refers_to:
+        article = "an" if plain.mark.refers_to[0][0] in "AEIOU" else "a"
+        return f"name of {article} {' or '.join(plain.mark.refers_to)}"
+    if plain.mark.is_file:
+        return "file of the repository"
+    if isinstance(plain.type, (types.VarTupleType, types.ListType)):
+        least = f", at least {plain.type.min_length}" if plain.type.min_length else ""
+        return f"list ({words(bare(plain.type.item_type, plain.mark))}){least}"
+    if isinstance(plain.type, types.DictType):
+        value = words(bare(plain.type.value_type, plain.mark))
+        return "mapping" if value == "anything" else f"mapping ({value})"
+    return scalar(plain.type)
+
+
+def scalar(kind: types.Type) -> str:
+    """Say in words what a field takes that holds one value."""
+    match kind:
+        case types.StrType():
+            return PATTERNS.get(kind.pattern or "", f"text like {code(kind.pattern)}" if kind.pattern else "text")
+        case types.IntType() | types.FloatType():
+            return ("whole number" if isinstance(kind, types.IntType) else "number") + limits(kind)
+        case types.LiteralType():
+            return ("one of " if len(kind.values) > 1 else "") + ", ".join(map(code, kind.values))
+    return PLAIN[type(kind)]
+
+
+def limits(kind: types.IntType | types.FloatType) -> str:
+    """Say between which numbers a number lies."""
+    low = f"at least {kind.ge}" if kind.ge is not None else f"more than {kind.gt}" if kind.gt is not None else ""
+    high = f"at most {kind.le}" if kind.le is not None else f"less than {kind.lt}" if kind.lt is not None else ""
+    return "".join(f", {one}" for one in (low, high) if one)
+
+
+def default(field: types.Field) -> str:
+    """Say what a field is when it is left out; a part is what the rows below it say."""
+    if field.required:
+        return "required"
+    value = field.default_factory() if field.default is NODEFAULT else field.default
+    if value is None:
+        return "none"
+    if isinstance(value, Struct):
+        return "" if value == type(value)() else code(msgspec.json.encode(value).decode())
+    return code(value if isinstance(value, str) and value else json.dumps(msgspec.to_builtins(value)))
+
+
+def code(text: object) -> str:
+    """Write something as code, in a cell of a table."""
+    return f"`{cell(str(text))}`"
+
+
+def cell(text: str) -> str:
+    """Make a text safe for a cell of a table."""
+    return text.replace("|", "\\|").replace("\n", " ")
