@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
-from llmops import evidence, store
+from llmops import evidence, sequential, store
 from llmops.evidence import Item
-from llmops.orders import Input, Job
+from llmops.orders import Growth, Input, Job
 from llmops.steps.redaction import Redaction
 from llmops.values import Digest, Key
 
@@ -60,9 +61,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluated(
-    folder: Path, model: Path, task: str, trial: int = 0, **suite: Any
+    folder: Path, model: Path, task: str, trial: int = 0, growth: Growth | None = None, **suite: Any
 ) -> tuple[list[Item], dict[str, float]]:
-    """Run one trial of a suite; gives its items and its figures."""
+    """Run one trial of a suite, or let it grow; gives its items and its figures."""
     from llmops.steps import evaluate
     from llmops.steps.desk import Desk
 
@@ -84,6 +85,7 @@ def evaluated(
         key=Key("Evaluation", "reading"),
         part="suites[0]",
         trial=trial,
+        growth=growth,
         body=Raw(json.dumps(body).encode()),
         files={"evals/reading.yaml": store.add_bytes(kept, task.encode())},
         inputs={
@@ -93,7 +95,7 @@ def evaluated(
     )
     work = folder / "work"
     work.mkdir()
-    (made,) = evaluate.run((job,), Desk(work, kept, cluster=False, redaction=Redaction()))
+    *_, made = evaluate.run((job,), Desk(work, kept, cluster=False, redaction=Redaction()))
     files = store.manifest(kept, made.outputs["evidence"]).files
     return list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256))), made.metrics
 
@@ -147,3 +149,54 @@ def test_the_first_trial_is_what_the_suite_finds_without_others(tmp_path: Path, 
 
     assert alone == first
     assert b"trial" not in msgspec.json.encode(alone[0])
+
+
+def kept_evidence(folder: Path, items: list[Item]) -> Growth:
+    """Put evidence of the first items into the store, from which a suite is to grow."""
+    kept, written = store.open_at((folder / "store").as_uri()), folder / "earlier"
+    written.mkdir()
+    facts = evidence.SuiteFacts(metrics=("acc",), of=len(ROWS))
+    (written / evidence.ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
+    (written / evidence.FACTS).write_bytes(msgspec.json.encode(facts))
+    outputs = {evidence.EVIDENCE: store.add_folder(kept, written)}
+    return Growth(outputs=outputs, metrics={"items": float(len(items)), "calls": 3.0 * len(items)}, spent=60.0)
+
+
+def test_evidence_that_grows_holds_what_asking_at_once_finds(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole, _ = evaluated(tmp_path / "a", model, CHOICE)
+    grown, figures = evaluated(tmp_path / "b", model, CHOICE, growth=Growth(), sequential=True)
+
+    assert grown == whole
+    assert (figures["items"], figures["of"], figures["calls"]) == (6, 6, 18)
+
+
+def test_what_was_asked_is_not_asked_again(tmp_path: Path, model: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    whole, _ = evaluated(tmp_path / "a", model, CHOICE)
+    order = [int(number) for number in sequential.order(map(str, range(6)), "1234")]
+    asked = [replace(whole[number], answer="said before") for number in order[:4]]
+
+    growth = kept_evidence(tmp_path / "b", asked)
+    grown, figures = evaluated(tmp_path / "b", model, CHOICE, growth=growth, sequential=True)
+    late = replace(kept_evidence(tmp_path / "c", asked), seconds=60.0)
+    left, _ = evaluated(tmp_path / "c", model, CHOICE, growth=late, sequential=True)
+
+    assert grown == [*asked, *(whole[number] for number in sorted(order[4:]))]
+    assert figures["calls"] == 18
+    assert left == asked
+
+
+def test_the_same_question_twice_is_two_items_in_whatever_batch_it_is_asked(tmp_path: Path, model: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    whole, _ = evaluated(tmp_path / "a", model, CHOICE)
+    first, *_, last = (whole[int(number)] for number in sequential.order(map(str, range(6)), "1234"))
+    asked = [replace(first, id=last.id)]
+
+    grown, _ = evaluated(tmp_path / "b", model, CHOICE, growth=kept_evidence(tmp_path / "b", asked), sequential=True)
+
+    assert [item.id for item in grown if item.question == last.question] == [f"{last.id}#2"]
+    assert len({item.id for item in grown}) == len(grown)
