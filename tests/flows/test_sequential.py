@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmops import evidence, ledger, locks, orders, store
+from llmops import evidence, ledger, locks, orders, sequential, store
 from llmops.evidence import Item
 from llmops.problems import Exit
 from llmops.sites import open_store
@@ -179,6 +179,23 @@ def test_a_gate_and_a_step_that_are_killed_lose_no_batch_that_was_answered(repo:
     for name, items in before.items():
         assert items_of(repo, order / orders.RESULTS / name)[: len(items)] == items
     assert len(answered(repo)) == len(answered(repo, "HEAD~1")) == ITEMS
+
+
+def test_a_step_that_fails_keeps_what_was_answered_and_there_is_no_verdict(repo: Repo, llmops: Shell) -> None:
+    begin(repo, llmops, "rule: superiority")
+    bad = int(sequential.order(map(str, range(ITEMS)), "1234")[35])
+    rows = [{"question": f"Item {number}?", "answer": "a", "part": int(number != bad)} for number in range(ITEMS)]
+    task = TASK.replace("{{question}}", "{{1 // part}}")
+    repo.commit({"evals/letters.yaml": task, "data/rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    repo.commit({"models/speaker/README.md": "The same.\n"})
+
+    code, said, judgement = gate(llmops)
+
+    assert (code, judgement["items"], judgement["verdict"]) == (Exit.FAULT, 30, "inconclusive")
+    assert any("ZeroDivisionError" in why for why in said["failed"].values())
+    assert len(answered(repo)) == len(answered(repo, "HEAD~1")) == 30
+    assert gate(llmops)[0] == Exit.FAULT
+    assert len(answered(repo)) == 30
 
 
 def wait_for_results(work: Path) -> Path:
