@@ -205,8 +205,7 @@ def _patiently(refs: Refs, *arguments: str) -> None:
             if found is None:
                 raise
             path = Path(found["path"])
-            age = max(_age(path), time.monotonic() - begun)
-            if age > LEFT_OVER:
+            if (age := max(_age(path), time.monotonic() - begun)) > LEFT_OVER:
                 raise Broken(left_over(path, age, refs.remote if arguments[0] == "push" else "")) from None
         else:
             return
