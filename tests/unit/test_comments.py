@@ -73,6 +73,17 @@ def test_the_published_figure_stands_beside_the_one_that_is_judged() -> None:
     assert "judged is the mean of the items; over all of them together, as it is published, it is 31.250" in text
 
 
+def test_a_sequential_suite_says_how_many_of_how_many_items_were_asked() -> None:
+    bets = replace(WORSE, items=20, of=2000, method="bets, valid however often one looks", detectable=None)
+
+    text = comments.verdict(gated(report("maths", bets)), RUN)
+    all_of_them = comments.verdict(gated(report("maths", replace(bets, items=2000))), RUN)
+
+    assert "20 of 2000 items were asked, in batches, and judged by bets" in text
+    assert "1980 (99%) need not be asked" in text
+    assert "need not be asked" not in all_of_them
+
+
 def test_what_does_not_decide_and_is_neutral_is_named_beside_the_pass() -> None:
     open_ = replace(SAME, verdict=Verdict.INCONCLUSIVE, on_inconclusive="neutral")
     text = comments.verdict(gated(report("sums", SAME), report("maths", open_)), RUN)
