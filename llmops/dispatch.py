@@ -9,7 +9,7 @@ Effects: reads the ledger, reads and writes the store and the folders of orders.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,16 +18,16 @@ from msgspec import Raw
 from llmops import ledger, orders, store
 from llmops.commits import Desired
 from llmops.evidence import EVIDENCE
+from llmops.graph import Graph
 from llmops.ledger import Ledger
 from llmops.orders import Input, Job, Made, Report
 from llmops.store import Store
-from llmops.values import Action, Digest, Files, Node, Scope
+from llmops.values import Action, Digest, Files, Key, Node, Scope
 
 
 def job(action: Action, wanted: Desired, where: Ledger, into: Store) -> Job:
     """State what a step is to make, with everything it may read; the files that the spec names go into the store."""
     node = wanted.graph[action.key]
-    needs = (need for need in node.needs if need.scope is not Scope.NONE)
     return Job(
         unit=action.unit,
         key=action.key,
@@ -36,8 +36,19 @@ def job(action: Action, wanted: Desired, where: Ledger, into: Store) -> Job:
         body=Raw(msgspec.json.encode(node.spec.body)),
         files=_stored_files(node, wanted.files, into),
         pins={pin.name: pin.value for pin in node.spec.pins},
-        inputs={need.role: _input(wanted.graph[need.key], wanted.files, where, into) for need in needs},
+        inputs={
+            role: _input(wanted.graph[key], wanted.files, where, into) for role, key in _leans_on(node, wanted.graph)
+        },
     )
+
+
+def _leans_on(node: Node, graph: Graph) -> Iterator[tuple[str, Key]]:
+    """Give all that decides a unit, by role; of something live, what decides how it answers, too."""
+    for need in node.needs:
+        if need.scope is not Scope.NONE:
+            yield need.role, need.key
+            inner = (one for one in graph[need.key].needs if one.scope is Scope.LIVE)
+            yield from ((f"{need.role}.{one.role}", one.key) for one in inner)
 
 
 def _input(node: Node, files: Files, where: Ledger, into: Store) -> Input:

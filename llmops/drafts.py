@@ -114,11 +114,12 @@ def draft(spec: Spec, used: tuple[FileDigest, ...], kind: Kind[Any]) -> Draft:
 
 
 def name(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | Made]) -> Made:
-    """Name a resource; ``needs`` are what its references mean, in their order, and ``below`` is how that was made."""
+    """Name a resource; ``needs`` are what its references mean, and ``below`` is how those that decide it were made."""
+    deciding = (need for need in needs if need.scope is not Scope.NONE)
     told: list[tuple[Scope, Said]] = [
-        (need.scope, (need.role, one.digest)) for need, one in zip(needs, below, strict=True)
+        (need.scope, (need.role, one.digest)) for need, one in zip(deciding, below, strict=True)
     ]
-    own = draft.own.digest([said for scope, said in told if scope is not Scope.NONE])
+    own = draft.own.digest([said for _, said in told])
     built = [said for scope, said in told if scope is Scope.BUILD]
     return Made(
         key=draft.key,

@@ -6,9 +6,8 @@ Effects: looks at the runtime and the gateway, reads the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,13 +19,13 @@ from llmops.fields import seconds
 from llmops.graph import Graph
 from llmops.kinds.deployment import Deployment
 from llmops.kinds.prompt import Prompt
-from llmops.plugin import Engine, Phase, Replica, Runtime, Standby
+from llmops.plugin import Phase, Replica, Runtime, Standby
 from llmops.problems import Broken
 from llmops.release import Candidate, Floor
 from llmops.rollouts import Seen
-from llmops.serving import traffic
+from llmops.serving import revisions, traffic
 from llmops.serving.everywhere import Everywhere
-from llmops.serving.gateway.table import PromptPart, Served, Turn
+from llmops.serving.gateway.table import PromptPart
 from llmops.serving.traffic import Gate
 from llmops.sites import Site
 from llmops.values import Digest, Files, Key, Node
@@ -90,26 +89,13 @@ def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
     """
     node = graph[key]
     body: Deployment = node.spec.body
-    prompt = _prompt(node, graph, files)
+    part = _prompt(node, graph, files)
     engine = ENGINES[body.engine.type]
-    _check_version(key, body, engine)
+    if why := revisions.mismatch(key, body.engine, engine):
+        raise Broken(why)
     config = msgspec.convert(body.engine.config, engine.config)
     # Only to learn how the engine is spoken to; the address does not matter for that.
     command = engine.command(config, Replica(name="", model=Path("model"), host="", port=0))
-    fixed = {name: value for name, value in (prompt.parameters if prompt else {}).items() if name in command.fixed}
-
-    def serve(urls: tuple[str, ...]) -> Served:
-        return Served(
-            revision=node.digest,
-            weight=0,
-            urls=urls,
-            model=command.model,
-            reports=command.reports,
-            fields=command.fields,
-            fixed=_fixed(command.fixed, fixed),
-            prompt=prompt,
-        )
-
     standby = Standby(
         deployment=key.name,
         revision=node.digest,
@@ -118,9 +104,10 @@ def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
         engine=body.engine.type,
         config=body.engine.config,
         model=_prepared(node, site),
-        sampling=fixed,
+        sampling=revisions.sampling(command, part),
         deadline=seconds(body.progress_deadline),
     )
+    serve = partial(revisions.served, node.digest, command, part)
     return Candidate(key=key, body=body, standby=standby, serve=serve)
 
 
@@ -132,29 +119,10 @@ def _prepared(node: Node, site: Site) -> Digest:
     return found
 
 
-def _check_version(key: Key, body: Deployment, engine: Engine) -> None:
-    installed = engine.installed()
-    if body.engine.version not in (None, installed):
-        raise Broken(
-            f"{key} asks for {body.engine.type} {body.engine.version}, and {installed or 'none'} is installed. "
-            "Install that version, or change engine.version."
-        )
-
-
-def _fixed(names: AbstractSet[str], given: dict[str, Any]) -> dict[str, Any]:
-    """Give every field that the engine does not take from requests, with what it uses; None is its own default."""
-    return {name: given.get(name) for name in sorted(names)}
-
-
 def _prompt(node: Node, graph: Graph, files: Files) -> PromptPart | None:
     key = next((need.key for need in node.needs if need.role == "prompt"), None)
     if key is None:
         return None
     prompt: Prompt = graph[key].spec.body
     source = files[prompt.template].decode() if prompt.template else None
-    given = msgspec.to_builtins(prompt.parameters)
-    return PromptPart(
-        turns=tuple(Turn(one.role, one.content) for one in prompt.turns(source)),
-        variables=prompt.variables,
-        parameters={name: value for name, value in given.items() if value not in (None, [], ())},
-    )
+    return revisions.prompt(prompt, source)

@@ -110,16 +110,21 @@ class _Maker(Struct, frozen=True):
         return rollouts.due(node.digest, node.spec.body.replicas, release, self.world.seen.get(node.key, Seen()))
 
     def builds(self, content: AbstractSet[Key]) -> tuple[Action, ...]:
-        """List the units that are owed. Nothing is prepared for what is content."""
-        actions: list[Action] = []
-        owed: set[Digest] = set()
+        """List the units that are owed. Nothing is prepared for what is content, unless something owed leans on it."""
+        owed: dict[Digest, Action] = {}
         pending = self.world.pending
         for key in self.graph.nodes if pending is None else self.graph.order(pending):
-            for unit in () if key in content else self.graph[key].units:
-                if unit.digest not in self.world.done and unit.digest not in owed:
-                    actions.append(self._build(self.graph[key], unit, owed))
-                    owed.add(unit.digest)
-        return tuple(actions)
+            if key not in content:
+                self._owe(self.graph[key], content, owed)
+        return tuple(owed.values())
+
+    def _owe(self, node: Node, content: AbstractSet[Key], owed: dict[Digest, Action]) -> None:
+        for unit in node.units:
+            if unit.digest not in self.world.done and unit.digest not in owed:
+                for need in node.needs:
+                    if need.key in content and need.scope is not Scope.NONE:
+                        self._owe(self.graph[need.key], content, owed)
+                owed[unit.digest] = self._build(node, unit, owed.keys())
 
     def _build(self, node: Node, unit: Unit, owed: AbstractSet[Digest]) -> Action:
         needed = {u.digest for n in node.needs if n.scope is not Scope.NONE for u in self.graph[n.key].units}
@@ -159,7 +164,7 @@ class _Maker(Struct, frozen=True):
     def reused(self, actions: tuple[Action, ...], content: AbstractSet[Key]) -> Iterator[Reuse]:
         """List what is there of all that this plan leans on or would have had to make again."""
         acted = {action.key for action in actions}
-        leaned_on = {need.key for key in acted for need in self.graph[key].needs}
+        leaned_on = {need.key for key in acted for need in self.graph[key].needs if need.key in self.graph}
         changed = {key for key in self.changes if key in self.graph}
         for key in self.graph.order((acted | leaned_on | changed) - content):
             for unit in self.graph[key].units:

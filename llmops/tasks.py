@@ -31,7 +31,9 @@ LOADERS = ("json", "csv", "parquet", "text", "arrow")
 MOST = 256
 """How many task files are remembered: many suites share one."""
 COMMIT = re.compile("[0-9a-f]{40}")
-OUTPUT_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until", "multiple_choice")
+LIKELIHOODS = ("loglikelihood", "loglikelihood_rolling", "multiple_choice")
+"""What a model can only be asked that says how likely tokens are."""
+OUTPUT_TYPES = (*LIKELIHOODS, "generate_until")
 
 
 class Task(Struct, frozen=True):
@@ -59,6 +61,12 @@ def leads_to(task: str, files: Files, *, with_rows: bool) -> Iterator[str]:
             if found and found not in seen:
                 seen.add(found)
                 yield found
+
+
+def output_type(task: str, files: Files) -> str:
+    """Give what a task asks of a model; the nearer file wins, as in lm-eval."""
+    read = (one.fields for _, one in _opened(task, files) if isinstance(one, Task))
+    return next((str(fields["output_type"]) for fields in read if "output_type" in fields), "generate_until")
 
 
 def examine(task: str, files: Files, *, with_rows: bool) -> Iterator[Problem]:

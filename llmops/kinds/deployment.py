@@ -115,13 +115,19 @@ def check(deployment: Deployment) -> Iterable[Complaint]:
 
 
 def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[Complaint]:
-    """A required evaluation is about the model that serves."""
+    """A required evaluation is about the model that serves, or about this very deployment."""
     model = next((need.key for need in node.needs if need.role == "model"), None)
     for need in node.needs:
-        if need.role.startswith("requires[") and model not in {n.key for n in nodes[need.key].needs}:
+        if need.role.startswith("requires[") and not {model, node.key} & _subjects(nodes[need.key]):
             yield Complaint(
-                need.role, f"{need.key} does not evaluate {model}.", "Require one whose subject is this model."
+                need.role,
+                f"{need.key} does not evaluate {model}.",
+                "Require one whose subject is it, or this deployment.",
             )
+
+
+def _subjects(evaluation: Node) -> set[Key]:
+    return {need.key for need in evaluation.needs if need.role in ("subject.model", "subject.deployment")}
 
 
 KIND = Kind(

@@ -18,7 +18,7 @@ from llmops.assertions import Assert, Judge
 from llmops.fields import Body, about, ref, secret
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint, Problem
-from llmops.values import Files, FileUse, Pin, Scope
+from llmops.values import Files, FileUse, Key, Node, Pin, Scope
 
 Rule: TypeAlias = Literal["no_regression", "minimum", "non_inferiority", "superiority"]
 OnInconclusive: TypeAlias = Literal["fail", "extend", "neutral"]
@@ -145,11 +145,21 @@ class Suite(Body, frozen=True, kw_only=True):
 
 
 class Subject(Body, frozen=True, kw_only=True):
-    """What is evaluated."""
+    """What is evaluated: a model, or a deployment's revision through its engine."""
 
-    model: Annotated[str, ref("Model", "Training", about="The model.")]
+    model: Annotated[str, ref("Model", "Training", about="The model.")] | None = None
     prompt: (
         Annotated[str, ref("Prompt", about="Ask through this prompt; its variables are columns of the rows.")] | None
+    ) = None
+    deployment: (
+        Annotated[
+            str,
+            ref(
+                "Deployment",
+                about="The deployment, instead of a model: its engine is started for it, and asked through its prompt.",
+            ),
+        ]
+        | None
     ) = None
 
 
@@ -168,7 +178,8 @@ class Evaluation(Body, frozen=True, kw_only=True):
 
 
 def check(evaluation: Evaluation) -> Iterable[Complaint]:
-    """Names are unique; suites and gates have what they need."""
+    """There is one subject; names are unique; suites and gates have what they need."""
+    yield from _wrong_subject(evaluation)
     names: set[str] = set()
     for index, suite in enumerate(evaluation.suites):
         role = f"suites[{index}]"
@@ -183,6 +194,20 @@ def check(evaluation: Evaluation) -> Iterable[Complaint]:
             yield from _wrong_assertions(evaluation, suite, role)
         else:
             yield from _misplaced(suite, role, ("threshold", "judge"), "assert")
+
+
+def _wrong_subject(evaluation: Evaluation) -> Iterator[Complaint]:
+    """Whoever asks an engine takes its options and its prompt as they are."""
+    subject = evaluation.subject
+    if (subject.model is None) == (subject.deployment is None):
+        yield Complaint("subject", "a subject is either a model or a deployment.", "Give exactly one of them.")
+    if subject.deployment is None:
+        return
+    if subject.prompt is not None:
+        yield Complaint("subject.prompt", "a deployment is asked through its own prompt.", "Remove it.")
+    for name, default in (("dtype", "float32"), ("device", "cpu")):
+        if getattr(evaluation, name) != default:
+            yield Complaint(name, f"the engine of a deployment decides its {name}.", "Set it in engine.config there.")
 
 
 def _wrong_gate(gate: Gate, role: str) -> Iterator[Complaint]:
@@ -220,7 +245,7 @@ def _wrong_assertions(evaluation: Evaluation, suite: Suite, role: str) -> Iterat
         yield Complaint(role, "a suite without a task needs a name.", "Add name.")
     if suite.dataset is None:
         yield Complaint(role, "there are no rows to ask about.", "Add dataset.")
-    if evaluation.subject.prompt is None:
+    if evaluation.subject.prompt is None and evaluation.subject.deployment is None:
         yield Complaint("subject", "the rows have no prompt to fill.", "Add prompt.")
     yield from _misplaced(suite, role, ("num_fewshot", "token"), "a task")
     yield from assertions.check(suite.assert_, suite.judge, role)
@@ -242,13 +267,42 @@ def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
                 yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.file))}", path, Scope.BUILD)
 
 
-def examine(evaluation: Evaluation, files: Files) -> Iterator[Problem]:
-    """Task files are tasks, and their rows cannot change without a commit; labels are labels."""
-    for suite in evaluation.suites:
+def examine(evaluation: Evaluation, files: Files) -> Iterator[Complaint | Problem]:
+    """Task files are tasks that the subject can be asked, and their rows need a commit to change; labels are labels."""
+    for index, suite in enumerate(evaluation.suites):
         if suite.file:
             yield from tasks.examine(suite.file, files, with_rows=suite.dataset is None)
+            if why := _unasked(evaluation.subject, tasks.output_type(suite.file, files)):
+                yield Complaint(f"suites[{index}].task", *why)
         if suite.judge and suite.judge.labels:
             yield from labels.examine(suite.judge.labels, files[suite.judge.labels], suite.rubrics)
+
+
+def _unasked(subject: Subject, output: str) -> tuple[str, str] | None:
+    """Say why a subject cannot be asked for a type of output, and what to do."""
+    if subject.deployment is not None and output in tasks.LIKELIHOODS:
+        what = f"its output_type is {output}, and an engine answers with text, not with likelihoods of tokens."
+        return what, "Make it generate_until, or evaluate the model: subject: {model: …}."
+    if subject.prompt is not None and output == "loglikelihood_rolling":
+        return "loglikelihood_rolling reads texts and asks nothing, so no prompt is filled.", "Remove subject.prompt."
+    return None
+
+
+def review(node: Node, nodes: Mapping[Key, Node]) -> Iterator[Complaint]:
+    """Of a deployment, what only its own spec says: whether it has a prompt."""
+    asked = next((nodes[need.key] for need in node.needs if need.role == "subject.deployment"), None)
+    if asked is None:
+        return
+    has_prompt = any(need.role == "prompt" for need in asked.needs)
+    for index, suite in enumerate(node.spec.body.suites):
+        if suite.num_fewshot and has_prompt:
+            what = f"{asked.key} has a prompt, which has no place for solved examples."
+            yield Complaint(f"suites[{index}].num_fewshot", what, "Remove it, or put examples into the prompt.")
+        if suite.assert_ and not has_prompt:
+            yield Complaint("subject.deployment", f"{asked.key} has no prompt that the rows fill.", "Give it one.")
+        if any(one.basis == "perplexity" for one in suite.assert_):
+            what = "an engine answers with text, not with likelihoods of tokens, so there is no perplexity."
+            yield Complaint(f"suites[{index}].assert", what, "Remove it, or evaluate the model.")
 
 
 def pins(evaluation: Evaluation) -> Iterator[Pin]:
@@ -286,5 +340,6 @@ KIND = Kind(
     leads_to=leads_to,
     examine=examine,
     pins=pins,
+    review=review,
     devices=devices,
 )

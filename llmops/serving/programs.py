@@ -39,6 +39,8 @@ class Program(Struct, frozen=True, kw_only=True):
     """A body for `/v1/completions` that must be answered before the program counts as ready."""
     deadline: float
     """Seconds that a start may take."""
+    owner: int = 0
+    """The process that starts it, where it shall not outlive that one, however that one ends."""
 
 
 class State(Struct, frozen=True, kw_only=True):
@@ -52,7 +54,10 @@ class State(Struct, frozen=True, kw_only=True):
 
 
 def start(folder: Path, program: Program) -> None:
-    """Start a supervisor for a program, detached from this process; nothing is done when it runs."""
+    """Start a supervisor for a program, detached from this process; nothing is done when it runs.
+
+    Of a program with an owner, this thread is the owner.
+    """
     if locks.holder(folder / LOCK):
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -196,6 +196,9 @@ def main(folder: Path) -> int:
         supervisor = Supervisor(folder)
         signal.signal(signal.SIGTERM, supervisor.stop)
         signal.signal(signal.SIGINT, supervisor.stop)
+        if owner := supervisor.program.owner:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            supervisor.stopping = os.getppid() != owner  # it may have ended before
         supervisor.run()
     return 0
 

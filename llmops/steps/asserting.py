@@ -24,7 +24,7 @@ from llmops.kinds.evaluation import Suite
 from llmops.kinds.prompt import Prompt
 from llmops.orders import Job
 from llmops.rubrics import Agreement, Case, Ruling
-from llmops.steps import judging, scorers, suites
+from llmops.steps import judging, scorers, subjects, suites
 from llmops.steps.desk import Desk, body
 from llmops.steps.judging import Court, Judge
 from llmops.steps.scorers import Answer
@@ -34,7 +34,8 @@ PACKAGES = ("sacrebleu", "rouge-score", "rapidfuzz")
 
 def task(job: Job, model: LM, desk: Desk, court: Court) -> Task:
     """Give the questions of a job's suite, and how their answers are scored."""
-    role, prompt = f"suites[{suites.index(job)}]", job.inputs["subject.prompt"]
+    role, prompt = f"suites[{suites.index(job)}]", subjects.prompt(job)
+    assert prompt is not None  # noqa: S101  without one it is a problem of the spec
     fields = suites.rows(desk.folder_of(job.inputs[f"{role}.dataset"], "rows")) | suites.through(prompt, model, desk)
     # A prompt that names no end has none, as at the gateway; lm-eval would end answers at an empty line.
     until = {"until": list(body(prompt, Prompt).parameters.stop)}
@@ -195,6 +196,13 @@ class Stopwatch(LM):
             answers += self._model.generate_until([one], disable_tqdm=True)
             self._seconds[one.doc_id] = time.perf_counter() - began
         return answers
+
+    @property
+    def tokenizer_name(self) -> str:
+        return str(self._model.tokenizer_name)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> Any:  # noqa: FBT001, FBT002  lm-eval's
+        return self._model.apply_chat_template(chat_history, add_generation_prompt)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         found: list[tuple[float, bool]] = self._model.loglikelihood(requests)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from typing import Protocol
 
 import msgspec
-from lm_eval.models.huggingface import HFLM
+from lm_eval.api.model import LM
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -56,18 +57,18 @@ class Paper(Protocol):
 class Hands(Struct, frozen=True, kw_only=True):
     """What asking takes."""
 
-    put: Callable[[Job, HFLM], Paper]
+    put: Callable[[Job, LM], Paper]
     publish: Callable[[Job, Asked, Desk], Product]
 
 
 def run(jobs: tuple[Job, ...], desk: Desk, hands: Hands) -> Iterator[Product]:
     """Let the evidence of every job grow until its gate has seen enough; gives it again each time that it grew."""
-    models = _Models(desk)
-    sides = {job.unit: _Side(job, growth, desk, hands, models) for job in jobs if (growth := job.growth)}
-    beside = {side.growth.against for side in sides.values()}
-    for unit, side in sides.items():
-        if side.growth.against or unit not in beside:
-            yield from _grow(side, sides.get(side.growth.against))
+    with closing(_Models(desk)) as models:
+        sides = {job.unit: _Side(job, growth, desk, hands, models) for job in jobs if (growth := job.growth)}
+        beside = {side.growth.against for side in sides.values()}
+        for unit, side in sides.items():
+            if side.growth.against or unit not in beside:
+                yield from _grow(side, sides.get(side.growth.against))
 
 
 def _grow(head: _Side, base: _Side | None) -> Iterator[Product]:
@@ -111,23 +112,33 @@ def _is_enough(head: _Side, base: _Side | None) -> bool:
 
 
 class _Models:
-    """The models that were used last."""
+    """The models that were used last, and the engines that were started."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._open: dict[str, HFLM] = {}
+        self._open: dict[str, tuple[LM, ExitStack]] = {}
 
-    def of(self, job: Job) -> HFLM:
+    def of(self, job: Job) -> LM:
         """Give the model that a job asks."""
         name = subjects.identity(job)
-        model = self._open.pop(name, None)
-        if model is None:
+        found = self._open.pop(name, None)
+        if found is None:
             if len(self._open) >= AT_ONCE:
-                del self._open[next(iter(self._open))]
-            self._desk.say(f"loading {job.inputs['subject.model'].key}")
-            model = subjects.open_model(job, self._desk)
-        self._open[name] = model
-        return model
+                self._let_go(next(iter(self._open)))
+            self._desk.say(f"loading {subjects.name(job)}")
+            stack = ExitStack()
+            found = stack.enter_context(subjects.opened(job, self._desk)), stack
+        self._open[name] = found
+        return found[0]
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for name in list(self._open):
+            self._let_go(name)
+
+    def _let_go(self, name: str) -> None:
+        _, stack = self._open.pop(name)
+        stack.close()
 
 
 class _Side:

@@ -7,6 +7,7 @@ Effects: reads models and rows, writes the store.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,9 +17,8 @@ import msgspec
 from datasets import disable_caching, disable_progress_bars
 from lm_eval.api.model import LM
 from lm_eval.api.task import Task
-from lm_eval.models.huggingface import HFLM
+from lm_eval.models.api_models import JsonChatStr
 from msgspec.structs import replace
-from transformers import set_seed
 
 from llmops import store
 from llmops.evidence import EVIDENCE, FACTS, ITEMS, RULINGS, Item, SuiteFacts
@@ -43,14 +43,14 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
             by_model.setdefault(subjects.identity(job), []).append(job)
     done, court = 0, Court(desk)
     for same in by_model.values():
-        desk.say(f"loading {same[0].inputs['subject.model'].key}", done, len(jobs))
-        model = subjects.open_model(same[0], desk)
-        for job in same:
-            done += 1
-            desk.say(f"{job.key} {suites.suite_of(job).label}", done, len(jobs))
-            yield _publish(job, _Paper(job, model, desk, court).ask(), desk)
+        desk.say(f"loading {subjects.name(same[0])}", done, len(jobs))
+        with subjects.opened(same[0], desk) as model:
+            for job in same:
+                done += 1
+                desk.say(f"{job.key} {suites.suite_of(job).label}", done, len(jobs))
+                yield _publish(job, _Paper(job, model, desk, court).ask(), desk)
 
-    def put(job: Job, model: HFLM) -> _Paper:
+    def put(job: Job, model: LM) -> _Paper:
         return _Paper(job, model, desk, court)
 
     yield from batches.run(tuple(job for job in jobs if job.growth), desk, Hands(put=put, publish=_publish))
@@ -59,11 +59,11 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
 class _Paper:
     """A suite that is put to a model."""
 
-    def __init__(self, job: Job, model: HFLM, desk: Desk, court: Court) -> None:
+    def __init__(self, job: Job, model: LM, desk: Desk, court: Court) -> None:
         self._job, self._desk, self._suite = job, desk, suites.suite_of(job)
         self._asserted = asserting.task(job, model, desk, court) if self._suite.assert_ else None
         self._task: Task = self._asserted or suites.task(job, model, desk)
-        self._model: LM = self._asserted.asked if self._asserted else model
+        self._subject, self._model = model, self._asserted.asked if self._asserted else model
 
     @property
     def total(self) -> int:
@@ -74,6 +74,7 @@ class _Paper:
     def ask(self, picked: list[int] | None = None) -> Asked:
         """Ask its questions, or some of them."""
         job, task = self._job, self._task
+        subjects.seed(self._subject, body(job, Evaluation).seed + job.trial)
         found = _ask(job, task, self._model, picked)
         answers = samples.answers(
             found, task, samples.Reader(_question(job, self._desk), self._suite.cluster, job.trial)
@@ -108,7 +109,6 @@ def _ask(job: Job, task: Task, model: LM, picked: list[int] | None) -> dict[str,
     As `simple_evaluate` does it, which also reads 14,000 task files and describes the machine, each time: 12 s.
     """
     evaluation, suite = body(job, Evaluation), suites.suite_of(job)
-    set_seed(evaluation.seed + job.trial)
     if task.config.num_fewshot != 0:  # a task that says 0 means it
         task.set_config("num_fewshot", suite.num_fewshot)
     task.set_fewshot_seed(evaluation.seed)
@@ -119,7 +119,7 @@ def _ask(job: Job, task: Task, model: LM, picked: list[int] | None) -> dict[str,
         samples={task.config.task: picked} if picked else None,
         bootstrap_iters=0,
         log_samples=True,
-        apply_chat_template=evaluation.apply_chat_template and "subject.prompt" not in job.inputs,
+        apply_chat_template=subjects.is_chat(job),
         fewshot_as_multiturn=True,
     )
     return found
@@ -145,8 +145,13 @@ def _means(items: tuple[Item, ...]) -> dict[str, float]:
 
 def _question(job: Job, desk: Desk) -> Callable[[dict[str, Any]], str]:
     """Give a function from a sample to what people shall see as its question."""
-    prompt = job.inputs.get("subject.prompt")
+    prompt = subjects.prompt(job)
     if prompt is None:
-        return lambda sample: str(sample["arguments"][0][0])
+        return lambda sample: _text(sample["arguments"][0][0])
     fill = suites.filler(prompt, desk)
     return lambda sample: fill(sample["doc"])[-1]["content"]
+
+
+def _text(asked: Any) -> str:
+    """Give what is asked: of messages, which lm-eval carries as JSON, the last."""
+    return str(json.loads(asked.prompt)[-1]["content"]) if isinstance(asked, JsonChatStr) else str(asked)

@@ -1,29 +1,72 @@
 """job -> who answers its questions.
 
-Effects: reads the store, loads models.
+Effects: reads the store, loads models, starts engines.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from lm_eval.api.model import LM
 from lm_eval.models.huggingface import HFLM
+from transformers import set_seed
 
 from llmops.kinds.evaluation import Evaluation
 from llmops.orders import Input, Job
+from llmops.steps import engines
 from llmops.steps.desk import Desk, body
+from llmops.values import Key
+
+MODEL = "subject.model"
 
 
 def identity(job: Job) -> str:
-    """Name what has to be loaded for a job: jobs of one name share it."""
-    evaluation = body(job, Evaluation)
-    outputs = sorted(job.inputs["subject.model"].outputs.items())
+    """Name what has to be loaded or started for a job: jobs of one name share it."""
+    evaluation, given = body(job, Evaluation), _subject(job)
+    outputs = sorted(given.outputs.items())
+    if given is not job.inputs.get(MODEL):
+        prompt = job.inputs.get(engines.PROMPT)
+        said = [bytes(one.body).decode() + str(sorted(one.files.items())) for one in (given, prompt) if one]
+        return json.dumps([outputs, *said, engines.is_chat(job), evaluation.batch_size])
     return json.dumps([outputs, evaluation.dtype, evaluation.device, evaluation.batch_size])
 
 
-def open_model(job: Job, desk: Desk) -> HFLM:
-    """Load the model that a job asks."""
-    return load(job.inputs["subject.model"], body(job, Evaluation), desk)
+def name(job: Job) -> Key:
+    """Give the resource that a job asks."""
+    return _subject(job).key
+
+
+def prompt(job: Job) -> Input | None:
+    """Give the prompt that the subject of a job is asked through."""
+    return job.inputs.get("subject.prompt") or job.inputs.get(engines.PROMPT)
+
+
+def is_chat(job: Job) -> bool:
+    """Whether lm-eval makes messages of each question; a prompt of a model's makes its text itself."""
+    return engines.is_chat(job) and "subject.prompt" not in job.inputs
+
+
+@contextmanager
+def opened(job: Job, desk: Desk) -> Iterator[LM]:
+    """Load the model that a job asks, or start the engine of its deployment for as long as it is needed."""
+    if MODEL in job.inputs:
+        yield load(job.inputs[MODEL], body(job, Evaluation), desk)
+    else:
+        with engines.opened(job, desk) as client:
+            yield client
+
+
+def seed(model: LM, number: int) -> None:
+    """Have everything that a model draws begin at a number."""
+    set_seed(number)
+    if isinstance(model, engines.Client):
+        model.seed = number
+
+
+def _subject(job: Job) -> Input:
+    return job.inputs[MODEL] if MODEL in job.inputs else job.inputs[engines.SUBJECT]
 
 
 def load(given: Input, evaluation: Evaluation, desk: Desk) -> HFLM:

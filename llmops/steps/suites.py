@@ -14,16 +14,18 @@ from typing import Any
 import msgspec
 from datasets import Dataset as Table
 from datasets import DatasetDict
+from lm_eval.api.model import LM
 from lm_eval.api.task import Task
-from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from llmops import store, tasks, templates
 from llmops.kinds.evaluation import Evaluation, Suite
 from llmops.kinds.prompt import Prompt
 from llmops.orders import Input, Job
+from llmops.steps import subjects
 from llmops.steps.dataset import TEST, TRAIN
 from llmops.steps.desk import Desk, StepFailed, body
+from llmops.steps.engines import Client
 
 
 def index(job: Job) -> int:
@@ -36,14 +38,14 @@ def suite_of(job: Job) -> Suite:
     return body(job, Evaluation).suites[index(job)]
 
 
-def task(job: Job, model: HFLM, desk: Desk) -> Task:
+def task(job: Job, model: LM, desk: Desk) -> Task:
     """Give the task of a job's suite, asked through the subject's prompt and about the suite's dataset."""
     suite = suite_of(job)
     assert suite.task is not None  # noqa: S101  else it asserts, which is done elsewhere
     changes: dict[str, Any] = {}
     if dataset := job.inputs.get(f"suites[{index(job)}].dataset"):
         changes |= rows(desk.folder_of(dataset, "rows"))
-    if prompt := job.inputs.get("subject.prompt"):
+    if prompt := subjects.prompt(job):
         changes |= through(prompt, model, desk)
     if not tasks.is_file(suite.task):
         manager, name = _built_in(), suite.task
@@ -59,7 +61,13 @@ def task(job: Job, model: HFLM, desk: Desk) -> Task:
     found = manager.load({"group": "llmops", "task": [{"task": name, **changes}]})["tasks"]
     if len(found) != 1:
         raise StepFailed(f"{suite.task} is a group of {len(found)} tasks. Make a suite of each.")
-    return next(iter(found.values()))
+    task = next(iter(found.values()))
+    if task.OUTPUT_TYPE in tasks.LIKELIHOODS and subjects.MODEL not in job.inputs:
+        raise StepFailed(
+            f"{suite.task} is {task.OUTPUT_TYPE}, and the engine of {subjects.name(job)} answers with text, not with "
+            "likelihoods of tokens. Evaluate the model, subject: {model: …}, or take a task that is generate_until."
+        )
+    return task
 
 
 @cache
@@ -101,14 +109,22 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
 
 
-def through(given: Input, model: HFLM, desk: Desk) -> dict[str, Any]:
+def through(given: Input, model: LM, desk: Desk) -> dict[str, Any]:
     """Give the fields that make a task ask through a prompt, as the gateway would."""
     fill = filler(given, desk)
+    if isinstance(model, Client):
+        return {"doc_to_text": lambda row: _variables(given, fill, row), "target_delimiter": ""}
 
     def doc_to_text(row: dict[str, Any]) -> str:
         return str(model.tokenizer.apply_chat_template(fill(row), add_generation_prompt=True, tokenize=False))
 
     return {"doc_to_text": doc_to_text, "target_delimiter": ""} | _generation(body(given, Prompt))
+
+
+def _variables(given: Input, fill: Callable[[dict[str, Any]], object], row: dict[str, Any]) -> str:
+    """Write what a client of the gateway sends, once it is sure that the prompt can be filled in."""
+    fill(row)
+    return msgspec.json.encode({name: row[name] for name in body(given, Prompt).variables if name in row}).decode()
 
 
 def filler(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str, str]]]:

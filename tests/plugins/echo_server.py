@@ -21,7 +21,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path == "/v1/completions":
-            self._send(500 if FAILS == "mute" else 200, {"choices": [{"text": "pong"}], "model": "model@main"})
+            self._send(
+                500 if FAILS == "mute" else 200, {"choices": [{"index": 0, "text": "pong"}], "model": "model@main"}
+            )
         elif FAILS == "errors":
             self._send(500, {"error": {"message": "out of order"}})
         elif "model" not in body or body["messages"] == "bad":

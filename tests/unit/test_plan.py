@@ -41,9 +41,9 @@ def test_a_first_plan_does_everything_in_order() -> None:
         "+ prepare Dataset/rows",
         "+ train Training/base",
         "+ train Training/tuned",
+        "+ prepare Deployment/chat",
         "+ evaluate Evaluation/sums sums",
         "+ evaluate Evaluation/sums few",
-        "+ prepare Deployment/chat",
         "+ release Deployment/chat",
     ]
 

@@ -16,8 +16,7 @@ from msgspec import Struct
 
 from llmops import disk, store
 from llmops.plugin import Catalogue, Phase, Replica, Running, Standby
-from llmops.serving import engines, programs
-from llmops.serving.programs import Program
+from llmops.serving import engines, programs, revisions
 from llmops.store import Store
 from llmops.values import SHORT, Digest
 
@@ -72,19 +71,7 @@ class Local:
         folder.mkdir(parents=True, exist_ok=True)
         label = Label(standby.deployment, standby.revision, number, standby.model)
         disk.write(folder / LABEL, msgspec.json.encode(label))
-        programs.start(
-            folder,
-            Program(
-                argv=command.argv,
-                environment=command.environment,
-                cwd=str(model.parent),
-                host=replica.host,
-                port=replica.port,
-                health=command.health,
-                first={"model": command.model, "prompt": "ping", "max_tokens": 1, **standby.sampling},
-                deadline=standby.deadline,
-            ),
-        )
+        programs.start(folder, revisions.program(command, replica, standby.sampling, standby.deadline))
 
     def _running(self, label: Label, folder: Path) -> Running:
         state, program = programs.look(folder), programs.program(folder)

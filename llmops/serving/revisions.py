@@ -1,0 +1,74 @@
+"""deployment -> how its engine is started and asked: the same for a release and for an evaluation.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from llmops.kinds.deployment import Engine as Wanted
+from llmops.kinds.prompt import Prompt
+from llmops.plugin import Command, Engine, Replica
+from llmops.serving.gateway.table import PromptPart, Served, Turn
+from llmops.serving.programs import Program
+from llmops.values import Digest, Key
+
+
+def mismatch(key: Key, wanted: Wanted, engine: Engine) -> str:
+    """Say why a deployment cannot run here: another version of its engine is installed, or none; '' if it can."""
+    installed = engine.installed()
+    if wanted.version in (None, installed):
+        return ""
+    return (
+        f"{key} asks for {wanted.type} {wanted.version}, and {installed or 'none'} is installed. "
+        "Install that version, or change engine.version."
+    )
+
+
+def prompt(given: Prompt, template: str | None) -> PromptPart:
+    """Say what requests go through; ``template`` is the text of the template file, when there is one."""
+    parameters = msgspec.to_builtins(given.parameters)
+    return PromptPart(
+        turns=tuple(Turn(one.role, one.content) for one in given.turns(template)),
+        variables=given.variables,
+        parameters={name: value for name, value in parameters.items() if value not in (None, [], ())},
+    )
+
+
+def sampling(command: Command, part: PromptPart | None) -> dict[str, Any]:
+    """Give the parameters that the first request is made with: those that the engine fixes by it."""
+    given = part.parameters if part else {}
+    return {name: value for name, value in given.items() if name in command.fixed}
+
+
+def served(revision: Digest, command: Command, part: PromptPart | None, urls: tuple[str, ...]) -> Served:
+    """Say how a revision is asked. What its engine does not take from requests stands with what it uses, or None."""
+    fixed = sampling(command, part)
+    return Served(
+        revision=revision,
+        weight=0,
+        urls=urls,
+        model=command.model,
+        reports=command.reports,
+        fields=command.fields,
+        fixed={name: fixed.get(name) for name in sorted(command.fixed)},
+        prompt=part,
+    )
+
+
+def program(command: Command, replica: Replica, first: Mapping[str, Any], deadline: float) -> Program:
+    """Say what is kept up for one replica; ``first`` are the parameters of its first request."""
+    return Program(
+        argv=command.argv,
+        environment=command.environment,
+        cwd=str(replica.model.parent),
+        host=replica.host,
+        port=replica.port,
+        health=command.health,
+        first={"model": command.model, "prompt": "ping", "max_tokens": 1, **first},
+        deadline=deadline,
+    )
