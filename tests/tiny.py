@@ -62,6 +62,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     subject: Mapping[str, str]
     task: str
     rows: Sequence[Mapping[str, Any]]
+    """None at all: the task has its own."""
     suite: Mapping[str, Any] = {}
     fields: Mapping[str, Any] = {}
     files: Mapping[str, str] = {}
@@ -75,12 +76,15 @@ def of_model(kept: Store, at: Path) -> dict[str, Any]:
 
 def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
     """State one suite as an order does."""
-    rows = folder / f"rows-{number}"
-    rows.mkdir(parents=True)
-    (rows / "train.jsonl").write_text("")
-    (rows / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked.rows))
-    suite = {"task": "evals/task.yaml", "dataset": "rows", **asked.suite}
-    made = Input(key=Key("Dataset", "rows"), body=Raw(b"{}"), outputs={"rows": store.add_folder(kept, rows)})
+    suite, inputs = {"task": "evals/task.yaml", **asked.suite}, dict(asked.inputs)
+    if asked.rows:
+        rows = folder / f"rows-{number}"
+        rows.mkdir(parents=True)
+        (rows / "train.jsonl").write_text("")
+        (rows / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked.rows))
+        suite["dataset"] = "rows"
+        made = Input(key=Key("Dataset", "rows"), body=Raw(b"{}"), outputs={"rows": store.add_folder(kept, rows)})
+        inputs["suites[0].dataset"] = made
     files = {"evals/task.yaml": asked.task, **asked.files}
     return Job(
         unit=f"{number:064x}",
@@ -88,7 +92,7 @@ def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
         part="suites[0]",
         body=Raw(json.dumps({"subject": asked.subject, "suites": [suite], **asked.fields}).encode()),
         files={path: store.add_bytes(kept, text.encode()) for path, text in files.items()},
-        inputs={"suites[0].dataset": made, **asked.inputs},
+        inputs=inputs,
     )
 
 

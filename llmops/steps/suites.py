@@ -51,9 +51,11 @@ def task(job: Job, model: LM, desk: Desk) -> Task:
         manager, name = _built_in(), suite.task
         changes |= _pinned(job.pins[f"lm-eval://{suite.task}"], name, manager)
     else:
-        path = desk.repository(job.files) / suite.task
+        folder = desk.repository(job.files)
+        path = folder / suite.task
         manager = TaskManager(include_path=str(path.parent), include_defaults=False)
         name = str(tasks.read(path.read_bytes()).fields.get("task") or path.stem)
+        changes |= _beside(folder, name, manager)
     if token := desk.secret(suite.token):
         kwargs = changes.get("dataset_kwargs") or (manager.task_index[name].cfg or {}).get("dataset_kwargs") or {}
         changes["dataset_kwargs"] = {**kwargs, "token": token}
@@ -74,6 +76,12 @@ def task(job: Job, model: LM, desk: Desk) -> Task:
 def _built_in() -> TaskManager:
     """Read the 14,000 task files that lm-eval brings along: 10 s, so it is done once."""
     return TaskManager()
+
+
+def _beside(folder: Path, name: str, manager: TaskManager) -> dict[str, Any]:
+    """Give the fields that make a task read its rows where the commit's files are, whatever lies where we run."""
+    kwargs = (manager.task_index[name].cfg or {}).get("dataset_kwargs") or {}
+    return {"dataset_kwargs": {**kwargs, "data_dir": str(folder)}} if "data_files" in kwargs else {}
 
 
 def _pinned(pin: str, name: str, manager: TaskManager) -> dict[str, Any]:

@@ -261,6 +261,22 @@ def test_a_worse_model_is_shown_to_be_worse_by_its_perplexity(tmp_path: Path, ke
         assert judge_together([case])[0].verdict is Verdict.FAIL
 
 
+def test_a_task_reads_its_own_rows_as_the_commit_has_them(
+    tmp_path: Path, kept: Store, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those that lie in the folder that somebody runs us in."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.jsonl").write_text(json.dumps(ROWS[0]))
+    monkeypatch.chdir(tmp_path)
+    own = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": "data/rows.jsonl"}}, "test_split": "test"}
+    committed = "".join(json.dumps(row) + "\n" for row in ROWS)
+    asked = ask(kept, model, {**CHOICE, **own}, [], files={"data/rows.jsonl": committed})
+
+    (made,) = tiny.evaluated(tmp_path, kept, asked)
+
+    assert [item.question for item in made.items] == [row["question"] for row in ROWS]
+
+
 def test_two_commits_that_share_a_process_are_each_asked_by_their_own_task_file(
     tmp_path: Path, kept: Store, model: Path
 ) -> None:
