@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import bars, comparing, keeping, machine, page, planning, recording, results, tools
+from benchmarks import bars, comparing, evaluating, keeping, machine, page, planning, recording, results, tools
 from benchmarks.bars import Verdict
 from benchmarks.results import Figure, Results
 from benchmarks.rig import ROOT
@@ -71,6 +71,7 @@ def measure(group: str, at: Path, arguments: argparse.Namespace, programs: Mappi
         comparing.GROUP: lambda: comparing.measure(at, arguments.objects, programs, say),
         recording.GROUP: lambda: recording.measure(at, say),
         keeping.GROUP: lambda: keeping.measure(at, programs, say),
+        evaluating.GROUP: lambda: evaluating.measure(at, say),
     }
     return measures[group]()
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from benchmarks import comparing, keeping, planning, recording
+from benchmarks import comparing, evaluating, keeping, planning, recording
 from benchmarks.keeping import Amount
 from benchmarks.peers import Peer
 from benchmarks.planning import CHECK, COLD, PEAK, PLAN, P
@@ -77,6 +77,20 @@ def _ratio(
     return value
 
 
+def _more(
+    over: Callable[[Results], float | None], under: Callable[[Results], float | None], times: float
+) -> Callable[[Results], float | None]:
+    def value(results: Results) -> float | None:
+        above, below = over(results), under(results)
+        return None if above is None or below is None else (above - below) * times
+
+    return value
+
+
+def _asked(what: str) -> Callable[[Results], float | None]:
+    return _of(evaluating.GROUP, what, evaluating.ITEMS)
+
+
 def _constant(number: float) -> Callable[[Results], float | None]:
     return lambda _: number
 
@@ -102,6 +116,7 @@ PEER_OBJECTS = 1_000
 FEW, MANY, MOST = 1_000, 10_000, 100_000
 _RECORD = _of(recording.GROUP, recording.RECORD, recording.AMOUNT)
 _PUBLISH = _of(recording.GROUP, recording.PUBLISH, recording.AMOUNT)
+_SMALL, _LARGE = evaluating.SMALL, evaluating.LARGE
 _PLAN_OF_MANY = f"`llmops plan`, one spec changed, {MANY:,} specs"
 BARS = (
     Bar(planning.GROUP, _PLAN_OF_MANY, _plan(PLAN, MANY, 1000), 100, "ms"),
@@ -128,4 +143,25 @@ BARS = (
     ),
     Bar(recording.GROUP, f"{recording.AMOUNT:,} outcomes published to a bare remote", _PUBLISH, 1.0, "s"),
     *map(_kept, keeping.AMOUNTS),
+    Bar(
+        evaluating.GROUP,
+        f"what {_SMALL.gate}, takes more than {_SMALL.bare}, for each item",
+        _more(_asked(_SMALL.gate), _asked(_SMALL.bare), 1000 / evaluating.ITEMS),
+        1.0,
+        "ms",
+    ),
+    Bar(
+        evaluating.GROUP,
+        f"{_LARGE.gate}, in times of {_LARGE.bare}",
+        _ratio(_asked(_LARGE.gate), _asked(_LARGE.bare)),
+        1.05,
+        "x",
+    ),
+    Bar(
+        evaluating.GROUP,
+        f"{evaluating.GATE_OF_TEN}, in times of {evaluating.TEN_COMMANDS}",
+        _ratio(_asked(evaluating.GATE_OF_TEN), _asked(evaluating.TEN_COMMANDS)),
+        0.25,
+        "x",
+    ),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks import bars, comparing, keeping, planning, recording
+from benchmarks import bars, comparing, evaluating, keeping, planning, recording
 from benchmarks.bars import Judged, Verdict
 from benchmarks.results import Figure, Machine, Results
 
@@ -16,12 +16,14 @@ TITLES = {
     comparing.GROUP: "Peers",
     recording.GROUP: "Outcomes written down",
     keeping.GROUP: "Files kept",
+    evaluating.GROUP: "Gates",
 }
 HEADS = {
     planning.GROUP: "specs",
     comparing.GROUP: "objects",
     recording.GROUP: "outcomes",
     keeping.GROUP: "CPU seconds",
+    evaluating.GROUP: "items",
 }
 """What the columns of a table count."""
 TEXT = """\
@@ -88,11 +90,21 @@ are against the first.
 
 {store}
 
+### Gates
+
+A gate of a change that adds an evaluation, whose evidence is made once, beside `lm_eval.simple_evaluate` called from
+Python for the same task and model; the 14,000 task files that lm-eval brings along are left alone. Both are whole
+processes with one thread that load the model and ask {items:,} questions with two answers each. The models are drawn at
+random: {small} layers of {small_width}, and {large} layers of {large_width}. Then ten suites of {few:,} items in one
+gate, beside ten command lines of lm-eval, one for each. *CPU* is that of all processes.
+
+{evaluating}
+
 ## Measure again
 
     make bench
 
-takes about ten minutes, prints these tables, and writes `docs/performance.json`, this page and the plot. It makes a
+takes about half an hour, prints these tables, and writes `docs/performance.json`, this page and the plot. It makes a
 virtual environment for the peers in `build/peers` (400 MB, from the package index; exact versions in
 `benchmarks/constraints.txt`), and makes its repositories below `TMPDIR`, where it needs 10 GiB. `terraform` is measured
 if it is on the path. A peer that cannot be had is said and left out. The plot is drawn by matplotlib, which is in that
@@ -118,6 +130,12 @@ def page(results: Results) -> str:
         + ("\n" if results.missing else ""),
         machine=_machine(results.machine, results.day),
         amount=recording.AMOUNT,
+        items=evaluating.ITEMS,
+        few=evaluating.ITEMS // evaluating.SUITES,
+        small=evaluating.SMALL.layers,
+        small_width=evaluating.SMALL.hidden,
+        large=evaluating.LARGE.layers,
+        large_width=evaluating.LARGE.hidden,
         most=bars.MOST,
         **tables,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from benchmarks import bars, comparing, page, planning, repositories, results, rig, tools
+from benchmarks import bars, comparing, evaluating, page, planning, repositories, results, rig, tools
 from benchmarks.bars import Bar, Judged, Verdict
 from benchmarks.results import Figure, Machine, Results
 from benchmarks.rig import Command
@@ -78,6 +78,19 @@ def test_a_ratio_is_of_two_figures_of_one_run() -> None:
     assert found[f"{plan}, in times of P"].verdict is Verdict.NOT_MET
 
 
+def test_what_a_gate_takes_more_than_the_bare_call_is_said_for_each_item() -> None:
+    small, large = evaluating.SMALL, evaluating.LARGE
+    seconds = {small.gate: 10.5, small.bare: 10.0, large.gate: 42.0, large.bare: 40.0}
+    figures = (Figure(evaluating.GROUP, what, evaluating.ITEMS, value, "s") for what, value in seconds.items())
+    known = results.with_group(NOTHING, evaluating.GROUP, figures)
+
+    more, times, ten = (one for one in bars.judge(known) if one.bar.group == evaluating.GROUP)
+
+    assert (more.value, more.verdict) == (pytest.approx(0.5), Verdict.MET)
+    assert (times.value, times.verdict) == (pytest.approx(1.05), Verdict.MET)
+    assert ten.verdict is Verdict.NOT_MEASURED
+
+
 def test_the_table_says_what_is_met_and_what_is_missing() -> None:
     known = replace(measured(**{planning.PLAN: 0.2, planning.P: 0.02}), missing={"gto show": "there is no gto here."})
 
@@ -113,6 +126,16 @@ def test_the_cpu_of_a_command_is_that_of_its_children_too(tmp_path: Path) -> Non
 
     assert took.cpu >= 0.2
     assert took.seconds >= 0.2
+
+
+def test_what_outlives_a_command_is_waited_for_and_counts_but_not_its_time(tmp_path: Path) -> None:
+    burn = "import time\ntime.sleep(0.3)\nwhile time.process_time() < 0.3: pass"
+    leave = f"import subprocess, sys; subprocess.Popen([sys.executable, '-I', '-S', '-c', {burn!r}])"
+
+    took = rig.run(command(tmp_path, leave))
+
+    assert took.cpu >= 0.3
+    assert took.seconds < took.cpu
 
 
 def test_commands_run_in_turns_and_the_first_turn_does_not_count(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""``python -m benchmarks.bare MODEL TASKS TASK BATCH``: the call of lm-eval that a gate makes, and nothing else.
+
+It is the call at its fastest: the 14,000 task files that lm-eval brings along are left alone.
+
+Effects: reads a model and rows.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import lm_eval
+from lm_eval.tasks import TaskManager
+
+
+def main(model: str, tasks: str, task: str, batch: int) -> None:
+    """Evaluate, and keep what every item got."""
+    lm_eval.simple_evaluate(
+        model="hf",
+        model_args={"pretrained": model, "dtype": "float32"},
+        tasks=[task],
+        task_manager=TaskManager(include_path=tasks, include_defaults=False),
+        batch_size=batch,
+        device="cpu",
+        bootstrap_iters=0,
+        log_samples=True,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], int(sys.argv[4]))

@@ -1,0 +1,147 @@
+"""What a gate costs beside the evaluation itself: lm-eval called from Python, and lm-eval's own command line.
+
+Each gate judges a change that adds an evaluation, so that its evidence is made once, as the bare call makes it. Before
+every run the repository is as it was: nothing of that evidence is known.
+
+Effects: makes models and repositories, runs processes.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from msgspec import Struct
+
+from benchmarks import rig
+from benchmarks.results import Figure
+from benchmarks.rig import LLMOPS, Command
+from llmops import commits, ledger, repository, sites
+
+GROUP = "evaluating"
+ITEMS, SUITES, BATCH = 1_000, 10, 16
+RUNS, RUNS_OF_TEN = 5, 3
+CPU = ": CPU"
+TASK = """\
+task: {name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: data/{name}.jsonl}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_target: "{{{{right}}}}"
+doc_to_choice: ["even", "odd"]
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+"""
+SPEC = "apiVersion: llmops/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n  {body}\n"
+IDENTITY = ("-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "commit.gpgsign=false")
+
+
+class Size(Struct, frozen=True):
+    """A model, by how it is called in the table."""
+
+    name: str
+    hidden: int
+    layers: int
+
+    @property
+    def gate(self) -> str:
+        """What the gate is called."""
+        return f"`llmops gate`, {self.name}"
+
+    @property
+    def bare(self) -> str:
+        """What the call alone is called."""
+        return f"`lm_eval.simple_evaluate`, {self.name}"
+
+
+SMALL, LARGE = Size("a small model", 64, 2), Size("a larger model", 256, 4)
+GATE_OF_TEN, TEN_COMMANDS = f"`llmops gate`, {SUITES} suites", f"`lm_eval`, {SUITES} command lines"
+
+
+def measure(at: Path, say: Callable[[str], None]) -> Iterator[Figure]:
+    """Measure gates and bare calls in turns; then a gate of ten suites in turns with ten command lines."""
+    alike = ("OMP_NUM_THREADS=1", "TOKENIZERS_PARALLELISM=false", "HF_HUB_OFFLINE=1", f"HF_HOME={at / 'hub'}")
+    env = ("env", *alike)
+    commands: list[Command] = []
+    for size in (SMALL, LARGE):
+        say(f"making {size.name} and {ITEMS:,} items")
+        made, fresh = at / size.name, at / f"{size.name}, gated"
+        _make(made, size, {"numbers": ITEMS}, env)
+        bare = (sys.executable, "-m", "benchmarks.bare", "model", "evals", "numbers", str(BATCH))
+        commands += [
+            Command(size.gate, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, made, fresh)),
+            Command(size.bare, ITEMS, (*env, f"PYTHONPATH={rig.ROOT}", *bare), made),
+        ]
+    say(f"gates and bare calls in turns, {RUNS + 1} times")
+    yield from _figures(commands, RUNS)
+    made, fresh = at / "ten", at / "ten, gated"
+    names = [f"numbers{number}" for number in range(SUITES)]
+    _make(made, SMALL, dict.fromkeys(names, ITEMS // SUITES), env)
+    lines = " && ".join(shlex.join((*env, *_line(name))) for name in names)
+    say(f"a gate of {SUITES} suites and {SUITES} command lines in turns, {RUNS_OF_TEN} times")
+    ten = [
+        Command(GATE_OF_TEN, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, made, fresh)),
+        Command(TEN_COMMANDS, ITEMS, ("sh", "-c", lines), made),
+    ]
+    yield from _figures(ten, RUNS_OF_TEN, warm=0)
+
+
+def _figures(commands: list[Command], runs: int, warm: int = 1) -> Iterator[Figure]:
+    for took in rig.medians(commands, runs, warm):
+        yield Figure(GROUP, took.command.what, took.command.objects, took.seconds, "s")
+        yield Figure(GROUP, took.command.what + CPU, took.command.objects, took.cpu, "cpu s")
+
+
+def _line(task: str) -> tuple[str, ...]:
+    asked = ("--model", "hf", "--model_args", "pretrained=model,dtype=float32", "--tasks", task, "--device", "cpu")
+    kept = ("--include_path", "evals", "--batch_size", str(BATCH), "--output_path", "found", "--log_samples")
+    return (sys.executable, "-m", "lm_eval", "run", *asked, *kept)
+
+
+def _make(at: Path, size: Size, items: dict[str, int], env: tuple[str, ...]) -> None:
+    """Make a repository whose last commit adds an evaluation of a model that the one before it has fetched."""
+    at.mkdir()
+    maker = (sys.executable, "-m", "benchmarks.tiny_model", str(at / "model"), str(size.hidden), str(size.layers))
+    subprocess.run(maker, cwd=rig.ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _write(at / "llmops.yaml", "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n")
+    _write(at / "specs" / "model.yaml", SPEC.format(kind="Model", name="drawn", body="source: {path: model}"))
+    for name, amount in items.items():
+        rows = ({"question": f"Is {number} even or odd? It is", "right": number % 2} for number in range(amount))
+        _write(at / "data" / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        _write(at / "evals" / f"{name}.yaml", TASK.format(name=name))
+    _git(at, "init", "--quiet", "--initial-branch=main")
+    _commit(at)
+    known = commits.open_at(repository.discover(at))
+    ledger.start(sites.locate(known, commits.desire(known, "HEAD").settings, None).ledger)
+    subprocess.run((*env, *LLMOPS, "apply"), cwd=at, env=rig.environment(), check=True, stdout=subprocess.DEVNULL)
+    suites = "".join(f"\n    - {{task: evals/{name}.yaml}}" for name in items)
+    body = f"subject: {{model: drawn}}\n  batch_size: {BATCH}\n  suites:{suites}"
+    _write(at / "specs" / "numbers.yaml", SPEC.format(kind="Evaluation", name="numbers", body=body))
+    _commit(at)
+
+
+def _again(made: Path, fresh: Path) -> None:
+    """Put the repository back to where nothing of its last commit was made."""
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(made, fresh, symlinks=True)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _commit(at: Path) -> None:
+    _git(at, "add", "--all")
+    _git(at, "commit", "--quiet", "--message", "bench")
+
+
+def _git(at: Path, *arguments: str) -> None:
+    subprocess.run(("git", *IDENTITY, *arguments), cwd=at, check=True)
