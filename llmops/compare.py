@@ -218,7 +218,7 @@ def _sample(asked: _Asked, metric: str, *, lower: bool) -> Sample | str:
     if why := found.lack(metric):
         return why
     if found.is_silent:
-        return "no model was called: that is no evidence"
+        return "no call of a model is known: that is no evidence"
     scores = found.scores(metric)
     return gates.unusable(scores) or Sample(scores=scores, clusters=found.clusters(), lower_is_better=lower)
 

@@ -68,7 +68,9 @@ def owed(found: Survey) -> list[tuple[str, str]]:
     return [(str(task.action.key), task.action.label) for task in found.owed]
 
 
-def answered(repo: Repo, scores: dict[str, list[float]], facts: SuiteFacts = FACTS, clusters: int = 0) -> None:
+def answered(
+    repo: Repo, scores: dict[str, list[float]], facts: SuiteFacts = FACTS, clusters: int = 0, calls: float = 100
+) -> None:
     """Write down that these subjects were asked the suite `few` of Evaluation/sums, and what they scored."""
     found = survey(repo, *scores)
     made = {task.action.unit for task in found.owed if task.action.key.kind != "Evaluation"}
@@ -87,7 +89,13 @@ def answered(repo: Repo, scores: dict[str, list[float]], facts: SuiteFacts = FAC
         folder = folder_of(open_store(repo.site()), texts)
         outcomes = [
             Outcome(
-                unit=one, key=key, part="few", step="x", outputs={"evidence": folder}, metrics={}, provenance=PROVENANCE
+                unit=one,
+                key=key,
+                part="few",
+                step="x",
+                outputs={"evidence": folder},
+                metrics={"calls": calls},
+                provenance=PROVENANCE,
             )
             for one in (unit.digest, *made)
         ]
@@ -294,6 +302,14 @@ def test_a_subject_without_evidence_to_speak_of_is_said_and_the_answer_is_no(boo
 
     assert llmops("compare", "tuned", "base", "--suite", "sums/few") == Exit.NO
     assert "base: there is no item." in llmops.out
+
+
+def test_a_run_that_asked_no_model_is_no_evidence(books: Repo, llmops: Shell) -> None:
+    answered(books, {"tuned": HALF, "base": MOST}, calls=0)
+
+    assert llmops("compare", "tuned", "base", "--suite", "sums/few") == Exit.NO
+    assert "base: no call of a model is known: that is no evidence." in llmops.out
+    assert "+0.250" not in llmops.out
 
 
 def test_the_page_holds_the_table_and_the_plot_and_needs_nothing_else(books: Repo, llmops: Shell) -> None:
