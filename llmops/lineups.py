@@ -1,7 +1,7 @@
 """words -> a lineup: which subjects are to be compared, and on which suites of which Evaluations.
 
 A subject is called by the name of a Model, a Training or a Prompt, or by both as ``model+prompt``. What it does not say
-stays as the Evaluation has it; ``model+`` is the model without a prompt.
+stays as the Evaluation has it; ``model+`` is the model without a prompt. A Deployment is a whole subject by itself.
 
 Pure.
 """
@@ -18,7 +18,7 @@ from llmops.kinds.evaluation import KIND, Evaluation, Subject, Suite
 from llmops.problems import Misused, did_you_mean
 from llmops.values import Key, Node
 
-FIELDS = {"Model": "model", "Training": "model", "Prompt": "prompt"}
+FIELDS = {"Model": "model", "Training": "model", "Prompt": "prompt", "Deployment": "deployment"}
 """What names a subject, and the field of an Evaluation's subject that it stands in."""
 JOINT = "+"
 
@@ -126,9 +126,11 @@ def _fields(name: str, model: Key | None, graph: Graph, wrong: list[str]) -> dic
     if joint:
         prompt = _found(second, graph, ("Prompt",), wrong) if second else None
         fields["prompt"] = str(prompt) if prompt else None
+    if "deployment" in fields:
+        return {"model": None, "prompt": None} | fields
     if model and "model" not in fields:
         fields["model"] = str(model)
-    return fields
+    return fields | {"deployment": None} if "model" in fields else fields
 
 
 def _entry(name: str, fields: Mapping[str, str | None], chosen: Mapping[Key, tuple[str, ...]], graph: Graph) -> Entry:

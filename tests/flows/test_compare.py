@@ -117,6 +117,16 @@ def test_a_model_is_asked_through_the_prompt_of_the_evaluation_and_a_prompt_of_i
     ]
 
 
+def test_a_deployment_is_a_whole_subject_by_itself(books: Repo) -> None:
+    found = survey(books, "chat", "tuned")
+
+    subjects = [side.desired.graph[side.keys[0]].spec.body.subject for side in found.sides]
+    assert [(one.model, one.prompt, one.deployment) for one in subjects] == [
+        (None, None, "Deployment/chat"),
+        ("Training/tuned", "Prompt/ask", None),
+    ]
+
+
 def test_the_evidence_of_a_subject_is_that_of_an_evaluation_which_names_it(books: Repo) -> None:
     found = survey(books, "base+beg", "tuned")
     of_base, of_tuned = ([unit.digest for unit in side.desired.graph[side.keys[0]].units] for side in found.sides)
@@ -185,9 +195,9 @@ def test_everything_that_is_wrong_with_the_words_is_said_at_once(books: Repo, ll
     )
 
     for line in (
-        'no Model or Training or Prompt is called "bas". Did you mean "base"?',
+        'no Model or Training or Prompt or Deployment is called "bas". Did you mean "base"?',
         '"ask" is Training/ask and Prompt/ask. Say which: Training/ask.',
-        "Dataset/rows is not a Model or Training or Prompt.",
+        "Dataset/rows is not a Model or Training or Prompt or Deployment.",
         'no Prompt is called "bgg". Did you mean "beg"?',
         '"few" is a suite of plain and sums. Say which: plain/few.',
         'no suite is called "fewer". Did you mean "few"?',

@@ -5,7 +5,7 @@ with their intervals, and exact tests of all of them together. What was asked of
 run finds is reused by gates.
 
 A subject is a Model, a Training or a Prompt (Kind/name where two share a name), or both as model+prompt. What it does
-not say stays as the Evaluation has it; "model+" asks without a prompt.
+not say stays as the Evaluation has it; "model+" asks without a prompt. A Deployment is asked through its engine.
 
 examples:
   llmops compare base tuned --suite choice           two models, asked as the Evaluation of that suite asks
