@@ -237,7 +237,9 @@ def _ring_problem(
 
 def _review(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -> Iterator[Problem]:
     for key in fresh:
-        for one in review(graph[key], graph.nodes) if (review := kinds[key.kind].review) else ():
+        kind, needs = kinds[key.kind], graph.made[key].needs
+        review = kind.review if any(need.key.kind in kind.beside for need in needs) else None
+        for one in review(graph[key], graph.nodes) if review else ():
             yield reading.place(graph.made[key], files).problem(steps_of(one.role), one.what, one.remedy)
 
 

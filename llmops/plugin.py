@@ -71,7 +71,9 @@ class Kind(Struct, Generic[B], frozen=True):
     pins: Callable[[B], Iterable[Pin]] = _nothing
     """Things outside git, each fixed by the spec itself or by `llmops.lock`."""
     review: Callable[[Node, Mapping[Key, Node]], Iterable[Complaint]] | None = None
-    """What is wrong with a resource among the others."""
+    """What is wrong with a resource among those that it leans on."""
+    beside: tuple[str, ...] = ()
+    """The kinds of those that `review` looks at: a resource that leans on none of them is not opened."""
     devices: Callable[[B], Mapping[str, float]] = _one_machine
     """How many of which devices are kept busy while it is made, in the words of the setting ``hourly_cost``."""
     remarks: Callable[[B], Iterable[str]] | None = None

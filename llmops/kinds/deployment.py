@@ -136,4 +136,5 @@ KIND = Kind(
     step=Step(name="prepare", version=1, run="llmops.steps.prepare"),
     check=check,
     review=review,
+    beside=("Evaluation",),
 )

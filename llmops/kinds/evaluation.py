@@ -341,5 +341,6 @@ KIND = Kind(
     examine=examine,
     pins=pins,
     review=review,
+    beside=("Deployment",),
     devices=devices,
 )

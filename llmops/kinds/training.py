@@ -201,5 +201,6 @@ KIND = Kind(
     step=Step(name="train", version=1, run="llmops.steps.train", extra="train"),
     check=check,
     review=review,
+    beside=("Dataset",),
     devices=devices,
 )
