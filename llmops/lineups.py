@@ -139,7 +139,11 @@ def _entry(name: str, fields: Mapping[str, str | None], chosen: Mapping[Key, tup
         body: Evaluation = graph[key].spec.body
         own = _spelled_out(body.subject, graph[key])
         suites = tuple(_whole(suite) for suite in body.suites if suite.label in labels)
-        bodies[key] = replace(body, subject=replace(own, **fields), suites=suites)
+        asked = replace(own, **fields)
+        if asked.deployment is not None and asked.prompt is not None:
+            what = f"{key} asks {asked.deployment}, so it names no model to ask through {name}."
+            raise Misused(f"{what} Name one: model+{name}, or --model.")
+        bodies[key] = replace(body, subject=asked, suites=suites)
         if bodies[key].subject != own:
             others.add(key)
     return Entry(name, bodies, frozenset(others))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from llmops import catalogues, diff, dispatch, gating, ledger, plan, sites
+from llmops import catalogues, diff, dispatch, gating, ledger, lineups, plan, sites
 from llmops.graph import Graph
+from llmops.lineups import Words
 from llmops.plan import Origin, World
-from llmops.problems import Invalid
+from llmops.problems import Invalid, Misused
 from llmops.records import Release, Revision, Standing, State
 from llmops.rollouts import Seen
 from llmops.values import Key, Verb
@@ -100,7 +101,8 @@ def test_a_gate_makes_the_model_that_the_engine_serves_and_releases_nothing(repo
     repo.edit("specs/chat.yaml", "requires:", "engine: {config: {cb_num_blocks: 99}}\n  requires:")
     head = repo.commit(message="another engine")
 
-    found = gating.compare(repo.desire(base), repo.desire(head), frozenset())
+    ledger.start(repo.ledger())
+    found = gating.survey(repo.site(), repo.desire(base), repo.desire(head))
 
     verbs = {(task.action.key, task.action.verb) for task in found.owed}
     assert found.affected == (SUMS,)
@@ -169,3 +171,17 @@ def test_a_required_evaluation_of_another_deployment_says_nothing_of_this_one() 
 
     (problem,) = problems(tree)
     assert "Evaluation/sums does not evaluate Training/tuned" in problem
+
+
+def test_a_deployment_is_compared_with_the_model_that_it_serves() -> None:
+    words = Words(subjects=("chat", "tuned+ask"), suites=("sums/few",))
+
+    served, alone = (entry.bodies[SUMS].subject for entry in lineups.draw_up(words, build(asked())).entries)
+
+    assert (served.deployment, served.model, served.prompt) == ("Deployment/chat", None, None)
+    assert (alone.deployment, alone.model, alone.prompt) == (None, "Training/tuned", "Prompt/ask")
+
+
+def test_a_prompt_alone_says_nothing_where_a_deployment_was_asked() -> None:
+    with pytest.raises(Misused, match="asks Deployment/chat, so it names no model to ask through ask"):
+        lineups.draw_up(Words(subjects=("chat", "ask"), suites=("sums/few",)), build(asked()))
