@@ -27,7 +27,7 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
     for job in jobs:
         dataset = body(job, Dataset)
         desk.say(f"reading {job.key}")
-        folder = desk.scratch("rows", job.unit)
+        folder = desk.blank("rows", job.unit)
         counts = _write_sides(dataset, job, desk, folder)
         yield Product(job, {"rows": store.add_folder(desk.store, folder)}, counts)
 

@@ -5,6 +5,7 @@ Effects: reads and writes the store and the order's folder, looks up secrets.
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,6 +58,11 @@ class Desk(Struct, frozen=True):
         made = self.folder.joinpath("scratch", *parts)
         made.mkdir(parents=True, exist_ok=True)
         return made
+
+    def blank(self, *parts: str) -> Path:
+        """Give an empty folder to write a result in: what was written there before may be the store's own by now."""
+        shutil.rmtree(self.folder.joinpath("scratch", *parts), ignore_errors=True)
+        return self.scratch(*parts)
 
     def say(self, text: str, done: int = 0, total: int = 0) -> None:
         """Tell whoever watches how far the work is."""

@@ -91,7 +91,7 @@ class _Paper:
 
 def _publish(job: Job, asked: Asked, desk: Desk) -> Product:
     """Put the evidence of a job into the store."""
-    suite, folder = suites.suite_of(job), desk.scratch("evidence", job.unit)
+    suite, folder = suites.suite_of(job), desk.blank("evidence", job.unit)
     (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in asked.items))
     (folder / FACTS).write_bytes(msgspec.json.encode(asked.facts))
     if suite.judge:

@@ -67,7 +67,7 @@ def _from_address(source: ModelSource, job: Job, desk: Desk) -> Path:
     found = f"sha256:{digest.hexdigest()}"
     if found != job.pins[uri]:
         raise StepFailed(f"{uri} is {found}, but {job.pins[uri]} is pinned. Check the source, then run `llmops lock`.")
-    folder = desk.scratch("unpacked")
+    folder = desk.blank("unpacked")
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
     inner = list(folder.iterdir())

@@ -154,6 +154,7 @@ def test_a_head_that_is_the_same_passes_early_and_goes_on_where_the_limit_stoppe
     assert (code, judgement["verdict"]) == (Exit.WELL, "pass")
     assert 20 < judgement["items"] < 120
     assert answered(repo)[:20] == first
+    assert llmops("fsck") == Exit.WELL, llmops.out  # no batch is written over bytes that the store has
     assert {item.id for item in answered(repo)} == {item.id for item in answered(repo, "HEAD~1")}
     assert llmops("apply") == Exit.WELL, llmops.err
     assert len(answered(repo)) == judgement["items"]
