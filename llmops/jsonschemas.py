@@ -15,6 +15,8 @@ Number = int | float
 Type = Literal["string", "integer", "number", "boolean", "object", "array", "null"]
 _DATA = ("const", "default", "enum", "examples")
 """Words of a schema whose values are data, not schemas."""
+_NAMED = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+"""Words of a schema whose values are schemas by names, whatever these are."""
 
 
 class _Plain(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -61,7 +63,10 @@ def words(schema: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(schema, dict):
         yield from schema.items()
         for name, one in schema.items():
-            yield from words(one) if name not in _DATA else ()
+            if name in _NAMED and isinstance(one, dict):
+                yield from words(list(one.values()))
+            elif name not in _DATA:
+                yield from words(one)
 
 
 def leads_away(schema: Any) -> str:
