@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
 import msgspec
 from jsonschema import Draft202012Validator, ValidationError, validators
 from referencing import Registry
@@ -49,13 +50,13 @@ def inside(text: str) -> Iterator[Any]:
     decoder, place, tried = json.JSONDecoder(), 0, 0
     while (found := _BEGINS.search(text, place)) and (tried := tried + 1) <= MOST_TRIED:
         try:
-            value, place = decoder.raw_decode(text, found.start())
+            _, place = decoder.raw_decode(text, found.start())
         except ValueError:
             place = found.start() + 1
             continue
         except RecursionError:
             return
-        yield value
+        yield from whole(text[found.start() : place])  # Python's decoder takes NaN and 1e999, which are not JSON
 
 
 def followed(path: str, text: str) -> list[Any]:
@@ -112,7 +113,7 @@ def fits(value: Any, schema: Any) -> bool:
         return True
     try:
         return bool(_validator(msgspec.json.encode(schema)).is_valid(value))
-    except RecursionError:
+    except (RecursionError, OverflowError):  # nested too deep, or a number too large to be divided
         return False
     except Unresolvable as error:
         raise StepFailed(
@@ -144,6 +145,18 @@ def _others(validator: Any, allowed: Any, value: Any, schema: Mapping[str, Any])
             yield from validator.descend(value[name], allowed)
 
 
+def _unsupported(*_: Any) -> Iterator[ValidationError]:
+    raise StepFailed("the JSON Schema has unevaluatedProperties, which is not supported. Write additionalProperties.")
+
+
 _Validator = validators.extend(
-    Draft202012Validator, {"pattern": _pattern, "patternProperties": _by_pattern, "additionalProperties": _others}
+    Draft202012Validator,
+    {
+        "pattern": _pattern,
+        "patternProperties": _by_pattern,
+        "additionalProperties": _others,
+        "unevaluatedProperties": _unsupported,
+    },
 )
+# jsonschema's own goes on with the validator that a part's `$schema` names, whose patterns are Python's.
+_Validator.evolve = attrs.evolve

@@ -53,6 +53,7 @@ HOLDS: list[tuple[dict[str, Any], str, str]] = [
     ({"type": "bleu", "value": ["a dog", "the cat sat on the mat"]}, "the cat sat on the mat", "no"),
     ({"type": "rouge-n", "value": "Zürich is grün"}, "zürich ist grün, is it", "nein"),
 ]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 HOLDS = [row for row in HOLDS if row[0] != {"type": "is-json", "value": False}]  # nothing holds there
 
 
@@ -107,16 +108,33 @@ def test_odd_answers_are_scored_like_others(fields: dict[str, Any], text: str) -
         made(type="not-regex", value=r"^(\w+\s?)*$"),
         made(type="is-json", value={"pattern": "^(a+)+$"}),
         made(type="is-json", value={"patternProperties": {"^(a+)+$": False}, "additionalProperties": True}),
+        made(type="is-json", value={"allOf": [{"$schema": DIALECT, "pattern": "^(a+)+$"}]}),
     ],
 )
 def test_a_hostile_pattern_takes_no_longer_than_any_other(one: Assert) -> None:
     text = "a" * 20_000 + "!"
-    said = text if "regex" in one.type else json.dumps({text: 1} if "patternProperties" in one.value else text)
+    said = text if "regex" in one.type else json.dumps({text: 1} if "patternProperties" in str(one.value) else text)
     began = time.process_time()
 
     assert isinstance(score(one, said).holds, bool)
 
     assert time.process_time() - began < 2.0
+
+
+def test_what_a_schema_hides_among_its_data_matches_no_pattern_of_python() -> None:
+    hidden = {"patternProperties": {"^(a+)+$": True}, "unevaluatedProperties": False}
+    one = made(type="is-json", value={"default": hidden, "$ref": "#/default"})
+
+    with pytest.raises(StepFailed, match="unevaluatedProperties, which is not supported"):
+        score(one, '{"aaaa!": 1}')
+
+
+@pytest.mark.parametrize("text", ["[NaN]", "[Infinity]", "[1e999]", "[" + "9" * 400 + "]"])
+def test_numbers_that_json_or_the_machine_does_not_have_fit_no_schema(text: str) -> None:
+    schema = {"items": {"multipleOf": 0.5}}
+
+    assert score(made(type="contains-json", value=schema), f"It is {text}.").holds is False
+    assert score(made(type="is-json", value=schema), text).holds is False
 
 
 def test_other_properties_are_those_that_no_pattern_names() -> None:
