@@ -41,6 +41,8 @@ SUBJECT, PROMPT = "subject.deployment", "subject.deployment.prompt"
 POLL_SECONDS = 0.1
 LAST_LINES = 5
 """How many lines of an engine's log are shown when it fails."""
+MOST_SHOWN = 200
+"""Characters of an odd answer that are shown."""
 
 
 class Client:
@@ -70,6 +72,14 @@ class Client:
             return translate(self.path, made, self.served).body
         except Bad as error:
             raise StepFailed(f"the prompt cannot be filled in from a row: {error}") from None
+
+    def parse_generations(self, outputs: Any, **named: Any) -> list[str | None]:
+        """Read what was answered; lm-eval's own makes an empty answer of what is none."""
+        for one in outputs if isinstance(outputs, list) else [outputs]:
+            if not (isinstance(one, dict) and one.get("choices")):
+                raise aiohttp.ClientPayloadError(f"there are no choices in {str(one)[:MOST_SHOWN]}")
+        found: list[str | None] = super().parse_generations(outputs=outputs, **named)  # type: ignore[misc]
+        return found
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: FBT001, FBT002  lm-eval's
         """Ask; an answer ends where its task says so, also where the engine does not stop there."""

@@ -135,6 +135,7 @@ def test_suites_of_one_deployment_share_its_engine(tmp_path: Path, kept: Store, 
         (echo(fails="crash"), "the engine of Deployment/chat did not start: it ended with code 3 while it started"),
         (echo() | {"version": "2"}, "Deployment/chat asks for echo 2, and 1 is installed"),
         (echo(fails="errors"), r"the engine of Deployment/chat did not answer \(ClientResponseError: 500"),
+        (echo(fails="evades"), r"did not answer \(ClientPayloadError: .* no choices in .*out of memory"),
     ],
 )
 def test_an_engine_that_does_not_answer_is_no_evidence_and_says_why(

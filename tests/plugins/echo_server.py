@@ -26,6 +26,8 @@ class Handler(BaseHTTPRequestHandler):
             )
         elif FAILS == "errors":
             self._send(500, {"error": {"message": "out of order"}})
+        elif FAILS == "evades":
+            self._send(200, {"object": "error", "message": "out of memory"})
         elif "model" not in body or body["messages"] == "bad":
             self._send(422, {"detail": "messages are bad"})
         else:
