@@ -143,14 +143,17 @@ class Task(ConfigurableTask):
 
     def _perplexities(self, found: Sequence[Instance], texts: list[str]) -> list[float | None]:
         """Ask the model how likely its own answers were, token by token. An empty one has no perplexity."""
-        said = [number for number, text in enumerate(texts) if text]
         perplexities: list[float | None] = [None] * len(texts)
-        if any(one.basis == "perplexity" for one in self.suite.assert_) and said:
-            model = self.bench.model
-            asked = [Instance("loglikelihood", {}, (found[number].args[0], texts[number]), 0) for number in said]
-            for number, (likelihood, _) in zip(said, model.loglikelihood(asked, disable_tqdm=True), strict=True):
-                tokens = len(model.tok_encode(texts[number], add_special_tokens=False))
-                perplexities[number] = math.exp(min(-likelihood / tokens, 700.0))  # e**700 is nearly the largest float
+        if any(one.basis == "perplexity" for one in self.suite.assert_):
+            model, asked = self.bench.model, [str(one.args[0]) for one in found]
+            encoded = [model.tok_encode(text, add_special_tokens=False) for text in texts]
+            said = [number for number, tokens in enumerate(encoded) if tokens]
+            # As tokens: of texts, lm-eval counts the white space that a chat template ends with to what was said.
+            pairs = [((asked[one], texts[one]), model.tok_encode(asked[one]), encoded[one]) for one in said]
+            likelihoods = model._loglikelihood_tokens(pairs, disable_tqdm=True) if pairs else []
+            for number, (likelihood, _) in zip(said, likelihoods, strict=True):
+                each = -likelihood / len(encoded[number])
+                perplexities[number] = math.exp(min(each, 700.0))  # e**700 is nearly the largest float
         return perplexities
 
     def _rulings(self, found: Sequence[Instance], texts: list[str]) -> list[dict[int, Ruling]]:

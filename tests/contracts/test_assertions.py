@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,23 @@ def test_what_is_measured_is_measured_of_each_answer(subject: Path, tmp_path: Pa
         assert item.scores["spent"] == pytest.approx((item.scores["ms"] or 0) / 1000), "a second costs 1"
         assert 0.1 < (item.scores["ms"] or 0) < 10_000
     assert found.items[0].scores["surprise"] == pytest.approx(perplexity(subject, "France?>", "Paris"), rel=1e-3)
+
+
+def test_white_space_that_a_chat_template_ends_with_was_not_said_by_the_model(subject: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    model = shutil.copytree(subject, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = tokenizer.chat_template.replace(">{%", "> {%")
+    tokenizer.save_pretrained(model)
+
+    (found,) = evaluated(tmp_path, {"subject": model}, {"assert": [{"type": "perplexity", "threshold": 1e9}, SURPRISE]})
+
+    item = found.items[0]
+    assert item.scores["surprise"] == pytest.approx(perplexity(model, f"{item.question}> ", item.answer), rel=1e-3)
+
+
+SURPRISE = {"type": "perplexity", "metric": "surprise"}
 
 
 def perplexity(folder: Path, asked: str, said: str) -> float:
