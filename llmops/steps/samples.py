@@ -44,12 +44,12 @@ class Reader(Struct, frozen=True):
     trial: int
 
     def cluster_of(self, sample: dict[str, Any]) -> str:
-        """Give what an item belongs to. Raises `StepFailed` where the column is missing: it would stand alone."""
+        """Give what an item belongs to. Raises `StepFailed` where a row does not say that: nobody can guess it."""
         if self.cluster is None:
             return ""
-        if self.cluster not in sample["doc"]:
-            known = ", ".join(sorted(sample["doc"]))
-            raise StepFailed(f'the rows have no column "{self.cluster}" (cluster); they have {known}.')
+        known = sorted(name for name, value in sample["doc"].items() if value is not None)
+        if self.cluster not in known:
+            raise StepFailed(f'a row has no column "{self.cluster}" (cluster); it has {", ".join(known)}.')
         return str(sample["doc"][self.cluster])
 
 

@@ -132,7 +132,12 @@ def through(given: Input, model: LM, desk: Desk) -> dict[str, Any]:
 def _variables(given: Input, fill: Callable[[dict[str, Any]], object], row: dict[str, Any]) -> str:
     """Write what a client of the gateway sends, once it is sure that the prompt can be filled in."""
     fill(row)
-    return msgspec.json.encode({name: row[name] for name in body(given, Prompt).variables if name in row}).decode()
+    return msgspec.json.encode(_values(body(given, Prompt), row)).decode()
+
+
+def _values(prompt: Prompt, row: dict[str, Any]) -> dict[str, Any]:
+    """Give the variables of a prompt; null is what a table has where a row has no such column."""
+    return {name: row[name] for name in prompt.variables if row.get(name) is not None}
 
 
 def filler(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
@@ -142,7 +147,7 @@ def filler(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str
     turns = prompt.turns(source)
 
     def fill(row: dict[str, Any]) -> list[dict[str, str]]:
-        values = {name: row[name] for name in prompt.variables if name in row}
+        values = _values(prompt, row)
         try:
             return [{"role": one.role, "content": templates.render(one.content, values)} for one in turns]
         except templates.BadTemplate as error:

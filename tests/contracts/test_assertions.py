@@ -73,7 +73,7 @@ def evaluated(folder: Path, models: Mapping[str, Path], *suites: Mapping[str, An
     rows = folder / "rows"
     rows.mkdir(parents=True, exist_ok=True)
     (rows / "train.jsonl").write_text("")
-    (rows / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (rows / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in job.pop("rows", ROWS)))
     prompt = {
         "messages": [{"role": "user", "content": "{{ land }}?"}],
         "variables": {"land": {}},
@@ -147,6 +147,24 @@ def test_a_limit_and_a_cluster_go_the_way_of_every_suite(subject: Path, tmp_path
     (found,) = evaluated(tmp_path, {"subject": subject}, suite)
 
     assert [item.cluster for item in found.items] == ["France", "Italy", "Spain", "France"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([ROWS[0], {"town": "Oslo"}], "the prompt cannot be filled in from a row: 'land' is undefined"),
+        ([ROWS[0] | {"page": 1}, ROWS[1]], 'a row has no column "page" .cluster.; it has land, n, town'),
+    ],
+)
+def test_a_column_that_only_some_rows_have_is_nowhere_none(
+    subject: Path, tmp_path: Path, rows: list[dict[str, Any]], why: str
+) -> None:
+    from llmops.steps.desk import StepFailed
+
+    suite = {"assert": [{"type": "not-contains", "value": "sorry"}], "cluster": "page" if "page" in rows[0] else None}
+
+    with pytest.raises(StepFailed, match=why):
+        evaluated(tmp_path, {"subject": subject}, suite, rows=rows)
 
 
 def test_what_is_measured_is_measured_of_each_answer(subject: Path, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_items_carry_the_cluster_that_their_column_names(tmp_path: Path, model: 
 def test_a_column_that_the_rows_do_not_have_is_an_error(tmp_path: Path, model: Path) -> None:
     from llmops.steps.desk import StepFailed
 
-    with pytest.raises(StepFailed, match='the rows have no column "chapter"') as error:
+    with pytest.raises(StepFailed, match='a row has no column "chapter"') as error:
         evaluated(tmp_path, model, CHOICE, cluster="chapter")
     assert "answer, page, question" in str(error.value)
 
