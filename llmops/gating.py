@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import budgets, costs, diff, execute, foresight, growth, ledger, owed, plan, reading, sites, verdicts
+from llmops import budgets, costs, diff, execute, foresight, growth, ledger, owed, plan, reading, sides, sites, verdicts
 from llmops.budgets import Budget, LeftOut, Offer, Price
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
@@ -30,8 +30,9 @@ from llmops.reading import steps_of
 from llmops.reconcile import Tell
 from llmops.records import Who
 from llmops.settings import Settings
+from llmops.sides import Side
 from llmops.sites import Site
-from llmops.values import Change, Cost, Digest, Key, Node, Sign, Verdict
+from llmops.values import Change, Cost, Digest, Key, Sign, Verdict
 from llmops.verdicts import Archive, Report
 
 
@@ -96,12 +97,14 @@ def survey(site: Site, base: Desired, head: Desired) -> Comparison:
     Raises `Invalid` for a change of a spec that is not allowed.
     """
     found = compare(base, head)
-    wants = [Want(side, found.affected, (other.graph,)) for side, other in ((head, base), (base, head))]
+    pairs = tuple(sides.pairs(found.affected, head.graph, base.graph))
+    before = tuple(dict.fromkeys(one.node.key for _, one in pairs if one is not None))  # under whatever name
+    wants = [Want(head, found.affected, (base.graph,)), Want(base, before, (head.graph,))]
     tasks, done = owed.find(site, wants, follow(site.commits.index, site.ledger))
     more = _more(site, found, done)
     if again := frozenset(unit for unit in more if unit in done):
         tasks, _ = owed.find(site, wants, done.but(again))
-    asked = _asked(tasks, found.affected, base.graph, head.graph)
+    asked = _asked(tasks, pairs)
     return replace(found, owed=tuple(_grown(task, more, base.settings) for task in asked))
 
 
@@ -157,19 +160,14 @@ def _forbidden_moves(changes: Iterable[Change], base: Desired, head: Desired) ->
                 yield reading.place(new, head.files).problem(steps_of(one.role), one.what, one.remedy)
 
 
-def _asked(tasks: tuple[Task, ...], affected: tuple[Key, ...], base: Graph, head: Graph) -> tuple[Task, ...]:
-    """Leave out what only suites of base wait for whose gates judge head alone."""
-    units = {unit.digest for key in affected for unit in head[key].units}
-    units |= {unit for key in affected if key in base for unit in _compared(base[key])}
+def _asked(tasks: tuple[Task, ...], pairs: Iterable[tuple[Side, Side | None]]) -> tuple[Task, ...]:
+    """Leave out what only suites of base wait for that nobody compares with, or whose gates judge head alone."""
+    units: set[Digest] = set()
+    for now, before in pairs:
+        units |= {*now.units, *(before.units if before is not None and before.suite.gate.against == "base" else ())}
     needs = _needs(tasks)
     kept = frozenset[Digest]().union(*(needs.get(unit, ()) for unit in units))
     return tuple(task for task in tasks if task.action.unit in kept)
-
-
-def _compared(node: Node) -> Iterator[Digest]:
-    """Give the units of the suites whose gates compare with base."""
-    alone = {f"suites[{at}]" for at, suite in enumerate(node.spec.body.suites) if suite.gate.against == "none"}
-    yield from (unit.digest for unit in node.units if unit.part not in alone)
 
 
 def _costs(comparison: Comparison, seconds: Mapping[Digest, float]) -> dict[Digest, Cost | None]:

@@ -87,6 +87,20 @@ def test_what_was_made_for_the_base_is_not_owed(change: Repo) -> None:
     assert owed(survey(change)) == {("head", "Training/tuned"), ("head", "Evaluation/sums")}
 
 
+def test_an_evaluation_that_gets_another_name_is_compared_with_what_it_was_called_before(change: Repo) -> None:
+    change.edit("specs/sums.yaml", "name: sums", "name: other")
+    change.edit("specs/chat.yaml", "sums", "other")
+    change.git("reset", "--soft", "HEAD~1")
+    change.commit()
+    pretend(change, *MADE[:-1])
+
+    assert owed(survey(change)) == {
+        ("head", "Training/tuned"),
+        ("head", "Evaluation/other"),
+        ("base", "Evaluation/sums"),
+    }
+
+
 @pytest.mark.parametrize("part", ["manifest", "file"])
 def test_evidence_that_this_store_does_not_hold_is_made_again_and_nothing_else(change: Repo, part: str) -> None:
     *_, last = pretend(change, *MADE)
