@@ -81,7 +81,8 @@ class Court:
     def judge(self, job: Job, role: str) -> Judge:
         """Give the judge that a job names, with what it said in the evidence that the job is given."""
         evaluation, given = body(job, Evaluation), job.inputs[role]
-        name = digest([sorted(given.outputs.items()), evaluation.dtype])
+        how = [evaluation.dtype, evaluation.device, evaluation.batch_size]  # all of these are in the closure
+        name = digest([sorted(given.outputs.items()), *how])
         if name not in self._judges:
             self._judges[name] = Judge(name, lambda: subjects.load(given, evaluation, self._desk))
         self._judges[name].recall(self._earlier(job))
