@@ -83,8 +83,3 @@ class With(Struct, frozen=True):
 
     def oddity(self, path: str) -> str:
         return "" if path in self.more else self.below.oddity(path)
-
-
-def taken(files: Files, made: Mapping[str, str]) -> tuple[str, ...]:
-    """Give the paths where there is something else already: nothing is overwritten."""
-    return tuple(path for path, text in made.items() if path in files and files[path] != text.encode())

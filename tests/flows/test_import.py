@@ -287,9 +287,30 @@ def test_nothing_is_overwritten(repo: Repo, llmops: Shell) -> None:
 
     assert llmops("import", "a.prompt.yml") == Exit.NO
 
-    assert "specs/a.yaml is there already, and says something else" in llmops.err
+    assert "specs/a.yaml: is there already, and says something else" in llmops.err
     assert (repo.folder / "specs/a.yaml").read_text() == "# mine\n"
     assert llmops("import", "a.prompt.yml", "--name", "b") == Exit.WELL
+    assert "wrote specs/b.yaml" in llmops.out
+    assert llmops("import", "a.prompt.yml", "--name", "b") == Exit.WELL
+    assert "wrote" not in llmops.out
+
+
+def test_what_git_ignores_is_not_overwritten_either_nor_written_through(repo: Repo, llmops: Shell) -> None:
+    tests = "  - {vars: {q: a}, assert: [{type: equals, value: x}]}"
+    repo.commit({**MODELS, "promptfooconfig.yaml": promptfoo(tests), ".gitignore": "kb\n"})
+    (repo.folder / "kb").mkdir()
+    (repo.folder / "kb" / "promptfoo.jsonl").write_text("mine\n")
+
+    assert llmops("import", "promptfooconfig.yaml", "--provider", "p=smal") == Exit.NO
+
+    assert "kb/promptfoo.jsonl: is there already" in llmops.err
+    assert 'is called "smal"' in llmops.err
+    assert (repo.folder / "kb" / "promptfoo.jsonl").read_text() == "mine\n"
+    (repo.folder / "kb").rename(repo.folder / "elsewhere")
+    (repo.folder / "kb").symlink_to("elsewhere")
+    assert llmops("import", "promptfooconfig.yaml", "--provider", "p=small", "--name", "b") == Exit.NO
+    assert "kb: is there already, and is no folder" in llmops.err
+    assert not (repo.folder / "specs" / "b.yaml").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ Effects: reads the working copy, writes files into it, prints.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llmops import disk, importing, worktree
@@ -78,17 +79,16 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     )
     paths = [_path(repo, files, Path(arguments.folder) / name) for name in arguments.files]
     translations = [importing.translate(path, files, wish) for path in dict.fromkeys(paths)]
-    made = _together(translations, files)
-    wrong = importing.check(files, made)
+    made = _together(translations)
+    wrong = (*_taken(repo.top, made), *importing.check(files, made))
     problems = (*(one for found in translations for one in found.problems), *wrong)
     notes = [one for found in translations for one in found.notes]
     is_written = not arguments.dry_run and not wrong
-    if is_written:
-        _write(repo.top, files, made)
+    new = _write(repo.top, made) if is_written else ()
     if arguments.output == "json":
         terminal.show({"files": made, "written": is_written, "problems": listed(problems), "notes": listed(notes)})
     else:
-        _say(made, notes, terminal, dry=arguments.dry_run, written=is_written)
+        _say(made if arguments.dry_run else {}, new, notes, terminal)
         _complain(problems, wrong, terminal)
     return Exit.NO if problems else Exit.WELL
 
@@ -103,38 +103,54 @@ def _path(repo: Repository, files: CommitFiles, given: Path) -> str:
     return path
 
 
-def _together(translations: Iterable[Translation], files: CommitFiles) -> dict[str, str]:
-    """Put together what is to be written. Raises `Refused` when something else is there already."""
+def _together(translations: Iterable[Translation]) -> dict[str, str]:
+    """Put together what is to be written. Raises `Refused` when two files would be one."""
     made: dict[str, str] = {}
     for found in translations:
         if twice := [path for path in found.files if made.get(path, found.files[path]) != found.files[path]]:
             raise Refused(f"two of the files become {', '.join(twice)}. Import them one by one, each with --name.")
         made |= found.files
-    if taken := importing.taken(files, made):
-        raise Refused(
-            f"{', '.join(taken)} is there already, and says something else. Nothing was written. "
-            "Say --name for other names, or remove it first."
-        )
     return made
 
 
-def _write(root: Path, files: CommitFiles, made: dict[str, str]) -> None:
-    for path, text in made.items():
-        if path not in files:
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            disk.write(root / path, text.encode())
+def _taken(root: Path, made: dict[str, str]) -> tuple[Problem, ...]:
+    """Say what is in the way, also of what git ignores: nothing is overwritten."""
+    remedy = "Say --name for other names, or remove it first."
+    taken = [path for path, text in made.items() if not _is_there(root / path, text) and os.path.lexists(root / path)]
+    folders = dict.fromkeys(one.as_posix() for path in made for one in PurePosixPath(path).parents if one.name)
+    barred = [
+        one
+        for one in folders
+        if (root / one).is_symlink() or (os.path.lexists(root / one) and not (root / one).is_dir())
+    ]
+    return (
+        *(Problem(path, 0, "", "is there already, and says something else.", remedy) for path in taken),
+        *(Problem(path, 0, "", "is there already, and is no folder.", "Move it away.") for path in barred),
+    )
 
 
-def _say(made: dict[str, str], notes: Iterable[Problem], terminal: Terminal, *, dry: bool, written: bool) -> None:
-    for path, text in made.items():
-        if dry:
-            terminal.say(terminal.paint(f"{path}:", "bold"))
-            terminal.say("\n".join(f"  {line}".rstrip() for line in text.splitlines()) + "\n")
-        elif written:
-            terminal.say(f"wrote {path}")
+def _is_there(path: Path, text: str) -> bool:
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode()
+
+
+def _write(root: Path, made: dict[str, str]) -> tuple[str, ...]:
+    """Write what is not there yet; gives the paths."""
+    new = tuple(path for path, text in made.items() if not _is_there(root / path, text))
+    for path in new:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        disk.write(root / path, made[path].encode())
+    return new
+
+
+def _say(shown: dict[str, str], new: tuple[str, ...], notes: Iterable[Problem], terminal: Terminal) -> None:
+    for path, text in shown.items():
+        terminal.say(terminal.paint(f"{path}:", "bold"))
+        terminal.say("\n".join(f"  {line}".rstrip() for line in text.splitlines()) + "\n")
+    for path in new:
+        terminal.say(f"wrote {path}")
     for note in notes:
         terminal.remark(f"note: {note}")
-    if written and made:
+    if new:
         terminal.say("Next: read them, commit, `llmops check`, `llmops plan`.")
 
 
