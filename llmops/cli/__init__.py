@@ -75,6 +75,7 @@ def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     _add_common(parser)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
+    subparsers.type = str  # whatever stands behind the command is its own to look at
     for name in names:
         _add_command(subparsers, name)
     return parser

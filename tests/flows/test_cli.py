@@ -405,6 +405,11 @@ def test_diff_says_what_changed_between_two_commits(filled: Shell) -> None:
 # A place that is no good
 
 
+def test_an_empty_argument_is_said_by_its_name(repo: Repo, llmops: Shell) -> None:
+    assert llmops("gate", "--base", "") == Exit.USAGE
+    assert "llmops gate: argument --base: it is empty. See `llmops gate --help`." in llmops.err
+
+
 def test_an_empty_repository_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = object.__new__(Repo)
     empty.folder = tmp_path / "empty"
