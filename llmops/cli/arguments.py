@@ -80,6 +80,16 @@ def folder(text: str) -> str:
     raise argparse.ArgumentTypeError(f'there is no folder "{text}"')
 
 
+def new_file(text: str) -> str:
+    """Take a file that can be written when everything else is done: work of an hour must not end with that."""
+    path = Path(given(text))
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(
+            f'"{text}" {"is a folder" if path.is_dir() else "is in no folder that is there"}'
+        )
+    return text
+
+
 def environment(text: str) -> str:
     """Take the name of an environment: it becomes part of a git ref and of a path."""
     if not re.search(NAME_PATTERN, text):

@@ -134,6 +134,24 @@ def test_a_dry_run_says_with_its_exit_code_that_something_is_affected(change: Re
     assert llmops("gate", "--base", "HEAD", "--dry-run", "--detailed-exitcode") == Exit.WELL
 
 
+@pytest.mark.parametrize("words", [["-o", "junit"], ["-o", "md"], ["--html", "gate.html"]])
+def test_a_dry_run_has_no_report_and_says_so(words: list[str], change: Repo, llmops: Shell) -> None:
+    assert llmops("gate", "--base", "HEAD~1", "--dry-run", *words) == Exit.USAGE
+    assert "a dry run judges nothing" in llmops.err
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [("nowhere/gate.html", "is in no folder that is there"), (".", "is a folder"), ("", "it is empty")],
+)
+def test_a_page_that_cannot_be_written_is_said_before_anything_is_run(
+    page: str, says: str, change: Repo, llmops: Shell
+) -> None:
+    assert llmops("gate", "--base", "HEAD~1", "--html", page) == Exit.USAGE
+    assert "argument --html: " in llmops.err
+    assert says in llmops.err
+
+
 def test_another_environment_is_named_in_the_advice(change: Repo, llmops: Shell) -> None:
     assert llmops("apply", "-e", "ci") == Exit.NO
     assert "`llmops init -e ci`" in llmops.err

@@ -29,7 +29,7 @@ import msgspec
 
 from llmops import commits, fields, gating, isolation, ledger, owed, proposals, reconcile, tree, trust
 from llmops.budgets import Budget
-from llmops.cli.arguments import add_output
+from llmops.cli.arguments import add_output, new_file
 from llmops.cli.common import add_environment, add_trust, open_site, policy, who, write_page
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
@@ -45,6 +45,9 @@ from llmops.settings import stricter
 from llmops.sites import Site
 from llmops.trust import Policy
 from llmops.values import Verdict
+
+REPORTS = ("md", "junit")
+"""Forms that only a verdict has."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_trust(parser)
     add_environment(parser)
-    parser.add_argument("--html", metavar="FILE", help="also write a page with plots, which needs nothing else")
-    add_output(parser, "md", "junit")
+    parser.add_argument(
+        "--html", metavar="FILE", type=new_file, help="also write a page with plots, which needs nothing else"
+    )
+    add_output(parser, *REPORTS)
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +117,11 @@ def options(asked: Sequence[Budget] | None) -> str:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
+    if arguments.dry_run and (arguments.html or arguments.output in REPORTS):
+        raise Misused(
+            f"a dry run judges nothing, so it has no page and no report as {' or '.join(REPORTS)}. "
+            "Leave --dry-run out, or say -o json."
+        )
     site = open_site(arguments, arguments.base)
     if not ledger.exists(site.ledger):
         raise Refused(
