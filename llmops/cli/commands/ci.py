@@ -51,7 +51,9 @@ DEFAULTS = ("origin/HEAD", "origin/main", "main")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--event", choices=[*Cause], help="what happened (default: as the job's variables say)")
+    parser.add_argument(
+        "--event", choices=[one.value for one in Cause], help="what happened (default: as the job's variables say)"
+    )
     parser.add_argument("--base", metavar="REV", help="what a change is judged against (default: the remote's HEAD)")
     parser.add_argument("--head", metavar="REV", help="the change (default: HEAD)")
     what = parser.add_mutually_exclusive_group()
