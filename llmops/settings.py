@@ -106,7 +106,8 @@ class GateSettings(Body, frozen=True, kw_only=True):
     budget_cost: Annotated[float, about("The same in money, by `hourly_cost`.", ge=0)] | None = None
 
 
-Device: TypeAlias = Literal["cpu", "cuda"]
+Device: TypeAlias = Annotated[str, about("A device.", pattern="^(cpu|cuda)$")]
+"""Not a Literal: msgspec leaves the names of keys out of the schema, by which a file that is wrong is explained."""
 
 
 class Settings(Body, frozen=True, kw_only=True):
