@@ -149,6 +149,23 @@ def test_money_without_a_price_is_refused_with_what_to_do(retraining: Repo, llmo
     assert '"some" is neither a time' in llmops.err
 
 
+def test_money_in_the_settings_without_a_price_is_a_fault_of_the_settings(retraining: Repo, llmops: Shell) -> None:
+    say(retraining, "gate: {budget_cost: 1.50}")
+
+    assert llmops("gate", "--base", "HEAD~1", "--dry-run") == Exit.NO
+
+    assert "gate.budget_cost of llmops.yaml is an amount of money" in llmops.err
+    assert "or give gate.budget: 20m" in llmops.err
+
+
+def test_a_price_of_what_is_no_device_is_said_where_it_stands(retraining: Repo, llmops: Shell) -> None:
+    say(retraining, "hourly_cost: {cpu: 1, gpu: 3}")
+
+    assert llmops("check") == Exit.NO
+
+    assert 'llmops.yaml:3: $.spec.hourly_cost: "gpu" does not have the right form. It must match' in llmops.err
+
+
 def test_what_was_never_run_is_left_out_and_said_so(repo: Repo, llmops: Shell) -> None:
     repo.commit(dict(system()))
     assert llmops("init") == Exit.WELL
