@@ -77,6 +77,20 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert [link for link in links(page) if is_broken(link, page)] == []
 
 
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name != "reference"], ids=lambda page: page.name
+)
+def test_no_line_of_prose_is_longer_than_120_characters(page: Path) -> None:
+    assert [line for line in prose(page).splitlines() if len(line) > 120 and not line.startswith("|")] == []
+
+
+def test_the_layout_names_every_module() -> None:
+    layout = (ROOT / "docs" / "ARCHITECTURE.md").read_text().partition("## 2.")[2].partition("## 3.")[0]
+    modules = [*(ROOT / "llmops").glob("[!_]*.py"), *(ROOT / "llmops" / "steps").glob("[!_]*.py")]
+
+    assert [path.name for path in modules if not re.search(rf"\b{path.stem}(\.py|,| )", layout)] == []
+
+
 def test_every_kind_has_an_example_and_a_section() -> None:
     quoted = {kind for text in examples() for kind in re.findall(r"^kind: (\w+)$", text, flags=re.MULTILINE)}
 
