@@ -112,7 +112,9 @@ class _Translating:
         parameters = self._parameters()
         names: list[tuple[str, Wording]] = []
         for wording in wordings:
-            name = self._free(slug(wording.name) if len(wordings) > 1 else self.name, [one for one, _ in names])
+            name = self._free(
+                slug(f"{self.name}-{wording.name}") if len(wordings) > 1 else self.name, [one for one, _ in names]
+            )
             names.append((name, wording))
             body: dict[str, Any] = self._said(name, wording)
             if variables := _variables(wording):

@@ -54,7 +54,7 @@ def read(spot: Spot, value: Mapping[str, Any]) -> Foreign:
             found.refuse(spot.at(field), f"{field} has no counterpart here.", remedy)
     _options(value.get("evaluateOptions"), found)
     for number, (one, at) in enumerate(_listed(value.get("prompts"), spot.at("prompts"), found)):
-        found.wordings += _wordings(one, at, f"{name}-prompt-{number + 1}", found)
+        found.wordings += _wordings(one, at, f"prompt-{number + 1}", found)
     providers = "providers" if "providers" in value else "targets"
     for one, at in _listed(value.get(providers), spot.at(providers), found):
         found.providers += _providers(one, at, found)

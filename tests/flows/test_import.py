@@ -295,6 +295,20 @@ def test_nothing_is_overwritten(repo: Repo, llmops: Shell) -> None:
     assert "wrote" not in llmops.out
 
 
+def test_another_name_is_one_for_everything_that_is_made(repo: Repo, llmops: Shell) -> None:
+    tests = "  - {vars: {q: a}, assert: [{type: equals, value: x}]}"
+    text = promptfoo(tests).replace("['{{q}}']", "['{{q}}', {raw: 'Say {{q}}', label: say}]")
+    repo.commit({**MODELS, "promptfooconfig.yaml": text})
+    command = ("import", "promptfooconfig.yaml", "--provider", "p=small")
+
+    assert llmops(*command) == Exit.WELL
+    assert llmops(*command, "--name", "again") == Exit.WELL, llmops.err
+
+    said = (repo.folder / "specs" / "again.yaml").read_text()
+    assert "prompt: again-say}" in said
+    assert "{name: again-say}" in said
+
+
 def test_what_git_ignores_is_not_overwritten_either_nor_written_through(repo: Repo, llmops: Shell) -> None:
     tests = "  - {vars: {q: a}, assert: [{type: equals, value: x}]}"
     repo.commit({**MODELS, "promptfooconfig.yaml": promptfoo(tests), ".gitignore": "kb\n"})
