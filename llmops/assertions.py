@@ -183,13 +183,18 @@ def check(asserts: Iterable[Assert], judge: Judge | None, role: str) -> Iterator
     found = tuple(asserts)
     for index, one in enumerate(found):
         here = f"{role}.assert[{index}]"
-        yield from _wrong_fields(one, here)
-        yield from _wrong_value(one, here)
+        yield from wrong(one, here)
         yield from _wrong_metric(one, found, here)
     if found and not any(one.share for one in found):
         remedy = "Give one of them a weight and, if it measures, a threshold."
         yield Complaint(f"{role}.assert", "no assertion decides whether an answer passes.", remedy)
     yield from _wrong_judge(found, judge, role)
+
+
+def wrong(one: Assert, here: str) -> Iterator[Complaint]:
+    """Say what is wrong with an assertion by itself; ``here`` is its role."""
+    yield from _wrong_fields(one, here)
+    yield from _wrong_value(one, here)
 
 
 def _wrong_fields(one: Assert, here: str) -> Iterator[Complaint]:

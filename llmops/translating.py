@@ -14,8 +14,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from llmops import templates, writing
+from llmops import assertions, templates, writing
+from llmops.assertions import Assert
 from llmops.foreign import Case, Claim, Foreign, Provider, Spot, Wording
 from llmops.problems import Problem
 from llmops.schema import API_VERSION
@@ -78,7 +80,7 @@ class _Translating:
 
     def whole(self) -> Translation:
         wordings = [one for one in self.foreign.wordings if self._is_sound(one)]
-        cases = [one for one in self.foreign.cases if self._is_asserted(one)]
+        cases = list(self._asserted())
         names = self._prompts(wordings, cases)
         suites = [self._suite(group, number, wordings) for number, group in enumerate(_groups(cases))]
         self._evaluations(names, [one for one in suites if one["assert"]])
@@ -151,11 +153,25 @@ class _Translating:
 
     # Rows and suites
 
-    def _is_asserted(self, case: Case) -> bool:
-        if not case.claims:
-            remedy = "Assert something of its answers, or leave it out."
-            self.foreign.refuse(case.spot, "nothing is asserted of this test, or nothing that is known here.", remedy)
-        return bool(case.claims)
+    def _asserted(self) -> Iterator[Case]:
+        """Give the cases of which something is asserted, with what can be."""
+        for case in self.foreign.cases:
+            if claims := tuple(one for one in case.claims if self._can_be_asserted(one)):
+                yield replace(case, claims=claims)
+            else:
+                remedy = "Assert something of its answers, or leave it out."
+                what = "nothing is asserted of this test, or nothing that is known here."
+                self.foreign.refuse(case.spot, what, remedy)
+
+    def _can_be_asserted(self, claim: Claim) -> bool:
+        given = dict(claim.fields) | ({} if claim.value is None else {"value": claim.value})
+        try:
+            wrong = [(one.what, one.remedy) for one in assertions.wrong(msgspec.convert(given, Assert), "")]
+        except msgspec.ValidationError as error:
+            wrong = [(f"this assertion cannot be used: {error}.", "Correct it.")]
+        for what, remedy in wrong:
+            self.foreign.refuse(claim.spot, what, remedy)
+        return not wrong
 
     def _suite(self, group: _Group, number: int, wordings: Sequence[Wording]) -> dict[str, Any]:
         name = self.name if number == 0 else f"{self.name}-{number + 1}"

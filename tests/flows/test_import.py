@@ -157,6 +157,15 @@ def test_other_sorts_of_assertion_are_suites_of_their_own(other: str) -> None:
     assert [suite["dataset"] for suite in suites(found)] == ["promptfoo", "promptfoo-2"]
 
 
+def test_what_cannot_be_asserted_of_one_test_is_said_of_that_test_and_the_others_remain() -> None:
+    texts = ("a+", "(?=b)", "c+")
+    tests = "\n".join(f"  - {{vars: {{q: a}}, assert: [{{type: regex, value: '{text}'}}]}}" for text in texts)
+    found = translated(promptfoo(tests))
+
+    assert [(one.line, "RE2" in one.what) for one in found.problems] == [(5, True), (5, False)]
+    assert [row["expected"] for row in rows(found, "kb/promptfoo.jsonl")] == ["a+", "c+"]
+
+
 def test_a_schema_is_no_text_that_a_row_can_fill_in() -> None:
     tests = "\n".join(f"  - {{vars: {{q: a}}, assert: [{{type: is-json, value: {{required: [{k}]}}}}]}}" for k in "xy")
 
@@ -258,6 +267,9 @@ def test_a_prompt_in_a_file_stays_there_and_a_long_one_gets_a_file() -> None:
         ("tests: [{vars: {q: a}, assert: [{type: assert-set, threshold: 1, assert: []}]}]", "a set with a threshold"),
         ("tests: [{vars: {q: file://a.txt}, assert: [{type: equals, value: x}]}]", "file://a.txt is a file"),
         ("defaultTest: file://nowhere.yaml", "there is no file nowhere.yaml"),
+        ("tests: [{vars: {q: a}, assert: [{type: regex, value: '(?=x)'}]}]", "not a regular expression of RE2"),
+        ("tests: [{vars: {q: a}, assert: [{type: rouge-n, value: x, threshold: 7}]}]", "a score from 0 to 1"),
+        ("tests: [{vars: {q: a}, assert: [{type: equals, value: x, weight: heavy}]}]", "this assertion cannot be used"),
     ],
 )
 def test_what_cannot_be_translated_is_said_with_its_line_and_what_to_do(line: str, says: str) -> None:
