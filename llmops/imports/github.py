@@ -47,8 +47,11 @@ def read(spot: Spot, value: Mapping[str, Any]) -> Foreign:
     if messages:
         found.wordings.append(Wording(name=stem, messages=tuple(messages), spot=spot.at("messages")))
     parameters = dict(_parameters(value.get("modelParameters"), found))
-    if model := value.get("model"):
-        found.providers.append(Provider(name=str(model), parameters=parameters, spot=spot.at("model")))
+    model = value.get("model")
+    if isinstance(model, str) and model:
+        found.providers.append(Provider(name=model, parameters=parameters, spot=spot.at("model")))
+    elif model is not None:
+        found.refuse(spot.at("model"), "this is no name of a model.", "Write one: openai/gpt-4o-mini.")
     claims = tuple(_claims(value.get("evaluators"), found))
     found.cases += _cases(value.get("testData"), claims, found)
     if claims and not found.cases:

@@ -342,8 +342,8 @@ def test_what_git_ignores_is_not_overwritten_either_nor_written_through(repo: Re
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["nowhere.yaml"], "there is no file nowhere.yaml"),
-        (["/etc/hostname"], "is not in this repository"),
+        (["nowhere.yaml", "neither.yaml"], "nowhere.yaml, or git ignores it.\nthere is no file neither.yaml"),
+        (["nowhere.yaml", "/etc/hostname"], "/etc/hostname is not in this repository"),
         (["a.prompt.yml", "--provider", "x"], "does not say which model stands for which"),
         (["a.prompt.yml", "b.prompt.yml", "--name", "x"], "several files cannot have one name"),
     ],
@@ -353,6 +353,14 @@ def test_wrong_usage_is_said(words: list[str], says: str, repo: Repo, llmops: Sh
 
     assert llmops("import", *words) == Exit.USAGE
     assert says in llmops.err
+
+
+def test_a_model_that_is_no_name_is_said() -> None:
+    found = translated("messages: [{role: user, content: Hi}]\nmodel: [openai/gpt-4o]\n", "a.prompt.yml")
+
+    assert [str(one) for one in found.problems] == [
+        "a.prompt.yml:2: $.model: this is no name of a model. Write one: openai/gpt-4o-mini."
+    ]
 
 
 def test_a_file_of_no_known_format_is_said(repo: Repo, llmops: Shell) -> None:

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         name=arguments.name or "",
         specs=settings_of(files, "the working copy").specs[0],
     )
-    paths = [_path(repo, files, Path(arguments.folder) / name) for name in arguments.files]
+    paths = _paths(repo, files, [Path(arguments.folder) / name for name in arguments.files])
     translations = [importing.translate(path, files, wish) for path in dict.fromkeys(paths)]
     made = _together(translations)
     wrong = (*_taken(repo.top, made), *importing.check(files, made))
@@ -93,14 +93,17 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return Exit.NO if problems else Exit.WELL
 
 
-def _path(repo: Repository, files: CommitFiles, given: Path) -> str:
-    """Give the path of a file from the root of the repository."""
-    if repo.is_bare or not given.resolve().is_relative_to(repo.top.resolve()):
-        raise Misused(f"{given} is not in this repository. Copy it here, with the files that it names.")
-    path = given.resolve().relative_to(repo.top.resolve()).as_posix()
-    if path not in files:
-        raise Misused(f"there is no file {path}, or git ignores it.")
-    return path
+def _paths(repo: Repository, files: CommitFiles, given: Iterable[Path]) -> list[str]:
+    """Give the paths of files from the root of the repository. Raises `Misused` with all that are not there."""
+    top = repo.top.resolve()
+    found = [one.resolve() for one in given]
+    outside = [one for one in found if not one.is_relative_to(top)]
+    paths = [one.relative_to(top).as_posix() for one in found if one not in outside]
+    said = [f"{one} is not in this repository. Copy it here, with the files that it names." for one in outside]
+    said += [f"there is no file {path}, or git ignores it." for path in paths if path not in files]
+    if said:
+        raise Misused("\n".join(said))
+    return paths
 
 
 def _together(translations: Iterable[Translation]) -> dict[str, str]:
