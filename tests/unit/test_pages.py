@@ -177,8 +177,8 @@ def test_the_page_is_written_beside_the_report(worse: Repo, llmops: Shell) -> No
 
 
 def test_a_page_that_cannot_be_written_is_said(worse: Repo, llmops: Shell) -> None:
-    assert llmops("gate", "--base", "HEAD~1", "--html", "/nowhere/gate.html") == Exit.USAGE
-    assert "the page cannot be written to /nowhere/gate.html: No such file or directory." in llmops.err
+    assert llmops("gate", "--base", "HEAD~1", "--html", "/dev/full") == Exit.USAGE
+    assert "the page cannot be written to /dev/full: No space left on device." in llmops.err
 
 
 def test_the_xml_is_all_that_is_printed(worse: Repo, llmops: Shell) -> None:
