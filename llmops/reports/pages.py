@@ -91,11 +91,12 @@ def _overview(reports: list[Report]) -> Iterator[str]:
         marked = (f"<td{' class=number' if at in numbers else ''}>{escape(text)}</td>" for at, text in enumerate(row))
         yield f"<tr>{''.join(marked)}{_verdict(one.judgement.verdict)}</tr>"
     yield "</tbody></table></div>"
+    drawn = [(metric, plots.forest(found)) for metric, found in plots.by_metric(reports).items()]
+    if not any(plot for _, plot in drawn):
+        return
     yield "<h2>How much head differs from base</h2>"
     yield f'<div class="panel">{plots.legend()}'
-    for metric, found in plots.by_metric(reports).items():
-        if drawn := plots.forest(found):
-            yield f'<h3>{escape(metric)}</h3><div class="wide">{drawn}</div>'
+    yield from (f'<h3>{escape(metric)}</h3><div class="wide">{plot}</div>' for metric, plot in drawn if plot)
     yield "</div>"
 
 

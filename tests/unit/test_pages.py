@@ -110,6 +110,7 @@ def test_a_suite_that_has_no_comparison_is_in_the_table_and_in_no_plot() -> None
     page = pages.page(gated(report("alone", alone)), RUN)
     assert "alone" in Page(page).said
     assert "head - base" not in page
+    assert "How much head differs" not in Page(page).said
     endless = replace(SAME, low=float("-inf"))
     assert plots.forest([report("one-item", endless)]) == ""
 
