@@ -21,7 +21,7 @@ STYLE = """
   :root { --ink: #e6edf3; --paper: #0d1117; --dim: #9198a1; --faint: #30363d; --panel: #161b22; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 980px; padding: 32px 24px 64px; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; max-width: 1120px; padding: 32px 24px 64px; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 36px 0 8px; }
 h3 { font-size: 15px; margin: 20px 0 4px; }
