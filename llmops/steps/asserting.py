@@ -150,7 +150,8 @@ class Task(ConfigurableTask):
             said = [number for number, tokens in enumerate(encoded) if tokens]
             # As tokens: of texts, lm-eval counts the white space that a chat template ends with to what was said.
             pairs = [((asked[one], texts[one]), model.tok_encode(asked[one]), encoded[one]) for one in said]
-            likelihoods = model._loglikelihood_tokens(pairs, disable_tqdm=True) if pairs else []
+            ask = model._loglikelihood_tokens  # noqa: SLF001  nothing else takes tokens
+            likelihoods = ask(pairs, disable_tqdm=True) if pairs else []
             for number, (likelihood, _) in zip(said, likelihoods, strict=True):
                 each = -likelihood / len(encoded[number])
                 perplexities[number] = math.exp(min(each, 700.0))  # e**700 is nearly the largest float
