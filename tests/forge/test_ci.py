@@ -219,6 +219,7 @@ def test_a_suite_that_fails_is_annotated_at_its_line(forge: Forge) -> None:
     )
     assert f"::error file=specs/sums.yaml,line={line},title=llmops gate%3A sums::Fail%3A" not in forge.llmops.out
     assert f"::error file=specs/sums.yaml,line={line},title=llmops gate%3A sums::Fail: 1.000" in forge.llmops.out
+    assert "]; all evidence was there already" in forge.llmops.out
 
 
 def commands(log: str) -> list[str]:
