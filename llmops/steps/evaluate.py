@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lm_eval
@@ -26,7 +27,7 @@ from llmops.kinds.evaluation import Evaluation
 from llmops.orders import Job
 from llmops.steps import asserting, batches, judging, samples, subjects, suites
 from llmops.steps.batches import Asked, Hands
-from llmops.steps.desk import Desk, Product, body
+from llmops.steps.desk import Desk, Product, StepFailed, body
 from llmops.steps.judging import Court
 from llmops.steps.samples import Answers
 
@@ -61,8 +62,9 @@ class _Paper:
 
     def __init__(self, job: Job, model: LM, desk: Desk, court: Court) -> None:
         self._job, self._desk, self._suite = job, desk, suites.suite_of(job)
-        self._asserted = asserting.task(job, model, desk, court) if self._suite.assert_ else None
-        self._task: Task = self._asserted or suites.task(job, model, desk)
+        with _named(job):
+            self._asserted = asserting.task(job, model, desk, court) if self._suite.assert_ else None
+            self._task: Task = self._asserted or suites.task(job, model, desk)
         self._subject, self._model = model, self._asserted.asked if self._asserted else model
 
     @property
@@ -73,6 +75,10 @@ class _Paper:
 
     def ask(self, picked: list[int] | None = None) -> Asked:
         """Ask its questions, or some of them."""
+        with _named(self._job):
+            return self._asked(picked)
+
+    def _asked(self, picked: list[int] | None) -> Asked:
         job, task = self._job, self._task
         subjects.seed(self._subject, body(job, Evaluation).seed + job.trial)
         found = _ask(job, task, self._model, picked)
@@ -87,6 +93,15 @@ class _Paper:
         calls = sum({sample["doc_id"]: len(sample["arguments"]) for sample in said}.values())  # there once per filter
         items = tuple(answers.items)
         return Asked(items=items, facts=facts, calls=calls, rulings=rulings, judge_calls=judge_calls)
+
+
+@contextmanager
+def _named(job: Job) -> Iterator[None]:
+    """Say of which suite an error is: an order has many."""
+    try:
+        yield
+    except StepFailed as error:
+        raise StepFailed(f"{job.key} {suites.suite_of(job).label}: {error}") from error
 
 
 def _publish(job: Job, asked: Asked, desk: Desk) -> Product:

@@ -55,10 +55,7 @@ class Judge:
 
     def _ask(self, conversations: list[list[dict[str, str]]]) -> list[str]:
         self._model = model = self._model or self._load()
-        texts = [
-            model.tokenizer.apply_chat_template(one, add_generation_prompt=True, tokenize=False)
-            for one in conversations
-        ]
+        texts = [subjects.written(model, one, "the judge") for one in conversations]
         # lm-eval would cut off how a longer one begins, which is what the judge is told to do.
         fit = [len(model.tok_encode(text)) <= model.max_length - LONGEST for text in texts]
         asked = [

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jinja2 import TemplateError
 from lm_eval.api.model import LM
 from lm_eval.models.huggingface import HFLM
 from transformers import set_seed
@@ -16,7 +17,7 @@ from transformers import set_seed
 from llmops.kinds.evaluation import Evaluation
 from llmops.orders import Input, Job
 from llmops.steps import engines
-from llmops.steps.desk import Desk, body
+from llmops.steps.desk import Desk, StepFailed, body
 from llmops.values import Key
 
 MODEL = "subject.model"
@@ -56,6 +57,17 @@ def opened(job: Job, desk: Desk) -> Iterator[LM]:
     else:
         with engines.opened(job, desk) as client:
             yield client
+
+
+def written(model: LM, messages: list[dict[str, str]], who: str) -> str:
+    """Write messages as a model reads them. Raises `StepFailed` where its chat template cannot."""
+    try:
+        return str(model.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    except (ValueError, TemplateError) as error:
+        roles = ", ".join(one["role"] for one in messages)
+        raise StepFailed(
+            f"{who} has no chat template for messages of these roles: {roles} ({error}). Take a model that has one."
+        ) from error
 
 
 def seed(model: LM, number: int) -> None:

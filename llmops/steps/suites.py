@@ -124,7 +124,7 @@ def through(given: Input, model: LM, desk: Desk) -> dict[str, Any]:
         return {"doc_to_text": lambda row: _variables(given, fill, row), "target_delimiter": ""}
 
     def doc_to_text(row: dict[str, Any]) -> str:
-        return str(model.tokenizer.apply_chat_template(fill(row), add_generation_prompt=True, tokenize=False))
+        return subjects.written(model, fill(row), "the subject")
 
     return {"doc_to_text": doc_to_text, "target_delimiter": ""} | _generation(body(given, Prompt))
 

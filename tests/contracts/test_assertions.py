@@ -244,6 +244,22 @@ def test_a_judge_is_asked_once_about_the_same_and_its_words_are_kept(
     assert alone.metrics["judge_calls"] == 3
 
 
+@pytest.mark.parametrize(("role", "roles"), [("subject", "user"), ("judge", "system, user")])
+def test_a_model_without_a_chat_template_is_said_with_the_suite_that_needs_one(
+    subject: Path, judge: Path, tmp_path: Path, role: str, roles: str
+) -> None:
+    from llmops.steps.desk import StepFailed
+
+    models = {"subject": subject, "judge": judge}
+    models[role] = shutil.copytree(models[role], tmp_path / "plain")
+    (tmp_path / "plain" / "chat_template.jinja").unlink()
+
+    with pytest.raises(
+        StepFailed, match=f"^Evaluation/towns s0: the {role} has no chat template for .* {roles} .Cannot"
+    ):
+        evaluated(tmp_path, models, JUDGED)
+
+
 def test_a_judge_whose_words_are_no_ruling_is_never_a_pass(subject: Path, tmp_path: Path) -> None:
     deaf = parrots.parrot(tmp_path / "deaf", {"?": "yes"})
 
