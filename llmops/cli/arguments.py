@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -97,3 +98,12 @@ def environment(text: str) -> str:
             f"\"{text}\" is no name of an environment: lower-case letters, digits and '-', 63 at most (a DNS label)"
         )
     return text
+
+
+def check_dry_run(arguments: argparse.Namespace, reports: Sequence[str]) -> None:
+    """Raise `Misused` where a run that finds nothing out is asked for a report of what it found."""
+    if arguments.dry_run and (arguments.html or arguments.output in reports):
+        raise Misused(
+            f"a dry run judges nothing, so it has no page and no report as {' or '.join(reports)}. "
+            "Leave --dry-run out, or say -o json."
+        )

@@ -205,6 +205,13 @@ def test_everything_that_is_wrong_with_the_words_is_said_at_once(books: Repo, ll
         assert line in llmops.err
 
 
+def test_what_cannot_be_reported_is_said_before_anything_is_asked(books: Repo, llmops: Shell) -> None:
+    asked = ("compare", "tuned", "base", "--suite", "sums/few")
+    assert llmops(*asked, "--html", "no/such/folder/page.html") == Exit.USAGE
+    assert llmops(*asked, "--dry-run", "-o", "md") == Exit.USAGE
+    assert "a dry run judges nothing" in llmops.err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

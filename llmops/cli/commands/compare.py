@@ -25,7 +25,7 @@ import time
 from typing import Any
 
 from llmops import commits, compare, ledger, lineups, owed, proposals, reconcile, trust
-from llmops.cli.arguments import add_output
+from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.common import add_environment, add_trust, called, complete_models, open_site, policy, who, write_page
 from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
@@ -40,6 +40,8 @@ from llmops.reports.comments import Run
 from llmops.reports.words import short
 from llmops.settings import stricter
 from llmops.sites import Site
+
+REPORTS = ("md",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,12 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be asked, and ask nothing")
     add_trust(parser)
     add_environment(parser)
-    parser.add_argument("--html", metavar="FILE", help="also write a page with plots, which needs nothing else")
-    add_output(parser, "md")
+    parser.add_argument(
+        "--html", metavar="FILE", type=new_file, help="also write a page with plots, which needs nothing else"
+    )
+    add_output(parser, *REPORTS)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
+    check_dry_run(arguments, REPORTS)
     site = open_site(arguments, arguments.head)
     if not ledger.exists(site.ledger):
         raise Refused(

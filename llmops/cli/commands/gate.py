@@ -29,7 +29,7 @@ import msgspec
 
 from llmops import commits, fields, gating, isolation, ledger, owed, proposals, reconcile, tree, trust
 from llmops.budgets import Budget
-from llmops.cli.arguments import add_output, new_file
+from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.common import add_environment, add_trust, open_site, policy, who, write_page
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
@@ -121,11 +121,7 @@ def options(asked: Sequence[Budget] | None) -> str:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
-    if arguments.dry_run and (arguments.html or arguments.output in REPORTS):
-        raise Misused(
-            f"a dry run judges nothing, so it has no page and no report as {' or '.join(REPORTS)}. "
-            "Leave --dry-run out, or say -o json."
-        )
+    check_dry_run(arguments, REPORTS)
     site = open_site(arguments, arguments.base)
     if not ledger.exists(site.ledger):
         raise Refused(
