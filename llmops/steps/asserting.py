@@ -21,11 +21,10 @@ from msgspec import Struct
 from llmops import store
 from llmops.assertions import MEASURES, PASS, SCORE, Assert
 from llmops.kinds.evaluation import Suite
-from llmops.kinds.prompt import Prompt
 from llmops.orders import Job
 from llmops.rubrics import Agreement, Case, Ruling
 from llmops.steps import judging, scorers, subjects, suites
-from llmops.steps.desk import Desk, body
+from llmops.steps.desk import Desk
 from llmops.steps.judging import Court, Judge
 from llmops.steps.scorers import Answer
 
@@ -38,8 +37,7 @@ def task(job: Job, model: LM, desk: Desk, court: Court) -> Task:
     assert prompt is not None  # noqa: S101  without one it is a problem of the spec
     fields = suites.rows(desk.folder_of(job.inputs[f"{role}.dataset"], "rows")) | suites.through(prompt, model, desk)
     # A prompt that names no end has none, as at the gateway; lm-eval would end answers at an empty line.
-    until = {"until": list(body(prompt, Prompt).parameters.stop)}
-    fields["generation_kwargs"] = {"do_sample": False} | fields.get("generation_kwargs", {}) | until
+    fields["generation_kwargs"] = {"do_sample": False, "until": []} | suites.sampling(prompt, model)
     fill = suites.filler(prompt, desk)
     suite = suites.suite_of(job)
     labels = suite.judge.labels if suite.judge else None

@@ -69,6 +69,8 @@ def task(job: Job, model: LM, desk: Desk) -> Task:
             f"{suite.task} is {task.OUTPUT_TYPE}, and the engine of {subjects.name(job)} answers with text, not with "
             "likelihoods of tokens. Evaluate the model, subject: {model: …}, or take a task that is generate_until."
         )
+    if prompt and task.OUTPUT_TYPE == "generate_until":  # what the prompt leaves open is the task's
+        task.set_config("generation_kwargs", {**task.config.generation_kwargs, **sampling(prompt, model)})
     return task
 
 
@@ -126,7 +128,7 @@ def through(given: Input, model: LM, desk: Desk) -> dict[str, Any]:
     def doc_to_text(row: dict[str, Any]) -> str:
         return subjects.written(model, fill(row), "the subject")
 
-    return {"doc_to_text": doc_to_text, "target_delimiter": ""} | _generation(body(given, Prompt))
+    return {"doc_to_text": doc_to_text, "target_delimiter": ""}
 
 
 def _variables(given: Input, fill: Callable[[dict[str, Any]], object], row: dict[str, Any]) -> str:
@@ -156,12 +158,14 @@ def filler(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str
     return fill
 
 
-def _generation(prompt: Prompt) -> dict[str, Any]:
-    given = prompt.parameters
-    if given.max_tokens is None and given.temperature is None and not given.stop:
+def sampling(given: Input, model: LM) -> dict[str, Any]:
+    """Give what a prompt says of how its answers are made, in lm-eval's words; a client's engine knows it already."""
+    if isinstance(model, Client):
         return {}
-    sampled = bool(given.temperature)
-    kwargs: dict[str, Any] = {"do_sample": sampled, "until": list(given.stop) or ["\n\n"]}
-    if sampled:
-        kwargs |= {"temperature": given.temperature} | ({"top_p": given.top_p} if given.top_p else {})
-    return {"generation_kwargs": kwargs | ({"max_gen_toks": given.max_tokens} if given.max_tokens else {})}
+    said = body(given, Prompt).parameters
+    found: dict[str, Any] = {"until": list(said.stop)} if said.stop else {}
+    if said.temperature is not None:
+        found |= {"do_sample": said.temperature > 0, "temperature": said.temperature}
+    if said.top_p is not None and said.temperature != 0:
+        found["top_p"] = said.top_p
+    return found if said.max_tokens is None else found | {"max_gen_toks": said.max_tokens}
