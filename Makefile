@@ -20,7 +20,7 @@ help:  ## say what there is
 demo: $(READY)  ## from a commit to a trained, gated, served and reverted model (10 minutes; again: 1 minute)
 	$(RUN)/python -m demo.run
 
-test: $(READY)  ## the whole test suite (12 minutes)
+test: $(READY)  ## the whole test suite (16 minutes)
 	$(RUN)/python -m pytest
 
 check: $(READY)  ## lint, types, layers, and our own specs
@@ -38,7 +38,7 @@ docs: $(READY)  ## write the generated pages and schemas again
 	$(RUN)/python -m docs.generate
 	$(RUN)/llmops schema --write
 
-bench: $(READY)  ## measure speed against peers and the floor (10 minutes; see docs/performance.md)
+bench: $(READY)  ## measure speed against peers and the floor (20 minutes; see docs/performance.md)
 	$(RUN)/python -m benchmarks $(BENCH)
 
 soak: $(READY)  ## crashes, full disks, many writers, late runs and whole lives, longer (30 minutes)

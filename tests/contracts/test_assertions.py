@@ -71,7 +71,8 @@ def evaluated(folder: Path, models: Mapping[str, Path], *suites: Mapping[str, An
 
     kept = store.open_at((folder / "store").as_uri())
     rows = folder / "rows"
-    rows.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(rows, ignore_errors=True)  # what the store took is read-only
+    rows.mkdir(parents=True)
     (rows / "train.jsonl").write_text("")
     (rows / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in job.pop("rows", ROWS)))
     prompt = {
@@ -190,7 +191,7 @@ def test_what_is_measured_is_measured_of_each_answer(subject: Path, tmp_path: Pa
 def test_white_space_that_a_chat_template_ends_with_was_not_said_by_the_model(subject: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    model = shutil.copytree(subject, tmp_path / "model")
+    model = shutil.copytree(subject, tmp_path / "model", copy_function=shutil.copyfile)  # to be written to
     tokenizer = AutoTokenizer.from_pretrained(model)
     tokenizer.chat_template = tokenizer.chat_template.replace(">{%", "> {%")
     tokenizer.save_pretrained(model)

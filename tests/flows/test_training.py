@@ -151,7 +151,8 @@ def test_a_killed_training_goes_on_where_it_was_and_ends_with_the_same_bytes(
         assert {name: made(repo, name) for name in whole} == whole
         log_text = (work(repo) / folder.parents[2].name / "log").read_text()
         last = log_text.rpartition("Started training worker group")[2]
-        assert 0 < last.count("Reporting training result") < 24 // 4, "it began anew instead of going on"
+        # None are left where the kill came after the last checkpoint.
+        assert last.count("Reporting training result") < 24 // 4, "it began anew instead of going on"
 
 
 def work(repo: Repo) -> Path:
