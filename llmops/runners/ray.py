@@ -25,6 +25,9 @@ from llmops.settings import RunnerSettings
 
 BUSY = (JobStatus.PENDING, JobStatus.RUNNING)
 STOP_SECONDS = 30.0
+SETTLE_SECONDS = 3.0
+"""Ray looks after each job once a second, and puts down that its supervisor died even if the job was deleted meanwhile:
+then its id is taken (`_monitor_job_internal` in Ray 2.60's job_manager.py)."""
 NO_AGENT, AGENT_SECONDS = "No available agent", 60.0
 """What Ray says while a cluster starts, or is very busy; and for how long that is waited out."""
 ENVIRONMENT = {
@@ -53,8 +56,9 @@ class Ray:
     def start(self, folder: Path) -> None:
         if self.look(folder) in (Doing.RUNNING, Doing.ENDED):
             return
-        if self._status(folder) is not None:
-            self._client.delete_job(folder.name)  # it ended without a report; its id is wanted again
+        if self._status(folder) is not None:  # it ended without a report; its id is wanted again
+            time.sleep(SETTLE_SECONDS)
+            self._client.delete_job(folder.name)
         deadline = time.monotonic() + AGENT_SECONDS
         while error := self._submit(folder):
             if NO_AGENT not in error or time.monotonic() > deadline:
