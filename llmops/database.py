@@ -1,16 +1,19 @@
 """An SQLite file that may be thrown away at any time: what is in it can be made again.
 
 A process reads one state of it from its beginning to its end, whatever others write meanwhile (the write-ahead log:
-https://sqlite.org/wal.html), and writes through a second connection. Where no file can be written, it is in memory.
+https://sqlite.org/wal.html), and writes through a second connection. The first that writes makes a file that is there
+all at once. Where no file can be written, it is in memory.
 
 Effects: reads, writes and removes files.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,10 @@ DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 """Result codes of a file that is not what it should be; others are of a full disk, or of somebody's lock."""
 SIDES = ("", "-wal", "-shm")
 """What SQLite writes beside a file."""
+ASIDE = "new"
+"""The ending of a file that is not whole yet."""
+ABANDONED_SECONDS = 3600.0
+"""A file that is not whole after that long was left by a process that was killed."""
 
 
 class Unwritable(Exception):
@@ -32,41 +39,41 @@ class Database:
     """A file, or something in memory, with two views: what was there when it was opened, and what is there now."""
 
     def __init__(self, path: Path | None, schema: str) -> None:
-        self.path = path
-        self._then = self._connect()
-        if not self._then.execute("SELECT 1 FROM sqlite_master").fetchone():
-            with self.writing() as writer:
-                for statement in schema.split(";\n"):
-                    writer.execute(statement)
+        self.path, self._schema = path, schema
+        self._is_there = path is not None and path.exists()
+        """Whether the connections are to the file; else they are to nothing, in memory."""
+        self._then = _open(path if self._is_there else None)
+        if not self._is_there:
+            _lay_out(self._then, schema)
         self.renew()
 
     @cached_property
     def _now(self) -> sqlite3.Connection:
         """The second connection, which a check of nothing new does without."""
-        return self._connect() if self.path else self._then
-
-    def _connect(self) -> sqlite3.Connection:
-        where = self.path or ":memory:"
-        made = sqlite3.connect(where, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        if self.path:
-            made.execute("PRAGMA journal_mode = WAL")
-            made.execute("PRAGMA synchronous = NORMAL")
-        return made
+        return _open(self.path) if self._is_there else self._then
 
     def __del__(self) -> None:
         # Else they stay open until the garbage collector comes, and others wait: a connection refers to itself.
+        self._close()
+
+    def _close(self) -> None:
         for name in ("_now", "_then"):
             if name in vars(self):
-                vars(self)[name].close()
+                vars(self).pop(name).close()
 
     def renew(self) -> None:
         """Let `read` go on to what is there now."""
-        if self.path:
+        if self._is_there:
             _hold(self._then)
+        elif self.path and self.path.exists():
+            then = _open(self.path)
+            _hold(then)
+            self._close()
+            self._then, self._is_there = then, True
 
     def hold(self) -> None:
         """Let `read_now` stay at what is there now, until something is written."""
-        if self.path:
+        if self._is_there:
             _hold(self._now)
 
     def read(self, statement: str, *values: object) -> list[Any]:
@@ -86,6 +93,11 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Write all that the block writes, or nothing. Raises `Unwritable`, and `Broken` for a file that is damaged."""
+        if self.path and not self._is_there:
+            with _whole(self.path, self._schema) as writer:
+                yield writer
+            self._begin()
+            return
         try:
             _end(self._now)
             self._now.execute("BEGIN IMMEDIATE")
@@ -99,6 +111,13 @@ class Database:
         except BaseException:
             self._roll_back()
             raise
+
+    def _begin(self) -> None:
+        """Go on with the file that there is now."""
+        try:
+            self.renew()
+        except sqlite3.DatabaseError as error:
+            raise Unwritable(str(error)) from None
 
     def _roll_back(self) -> None:
         try:
@@ -136,6 +155,16 @@ def open_at(path: Path, schema: str) -> Database:
     return Database(None, schema)
 
 
+def sweep(folder: Path, named: str, unused: float) -> None:
+    """Remove files of such a name that were not used for so many seconds, and what killed processes had begun."""
+    now = time.time()
+    for pattern, seconds in ((named, unused), (f"{named}.*.{ASIDE}", ABANDONED_SECONDS)):
+        for path in folder.glob(pattern):
+            with suppress(FileNotFoundError):  # somebody else sweeps, too
+                if path.stat().st_mtime < now - seconds:
+                    remove(path)
+
+
 def remove(path: Path | None) -> None:
     """Remove a file and what SQLite writes beside it."""
     for side in SIDES if path else ():
@@ -143,6 +172,47 @@ def remove(path: Path | None) -> None:
             path.with_name(path.name + side).unlink(missing_ok=True)  # type: ignore[union-attr]
         except OSError:
             return
+
+
+def _open(path: Path | None) -> sqlite3.Connection:
+    where = path or ":memory:"
+    made = sqlite3.connect(where, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    if path:
+        made.execute("PRAGMA journal_mode = WAL")
+        made.execute("PRAGMA synchronous = NORMAL")
+    return made
+
+
+def _lay_out(connection: sqlite3.Connection, schema: str) -> None:
+    for statement in schema.split(";\n"):
+        connection.execute(statement)
+
+
+@contextmanager
+def _whole(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
+    """Write a file that nobody has yet: aside, and named when it is whole. Raises `Unwritable`.
+
+    Without a log, and without waiting for the disk, it takes half the time (90 ms against 150 for 10,000 resources).
+    What a loss of power leaves of it is found out as damage, and made again.
+    """
+    aside = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns():x}.{ASIDE}")
+    try:
+        writer = sqlite3.connect(aside, isolation_level=None)
+        try:
+            writer.execute("PRAGMA journal_mode = OFF")
+            writer.execute("PRAGMA synchronous = OFF")
+            writer.execute("BEGIN")
+            _lay_out(writer, schema)
+            yield writer
+            writer.execute("COMMIT")
+            writer.execute("PRAGMA journal_mode = WAL")
+        finally:
+            writer.close()
+        os.link(aside, path)  # fails where somebody else was first
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise Unwritable(str(error)) from None
+    finally:
+        remove(aside)
 
 
 def _hold(connection: sqlite3.Connection) -> None:
@@ -161,7 +231,7 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _is_truncated(path: Path) -> bool:
-    """Whether a file is shorter than its header says; what is in the log is not in it yet.
+    """Whether a file is empty, or shorter than its header says; what is in the log is not in it yet.
 
     The header: https://sqlite.org/fileformat2.html#the_database_header.
     """
@@ -171,4 +241,4 @@ def _is_truncated(path: Path) -> bool:
     with path.open("rb") as file:
         header = file.read(32)
     size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
-    return path.stat().st_size < (65536 if size == 1 else size) * pages
+    return path.stat().st_size < max((65536 if size == 1 else size) * pages, 1)

@@ -13,7 +13,6 @@ import gc
 import hashlib
 import os
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -73,20 +72,13 @@ def open_at(folder: Path, kinds: Kinds, packages: Iterable[Any]) -> Index:
     """
     path = folder / f"index-{_fingerprint(packages)[:SHORT]}.db"
     if not path.exists():
-        _sweep(folder)
+        database.sweep(folder, "index-*.db", UNUSED_SECONDS)
     return Index(database.open_at(path, SCHEMA), kinds)
 
 
 def in_memory(kinds: Kinds) -> Index:
     """Give an empty index that nobody else sees."""
     return Index(Database(None, SCHEMA), kinds)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the files of code that was not used for a while."""
-    for path in folder.glob("index-*.db"):
-        if path.stat().st_mtime < time.time() - UNUSED_SECONDS:
-            database.remove(path)
 
 
 def _fingerprint(packages: Iterable[Any]) -> str:

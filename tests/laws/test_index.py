@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -131,6 +132,30 @@ def test_an_index_that_is_damaged_is_made_again(repo: Repo, damage: str) -> None
 
     assert nodes(repo.desire().graph) == whole
     assert nodes(repo.desire().graph) == whole
+
+
+def test_what_somebody_else_began_meanwhile_is_read(repo: Repo) -> None:
+    repo.commit(dict(system()))
+    first, second = commits.open_at(repo.open()), commits.open_at(repo.open())
+
+    assert nodes(commits.desire(first, "HEAD").graph) == nodes(commits.desire(second, "HEAD").graph)
+
+    assert [path.name for path in (repo.folder / ".git" / "llmops").glob("index-*.new")] == []
+    assert nodes(repo.desire().graph) == nodes(rebuilt(repo, "HEAD"))
+
+
+def test_what_a_killed_process_began_and_what_nobody_uses_is_removed(repo: Repo) -> None:
+    repo.commit(dict(system()))
+    folder = repo.folder / ".git" / "llmops"
+    folder.mkdir()
+    left, unused, recent = (folder / f"index-{name}" for name in ("a.db.7-1.new", "b.db", "c.db.8-1.new"))
+    for path, days in ((left, 1), (unused, 31), (recent, 0)):
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - days * 86400,) * 2)
+
+    repo.desire()
+
+    assert [path for path in (left, unused, recent) if path.exists()] == [recent]
 
 
 def test_an_index_that_is_read_no_more_is_let_go_at_once(repo: Repo) -> None:
