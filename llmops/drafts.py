@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from sys import intern
 from typing import Any, TypeAlias, TypeVar
 
@@ -29,6 +30,8 @@ from llmops.values import HASH_VERSION, Digest, FileDigest, Files, Key, Need, No
 Said: TypeAlias = tuple[str, object]
 """What a closure holds in one role."""
 _json = msgspec.json.Encoder(order="sorted").encode
+_ROLE = itemgetter(0)
+"""What the pairs of a closure are sorted by; in one, each is there once."""
 
 
 class Text(Struct, frozen=True, array_like=True, gc=False):
@@ -37,10 +40,8 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     before: bytes
     after: bytes
 
-    def digest(self, needs: list[Said]) -> Digest:
-        """Name it, given those digests, each in its role."""
-        if len(needs) > 1:
-            needs.sort(key=str)
+    def digest(self, needs: Iterable[Said]) -> Digest:
+        """Name it, given those digests, each in its role and in their order."""
         return hashlib.sha256(self.before + _json(needs) + self.after).hexdigest()
 
 
@@ -113,14 +114,18 @@ def draft(spec: Spec, used: tuple[FileDigest, ...], kind: Kind[Any]) -> Draft:
     )
 
 
+def deciding(needs: tuple[Need, ...]) -> list[Need]:
+    """Give those that decide how whoever has them is named."""
+    return [need for need in needs if need.scope is not Scope.NONE]
+
+
 def name(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | Made]) -> Made:
     """Name a resource; ``needs`` are what its references mean, and ``below`` is how those that decide it were made."""
-    deciding = (need for need in needs if need.scope is not Scope.NONE)
-    told: list[tuple[Scope, Said]] = [
-        (need.scope, (need.role, one.digest)) for need, one in zip(deciding, below, strict=True)
-    ]
-    own = draft.own.digest([said for _, said in told])
-    built = [said for scope, said in told if scope is Scope.BUILD]
+    told = [(need.role, one.digest, need.scope) for need, one in zip(deciding(needs), below, strict=True)]
+    if len(told) > 1:
+        told.sort(key=_ROLE)
+    own = draft.own.digest([(role, other) for role, other, _ in told])
+    built: list[Said] = [(role, other) for role, other, scope in told if scope is Scope.BUILD]
     return Made(
         key=draft.key,
         path=draft.path,
@@ -194,7 +199,7 @@ class Opened(Mapping[Key, Node]):
         return key in self._made
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._made)
+        return iter(sorted(self._made, key=lambda key: (self._made[key].depth, key)))
 
     def __len__(self) -> int:
         return len(self._made)
@@ -239,7 +244,7 @@ class _Closure(Struct, frozen=True):
             facts, files, pins = list(_only(part, facts)), list(_only(part, files)), list(_only(part, pins))
         for pairs in (facts, files, pins):
             if len(pairs) > 1:
-                pairs.sort(key=str)
+                pairs.sort(key=_ROLE)
         before = _json([HASH_VERSION, self.spec.key.kind, self.version, facts, files])
         return Text(b"%b," % before[:-1], b",%b]" % _json(pins))
 

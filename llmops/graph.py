@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops import drafts, reading
-from llmops.drafts import Draft, Made, Opened
+from llmops.drafts import Draft, Made, Opened, deciding
 from llmops.problems import LOOKS_LIKE, Invalid, Problem, did_you_mean
 from llmops.reading import Kinds, steps_of
 from llmops.specs import Parsed
@@ -106,13 +106,11 @@ def build(parsed: Parsed, files: Files, kinds: Kinds, known: Known = NOTHING) ->
         raise Invalid((*parsed.problems, *problems))
     made: dict[Key, Made] = {}
     for key in order:
-        deciding = (need.key for need in needs[key] if need.scope is not Scope.NONE)
-        below = [made[other] if other in made else known.nodes[other] for other in deciding]
+        below = [made[need.key] if need.key in made else known.nodes[need.key] for need in deciding(needs[key])]
         made[key] = drafts.name(drafted[key], needs[key], below)
-    if known is NOTHING:
-        made = dict(sorted(made.items(), key=lambda item: (item[1].depth, item[0])))
     nodes = Opened(made, kinds) if known is NOTHING else Layered(known, made, parsed.gone, kinds)
-    live = {key for key in made if kinds[key.kind].live} | (set(known.live()) - made.keys() - parsed.gone)
+    released = {kind for kind in {key.kind for key in made} if kinds[kind].live}
+    live = {key for key in made if key.kind in released} | (set(known.live()) - made.keys() - parsed.gone)
     graph = Graph(nodes, (), known, frozenset(made) | parsed.gone, made)
     graph = replace(graph, live=tuple(graph.order(live)))
     problems += [*_review(graph, order, files, kinds), *_forbidden(graph, order, files, kinds)]
@@ -132,6 +130,8 @@ def _affected(parsed: Parsed, known: Known) -> list[Key]:
 
     In the order in which it was read: what lies side by side in memory is met so, a quarter faster than in any order.
     """
+    if known is NOTHING:
+        return list(parsed.drafts)
     new = {key for key in parsed.drafts if key not in known.nodes}
     called = (caller for key in new | parsed.gone for caller in known.callers(key.name))
     found = dict.fromkeys([*parsed.drafts, *parsed.gone, *called])
@@ -236,10 +236,12 @@ def _ring_problem(
 
 
 def _review(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -> Iterator[Problem]:
+    reviews = {name: kinds[name].review for name in {key.kind for key in graph.made}}
     for key in fresh:
-        kind, needs = kinds[key.kind], graph.made[key].needs
-        review = kind.review if any(need.key.kind in kind.beside for need in needs) else None
-        for one in review(graph[key], graph.nodes) if review else ():
+        review = reviews[key.kind]
+        if review is None or not any(need.key.kind in kinds[key.kind].beside for need in graph.made[key].needs):
+            continue
+        for one in review(graph[key], graph.nodes):
             yield reading.place(graph.made[key], files).problem(steps_of(one.role), one.what, one.remedy)
 
 
@@ -247,8 +249,8 @@ def _forbidden(graph: Graph, fresh: Iterable[Key], files: Files, kinds: Kinds) -
     """Say which resources may not be leaned on, each with the list of those that do."""
     leaners: dict[tuple[Key, str], list[Key]] = {}
     for name in fresh:
-        live = kinds[name.kind].live
         direct = [need.key for need in graph.made[name].needs]
+        live = bool(direct) and kinds[name.kind].live
         for key in dict.fromkeys([*direct, *graph.closure(name)] if live else direct):
             permits = kinds[key.kind].permits if key != name else None
             if permits and (reason := permits(graph[key].spec.body, live)):

@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -29,15 +29,15 @@ FIELDS = frozenset(
 LOADERS = ("json", "csv", "parquet", "text", "arrow")
 """Values of ``dataset_path`` that read files; every other one is a repository of the hub."""
 MOST = 256
-"""How many task files are remembered: many suites share one."""
+"""How many task files are remembered: many suites share one, and looking at it for each took an eighth of a reading."""
 COMMIT = re.compile("[0-9a-f]{40}")
 LIKELIHOODS = ("loglikelihood", "loglikelihood_rolling", "multiple_choice")
 """What a model can only be asked that says how likely tokens are."""
 OUTPUT_TYPES = (*LIKELIHOODS, "generate_until")
 
 
-class Task(Struct, frozen=True):
-    """A task file as far as the planner reads it."""
+class Task(Struct, frozen=True, eq=False):
+    """A task file as far as the planner reads it. The same bytes give the same object, so that it can be a key."""
 
     fields: dict[str, Any]
     functions: tuple[str, ...]
@@ -49,12 +49,37 @@ def is_file(task: str) -> bool:
     return task.endswith((".yaml", ".yml"))
 
 
-def leads_to(task: str, files: Files, *, with_rows: bool) -> Iterator[str]:
-    """Give every other file that a task file needs, each once: what it includes and imports, and rows if asked."""
-    seen = {task}
-    for path, read in _opened(task, files):
+Opened: TypeAlias = tuple[tuple[str, Task | Unreadable], ...]
+"""A task file and all that it includes, each once: its path, and what it says or why it cannot be read."""
+
+
+class Look(Struct, frozen=True):
+    """What the planner needs of a task file."""
+
+    leads_to: tuple[str, ...]
+    """Every other file that it needs, each once: what it includes and imports, and its rows."""
+    problems: tuple[Problem, ...]
+    output_type: str
+    """What it asks of a model; the nearer file wins, as in lm-eval."""
+
+
+def look(task: str, files: Files, *, with_rows: bool) -> Look:
+    """Look into a task file; ``with_rows`` says whether the rows that it brings itself are asked about."""
+    return _look(tuple(_opened(task, files)), with_rows)
+
+
+@lru_cache(MOST)
+def _look(opened: Opened, with_rows: bool) -> Look:  # noqa: FBT001  lru_cache takes one by name for another call
+    read = (one.fields for _, one in opened if isinstance(one, Task))
+    output = next((str(fields["output_type"]) for fields in read if "output_type" in fields), "generate_until")
+    return Look(tuple(_led_to(opened, with_rows)), tuple(_problems(opened, with_rows)), output)
+
+
+def _led_to(opened: Opened, with_rows: bool) -> Iterator[str]:  # noqa: FBT001
+    seen = {path for path, _ in opened[:1]}
+    for path, read in opened:
         if isinstance(read, Unreadable):
-            continue  # `examine` says so
+            continue  # that is a problem already
         rows = _strings(_kwargs(read).get("data_files")) if with_rows else ()
         modules = _beside(path, (f"{name.rpartition('.')[0]}.py" for name in read.functions))
         for found in (*_included(path, read), *modules, *rows):
@@ -63,22 +88,16 @@ def leads_to(task: str, files: Files, *, with_rows: bool) -> Iterator[str]:
                 yield found
 
 
-def output_type(task: str, files: Files) -> str:
-    """Give what a task asks of a model; the nearer file wins, as in lm-eval."""
-    read = (one.fields for _, one in _opened(task, files) if isinstance(one, Task))
-    return next((str(fields["output_type"]) for fields in read if "output_type" in fields), "generate_until")
-
-
-def examine(task: str, files: Files, *, with_rows: bool) -> Iterator[Problem]:
+def _problems(opened: Opened, with_rows: bool) -> Iterator[Problem]:  # noqa: FBT001
     """A task file is a task, and if it brings its own rows, they cannot change without a commit."""
     found: list[tuple[str, Task]] = []
-    for path, one in _opened(task, files):
+    for path, one in opened:
         if isinstance(one, Unreadable):
             what = f"this is not a task of lm-eval: {one.what}"
             yield Problem(path, one.line, "", what, one.remedy or "Correct the YAML.")
         else:
             found.append((path, one))
-            yield from _wrong_fields(path, one) if path == task else ()
+            yield from _wrong_fields(path, one) if path == opened[0][0] else ()
     if found and with_rows:
         yield from _wrong_rows(found)
 
@@ -116,7 +135,6 @@ def _wrong_rows(read: list[tuple[str, Task]]) -> Iterator[Problem]:
 
 
 def _opened(start: str, files: Files) -> Iterator[tuple[str, Task | Unreadable]]:
-    """A task file and all that it includes, each once: what it says, or why it cannot be read."""
     waiting, seen = [start], {start}
     while waiting:
         path = waiting.pop(0)

@@ -263,7 +263,7 @@ def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
         if suite.file:
             role = intern(f"suites[{index}].task")
             yield FileUse(role, suite.file, Scope.BUILD)
-            for path in tasks.leads_to(suite.file, files, with_rows=suite.dataset is None):
+            for path in tasks.look(suite.file, files, with_rows=suite.dataset is None).leads_to:
                 yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.file))}", path, Scope.BUILD)
 
 
@@ -271,8 +271,9 @@ def examine(evaluation: Evaluation, files: Files) -> Iterator[Complaint | Proble
     """Task files are tasks that the subject can be asked, and their rows need a commit to change; labels are labels."""
     for index, suite in enumerate(evaluation.suites):
         if suite.file:
-            yield from tasks.examine(suite.file, files, with_rows=suite.dataset is None)
-            if why := _unasked(evaluation.subject, tasks.output_type(suite.file, files)):
+            found = tasks.look(suite.file, files, with_rows=suite.dataset is None)
+            yield from found.problems
+            if why := _unasked(evaluation.subject, found.output_type):
                 yield Complaint(f"suites[{index}].task", *why)
         if suite.judge and suite.judge.labels:
             yield from labels.examine(suite.judge.labels, files[suite.judge.labels], suite.rubrics)
