@@ -10,8 +10,9 @@ import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from llmops import jsonschemas
+from llmops import jsonschemas, placeholders
 from llmops.fields import Body, about, file, ref
+from llmops.placeholders import BadTemplate
 from llmops.problems import Complaint
 from llmops.values import Scope
 
@@ -261,11 +262,10 @@ def _wrong_schema(one: Assert, role: str) -> Iterator[Complaint]:
 
 def _wrong_text(one: Assert, role: str) -> Iterator[Complaint]:
     """Say which templates cannot be parsed; a regular expression without one must be one now."""
-    templates = importlib.import_module("llmops.templates")  # Jinja takes 20 ms, and most plans need none
     for text in texts(one.value):
         try:
-            names = templates.variables(text)
-        except templates.BadTemplate as error:
+            names = placeholders.variables(text)
+        except BadTemplate as error:
             yield Complaint(role, error.what, "Correct the template.")
         else:
             yield from _wrong_regex(text, role) if one.basis == "regex" and not names else ()

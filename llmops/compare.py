@@ -23,6 +23,7 @@ from llmops.execute import Shop, Task, Tell
 from llmops.kinds import dataset
 from llmops.lineups import Entry, Lineup
 from llmops.owed import Want
+from llmops.placeholders import BadTemplate
 from llmops.problems import Invalid, Problem
 from llmops.records import Who
 from llmops.sites import Site
@@ -144,7 +145,7 @@ def _unfilled(prompt: Node, rows: Node, desired: Desired) -> str:
     try:
         for turn in prompt.spec.body.turns(desired.files[path].decode() if path else None):
             templates.render(turn.content, {name: row[name] for name in prompt.spec.body.variables if name in row})
-    except templates.BadTemplate as error:
+    except BadTemplate as error:
         return f"{error.what.rstrip('.')}. The columns are {', '.join(sorted(row))}."
     return ""
 

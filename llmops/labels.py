@@ -3,13 +3,14 @@
 Pure.
 """
 
-import importlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from llmops import placeholders
+from llmops.placeholders import BadTemplate
 from llmops.problems import Problem
 
 _REMEDY = 'Write {"question": "…", "output": "…", "label": true}.'
@@ -74,9 +75,7 @@ def examine(name: str, data: bytes, rubrics: Iterable[str]) -> Iterator[Problem]
 
 
 def _variables(rubric: str) -> frozenset[str]:
-    templates = importlib.import_module("llmops.templates")  # Jinja takes 20 ms, and few suites have a judge
     try:
-        found: frozenset[str] = templates.variables(rubric)
-    except templates.BadTemplate:
+        return placeholders.variables(rubric)
+    except BadTemplate:
         return frozenset()  # the rubric's own problem, which is said there
-    return found

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.compiler import CodeGenerator
 
+from llmops.placeholders import BadTemplate
 from llmops.sandbox import MAX_NUMBER, Counting, Sandbox, counting
 
 MAX_CHARACTERS = 200_000
@@ -21,14 +22,6 @@ MAX_PARTS = 4_000
 """Most expressions and tags of a template: what it takes to compile them grows with their square."""
 MOST_REMEMBERED = 256
 """How many templates are remembered: many prompts of a repository ask in the same words."""
-
-
-class BadTemplate(Exception):
-    """A template that cannot be used: the line in it (from 1) and what is wrong."""
-
-    def __init__(self, line: int, what: str) -> None:
-        super().__init__(what)
-        self.line, self.what = line, what
 
 
 class _Reading(meta.TrackingCodeGenerator, Counting):
@@ -49,10 +42,7 @@ _GIVEN = frozenset({*_ENVIRONMENT.globals, "self"})
 
 @lru_cache(MOST_REMEMBERED)
 def variables(source: str) -> frozenset[str]:
-    """Give the names that a template asks for.
-
-    Raises `BadTemplate` for a syntax error, an over-long template, and tags that reach for other files.
-    """
+    """Do what `placeholders.variables` does, for whatever stands in a template."""
     if len(source) > MAX_CHARACTERS:
         raise BadTemplate(1, f"the template has over {MAX_CHARACTERS:,} characters.")
     if "{" not in source:

@@ -16,9 +16,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import assertions, templates, writing
+from llmops import assertions, placeholders, templates, writing
 from llmops.assertions import Assert
 from llmops.foreign import Case, Claim, Foreign, Provider, Spot, Wording
+from llmops.placeholders import BadTemplate
 from llmops.problems import Problem
 from llmops.schema import API_VERSION
 from llmops.writing import Line
@@ -100,8 +101,8 @@ class _Translating:
 
     def _is_sound(self, wording: Wording) -> bool:
         try:
-            names = frozenset[str]().union(*map(templates.variables, wording.texts()))
-        except templates.BadTemplate as error:
+            names = frozenset[str]().union(*map(placeholders.variables, wording.texts()))
+        except BadTemplate as error:
             remedy = "Write it in Jinja, in which our prompts are written."
             self.foreign.refuse(wording.spot, f"the prompt cannot be used: {error.what}", remedy)
             return False
@@ -251,7 +252,7 @@ def _ordered(claim: Claim, value: Any) -> dict[str, Any]:
 
 
 def _variables(wording: Wording) -> list[str]:
-    return sorted(frozenset[str]().union(*map(templates.variables, wording.texts())))
+    return sorted(frozenset[str]().union(*map(placeholders.variables, wording.texts())))
 
 
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
@@ -320,6 +321,6 @@ class _Columns:
         """Fill the columns of a row in, as it would be when the answer is scored: a column is no template."""
         try:
             return templates.render(value, row)
-        except templates.BadTemplate as error:
+        except BadTemplate as error:
             self.foreign.refuse(spot, f'"{value}" cannot be filled in: {error.what}', "Correct the template.")
             return value

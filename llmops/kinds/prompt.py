@@ -3,13 +3,12 @@
 Pure.
 """
 
-import importlib
 from collections.abc import Iterable
-from functools import cache
 from typing import Annotated, Any, Literal
 
-from llmops import jsonschemas
+from llmops import jsonschemas, placeholders
 from llmops.fields import Body, about, file
+from llmops.placeholders import BadTemplate
 from llmops.plugin import Kind
 from llmops.problems import Complaint, Problem
 from llmops.values import Files
@@ -45,12 +44,6 @@ class Prompt(Body, frozen=True, kw_only=True):
         return self.messages if template is None else (Message(role="user", content=template),)
 
 
-@cache
-def _templates() -> Any:
-    """Import what reads templates: Jinja takes 20 ms, and most plans read no prompt again."""
-    return importlib.import_module("llmops.templates")
-
-
 def check(prompt: Prompt) -> Iterable[Complaint]:
     """Either a file or messages; schemas that are schemas; variables that match the messages."""
     if (prompt.template is None) == (not prompt.messages):
@@ -61,11 +54,11 @@ def check(prompt: Prompt) -> Iterable[Complaint]:
         if wrong := jsonschemas.wrong(schema):
             yield Complaint(f"variables.{name}", f"this is not a JSON Schema: {wrong}.", "See json-schema.org.")
     if prompt.messages:
-        used, templates = set(), _templates()
+        used: set[str] = set()
         for index, message in enumerate(prompt.messages):
             try:
-                used |= templates.variables(message.content)
-            except templates.BadTemplate as error:
+                used |= placeholders.variables(message.content)
+            except BadTemplate as error:
                 yield Complaint(f"messages[{index}].content", error.what, "Correct the template.")
                 return
         yield from _undeclared(prompt, used)
@@ -73,14 +66,14 @@ def check(prompt: Prompt) -> Iterable[Complaint]:
 
 def examine(prompt: Prompt, files: Files) -> Iterable[Complaint | Problem]:
     """The template file parses, and its variables are the declared ones."""
-    path, templates = prompt.template, _templates()
+    path = prompt.template
     if path is None:
         return
     try:
-        used = templates.variables(files[path].decode())
+        used = placeholders.variables(files[path].decode())
     except UnicodeDecodeError:
         yield Problem(path, 1, "", "the template is not UTF-8.", "Save the file as UTF-8.")
-    except templates.BadTemplate as error:
+    except BadTemplate as error:
         yield Problem(path, error.line, "", error.what, "Correct the template.")
     else:
         yield from _undeclared(prompt, used)

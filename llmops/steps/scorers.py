@@ -21,6 +21,7 @@ from sacrebleu.metrics.bleu import BLEU
 
 from llmops import templates
 from llmops.assertions import MEASURES, PASS, SCORE, THRESHOLDS, Assert
+from llmops.placeholders import BadTemplate
 from llmops.rubrics import Ruling
 from llmops.steps import parsing
 from llmops.steps.desk import StepFailed
@@ -128,7 +129,7 @@ def filled(value: Any, row: Row) -> Any:
         known = {name: one for name, one in row.items() if one is not None}
         try:
             return templates.render(value, known)
-        except templates.BadTemplate as error:
+        except BadTemplate as error:
             columns = ", ".join(sorted(known)) or "no columns"
             raise StepFailed(f'"{value}" cannot be filled in from a row: {error.what} The row has {columns}.') from None
     if isinstance(value, list):

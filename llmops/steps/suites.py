@@ -22,6 +22,7 @@ from llmops import store, tasks, templates
 from llmops.kinds.evaluation import Evaluation, Suite
 from llmops.kinds.prompt import Prompt
 from llmops.orders import Input, Job
+from llmops.placeholders import BadTemplate
 from llmops.steps import subjects
 from llmops.steps.dataset import TEST, TRAIN
 from llmops.steps.desk import Desk, StepFailed, body
@@ -152,7 +153,7 @@ def filler(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str
         values = _values(prompt, row)
         try:
             return [{"role": one.role, "content": templates.render(one.content, values)} for one in turns]
-        except templates.BadTemplate as error:
+        except BadTemplate as error:
             raise StepFailed(f"the prompt cannot be filled in from a row: {error.what}") from None
 
     return fill

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops import templates
+from llmops.placeholders import BadTemplate
 from llmops.problems import Invalid
-from llmops.templates import BadTemplate
 from tests.trees import Tree, build, spec, system
 
 BOUNDED = settings(max_examples=150, deadline=None)

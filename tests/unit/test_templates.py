@@ -10,7 +10,7 @@ from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llmops import templates
-from llmops.templates import BadTemplate
+from llmops.placeholders import BadTemplate
 
 
 def test_a_template_is_filled_in() -> None:

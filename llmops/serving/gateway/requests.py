@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from msgspec import Struct
 
 from llmops import templates
+from llmops.placeholders import BadTemplate
 from llmops.serving.gateway.table import PromptPart, Served
 
 LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
@@ -65,7 +66,7 @@ def _through(path: str, body: dict[str, Any], prompt: PromptPart) -> dict[str, A
         _check(name, values, schema)
     try:
         turns = [{"role": one.role, "content": templates.render(one.content, values)} for one in prompt.turns]
-    except templates.BadTemplate as error:
+    except BadTemplate as error:
         raise Bad(f"the prompt cannot be filled in: {error.what}", param="variables") from None
     system = [one for one in turns if one["role"] == "system"]
     rest = [one for one in turns if one["role"] != "system"]
