@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from sys import intern
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -42,6 +43,10 @@ class Header(Struct, frozen=True, gc=False):
     kind: str
     """blob, tree, commit or tag."""
     size: int
+
+
+Answer: TypeAlias = tuple[Header | None, bytes]
+"""What an object is, None when it is not here, and what is in it when that was asked for."""
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -75,7 +80,7 @@ class Objects:
 
     def finds(self, names: Sequence[str]) -> list[Header | None]:
         """Say what several names mean."""
-        return [_header(line) for line, _ in self._answers("info", names)]
+        return [found for found, _ in self._answers("info", names)]
 
     def read(self, oid: str) -> bytes:
         """Give what an object holds. Raises `Absent` when it is not here."""
@@ -83,8 +88,8 @@ class Objects:
 
     def reads(self, oids: Sequence[str]) -> Iterator[bytes]:
         """Give what several objects hold, in their order. Raises `Absent` for one that is not here."""
-        for oid, (line, data) in zip(oids, self._answers("contents", oids), strict=True):
-            if _header(line) is None:
+        for oid, (found, data) in zip(oids, self._answers("contents", oids), strict=True):
+            if found is None:
                 raise Absent(f"{oid} is not in this repository, or is damaged. See `git fsck`.")
             yield data
 
@@ -96,11 +101,11 @@ class Objects:
         """Give the entries of several trees. Raises `Absent` for one that is not here."""
         return map(_parse, self.reads(oids))
 
-    def _answers(self, verb: str, names: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
+    def _answers(self, verb: str, names: Sequence[str]) -> Iterator[Answer]:
         for start in range(0, len(names), ASKED_AT_ONCE):
             yield from self._ask(verb, names[start : start + ASKED_AT_ONCE])
 
-    def _ask(self, verb: str, names: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    def _ask(self, verb: str, names: Sequence[str]) -> list[Answer]:
         written = [name.encode("utf-8", "surrogateescape") for name in names]
         with self._turn:
             for _ in range(2):  # somebody may have ended the process since it was asked last
@@ -113,7 +118,7 @@ class Objects:
                     raise
         raise Broken(self._why(names))
 
-    def _exchange(self, verb: bytes, names: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    def _exchange(self, verb: bytes, names: Sequence[bytes]) -> list[Answer]:
         stdin, out = self._process.stdin, self._process.stdout
         assert stdin is not None  # noqa: S101  both are pipes
         assert out is not None  # noqa: S101
@@ -121,13 +126,13 @@ class Objects:
         asked = [b"%s %s\n" % (verb, b"." if b"\n" in name else name) for name in names]
         stdin.write(b"".join([*asked, b"flush\n"]))
         stdin.flush()
-        found: list[tuple[bytes, bytes]] = []
+        found: list[Answer] = []
         for _ in names:
             line = out.readline()
             if not line:
                 raise EOFError
-            is_there = verb == b"contents" and _header(line) is not None
-            found.append((line, out.read(int(line.rpartition(b" ")[2]) + 1)[:-1] if is_there else b""))
+            header = _header(line)
+            found.append((header, out.read(header.size + 1)[:-1] if header and verb == b"contents" else b""))
         return found
 
     def _why(self, names: Sequence[str]) -> str:
