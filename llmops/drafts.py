@@ -114,7 +114,7 @@ def draft(spec: Spec, used: tuple[FileDigest, ...], kind: Kind[Any]) -> Draft:
     )
 
 
-def deciding(needs: tuple[Need, ...]) -> list[Need]:
+def deciding(needs: Sequence[Need]) -> list[Need]:
     """Give those that decide how whoever has them is named."""
     return [need for need in needs if need.scope is not Scope.NONE]
 
