@@ -95,9 +95,9 @@ def build(parsed: Parsed, files: Files, kinds: Kinds, known: Known = NOTHING) ->
     cycles and forbidden uses found here.
     """
     affected = _affected(parsed, known)
-    building = Building(kinds, known, affected.keys(), parsed.gone)
-    for key in affected:
-        building.add(parsed.drafts[key] if key in parsed.drafts else _again(key, known, kinds))
+    building = Building(kinds, known, affected, parsed.gone)
+    for key in sorted(affected - parsed.drafts.keys()):
+        building.add(_again(key, known, kinds))
     return building.finish(parsed, files)
 
 
@@ -118,19 +118,22 @@ class Building:
         """Take one, and give those that are named now."""
         found = self._naming.add(draft)
         for one in found:
-            beside = [need.key for need in one.needs if need.key.kind in self._kinds[one.key.kind].beside]
-            if all(key in self._naming.named for key in beside):
-                self._review(one) if beside else None
-            else:
-                self._unreviewed.append(one)  # what decides nothing may come later
+            self._review(one)
         return found
 
     def _review(self, one: Made) -> None:
-        review = self._kinds[one.key.kind].review
-        self._complaints += ((one, found) for found in (review(self._nodes[one.key], self._nodes) if review else ()))
+        kind, named = self._kinds[one.key.kind], self._naming.named
+        beside = [need.key for need in one.needs if need.key.kind in kind.beside]
+        if not all(key in named for key in beside):
+            self._unreviewed.append(one)  # what decides nothing may come later
+        elif beside and kind.review:
+            self._complaints += ((one, found) for found in kind.review(self._nodes[one.key], self._nodes))
 
     def finish(self, parsed: Parsed, files: Files) -> Graph:
-        """Give the graph, now that all came. Raises `Invalid`, as `build`."""
+        """Take those of a commit that did not come yet, and give its graph. Raises `Invalid`, as `build`."""
+        for draft in parsed.drafts.values():
+            if draft.key not in self._naming.drafts:
+                self.add(draft)
         if parsed.problems or not self._naming.is_settled():
             raise Invalid((*parsed.problems, *_unsettled(_Names(self._naming.drafts, parsed, self._known), files)))
         made, kinds = self._naming.made, self._kinds
@@ -138,8 +141,8 @@ class Building:
         live = {key for key in made if key.kind in released} | (set(self._known.live()) - made.keys() - self._gone)
         graph = Graph(self._nodes, (), self._known, frozenset(made) | self._gone, made)
         graph = replace(graph, live=tuple(graph.order(live)))
-        while self._unreviewed:
-            self._review(self._unreviewed.pop())
+        for one in self._unreviewed:
+            self._review(one)
         problems = [
             reading.place(one, files).problem(steps_of(found.role), found.what, found.remedy)
             for one, found in self._complaints
@@ -156,19 +159,17 @@ def _again(key: Key, known: Known, kinds: Kinds) -> Draft:
     return drafts.draft(node.spec, node.files, kinds[key.kind])
 
 
-def _affected(parsed: Parsed, known: Known) -> dict[Key, None]:
+def _affected(parsed: Parsed, known: Known) -> AbstractSet[Key]:
     """Give every resource that may be other than in the known commit: what was read, and all that leans on it."""
-    if known is NOTHING:
-        return dict.fromkeys(parsed.drafts)
     new = {key for key in parsed.drafts if key not in known.nodes}
     called = (caller for key in new | parsed.gone for caller in known.callers(key.name))
-    found = dict.fromkeys([*parsed.drafts, *parsed.gone, *called])
+    found = {*parsed.drafts, *parsed.gone, *called}
     waiting = list(found)
     while waiting:
-        more = [key for key in known.leaners(waiting.pop()) if key not in found]
-        found.update(dict.fromkeys(more))
+        more = {key for key in known.leaners(waiting.pop()) if key not in found}
+        found |= more
         waiting += more
-    return {key: None for key in found if key not in parsed.gone}
+    return found - parsed.gone
 
 
 class _Names(Struct, frozen=True):

@@ -24,15 +24,18 @@ import msgspec
 from llmops import __version__, database, drafts, graph, parallel, specs
 from llmops.database import Database, Unwritable
 from llmops.drafts import Made
-from llmops.graph import Graph
+from llmops.graph import Building, Graph
 from llmops.problems import Invalid
 from llmops.reading import Kinds, Plugins
 from llmops.settings import Settings
+from llmops.specs import Gathering
 from llmops.tree import CommitFiles
-from llmops.values import HASH_VERSION, NOTHING, SHORT, Key, Node
+from llmops.values import HASH_VERSION, SHORT, Key, Node
 
 MOST_FRESH = 100
 """How many resources may differ from the generation before a new one is written."""
+AT_ONCE = 500
+"""How many resources are written together."""
 UNUSED_SECONDS = 30 * 86400
 SCHEMA = """
 CREATE TABLE about(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -173,23 +176,40 @@ def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings
         else:
             generation.is_read = True
             if index.database.path and len(made.fresh) > MOST_FRESH:
-                _write(index, files.tree, settings, made)
+                _write_over(index, files.tree, settings, made)
             return settings, made
     with _quiet():
         return _read_whole(index, files, plugins)
 
 
 def _read_whole(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings, Graph]:
-    generation = index.generation
-    parsed = specs.parse(files, index.kinds, plugins, parallel.read_all)
-    settings, made = parsed.settings, graph.build(parsed, files, index.kinds)
-    del parsed  # of 100,000 specs it holds 100 MiB that nobody needs any more
-    if generation.is_read:  # a graph that was built over it still reads from it
-        return settings, made
-    if _write(index, files.tree, settings, made) and index.renew().tree == files.tree:
+    gathering, building = specs.Gathering(files, index.kinds, plugins, parallel.read_all), graph.Building(index.kinds)
+    made = None
+    if not index.generation.is_read:  # else a graph that was built over it still reads from it
+        made = _write_whole(index, files, gathering, building)
+    if made is None:
+        made = building.finish(gathering.parsed(), files)
+    elif index.renew().tree == files.tree:
         index.generation.is_read = True
         made = Graph(index.generation.nodes, made.live, index.generation)
-    return settings, made
+    return gathering.settings, made
+
+
+def _write_whole(index: Index, files: CommitFiles, gathering: Gathering, building: Building) -> Graph | None:
+    """Write a generation anew while it is read and named; None when that is not possible, with the rest left unread."""
+    try:
+        with index.database.writing() as writer:
+            for table in OF_NODES:
+                writer.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
+            rows = _Rows(writer, index.kinds)
+            for draft in gathering:
+                rows.put(building.add(draft))
+            made = building.finish(gathering.parsed(), files)
+            rows.flush()
+            _write_about(writer, files.tree, gathering.settings)
+    except Unwritable:
+        return None
+    return made
 
 
 @contextmanager
@@ -212,43 +232,65 @@ def _folders(settings: Settings) -> str:
     return msgspec.json.encode(settings.specs).decode()
 
 
-def _write(index: Index, tree: str, settings: Settings, made: Graph) -> bool:
-    """Write a generation: over the one that it was built over, or anew. False when that is not possible.
-
-    It is not while somebody else writes, when the disk is full, and for what SQLite or msgpack cannot hold: a name that
-    is not UTF-8, a number of more than 64 bits. Such a repository is read whole every time.
-    """
-    whole = made.known is NOTHING
+def _write_over(index: Index, tree: str, settings: Settings, made: Graph) -> None:
+    """Write a generation over the one that it was built over, unless somebody else did, or nothing can be written."""
     try:
         with index.database.writing() as writer:
             there = about(writer.execute("SELECT value FROM about WHERE name = 'tree'").fetchall())
-            if not whole and there != index.generation.tree:
-                return False
-            if whole:
-                for table in OF_NODES:
-                    writer.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
-            _write_nodes(writer, made)
-            said = (("tree", tree), ("settings", _folders(settings)))
-            writer.executemany("INSERT OR REPLACE INTO about VALUES(?, ?)", said)
-    except (Unwritable, UnicodeEncodeError, OverflowError):
-        return False
-    return True
+            if there != index.generation.tree:
+                return
+            _remove(writer, {str(key): made.known.nodes[key] for key in made.fresh if key in made.known.nodes})
+            rows = _Rows(writer, index.kinds)
+            rows.put(list(made.made.values()))
+            rows.flush()
+            _write_about(writer, tree, settings)
+    except Unwritable:
+        return
 
 
-def _write_nodes(writer: sqlite3.Connection, graph: Graph) -> None:
-    gone = {str(key): graph.known.nodes[key] for key in graph.fresh if key in graph.known.nodes}
+def _write_about(writer: sqlite3.Connection, tree: str, settings: Settings) -> None:
+    said = (("tree", tree), ("settings", _folders(settings)))
+    writer.executemany("INSERT OR REPLACE INTO about VALUES(?, ?)", said)
+
+
+def _remove(writer: sqlite3.Connection, gone: Mapping[str, Node]) -> None:
     writer.executemany("DELETE FROM node WHERE key = ?", ((key,) for key in gone))
     writer.executemany("DELETE FROM leans WHERE (name, kind, key) = (?, ?, ?)", _leans(gone))
     used = {key: drafts.paths(node.spec) for key, node in gone.items()}
     writer.executemany("DELETE FROM uses WHERE (path, key) = (?, ?)", _uses(used))
     writer.executemany("DELETE FROM unit WHERE (digest, key) = (?, ?)", _units(gone))
-    made, live = {str(key): graph.made[key] for key in sorted(graph.made)}, set(map(str, graph.live))
-    rows = (_row(key, one, key in live) for key, one in made.items())
-    writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", rows)
-    writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", sorted(_leans(made)))
-    writer.executemany("INSERT INTO uses VALUES(?, ?)", sorted(_uses({key: one.paths for key, one in made.items()})))
-    owed = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
-    writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", sorted(_units(made)))
+
+
+class _Rows:
+    """Writes resources down, many at once."""
+
+    def __init__(self, writer: sqlite3.Connection, kinds: Kinds) -> None:
+        self._writer, self._kinds = writer, kinds
+        self._waiting: list[Made] = []
+
+    def put(self, made: list[Made]) -> None:
+        """Take some. Raises `Unwritable`, here or in `flush`, for what cannot be written.
+
+        That is a name that is not UTF-8, and a number of more than 64 bits: such a repository is read whole every time.
+        """
+        self._waiting += made
+        if len(self._waiting) >= AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all that was put."""
+        made = {str(one.key): one for one in sorted(self._waiting, key=lambda one: one.key)}
+        self._waiting = []
+        try:
+            rows = [_row(key, one, self._kinds[one.key.kind].live) for key, one in made.items()]
+            uses = sorted(_uses({key: one.paths for key, one in made.items()}))
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise Unwritable(str(error)) from None
+        self._writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", rows)
+        self._writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", sorted(_leans(made)))
+        self._writer.executemany("INSERT INTO uses VALUES(?, ?)", uses)
+        owed = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
+        self._writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", sorted(_units(made)))
 
 
 Row: TypeAlias = tuple[str | bytes, ...]

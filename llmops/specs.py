@@ -68,24 +68,43 @@ def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins,
 ReadAll: TypeAlias = Callable[[Sequence[str], Any, Kinds, Plugins, Pins], Iterable[Drafted]]
 
 
-def parse(files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = read_all) -> Parsed:
-    """Read everything a commit declares. Never raises for what is in the files: problems are values.
+class Gathering:
+    """What a commit declares, while it is read: gives the drafts one after another, and then what there is to say.
 
-    ``read_all`` is how many files are read.
+    Never raises for what is in the files: problems are values. ``read_all`` is how many files are read.
     """
-    settings, problems = read_settings(files)
-    lock, wrong = read_lock(files)
-    paths = list(spec_paths(files, settings))
-    found = _gathered(paths, read_all(paths, files, kinds, plugins, lock), files)
-    unread = found.unread | ({FILE} if problems else set())
-    return Parsed(
-        settings=settings,
-        drafts=found.drafts,
-        problems=tuple(sorted({*problems, *wrong, *found.problems})),
-        broken=frozenset(found.broken),
-        unread=frozenset(unread),
-        is_partial=found.is_partial or bool(problems),
-    )
+
+    def __init__(self, files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = read_all) -> None:
+        self._files = files
+        self.settings, self._wrong = read_settings(files)
+        lock, self._unlocked = read_lock(files)
+        paths = list(spec_paths(files, self.settings))
+        self._readings = zip(paths, read_all(paths, files, kinds, plugins, lock), strict=True)
+        self._found = _Found()
+
+    def __iter__(self) -> Iterator[Draft]:
+        """Read on, and give each draft that is new."""
+        for path, one in self._readings:
+            yield from self._found.take(path, one, self._files)
+
+    def parsed(self) -> Parsed:
+        """Read what is left, and give everything."""
+        for _ in self:
+            pass
+        found = self._found
+        return Parsed(
+            settings=self.settings,
+            drafts=found.drafts,
+            problems=tuple(sorted({*self._wrong, *self._unlocked, *found.problems})),
+            broken=frozenset(found.broken),
+            unread=frozenset(found.unread | ({FILE} if self._wrong else set())),
+            is_partial=found.is_partial or bool(self._wrong),
+        )
+
+
+def parse(files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
+    """Read everything a commit declares, at once."""
+    return Gathering(files, kinds, plugins).parsed()
 
 
 def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
@@ -103,7 +122,9 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
     stale |= {path for path in changed if any(known.declared_in(path))}
     old = {key for path in stale for key in known.declared_in(path)}
     there = sorted(path for path in stale if _is_spec(path, files, settings) and _exists(path, files))
-    found = _gathered(there, read_all(there, files, kinds, plugins, lock), files)
+    found = _Found()
+    for path, one in zip(there, read_all(there, files, kinds, plugins, lock), strict=True):
+        found.take(path, one, files)
     twice = [
         _twice(key, found.drafts[key], known.nodes[key].spec, files)
         for key in found.drafts
@@ -143,20 +164,20 @@ class _Found(Struct):
     unread: set[str] = set()
     is_partial: bool = False
 
-
-def _gathered(paths: Iterable[str], readings: Iterable[Drafted], files: Files) -> _Found:
-    every = _Found()
-    for path, found in zip(paths, readings, strict=True):
-        every.problems += (*found.problems, *found.wrong)
-        every.unread.update([path] if found.problems else [])
-        every.broken.update(found.broken)
-        every.is_partial |= found.is_partial
-        for one in found.drafts:
-            if one.key in every.drafts:
-                every.problems.append(_twice(one.key, one, every.drafts[one.key], files))
+    def take(self, path: str, one: Drafted, files: Files) -> list[Draft]:
+        """Add what a file gave, and give the drafts of it that are new."""
+        self.problems += (*one.problems, *one.wrong)
+        self.unread.update([path] if one.problems else [])
+        self.broken.update(one.broken)
+        self.is_partial |= one.is_partial
+        new: list[Draft] = []
+        for draft in one.drafts:
+            if draft.key in self.drafts:
+                self.problems.append(_twice(draft.key, draft, self.drafts[draft.key], files))
             else:
-                every.drafts[one.key] = one
-    return every
+                self.drafts[draft.key] = draft
+                new.append(draft)
+        return new
 
 
 def _named_in(found: Reading) -> Iterator[str]:
