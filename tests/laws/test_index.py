@@ -216,7 +216,11 @@ def outcome(unit: str) -> Outcome:
     return Outcome(unit=unit, key=Key("Dish", "d"), part="", step="s", outputs={}, metrics={}, provenance=provenance)
 
 
-def test_what_an_index_cannot_hold_is_read_whole(repo: Repo, llmops: Shell) -> None:
+@pytest.mark.parametrize("at_once", [1, index.AT_ONCE])
+def test_what_an_index_cannot_hold_is_read_whole(
+    repo: Repo, llmops: Shell, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "AT_ONCE", at_once)
     huge = "template: prompts/ask.jinja\nvariables: {question: {type: integer, maximum: 100000000000000000000000}}"
     repo.commit(dict(system()))
     assert llmops("check") == Exit.WELL
