@@ -68,7 +68,7 @@ class Naming:
         return all(len(meant(ref, self.declared)) == 1 for ref in doubtful)
 
 
-class _There(Container[Key]):
+class _There:
     """Some resources of a commit, and those that are as in the known one."""
 
     def __init__(self, own: Mapping[Key, object], known: Known, other: AbstractSet[Key]) -> None:

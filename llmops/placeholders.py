@@ -13,7 +13,7 @@ import re
 
 MOST_NAMES, MOST_CHARACTERS = 100, 100_000
 """Of a template that is read here: far fewer than `templates` allows."""
-_NAME = re.compile(r"[ \t\r\n]*([A-Za-z_][A-Za-z0-9_]*)((?:\.[A-Za-z_][A-Za-z0-9_]*){0,9})[ \t\r\n]*\}\}")
+_NAME = r"[ \t\r\n]*([A-Za-z_][A-Za-z0-9_]*)(?:\.[A-Za-z_][A-Za-z0-9_]*){0,9}[ \t\r\n]*\}\}"
 """What follows after `{{` where it asks for a variable, or for something of one."""
 _OTHERS = frozenset(
     "and or not in is if else elif true false none True False None "  # words of an expression
@@ -48,7 +48,7 @@ def plain(source: str) -> frozenset[str] | None:
         return None
     found: set[str] = set()
     for piece in asked:
-        match = _NAME.match(piece)
+        match = re.match(_NAME, piece)
         if match is None or match[1] in _OTHERS:
             return None
         found.add(match[1])
