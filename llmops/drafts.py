@@ -12,7 +12,6 @@ Pure.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from sys import intern
@@ -22,6 +21,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
+from llmops import hashes
 from llmops.plugin import Kind, Step
 from llmops.reading import Kinds
 from llmops.settings import LOCK_FILE
@@ -42,7 +42,7 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
 
     def digest(self, needs: Iterable[Said]) -> Digest:
         """Name it, given those digests, each in its role and in their order."""
-        return hashlib.sha256(self.before + _json(needs) + self.after).hexdigest()
+        return hashes.sha256(self.before + _json(needs) + self.after)
 
 
 class Part(Struct, frozen=True, array_like=True, gc=False):

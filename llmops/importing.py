@@ -5,12 +5,11 @@ Effects: imports the formats.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from llmops import dialect, graph, imports, specs, translating
+from llmops import dialect, graph, hashes, imports, specs, translating
 from llmops.catalogues import KINDS, PLUGINS
 from llmops.foreign import Format, Spot
 from llmops.plugin import Catalogue
@@ -76,7 +75,7 @@ class With(Struct, frozen=True):
         return len(self[path])
 
     def sha256(self, path: str) -> Digest:
-        return hashlib.sha256(self[path]).hexdigest() if path in self.more else self.below.sha256(path)
+        return hashes.sha256(self[path]) if path in self.more else self.below.sha256(path)
 
     def expect(self, paths: Iterable[str]) -> None:
         self.below.expect([path for path in paths if path not in self.more])

@@ -10,7 +10,6 @@ Effects: reads and writes a database below the git directory, reads git.
 from __future__ import annotations
 
 import gc
-import hashlib
 import os
 import sqlite3
 import zlib
@@ -21,7 +20,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from llmops import __version__, database, drafts, graph, parallel, specs
+from llmops import __version__, database, drafts, graph, hashes, parallel, specs
 from llmops.database import Database, Unwritable
 from llmops.drafts import Made
 from llmops.graph import Building, Graph
@@ -89,7 +88,7 @@ def _fingerprint(packages: Iterable[Any]) -> str:
     folders = {str(Path(__file__).parent), *(str(folder) for package in packages for folder in package.__path__)}
     files = sorted((entry.path, entry.stat()) for folder in folders for entry in os.scandir(folder) if entry.is_file())
     said = [(path, found.st_size, found.st_mtime_ns) for path, found in files]
-    return hashlib.sha256(repr([HASH_VERSION, __version__, msgspec.__version__, said]).encode()).hexdigest()
+    return hashes.sha256(repr([HASH_VERSION, __version__, msgspec.__version__, said]).encode())
 
 
 def about(rows: list[Any]) -> str:

@@ -14,7 +14,6 @@ Effects: reads and writes files.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import os
 import re
@@ -29,7 +28,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Struct
 
-from llmops import disk
+from llmops import disk, hashes
 from llmops.disk import Disk
 from llmops.problems import Broken, Closed
 from llmops.values import Digest
@@ -136,7 +135,7 @@ def _size(store: Store, digest: Digest) -> int | None:
 
 def add_bytes(store: Store, data: bytes) -> Digest:
     """Keep bytes under their digest."""
-    digest = hashlib.sha256(data).hexdigest()
+    digest = hashes.sha256(data)
     if not _touch(store, digest, len(data)):
         with _place(store, digest) as partial:
             store.files.pipe_file(partial, data)
@@ -161,7 +160,7 @@ def _examined(path: str) -> tuple[Digest, os.stat_result]:
     with open(path, "rb", buffering=0) as file:
         about = os.fstat(file.fileno())
         small = about.st_size <= SMALL
-        return (hashlib.sha256(file.read()) if small else hashlib.file_digest(file, "sha256")).hexdigest(), about
+        return hashes.sha256(file.read()) if small else hashes.of_file(file), about
 
 
 def _touch(store: Store, digest: Digest, size: int) -> bool:
@@ -203,7 +202,7 @@ def read(store: Store, digest: Digest) -> bytes:
         data: bytes = store.files.cat_file(_path(store, digest))
     except FileNotFoundError:
         raise _missing(store, digest) from None
-    if hashlib.sha256(data).hexdigest() != digest:
+    if hashes.sha256(data) != digest:
         raise _corrupt(store, digest)
     return data
 
@@ -317,7 +316,7 @@ def is_sound(store: Store, stored: Stored) -> bool:
     """Whether a blob has the bytes of its name. One that is gone meanwhile is not wrong."""
     try:
         with store.files.open(stored.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == stored.digest
+            return hashes.of_file(file) == stored.digest
     except FileNotFoundError:
         return True
 

@@ -6,10 +6,9 @@ objects.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 
-from llmops import git, objects
+from llmops import git, hashes, objects
 from llmops.objects import Absent, Entry, Objects
 from llmops.problems import Broken, Misused, Refused
 from llmops.repository import Repository
@@ -100,7 +99,7 @@ class CommitFiles:
 
     def sha256(self, path: str) -> Digest:
         if path not in self._digests:
-            self._digests[path] = hashlib.sha256(self[path]).hexdigest()
+            self._digests[path] = hashes.sha256(self[path])
         return self._digests[path]
 
     def oddity(self, path: str) -> str:

@@ -3,13 +3,14 @@
 Pure.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Protocol, Self, TypeAlias
 
 import msgspec
 from msgspec import Struct
+
+from llmops import hashes
 
 Digest: TypeAlias = str
 """64 hexadecimal characters: the SHA-256 of a canonical JSON text or of bytes."""
@@ -23,7 +24,7 @@ SHORT = 12
 
 def digest(value: object) -> Digest:
     """Name a value by its content: SHA-256 of its JSON with sorted keys and no spaces."""
-    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
+    return hashes.sha256(msgspec.json.encode(value, order="sorted"))
 
 
 class Key(Struct, frozen=True, order=True, gc=False):

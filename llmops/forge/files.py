@@ -5,9 +5,10 @@ Effects: appends to files.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+
+from llmops import hashes
 
 MOST = 1024 * 1024
 """Bytes of the summary of a step that GitHub takes; a larger one is dropped whole."""
@@ -30,5 +31,5 @@ def add_outputs(path: Path, values: Mapping[str, str]) -> None:
     """Tell later jobs; a value may have several lines and may hold anything."""
     with path.open("a", encoding="utf-8") as file:
         for name, value in values.items():
-            end = f"end-{hashlib.sha256(value.encode()).hexdigest()[:16]}"  # so that no value can hold its own end
+            end = f"end-{hashes.sha256(value.encode())[:16]}"  # so that no value can hold its own end
             file.write(f"{name}<<{end}\n{value}\n{end}\n")

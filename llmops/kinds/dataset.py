@@ -5,13 +5,13 @@ Formats are those of https://huggingface.co/docs/trl/dataset_formats; more colum
 Pure.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
 
+from llmops import hashes
 from llmops.fields import Body, about
 from llmops.plugin import Kind, Step
 from llmops.problems import Complaint, Problem
@@ -181,7 +181,7 @@ def is_test(row: dict[str, Any], split: Split) -> bool:
     """Whether a row is kept for evaluation: its hash, as a number in [0, 1), is below the fraction."""
     part = {name: row.get(name) for name in split.by} if split.by else row
     text = msgspec.json.encode([split.seed, part], order="sorted")
-    return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64 < split.test_fraction
+    return int(hashes.sha256(text)[:16], 16) / 2**64 < split.test_fraction
 
 
 def pins(dataset: Dataset) -> Iterable[Pin]:

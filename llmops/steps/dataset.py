@@ -5,14 +5,13 @@ Effects: reads sources, writes the store.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import msgspec
 
-from llmops import store
+from llmops import hashes, store
 from llmops.kinds import dataset as kind
 from llmops.kinds.dataset import Dataset
 from llmops.orders import Job
@@ -57,7 +56,7 @@ def _bytes(source: Source, job: Job, desk: Desk) -> tuple[str, bytes]:
     desk.say(f"downloading {uri}")
     with fsspec.open(uri, "rb", **desk.options(source)) as file:
         data: bytes = file.read()
-    found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    found = f"sha256:{hashes.sha256(data)}"
     pinned = job.pins[uri]
     if found != pinned:
         raise StepFailed(f"{uri} is {found}, but {pinned} is pinned. Check the source, then run `llmops lock`.")
