@@ -23,10 +23,7 @@ from llmops.steps import scorers, subjects
 from llmops.steps.desk import Desk, body
 from llmops.values import digest
 
-LONGEST = 256
-"""Tokens of what a judge may say."""
 TOO_LONG = "the case is longer than what the judge can read"
-GREEDY = {"do_sample": False, "until": [], "max_gen_toks": LONGEST}
 
 
 class Judge:
@@ -57,9 +54,9 @@ class Judge:
         self._model = model = self._model or self._load()
         texts = [subjects.written(model, one, "the judge") for one in conversations]
         # lm-eval would cut off how a longer one begins, which is what the judge is told to do.
-        fit = [len(model.tok_encode(text)) <= model.max_length - LONGEST for text in texts]
+        fit = [len(model.tok_encode(text)) <= model.max_length - rubrics.LONGEST for text in texts]
         asked = [
-            Instance(request_type="generate_until", doc={}, arguments=(text, dict(GREEDY)), idx=0)
+            Instance(request_type="generate_until", doc={}, arguments=(text, dict(rubrics.GREEDY)), idx=0)
             for text, fits in zip(texts, fit, strict=True)
             if fits
         ]
