@@ -7,7 +7,7 @@ Pure.
 """
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from llmops import jsonschemas, placeholders
@@ -159,8 +159,8 @@ class Judge(Body, frozen=True, kw_only=True):
         Annotated[
             str,
             file(
-                "JSON Lines that people labelled: question (or input), output, label (or pass): true or false; more "
-                "columns fill the rubric. The judge judges them, too."
+                "JSON Lines that people labelled: question (or input), output, label (or pass): true or false, and "
+                "metric where there are several rubrics; more columns fill the rubric. The judge judges them, too."
             ),
         ]
         | None
@@ -179,9 +179,8 @@ class Judge(Body, frozen=True, kw_only=True):
     ) = None
 
 
-def check(asserts: Iterable[Assert], judge: Judge | None, role: str) -> Iterator[Complaint]:
+def check(found: tuple[Assert, ...], judge: Judge | None, role: str) -> Iterator[Complaint]:
     """Say what is wrong with the assertions of a suite; ``role`` is the suite's."""
-    found = tuple(asserts)
     for index, one in enumerate(found):
         here = f"{role}.assert[{index}]"
         yield from wrong(one, here)
@@ -337,14 +336,15 @@ def _wrong_metric(one: Assert, others: tuple[Assert, ...], here: str) -> Iterato
 
 
 def _wrong_judge(found: tuple[Assert, ...], judge: Judge | None, role: str) -> Iterator[Complaint]:
-    asked = next((index for index, one in enumerate(found) if one.basis == "llm-rubric"), None)
+    rubrics = {index: one.metric for index, one in enumerate(found) if one.basis == "llm-rubric"}
     if judge is None:
-        if asked is not None:
-            what, remedy = "an llm-rubric needs a judge.", "Add judge: {model: …} to the suite."
-            yield Complaint(f"{role}.assert[{asked}]", what, remedy)
+        what, remedy = "an llm-rubric needs a judge.", "Add judge: {model: …} to the suite."
+        yield from (Complaint(f"{role}.assert[{index}]", what, remedy) for index in list(rubrics)[:1])
         return
-    if asked is None:
+    if not rubrics:
         yield Complaint(f"{role}.judge", "there is no llm-rubric for it to judge.", "Remove it.")
+    if judge.labels and 1 < len(rubrics) > len(set(filter(None, rubrics.values()))):
+        remedy = "Give each llm-rubric a metric of its own, which the labels then name."
+        yield Complaint(f"{role}.judge.labels", "they cannot say which of several rubrics they are about.", remedy)
     if judge.min_agreement is not None and judge.labels is None:
-        what = "there are no labels to agree with."
-        yield Complaint(f"{role}.judge.min_agreement", what, "Add labels, a JSON Lines file.")
+        yield Complaint(f"{role}.judge.min_agreement", "there are no labels to agree with.", "Add labels, JSON Lines.")

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -23,27 +23,32 @@ class Label(Struct, frozen=True, kw_only=True):
     question: str
     output: str
     holds: bool
+    metric: str
+    """Whose rubric it is about."""
     row: dict[str, Any]
     """Everything that the line says: it fills the rubric."""
 
 
 class BadLabels(Exception):
-    """Labels that cannot be read: the line (from 1) and what is wrong."""
+    """Labels that cannot be read: the line (from 1), what is wrong and what to do."""
 
-    def __init__(self, line: int, what: str) -> None:
+    def __init__(self, line: int, what: str, remedy: str = _REMEDY) -> None:
         super().__init__(what)
-        self.line, self.what = line, what
+        self.line, self.what, self.remedy = line, what, remedy
 
 
-def read(data: bytes) -> list[Label]:
-    """Read a file of labels. Raises `BadLabels` for the first line that is none, and for an empty file."""
-    found = [_label(number, line) for number, line in enumerate(data.splitlines(), 1) if line.strip()]
+def read(data: bytes, metrics: Collection[str]) -> list[Label]:
+    """Read a file of labels, each about the rubric of one of some metrics.
+
+    Raises `BadLabels` for the first line that is none, and for an empty file.
+    """
+    found = [_label(number, line, metrics) for number, line in enumerate(data.splitlines(), 1) if line.strip()]
     if not found:
         raise BadLabels(1, "there is no label in it.")
     return found
 
 
-def _label(number: int, line: bytes) -> Label:
+def _label(number: int, line: bytes, metrics: Collection[str]) -> Label:
     try:
         row = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -54,19 +59,32 @@ def _label(number: int, line: bytes) -> Label:
         raise BadLabels(number, "question (or input) and output are texts.")
     if not isinstance(holds, bool):
         raise BadLabels(number, "label (or pass) is true or false.")
-    return Label(line=number, question=question, output=output, holds=holds, row=row)
+    metric = _about(row, metrics)
+    if not isinstance(metric, str) or metric not in metrics:
+        what = f"metric, which says whose rubric this is about, is {' or '.join(metrics)}."
+        raise BadLabels(number, what, 'Write {"metric": "…", "question": "…", "output": "…", "label": true}.')
+    return Label(line=number, question=question, output=output, holds=holds, metric=metric, row=row)
 
 
-def examine(name: str, data: bytes, rubrics: Iterable[str]) -> Iterator[Problem]:
-    """Say what is wrong with a file of labels: lines that are none, columns that a rubric misses, one answer only."""
+def _about(row: dict[str, Any], metrics: Collection[str]) -> object:
+    if "" in metrics:
+        return ""  # the only rubric, which has no metric
+    return row.get("metric", next(iter(metrics)) if len(metrics) == 1 else None)
+
+
+def examine(name: str, data: bytes, rubrics: Mapping[str, str]) -> Iterator[Problem]:
+    """Say what is wrong with a file of labels: lines that are none, columns that a rubric misses, one answer only.
+
+    ``rubrics`` are those of the suite by their metrics.
+    """
     try:
-        found = read(data)
+        found = read(data, rubrics)
     except BadLabels as error:
-        yield Problem(name, error.line, "", error.what, _REMEDY)
+        yield Problem(name, error.line, "", error.what, error.remedy)
         return
-    used = set().union(*map(_variables, rubrics))
+    used = {metric: _variables(rubric) for metric, rubric in rubrics.items()}
     for label in found:
-        if missing := sorted(used - label.row.keys()):
+        if missing := sorted(used[label.metric] - label.row.keys()):
             yield Problem(name, label.line, "", f"the rubric asks for {', '.join(missing)}.", "Add it to every line.")
             break
     if len({label.holds for label in found}) == 1:

@@ -139,9 +139,9 @@ class Suite(Body, frozen=True, kw_only=True):
         return self.task if self.task is not None and tasks.is_file(self.task) else ""
 
     @property
-    def rubrics(self) -> tuple[str, ...]:
-        """What a judge decides on."""
-        return tuple(str(one.value) for one in self.assert_ if one.basis == "llm-rubric")
+    def rubrics(self) -> dict[str, Assert]:
+        """What a judge decides on, by the metrics; where there are labels, each has its own."""
+        return {one.metric or "": one for one in self.assert_ if one.basis == "llm-rubric"}
 
 
 class Subject(Body, frozen=True, kw_only=True):
@@ -275,8 +275,9 @@ def examine(evaluation: Evaluation, files: Files) -> Iterator[Complaint | Proble
             yield from found.problems
             if why := _unasked(evaluation.subject, found.output_type):
                 yield Complaint(f"suites[{index}].task", *why)
-        if suite.judge and suite.judge.labels:
-            yield from labels.examine(suite.judge.labels, files[suite.judge.labels], suite.rubrics)
+        if suite.judge and suite.judge.labels and suite.rubrics:
+            texts = {metric: str(one.value) for metric, one in suite.rubrics.items()}
+            yield from labels.examine(suite.judge.labels, files[suite.judge.labels], texts)
 
 
 def _unasked(subject: Subject, output: str) -> tuple[str, str] | None:

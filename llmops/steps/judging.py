@@ -17,6 +17,7 @@ from llmops import labels, rubrics, store
 from llmops.assertions import Assert
 from llmops.evidence import RULINGS
 from llmops.kinds.evaluation import Evaluation, Suite
+from llmops.labels import Label
 from llmops.orders import Job
 from llmops.rubrics import Agreement, Case, Ruling
 from llmops.steps import scorers, subjects
@@ -101,13 +102,14 @@ def decode(data: bytes) -> list[Ruling]:
 
 
 def agreement(suite: Suite, data: bytes, rule: Callable[[Sequence[Case]], list[Ruling]]) -> Agreement:
-    """Let a judge decide what people decided, by every rubric of a suite."""
-    asked: list[tuple[Assert, bool, Case]] = []
-    for label in labels.read(data):
-        for one in (each for each in suite.assert_ if each.basis == "llm-rubric"):
-            rubric = str(scorers.filled(one.value, label.row))
-            asked.append((one, label.holds, Case(rubric, label.question, label.output)))
-    said = rule([case for _, _, case in asked])
+    """Let a judge decide what people decided, each by the rubric that it is about."""
+    by_metric = suite.rubrics
+    found = labels.read(data, by_metric)
+    said = rule([_case(label, by_metric[label.metric]) for label in found])
     return rubrics.agreement(
-        [(holds, scorers.met(ruling, one)) for (one, holds, _), ruling in zip(asked, said, strict=True)]
+        [(label.holds, scorers.met(one, by_metric[label.metric])) for label, one in zip(found, said, strict=True)]
     )
+
+
+def _case(label: Label, rubric: Assert) -> Case:
+    return Case(str(scorers.filled(rubric.value, label.row)), label.question, label.output)

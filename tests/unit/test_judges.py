@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from msgspec import Raw
 
 from llmops import labels, rubrics, store
+from llmops.kinds.evaluation import Suite
 from llmops.orders import Input, Job
 from llmops.rubrics import Case
+from llmops.steps import judging
 from llmops.steps.desk import Desk
 from llmops.steps.judging import Court, Judge
 from llmops.steps.redaction import Redaction
@@ -198,8 +201,9 @@ def test_who_never_decides_agrees_with_nobody() -> None:
 # Labels
 
 
-def wrong(text: str, *asked: str) -> list[str]:
-    return [str(one) for one in labels.examine("kb/l.jsonl", text.encode(), asked)]
+def wrong(text: str, asked: str = "", **more: str) -> list[str]:
+    """Examine labels of a rubric without a metric, or of several by their metrics."""
+    return [str(one) for one in labels.examine("kb/l.jsonl", text.encode(), more or {"": asked})]
 
 
 GOOD = '{"question": "q", "output": "a", "label": true}\n{"input": "q", "output": "b", "pass": false, "city": "Rome"}\n'
@@ -207,7 +211,7 @@ GOOD = '{"question": "q", "output": "a", "label": true}\n{"input": "q", "output"
 
 def test_labels_have_a_question_an_answer_and_what_people_said() -> None:
     assert not wrong(GOOD)
-    assert [one.holds for one in labels.read(GOOD.encode())] == [True, False]
+    assert [one.holds for one in labels.read(GOOD.encode(), [""])] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -226,3 +230,62 @@ def test_a_line_that_is_no_label_is_named(text: str, said: str) -> None:
 
 def test_a_column_that_the_rubric_asks_for_must_be_there() -> None:
     assert wrong(GOOD, "Does it name {{ city }}?") == ["kb/l.jsonl:1: the rubric asks for city. Add it to every line."]
+
+
+BOTH = (
+    '{"metric": "polite", "question": "q", "output": "a", "label": true}\n'
+    '{"metric": "placed", "question": "q", "output": "a", "label": false, "city": "Rome"}\n'
+)
+
+
+def test_of_several_rubrics_a_label_says_which_it_is_about_and_brings_what_that_one_asks_for() -> None:
+    asked = {"polite": "Is it polite?", "placed": "Does it name {{ city }}?"}
+
+    assert not wrong(BOTH, **asked)
+    assert [one.metric for one in labels.read(BOTH.encode(), asked)] == ["polite", "placed"]
+    for other in (
+        BOTH.replace('"metric": "placed", ', ""),
+        BOTH.replace("placed", "right"),
+        BOTH.replace('"placed"', "[]"),
+    ):
+        (said,) = wrong(other, **asked)
+        assert said.startswith(
+            "kb/l.jsonl:2: metric, which says whose rubric this is about, is polite or placed. Write"
+        )
+    assert wrong(BOTH.replace(', "city": "Rome"', ""), **asked) == [
+        "kb/l.jsonl:2: the rubric asks for city. Add it to every line."
+    ]
+
+
+def test_labels_of_another_rubric_are_not_taken_for_those_of_the_only_one() -> None:
+    assert "is polite. Write" in "".join(wrong(BOTH, polite="Is it polite?"))
+
+
+def test_each_label_counts_once_and_for_its_own_rubric() -> None:
+    """A judge that agrees about politeness and is always wrong about places."""
+    rubric = {"type": "llm-rubric"}
+    suite = msgspec.convert(
+        {
+            "name": "s",
+            "assert": [
+                {**rubric, "value": "Is it polite?", "metric": "polite"},
+                {**rubric, "value": "Does it name {{ city }}?", "metric": "placed"},
+            ],
+        },
+        Suite,
+    )
+    lines = [
+        {"metric": metric, "question": "q", "output": said, "label": holds, "city": "Rome"}
+        for metric, said, holds in (
+            ("polite", "please", True),
+            ("polite", "no", False),
+            ("polite", "no, please", True),
+            ("placed", "Rome", True),
+        )
+    ]
+    model = Loud()
+
+    found = judging.agreement(suite, "\n".join(map(json.dumps, lines)).encode(), Judge("j", lambda: model).rule)
+
+    assert len(model.asked) == found.labels == 4
+    assert found == rubrics.agreement([(True, True), (False, False), (True, True), (True, False)])
