@@ -14,18 +14,21 @@ from llmops import evidence, gates, ledger, store
 from llmops.done import Done
 from llmops.evidence import Item, SuiteFacts
 from llmops.gates import Case
-from llmops.kinds.evaluation import Gate, Suite
-from llmops.values import Digest, Key
+from llmops.kinds.evaluation import Gate
+from llmops.sides import Side
+from llmops.values import Digest
 from llmops.verdicts import Archive
 
 
-def tells(key: Key, suite: Suite, done: Done, archive: Archive) -> float | None:
+def tells(side: Side, done: Done, archive: Archive) -> float | None:
     """Give how much of the evidence that its gate asks for a suite would bring, 0 to 1; None when nobody knows.
 
+    ``side`` is whose gate judges, and under whose name it was run before: the base's, where it has the suite.
     ``min(1, (aim / smallest)²)``: see docs/decisions/0015. Reads the two latest evidences there are; one alone counts
     as if the next had no other answer.
     """
-    found = [one for unit in done.latest(key, suite.label, 2) if (one := _read(unit, archive)) is not None]
+    suite = side.suite
+    found = [one for unit in done.latest(side.node.key, suite.label, 2) if (one := _read(unit, archive)) is not None]
     if not found:
         return None
     (items, facts), (earlier, _) = found[0], found[-1]

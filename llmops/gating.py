@@ -22,7 +22,6 @@ from llmops.execute import Shop, Task
 from llmops.gates import Judgement
 from llmops.graph import Graph
 from llmops.kinds import evaluation
-from llmops.kinds.evaluation import Suite
 from llmops.orders import Growth
 from llmops.owed import Want
 from llmops.problems import Invalid, Problem
@@ -191,13 +190,17 @@ def within(site: Site, comparison: Comparison, budget: Budget) -> Comparison:
     base, head = comparison.base.graph, comparison.head.graph
     offers = [
         Offer(
-            evaluation=one.evaluation,
-            suite=one.suite,
+            evaluation=now.node.key,
+            suite=now.suite.label,
             units=units,
-            tells=foresight.tells(one.evaluation, _gated_suite(one, base, head), done, archive),
+            tells=foresight.tells(before or now, done, archive),
         )
-        for one in verdicts.review(comparison.affected, head, base, archive)
-        if (units := frozenset[Digest]().union(*(needs.get(unit, ()) for unit in one.units)))
+        for (now, before), one in zip(
+            sides.pairs(comparison.affected, head, base),
+            verdicts.hear(comparison.affected, head, base, archive),
+            strict=True,
+        )
+        if (units := frozenset[Digest]().union(*(needs.get(unit, ()) for unit in one.report.units)))
     ]
     choice = budgets.choose(offers, prices, budget)
     reached = tuple(task for task in comparison.owed if task.action.unit in choice.units)
@@ -210,14 +213,6 @@ def _needs(tasks: Iterable[Task]) -> dict[Digest, frozenset[Digest]]:
     for task in tasks:
         below = (found.get(unit, frozenset((unit,))) for unit in task.action.after)
         found[task.action.unit] = frozenset((task.action.unit,)).union(*below)
-    return found
-
-
-def _gated_suite(report: Report, base: Graph, head: Graph) -> Suite:
-    """Give a suite with the gate that judges it: the base's, where it has one of that name."""
-    of_base = base[report.evaluation].spec.body.suites if report.evaluation in base else ()
-    known = (*of_base, *head[report.evaluation].spec.body.suites)
-    found: Suite = next(suite for suite in known if suite.label == report.suite)
     return found
 
 

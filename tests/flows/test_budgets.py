@@ -101,6 +101,31 @@ def test_the_suite_whose_earlier_runs_differ_less_tells_more(retraining: Repo, l
     assert runs(dry(llmops, "--budget", "2s")) == ["Training/tuned", "sums"]
 
 
+@pytest.mark.parametrize(
+    ("renamed", "label"),
+    [
+        ({"specs/sums.yaml": ("- {task", "- {name: total, task")}, "total"),
+        (
+            {
+                "specs/sums.yaml": ("metadata: {name: sums}", "metadata: {name: maths}"),
+                "specs/chat.yaml": ("requires: [sums]", "requires: [maths]"),
+            },
+            "sums",
+        ),
+    ],
+    ids=["suite", "evaluation"],
+)
+def test_a_suite_that_goes_on_under_another_name_takes_its_past_with_it(
+    retraining: Repo, llmops: Shell, renamed: dict[str, tuple[str, str]], label: str
+) -> None:
+    remember(retraining, "few", [1.0, 0.0] * 50, "2026-02-01T00:00:00Z")
+    for path, (old, new) in renamed.items():
+        retraining.edit(path, old, new)
+    retraining.git("commit", "--quiet", "--all", "--amend", "--no-edit")
+
+    assert runs(dry(llmops, "--budget", "2s")) == ["Training/tuned", label]
+
+
 def test_what_is_left_out_is_inconclusive_in_every_report_and_never_neutral(retraining: Repo, llmops: Shell) -> None:
     retraining.edit("specs/sums.yaml", "limit: 1}", "limit: 1, gate: {on_inconclusive: neutral}}")
     retraining.commit()
