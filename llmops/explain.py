@@ -8,6 +8,7 @@ Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -60,7 +61,8 @@ def _say(error: ValidationError) -> Iterable[Wrong]:  # noqa: C901  one arm for 
             meant = _meant(error)
             yield from (wrong for one in meant for wrong in _say(one))
             if not meant:
-                yield Wrong(path, f"{_brief(value)} is not {_kinds(error)}.")
+                hints = filter(None, map(_hint, _types(error)))
+                yield Wrong(path, f"{_brief(value)} is not {_kinds(error)}.", next(hints, ""))
         case "if" | "allOf":
             for inner in error.context or ():
                 yield from _say(inner)
@@ -68,7 +70,7 @@ def _say(error: ValidationError) -> Iterable[Wrong]:  # noqa: C901  one arm for 
             choices = [str(one) for one in (want if error.validator == "enum" else [want])]
             yield Wrong(path, f"{_brief(value)} is not allowed here.", did_you_mean(str(value), choices))
         case "type":
-            yield Wrong(path, f"{_brief(value)} is not {_a(want)}.", _hint(value, want))
+            yield Wrong(path, f"{_brief(value)} is not {_a(want)}.", _hint(error))
         case "pattern":
             yield Wrong(path, f"{_brief(value)} does not have the right form.", _form(want))
         case _:
@@ -111,8 +113,12 @@ def _meant(error: ValidationError) -> list[ValidationError]:
     return fitting[0] if len(fitting) == 1 else []
 
 
+def _types(error: ValidationError) -> list[ValidationError]:
+    return [one for one in error.context or () if one.validator == "type"]
+
+
 def _kinds(error: ValidationError) -> str:
-    return " or ".join(_a(str(one.validator_value)) for one in error.context or () if one.validator == "type")
+    return " or ".join(_a(str(one.validator_value)) for one in _types(error))
 
 
 _WORDS = {"object": "a mapping", "array": "a list", "integer": "a whole number", "number": "a number"}
@@ -133,9 +139,14 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f'{text[:57]}…"'  # noqa: PLR2004  one line of a terminal
 
 
-def _hint(value: Any, want: str) -> str:
+def _hint(error: ValidationError) -> str:
+    """Say how to write a value whose type is wrong."""
+    value: Any = error.instance
+    want: Any = error.validator_value
     if want == "string" and isinstance(value, (int, float, bool)):
-        return "Put it in quotes."
+        schema: Any = error.schema
+        pattern = schema.get("pattern", "")
+        return "Put it in quotes." if re.search(pattern, _brief(value)) else _form(pattern)
     if want == "boolean" and value in ("yes", "no", "on", "off"):
         return "Write true or false: YAML 1.2 reads yes and no as words."
     if want in ("integer", "number") and isinstance(value, str):

@@ -170,8 +170,8 @@ def test_a_budget_may_be_money(retraining: Repo, llmops: Shell) -> None:
 def test_money_without_a_price_is_refused_with_what_to_do(retraining: Repo, llmops: Shell) -> None:
     assert llmops("gate", "--base", "HEAD~1", "--budget", "1.50") == Exit.USAGE
     assert "hourly_cost" in llmops.err
-    assert llmops("gate", "--base", "HEAD~1", "--budget", "some") == Exit.USAGE
-    assert '"some" is neither a time' in llmops.err
+    assert llmops("gate", "--base", "HEAD~1", "--budget", "20 min") == Exit.USAGE
+    assert '"20 min" is neither a time nor an amount of money: write 20m, 1h30m or 1.50' in llmops.err
 
 
 def test_money_in_the_settings_without_a_price_is_a_fault_of_the_settings(retraining: Repo, llmops: Shell) -> None:
@@ -181,6 +181,18 @@ def test_money_in_the_settings_without_a_price_is_a_fault_of_the_settings(retrai
 
     assert "gate.budget_cost of llmops.yaml is an amount of money" in llmops.err
     assert "or give gate.budget: 20m" in llmops.err
+
+
+def test_a_number_without_a_unit_is_said_with_what_to_write(retraining: Repo, llmops: Shell) -> None:
+    say(retraining, "gate: {budget: 20, approve_above: 1.5}, gateway: {drain: 3}, environment: 7")
+
+    assert llmops("check") == Exit.NO
+
+    form = "Write a duration: 30s, 5m, 1h30m."
+    assert f"llmops.yaml:3: $.spec.gate.budget: 20 is not a string or empty. {form}" in llmops.err
+    assert f"$.spec.gate.approve_above: 1.5 is not a string or empty. {form}" in llmops.err
+    assert f"$.spec.gateway.drain: 3 is not a string. {form}" in llmops.err
+    assert "$.spec.environment: 7 is not a string. Put it in quotes." in llmops.err, "that is a name"
 
 
 def test_a_price_of_what_is_no_device_is_said_where_it_stands(retraining: Repo, llmops: Shell) -> None:

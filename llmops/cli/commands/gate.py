@@ -91,7 +91,7 @@ def _amount(text: str) -> Budget:
         return Budget(seconds=fields.seconds(text))
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return Budget(money=float(text))
-    raise argparse.ArgumentTypeError(f'"{text}" is neither a time (20m, 1h30m) nor an amount of money (1.50)')
+    raise argparse.ArgumentTypeError(f'"{text}" is neither a time nor an amount of money: write 20m, 1h30m or 1.50')
 
 
 def affordable(site: Site, comparison: Comparison, asked: Sequence[Budget] | None) -> Comparison:
