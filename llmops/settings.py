@@ -3,10 +3,11 @@
 Pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from llmops.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, about, location
+from llmops.problems import Complaint
 
 FILE = "llmops.yaml"
 LOCK_FILE = "llmops.lock"
@@ -140,3 +141,11 @@ class Settings(Body, frozen=True, kw_only=True):
             "the one applied last (strict). Whoever runs llmops may ask for more, not for less."
         ),
     ] = "none"
+
+
+def check(settings: Settings) -> Iterator[Complaint]:
+    """Say what is wrong between settings that are right by themselves: a limit in money needs a price."""
+    if settings.gate.budget_cost is not None and not settings.hourly_cost:
+        what = "this is an amount of money, and no device has a price, so nothing could be held to it."
+        remedy = "Add hourly_cost: {cpu: 0.05, cuda: 2.5}, or give gate.budget: 20m."
+        yield Complaint("gate.budget_cost", what, remedy)

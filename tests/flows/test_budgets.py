@@ -174,13 +174,15 @@ def test_money_without_a_price_is_refused_with_what_to_do(retraining: Repo, llmo
     assert '"20 min" is neither a time nor an amount of money: write 20m, 1h30m or 1.50' in llmops.err
 
 
-def test_money_in_the_settings_without_a_price_is_a_fault_of_the_settings(retraining: Repo, llmops: Shell) -> None:
+def test_money_in_the_settings_without_a_price_is_a_problem_of_the_settings(retraining: Repo, llmops: Shell) -> None:
     say(retraining, "gate: {budget_cost: 1.50}")
 
-    assert llmops("gate", "--base", "HEAD~1", "--dry-run") == Exit.NO
-
-    assert "gate.budget_cost of llmops.yaml is an amount of money" in llmops.err
-    assert "or give gate.budget: 20m" in llmops.err
+    for command in (["check"], ["check", "--worktree"], ["gate", "--base", "HEAD~1", "--dry-run"]):
+        assert llmops(*command) == Exit.NO
+        assert "llmops.yaml:3: $.spec.gate.budget_cost: this is an amount of money" in llmops.err
+        assert "Add hourly_cost: {cpu: 0.05, cuda: 2.5}, or give gate.budget: 20m." in llmops.err
+    retraining.edit("llmops.yaml", "1.50}", "1.50}, hourly_cost: {cpu: 1}")
+    assert llmops("check", "--worktree") == Exit.WELL
 
 
 def test_a_number_without_a_unit_is_said_with_what_to_write(retraining: Repo, llmops: Shell) -> None:

@@ -102,16 +102,12 @@ def affordable(site: Site, comparison: Comparison, asked: Sequence[Budget] | Non
     seconds = min((one.seconds for one in given if one.seconds is not None), default=None)
     money = min((one.money for one in given if one.money is not None), default=None)
     if money is not None and not site.settings.hourly_cost:
-        if asked is None:
-            raise Refused(f"gate.budget_cost of llmops.yaml {_without_price('gate.budget: 20m')}")
-        raise Misused(f"a budget of {money:g} {_without_price('a time (20m)')}")
+        raise Misused(
+            f"a budget of {money:g} is an amount of money, and llmops.yaml of the base says of no device what an hour "
+            "of it costs. Add hourly_cost there ({cpu: 0.05, cuda: 2.5}), or give a time (20m)."
+        )
     is_limited = seconds is not None or money is not None
     return gating.within(site, comparison, Budget(seconds=seconds, money=money)) if is_limited else comparison
-
-
-def _without_price(instead: str) -> str:
-    what = "is an amount of money, and llmops.yaml of the base says of no device what an hour of it costs."
-    return f"{what} Add hourly_cost there ({{cpu: 0.05, cuda: 2.5}}), or give {instead}."
 
 
 def options(asked: Sequence[Budget] | None) -> str:
