@@ -8,7 +8,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from llmops.values import Key, Node
 FIELDS = {"Model": "model", "Training": "model", "Prompt": "prompt", "Deployment": "deployment"}
 """What names a subject, and the field of an Evaluation's subject that it stands in."""
 JOINT = "+"
+NOTHING = "This commit has none: commit one, or name another commit with --head."
 
 
 class Words(Struct, frozen=True, kw_only=True):
@@ -69,7 +70,8 @@ def _chosen(words: Words, graph: Graph, wrong: list[str]) -> dict[Key, tuple[str
     """Give the labels of the chosen suites of each Evaluation, in the Evaluation's order."""
     labels = {key: _labels(key, graph) for key in graph.nodes if key.kind == KIND.name}
     if not words.suites and not words.evaluations:
-        wrong.append("no suite was named. Say --suite, or --evaluation for all of one.")
+        remedy = "Say --suite, or --evaluation for all of one." if any(labels.values()) else NOTHING
+        wrong.append(f"no suite was named. {remedy}")
     wanted = {(key, one) for key in _evaluations(words.evaluations, graph, wrong) for one in labels[key]}
     wanted |= {found for word in words.suites if (found := _suite(word, labels, wrong)) is not None}
     chosen = {key: tuple(one for one in labels[key] if (key, one) in wanted) for key in labels}
@@ -96,8 +98,13 @@ def _suite(word: str, labels: Mapping[Key, tuple[str, ...]], wrong: list[str]) -
         wrong.append(f'"{word}" is a suite of {" and ".join(key.name for key, _ in found)}. Say which: {names[0]}.')
         return None
     known = [one for mine in labels.values() for one in mine]
-    wrong.append(f'no suite is called "{word}". {did_you_mean(word, known)}'.rstrip())
+    wrong.append(f'no suite is called "{word}". {_remedy(word, known)}'.rstrip())
     return None
+
+
+def _remedy(word: str, known: Collection[str]) -> str:
+    """Say what may have been meant, or that nothing can be."""
+    return did_you_mean(word, known) if known else NOTHING
 
 
 def _found(name: str, graph: Graph, kinds: tuple[str, ...], wrong: list[str]) -> Key | None:
@@ -114,7 +121,7 @@ def _found(name: str, graph: Graph, kinds: tuple[str, ...], wrong: list[str]) ->
         wrong.append(f"{name} is not a {meant}. Name a {meant}.")
     else:
         known = [key.name for key in graph.nodes if key.kind in (there[0].kind if asked.kind else kinds)]
-        wrong.append(f'no {meant} is called "{asked.name}". {did_you_mean(asked.name, known)}'.rstrip())
+        wrong.append(f'no {meant} is called "{asked.name}". {_remedy(asked.name, known)}'.rstrip())
     return None
 
 

@@ -246,6 +246,16 @@ def test_a_prompt_whose_variables_the_rows_lack_is_a_problem_before_anything_is_
     assert "tone" not in llmops.err
 
 
+def test_of_a_commit_that_declares_nothing_to_compare_it_is_said_what_to_do(repo: Repo, llmops: Shell) -> None:
+    repo.commit({"README.md": "nothing yet\n"})
+    assert llmops("init") == Exit.WELL
+
+    assert llmops("compare", "base", "tuned", "--suite", "few", "-E", "sums") == Exit.USAGE
+    assert llmops.err.count("This commit has none: commit one, or name another commit with --head.") == 4
+    assert llmops("compare", "base", "tuned") == Exit.USAGE
+    assert "no suite was named. This commit has none: commit one, or name another commit with --head." in llmops.err
+
+
 def test_without_a_ledger_nothing_is_asked(repo: Repo, llmops: Shell) -> None:
     repo.commit(dict(schoolbook()))
 
