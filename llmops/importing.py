@@ -13,7 +13,7 @@ from llmops import dialect, graph, hashes, imports, specs, translating
 from llmops.catalogues import KINDS, PLUGINS
 from llmops.foreign import Format, Spot
 from llmops.plugin import Catalogue
-from llmops.problems import Invalid, Problem
+from llmops.problems import Invalid, Problem, did_you_mean
 from llmops.translating import Translation, Wish
 from llmops.values import Digest, Files
 
@@ -39,6 +39,21 @@ def translate(path: str, files: Files, wish: Wish) -> Translation:
 
 def _refused(problem: Problem) -> Translation:
     return Translation(files={}, problems=(problem,), notes=())
+
+
+def unused(wish: Wish, translations: Iterable[Translation]) -> tuple[Problem, ...]:
+    """Say which wishes the files had no use for: a name with a mistake in it would be passed over."""
+    found = list(translations)
+    known = frozenset[str]().union(*(one.providers for one in found))
+    unknown = [(f"--provider {name}={wish.models[name]}", name) for name in wish.models if name not in known]
+    notes = [
+        Problem(option, 0, "", "no file names this model, so it was not used.", did_you_mean(name, known))
+        for option, name in unknown
+    ]
+    if wish.judge and not any(one.needs_judge for one in found):
+        what = "no file has a rubric that lacks a judge, so it was not used."
+        notes.append(Problem(f"--judge {wish.judge}", 0, "", what))
+    return tuple(notes)
 
 
 def check(files: Files, made: Mapping[str, str]) -> tuple[Problem, ...]:

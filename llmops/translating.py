@@ -53,6 +53,10 @@ class Translation(Struct, frozen=True, kw_only=True):
     """What could not be translated, and what to do."""
     notes: tuple[Problem, ...]
     """What is said otherwise here, or decides nothing."""
+    providers: frozenset[str] = frozenset()
+    """What it calls models, for which one of ours may stand."""
+    needs_judge: bool = False
+    """It has a rubric, and no model of ours stands for who judges it."""
 
 
 def slug(text: str) -> str:
@@ -89,7 +93,14 @@ class _Translating:
             head = f"Made from {self.foreign.spot.path} by `llmops import`."
             self.files[f"{self.wish.specs}/{self.name}.yaml"] = writing.documents(self.specs, head)
         problems, notes = self.foreign.problems, self.foreign.notes
-        return Translation(files=self.files, problems=tuple(dict.fromkeys(problems)), notes=tuple(dict.fromkeys(notes)))
+        judges = {claim.judge for case in cases for claim in case.claims if _is_rubric(claim)}
+        return Translation(
+            files=self.files,
+            problems=tuple(dict.fromkeys(problems)),
+            notes=tuple(dict.fromkeys(notes)),
+            providers=frozenset({one.name for one in self.foreign.providers} | judges - {""}),
+            needs_judge=any(judge not in self.wish.models for judge in judges),
+        )
 
     def _spec(self, kind: str, name: str, body: dict[str, Any]) -> None:
         metadata = Line(name=name)

@@ -45,8 +45,10 @@ def source(case: Path) -> str:
     return next(path.name for path in case.iterdir() if path.name.endswith((".prompt.yml", "config.yaml")))
 
 
-def mapped(*more: str) -> list[str]:
-    return [word for one in (*PROVIDERS, *more) for word in ("--provider", one)]
+def mapped(case: Path) -> list[str]:
+    """Say which models stand for those that the file of an example names."""
+    text = (case / source(case)).read_text()
+    return [word for one in PROVIDERS if one.partition("=")[0] in text for word in ("--provider", one)]
 
 
 def translated(
@@ -82,7 +84,7 @@ def promptfoo(tests: str) -> str:
 def test_an_example_becomes_what_was_agreed(case: Path, repo: Repo, llmops: Shell) -> None:
     repo.commit(example(case))
 
-    assert llmops("import", source(case), "--dry-run", *mapped()) == Exit.NO
+    assert llmops("import", source(case), "--dry-run", *mapped(case)) == Exit.NO
 
     said = f"{llmops.out}\n{llmops.err}"
     if os.environ.get("UPDATE_GOLDEN"):
@@ -95,14 +97,14 @@ def test_an_example_becomes_what_was_agreed(case: Path, repo: Repo, llmops: Shel
 def test_what_is_written_has_no_problem(case: Path, repo: Repo, llmops: Shell) -> None:
     repo.commit(example(case))
 
-    assert llmops("import", source(case), *mapped()) == Exit.NO
+    assert llmops("import", source(case), *mapped(case)) == Exit.NO
 
     assert "wrote specs/" in llmops.out
     assert llmops("check", "--worktree") == Exit.WELL, llmops.err
     repo.commit()
     assert llmops("check") == Exit.WELL
     again = repo.git("rev-parse", "HEAD^{tree}")
-    assert llmops("import", source(case), *mapped()) == Exit.NO
+    assert llmops("import", source(case), *mapped(case)) == Exit.NO
     repo.commit()
     assert repo.git("rev-parse", "HEAD^{tree}") == again
 
@@ -112,6 +114,22 @@ def test_everything_translated_is_exit_code_0(repo: Repo, llmops: Shell) -> None
 
     assert llmops("import", "a.prompt.yml", "--name", "Say it") == Exit.WELL
     assert llmops.out.startswith("wrote specs/say-it.yaml\n")
+
+
+def test_a_model_or_a_judge_that_nothing_asks_for_is_said(repo: Repo, llmops: Shell) -> None:
+    tests = "  - {vars: {q: a}, assert: [{type: llm-rubric, value: kind?, provider: strict}]}"
+    repo.commit(
+        {**MODELS, "promptfooconfig.yaml": promptfoo(tests), "a.prompt.yml": "messages: [{role: user, content: Hi}]\n"}
+    )
+    both = ("import", "promptfooconfig.yaml", "a.prompt.yml", "--dry-run", "--provider", "p=small")
+
+    assert llmops(*both, "--provider", "strict=large", "--provider", "strikt=small", "--judge", "small") == Exit.WELL
+    assert llmops.err == (
+        'note: --provider strikt=small: no file names this model, so it was not used. Did you mean "strict"?\n'
+        "note: --judge small: no file has a rubric that lacks a judge, so it was not used.\n"
+    )
+    assert llmops(*both, "--judge", "large") == Exit.WELL
+    assert llmops.err == ""
 
 
 # What is asserted

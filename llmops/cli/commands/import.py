@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     made = _together(translations)
     wrong = (*_taken(repo.top, made), *importing.check(files, made))
     problems = (*(one for found in translations for one in found.problems), *wrong)
-    notes = [one for found in translations for one in found.notes]
+    notes = [*(one for found in translations for one in found.notes), *importing.unused(wish, translations)]
     is_written = not arguments.dry_run and not wrong
     new = _write(repo.top, made) if is_written else ()
     if arguments.output == "json":
