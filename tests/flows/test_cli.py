@@ -129,6 +129,31 @@ def test_commands_options_and_names_are_completed(filled: Shell) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "check ", "plan --to ", "plan --from ", "diff ", "diff HEAD ", "why x --since ", "why x --to ", "ci --base ",
+        "ci --head ", "gate --base ", "gate --head ", "compare a b --head ", "gc --protect ",
+    ],
+)  # fmt: skip
+def test_a_revision_is_completed_to_branches_and_tags_and_to_no_file(repo: Repo, words: str) -> None:
+    repo.commit({"m-file.txt": "no revision\n"})
+    repo.git("branch", "made/here")
+    repo.git("tag", "m1")
+
+    assert complete(repo.folder, f"llmops {words}m") == ["made/here", "main", "m1"]
+    assert "HEAD" in complete(repo.folder, f"llmops {words}")
+
+
+def test_the_shell_adds_no_files_of_its_own_where_nothing_fits(llmops: Shell) -> None:
+    assert llmops("completion", "bash") == Exit.WELL
+    bash = subprocess.run(
+        ["bash", "-c", f"{llmops.out}\ncomplete -p llmops"], check=True, capture_output=True, text=True
+    )
+    assert bash.stdout.split()[-1] == "llmops"
+    assert "-o default" not in bash.stdout
+
+
+@pytest.mark.parametrize(
     "command",
     [
         ["check"],

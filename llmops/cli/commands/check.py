@@ -18,14 +18,14 @@ import argparse
 from llmops import commits, tree, worktree
 from llmops.cli.arguments import add_output
 from llmops.cli.failures import listed
-from llmops.cli.repositories import open_repository, settings_of
+from llmops.cli.repositories import add_revision, open_repository, settings_of
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Invalid, Problem
 from llmops.reports.words import count, short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("revision", nargs="?", default="HEAD", help="commit, branch or tag (default: HEAD)")
+    add_revision(parser, "revision", nargs="?", default="HEAD", help="commit, branch or tag (default: HEAD)")
     parser.add_argument("--worktree", action="store_true", help="check the working copy instead of a commit")
     add_output(parser)
 

@@ -34,7 +34,7 @@ from llmops.cli.arguments import add_output
 from llmops.cli.commands.gate import add_budget
 from llmops.cli.common import add_environment, add_trust
 from llmops.cli.duties import Duty
-from llmops.cli.repositories import open_repository
+from llmops.cli.repositories import add_revision, open_repository
 from llmops.cli.terminal import Terminal
 from llmops.cli.voice import Voice
 from llmops.forge import jobs, lines, statuses
@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--event", choices=[one.value for one in Cause], help="what happened (default: as the job's variables say)"
     )
-    parser.add_argument("--base", metavar="REV", help="what a change is judged against (default: the remote's HEAD)")
-    parser.add_argument("--head", metavar="REV", help="the change (default: HEAD)")
+    add_revision(parser, "--base", metavar="REV", help="what a change is judged against (default: the remote's HEAD)")
+    add_revision(parser, "--head", metavar="REV", help="the change (default: HEAD)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--apply", action="store_true", help="apply what the default branch holds")
     what.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")

@@ -27,7 +27,7 @@ from typing import Any
 from llmops import commits, compare, ledger, lineups, owed, proposals, reconcile, trust
 from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.common import add_environment, add_trust, called, complete_models, open_site, policy, who, write_page
-from llmops.cli.repositories import open_repository
+from llmops.cli.repositories import add_revision, open_repository
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
 from llmops.compare import Compared
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluations.completer = _complete_evaluations  # type: ignore[attr-defined]
     model = parser.add_argument("--model", metavar="NAME", help="the model of subjects that are prompts")
     model.completer = complete_models  # type: ignore[attr-defined]
-    parser.add_argument("--head", metavar="REV", default="HEAD", help="the commit (default: HEAD)")
+    add_revision(parser, "--head", metavar="REV", default="HEAD", help="the commit (default: HEAD)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be asked, and ask nothing")
     add_trust(parser)
     add_environment(parser)

@@ -22,5 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    terminal.say(argcomplete.shellcode(["llmops"], shell=arguments.shell))
+    # Without bash's defaults: where nothing fits, it would offer files for a revision or a name.
+    terminal.say(argcomplete.shellcode(["llmops"], use_defaults=False, shell=arguments.shell))
     return Exit.WELL

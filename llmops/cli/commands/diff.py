@@ -15,15 +15,15 @@ import argparse
 
 from llmops import commits, diff
 from llmops.cli.arguments import add_output
-from llmops.cli.repositories import open_repository
+from llmops.cli.repositories import add_revision, open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.reports import states
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("old", metavar="A", help="the earlier commit")
-    parser.add_argument("new", metavar="B", nargs="?", default="HEAD", help="the later commit (default: HEAD)")
+    add_revision(parser, "old", metavar="A", help="the earlier commit")
+    add_revision(parser, "new", metavar="B", nargs="?", default="HEAD", help="the later commit (default: HEAD)")
     add_output(parser)
 
 

@@ -31,6 +31,7 @@ from llmops import commits, fields, gating, isolation, ledger, owed, proposals, 
 from llmops.budgets import Budget
 from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.common import add_environment, add_trust, open_site, policy, who, write_page
+from llmops.cli.repositories import add_revision
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
 from llmops.fields import DURATION_PATTERN
@@ -51,8 +52,8 @@ REPORTS = ("md", "junit")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base", metavar="REV", required=True, help="what the change is judged against")
-    parser.add_argument("--head", metavar="REV", default="HEAD", help="the change (default: HEAD)")
+    add_revision(parser, "--base", metavar="REV", required=True, help="what the change is judged against")
+    add_revision(parser, "--head", metavar="REV", default="HEAD", help="the change (default: HEAD)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help="with --dry-run: exit 8 when something is affected"

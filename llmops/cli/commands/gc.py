@@ -28,6 +28,7 @@ import time
 from llmops import garbage, leases, ledger, refs
 from llmops.cli.arguments import add_output
 from llmops.cli.common import add_environment, open_site, who
+from llmops.cli.repositories import add_revision
 from llmops.cli.terminal import Terminal
 from llmops.fields import DURATION_PATTERN, seconds
 from llmops.garbage import Survey
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unknown = "also remove results that this ledger does not name; not where repositories share a store"
     parser.add_argument("--unknown", action="store_true", help=unknown)
     protect = "also keep the results of this commit; may be given again"
-    parser.add_argument("--protect", action="append", metavar="REV", default=[], help=protect)
+    add_revision(parser, "--protect", action="append", metavar="REV", default=[], help=protect)
     add_environment(parser)
     add_output(parser)
 

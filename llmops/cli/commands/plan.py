@@ -24,6 +24,7 @@ import msgspec
 from llmops import commits, proposals, tree, trust, worktree
 from llmops.cli.arguments import add_output
 from llmops.cli.common import add_environment, add_offline, add_trust, open_site, policy
+from llmops.cli.repositories import add_revision
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused, Refused
 from llmops.proposals import Proposal
@@ -35,8 +36,8 @@ SPECULATIVE = "working copy"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--from", dest="base", metavar="REV", help="show changes since REV (default: the last applied)")
-    parser.add_argument("--to", dest="head", metavar="REV", default="HEAD", help="the commit to plan (default: HEAD)")
+    add_revision(parser, "--from", dest="base", metavar="REV", help="show changes since it (default: the last applied)")
+    add_revision(parser, "--to", dest="head", metavar="REV", default="HEAD", help="the commit to plan (default: HEAD)")
     parser.add_argument("--worktree", action="store_true", help="plan the working copy; such a plan cannot be applied")
     parser.add_argument("--out", metavar="FILE", help="keep the plan in a file for `llmops apply FILE`")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 8 when there is something to do")

@@ -17,6 +17,7 @@ import argparse
 from llmops import commits, diff, ledger
 from llmops.cli.arguments import add_output
 from llmops.cli.common import add_environment, add_key, add_offline, find_key, open_site
+from llmops.cli.repositories import add_revision
 from llmops.cli.terminal import Terminal
 from llmops.graph import EMPTY
 from llmops.problems import Exit
@@ -27,8 +28,8 @@ from llmops.reports.words import short
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_key(parser, "the resource: Training/router, or router")
-    parser.add_argument("--since", metavar="REV", help="the earlier commit (default: the one applied last)")
-    parser.add_argument("--to", metavar="REV", default="HEAD", help="the later commit (default: HEAD)")
+    add_revision(parser, "--since", metavar="REV", help="the earlier commit (default: the one applied last)")
+    add_revision(parser, "--to", metavar="REV", default="HEAD", help="the later commit (default: HEAD)")
     add_environment(parser)
     add_offline(parser)
     add_output(parser)
