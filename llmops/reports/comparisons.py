@@ -155,7 +155,7 @@ def _section(table: Table) -> Iterator[str]:
     beside = [(row.subject, row.contrast) for row in others if row.contrast]
     lines = [Line(name=name, middle=c.delta, low=c.low, high=c.high, mark=MARKS[c.shows]) for name, c in beside]
     if drawn := plots.differences(lines, f"subject - {first.subject}", "Difference of each subject with its interval"):
-        yield f'<div class="panel">{plots.legend(LEGEND)}<div class="wide">{drawn}</div></div>'
+        yield f'<div class="panel">{plots.legend(LEGEND)}{drawn}</div>'
 
 
 def _tags(tag: str, texts: Sequence[str]) -> str:

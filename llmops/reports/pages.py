@@ -36,11 +36,8 @@ th { color: var(--dim); font-weight: 600; } td.number, th.number { text-align: r
 @media (prefers-color-scheme: dark) {
   .pass { color: #3fd0a6; } .fail { color: #ff9a55; } .inconclusive { color: #f0b840; }
 }
-svg { display: block; max-width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 13px; }
-svg text[fill] { fill: #fff; font-size: 8px; } svg .tick { fill: var(--dim); font-size: 12px; }
-svg .figure { font-variant-numeric: tabular-nums; } svg .grid { stroke: var(--faint); }
-svg .zero { stroke: var(--dim); stroke-width: 1.5; }
 details { margin: 8px 0; } summary { cursor: pointer; } .answer { white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 720px) { body { padding: 20px 16px 48px; } h1 { font-size: 22px; } .panel { padding: 12px; } }
 """.strip()
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 WORDS = {Verdict.PASS: "✓ pass", Verdict.FAIL: "✗ fail", Verdict.INCONCLUSIVE: "? inconclusive"}
@@ -67,7 +64,7 @@ def document(headline: str, parts: Iterable[str]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(headline)}</title>",
-        f"<style>{STYLE}</style></head><body>",
+        f"<style>{STYLE}\n{plots.STYLE}</style></head><body>",
         f"<h1>{escape(headline)}</h1>",
     ]
     return "\n".join([*head, *parts, "</body></html>"]) + "\n"
@@ -96,7 +93,7 @@ def _overview(reports: list[Report]) -> Iterator[str]:
         return
     yield "<h2>How much head differs from base</h2>"
     yield f'<div class="panel">{plots.legend()}'
-    yield from (f'<h3>{escape(metric)}</h3><div class="wide">{plot}</div>' for metric, plot in drawn if plot)
+    yield from (f"<h3>{escape(metric)}</h3>{plot}" for metric, plot in drawn if plot)
     yield "</div>"
 
 
@@ -112,7 +109,7 @@ def _suite(report: Report) -> Iterator[str]:
         each = plots.scale(found)
         said = f"{found.worse} of {count(found.items, 'item')} got worse (▼), {found.better} got better (▲)"
         more = f"; each cell stands for up to {each} items" if each > 1 else ""
-        yield f'<p class="dim">{said}{more}.</p><div class="wide">{drawn}</div>'
+        yield f'<p class="dim">{said}{more}.</p>{drawn}'
     if report.worse:
         whole = count(report.got_worse, "item")
         yield f"<details><summary>The worst {len(report.worse)} of {whole} that got worse</summary>"

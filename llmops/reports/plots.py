@@ -1,4 +1,4 @@
-"""figures of a gate -> SVG: how much head differs from base, and on how many items.
+"""figures of a gate -> HTML and SVG: how much head differs from base, and on how many items.
 
 Colours are those of Okabe and Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/color/), and
 every verdict has a shape of its own. Texts take the colour and the font of the page around them.
@@ -9,7 +9,7 @@ Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 from msgspec import Struct
@@ -19,9 +19,25 @@ from llmops.values import Verdict
 from llmops.verdicts import Report
 
 COLOURS = {Verdict.PASS: "#009E73", Verdict.FAIL: "#D55E00", Verdict.INCONCLUSIVE: "#E69F00"}
-WORSE, BETTER, SAME = "#D55E00", "#0072B2", "var(--faint)"
-LEFT, WIDTH, RIGHT, ROW = 220, 430, 210, 30
-"""Pixels: the names, the plot, the figures, and the height of a line."""
+STYLE = """
+.row { display: grid; grid-template-columns: 240px 1fr 180px; column-gap: 16px; align-items: center; }
+.row svg { grid-column: 2; grid-row: 1; } .row .figure { font-variant-numeric: tabular-nums; text-align: right; }
+.row .name { overflow-wrap: anywhere; } .row, .legend { font-size: 13px; }
+@media (max-width: 720px) {
+  .row { grid-template-columns: 1fr auto; } .row svg { grid-column: 1 / -1; grid-row: 2; }
+}
+.legend { display: flex; flex-wrap: wrap; gap: 2px 20px; }
+.legend span { display: flex; align-items: center; gap: 4px; }
+.strip { display: flex; flex-wrap: wrap; gap: 2px; }
+.strip i { width: 11px; height: 11px; border-radius: 2px; background: var(--faint); color: #fff;
+  font: 8px/11px sans-serif; text-align: center; }
+.strip .worse { background: #D55E00; } .strip .better { background: #0072B2; }
+svg { display: block; overflow: visible; } svg text { fill: var(--dim); font-size: 12px; }
+svg .grid { stroke: var(--faint); } svg .zero { stroke: var(--dim); stroke-width: 1.5; }
+""".strip()
+"""How a page shows plots: every text in the page's size on every screen, and what is wide takes the width there is."""
+ROW, EDGE = 30, 5
+"""Pixels: the height of a line. Percent of the width that a plot leaves free at each end."""
 CELLS = 1000
 """How many items a strip shows one by one; of more, each cell stands for several."""
 
@@ -53,55 +69,47 @@ def differences(found: Sequence[Line], axis: str, title: str) -> str:
     ticks = _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
 
-    def at(value: float) -> float:
-        return LEFT + WIDTH * (value - low) / (high - low)
+    def at(value: float) -> str:
+        return f"{EDGE + (100 - 2 * EDGE) * (value - low) / (high - low):.2f}%"
 
-    height = ROW * len(shown) + 46
-    lines = [_svg(LEFT + WIDTH + RIGHT, height, title)]
-    for tick in ticks:
-        style = "zero" if tick == 0 else "grid"
-        lines.append(f'<line class="{style}" x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="8" y2="{height - 34}"/>')
-        lines.append(
-            f'<text class="tick" x="{at(tick):.1f}" y="{height - 18}" text-anchor="middle">{_number(tick)}</text>'
-        )
-    middle = LEFT + WIDTH / 2
-    lines.append(f'<text class="tick" x="{middle}" y="{height - 3}" text-anchor="middle">{escape(axis)}</text>')
-    for index, one in enumerate(shown):
-        lines += _row(one, 8 + ROW * index + ROW / 2, at)
-    return "\n".join([*lines, "</svg>"])
+    grid = "".join(
+        f'<line class="{"grid" if tick else "zero"}" x1="{at(tick)}" x2="{at(tick)}" y1="0" y2="100%"/>'
+        for tick in ticks
+    )
+    lines = [f'<div role="group" aria-label="{escape(title)}">', *(_row(one, grid, at) for one in shown)]
+    marks = "".join(f'<text x="{at(tick)}" y="14" text-anchor="middle">{_number(tick)}</text>' for tick in ticks)
+    caption = f'<text x="50%" y="30" text-anchor="middle">{escape(axis)}</text>'
+    return "\n".join([*lines, f'<div class="row">{_svg(36)}{marks}{caption}</svg></div>', "</div>"])
 
 
-def _row(found: Line, y: float, at: Callable[[float], float]) -> Iterator[str]:
+def _row(found: Line, grid: str, at: Callable[[float], str]) -> str:
     low, high, middle = found.low or 0.0, found.high or 0.0, found.middle or 0.0
-    colour = COLOURS[found.mark]
-    yield f'<text x="0" y="{y + 4}">{escape(_cut(found.name))}</text>'
-    yield f'<line stroke="{colour}" stroke-width="3" x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y}" y2="{y}"/>'
+    colour, y = COLOURS[found.mark], ROW / 2
+    drawn = f'<line stroke="{colour}" stroke-width="3" x1="{at(low)}" x2="{at(high)}" y1="{y}" y2="{y}"/>'
     for end in (low, high):
-        place = f'x1="{at(end):.1f}" x2="{at(end):.1f}" y1="{y - 5}" y2="{y + 5}"'
-        yield f'<line stroke="{colour}" stroke-width="2" {place}/>'
-    yield _shape(found.mark, at(middle), y)
-    figures = f"{middle:+.3f}  [{low:+.3f}, {high:+.3f}]"
-    yield f'<text class="figure" x="{LEFT + WIDTH + RIGHT}" y="{y + 4}" text-anchor="end">{figures}</text>'
+        place = f'x1="{at(end)}" x2="{at(end)}" y1="{y - 5}" y2="{y + 5}"'
+        drawn += f'<line stroke="{colour}" stroke-width="2" {place}/>'
+    shape = f'<svg x="{at(middle)}" y="{y}">{_shape(found.mark)}</svg>'
+    figures = f"{middle:+.3f} [{low:+.3f}, {high:+.3f}]"
+    name = f'<span class="name">{escape(found.name)}</span><span class="figure">{figures}</span>'
+    return f'<div class="row">{name}{_svg(ROW)}{grid}{drawn}{shape}</svg></div>'
 
 
-def _shape(verdict: Verdict, x: float, y: float) -> str:
+def _shape(verdict: Verdict) -> str:
     """Draw a circle for a pass, a square for a fail, and a diamond, not filled, for neither."""
     colour = COLOURS[verdict]
     if verdict is Verdict.PASS:
-        return f'<circle cx="{x:.1f}" cy="{y}" r="6" fill="{colour}"/>'
-    turn = f' transform="rotate(45 {x:.1f} {y})"' if verdict is Verdict.INCONCLUSIVE else ""
+        return f'<circle r="6" fill="{colour}"/>'
+    turn = ' transform="rotate(45)"' if verdict is Verdict.INCONCLUSIVE else ""
     fill = "var(--paper)" if turn else colour
-    place = f'x="{x - 5.5:.1f}" y="{y - 5.5}" width="11" height="11"'
-    return f'<rect {place} fill="{fill}" stroke="{colour}" stroke-width="2"{turn}/>'
+    return f'<rect x="-5.5" y="-5.5" width="11" height="11" fill="{fill}" stroke="{colour}" stroke-width="2"{turn}/>'
 
 
 def legend(words: Mapping[Verdict, str] = {}) -> str:
     """Say what the shapes mean; the verdicts themselves where no words are given."""
-    parts = []
-    for index, verdict in enumerate(Verdict):
-        x = 10 + 110 * index
-        parts += [_shape(verdict, x, 10), f'<text x="{x + 12}" y="14">{words.get(verdict, verdict)}</text>']
-    return "\n".join([_svg(340, 20, "Legend"), *parts, "</svg>"])
+    said = ((_shape(verdict), escape(words.get(verdict, verdict))) for verdict in Verdict)
+    parts = (f'<span>{_svg(20, 20)}<svg x="10" y="10">{shape}</svg></svg>{text}</span>' for shape, text in said)
+    return f'<div class="legend">{"".join(parts)}</div>'
 
 
 def strip(found: Judgement) -> str:
@@ -109,18 +117,10 @@ def strip(found: Judgement) -> str:
     if found.delta is None or not found.items:
         return ""
     each = math.ceil(found.items / CELLS)
-    amounts = [(found.worse, WORSE, "▼"), (found.better, BETTER, "▲")]
-    cells = [(colour, sign) for amount, colour, sign in amounts for _ in range(math.ceil(amount / each))]
-    cells += [(SAME, "")] * (math.ceil(found.items / each) - len(cells))
-    size, across = 13, 66
-    lines = [_svg(across * size, size * math.ceil(len(cells) / across), "Items that got worse and better")]
-    for index, (colour, sign) in enumerate(cells):
-        x, y = size * (index % across), size * (index // across)
-        lines.append(f'<rect x="{x}" y="{y}" width="{size - 2}" height="{size - 2}" rx="2" fill="{colour}"/>')
-        if sign:
-            place = f'x="{x + (size - 2) / 2}" y="{y + size - 4.5}"'
-            lines.append(f'<text {place} fill="#fff" font-size="8" text-anchor="middle">{sign}</text>')
-    return "\n".join([*lines, "</svg>"])
+    worse, better = (math.ceil(amount / each) for amount in (found.worse, found.better))
+    cells = ['<i class="worse">▼</i>'] * worse + ['<i class="better">▲</i>'] * better
+    cells += ["<i></i>"] * (math.ceil(found.items / each) - len(cells))
+    return f'<div class="strip" role="img" aria-label="Items that got worse and better">{"".join(cells)}</div>'
 
 
 def scale(found: Judgement) -> int:
@@ -146,13 +146,9 @@ def _number(value: float) -> str:
     return f"{value:+g}" if value else "0"
 
 
-def _cut(text: str, most: int = 28) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _svg(width: float, height: float, title: str) -> str:
-    view = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(title)}" {view}>'
+def _svg(height: int, width: int | None = None) -> str:
+    """Begin a drawing; as wide as there is room, if no width is given. What it says stands beside it in words."""
+    return f'<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true" height="{height}" width="{width or "100%"}">'
 
 
 def by_metric(reports: Iterable[Report]) -> dict[str, list[Report]]:

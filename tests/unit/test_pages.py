@@ -89,15 +89,27 @@ def test_every_verdict_has_a_shape_of_its_own() -> None:
 
 
 def places(drawn: str) -> list[float]:
-    """Give where the intervals begin."""
-    return [float(x) for x in re.findall(r'stroke-width="3" x1="([\d.]+)"', drawn)]
+    """Give where the intervals begin, in percent of the width."""
+    return [float(x) for x in re.findall(r'stroke-width="3" x1="([\d.]+)%"', drawn)]
 
 
 def test_intervals_are_drawn_to_one_scale_within_the_plot() -> None:
     drawn = plots.forest([report("a", SAME), report("b", IS_WORSE), report("c", UNSURE)])
     same, worse, unsure = places(drawn)
     assert (same - worse) / (worse - unsure) == pytest.approx((-0.02 + 0.14) / (-0.14 + 0.2), abs=0.01)
-    assert all(plots.LEFT <= x <= plots.LEFT + plots.WIDTH for x in (same, worse, unsure))
+    assert all(plots.EDGE <= x <= 100 - plots.EDGE for x in (same, worse, unsure))
+
+
+def test_a_plot_takes_the_width_there_is_and_its_words_stay_as_large_as_those_of_the_page() -> None:
+    """Neither a phone nor a wide screen scales it: whatever is wide is given in percent, and no text is cut."""
+    long = "arithmetic-with-carry-and-borrow-of-several-digits"
+    page = Page(pages.page(gated(report(long, IS_WORSE), report("b", SAME)), RUN))
+    widths = [one["width"] or "" for tag, one in page.elements if tag == "svg" and "width" in one]
+
+    assert "100%" in widths
+    assert all(width == "100%" or float(width) <= 20 for width in widths)
+    assert not any("viewBox" in one or "viewbox" in one for _, one in page.elements)
+    assert long in Page(plots.forest([report(long, IS_WORSE)])).said
 
 
 def test_suites_of_another_metric_have_another_axis() -> None:
@@ -118,7 +130,7 @@ def test_a_suite_that_has_no_comparison_is_in_the_table_and_in_no_plot() -> None
 @pytest.mark.parametrize("items", [1, 200, 1000, 5000])
 def test_a_strip_shows_every_item_once_or_says_for_how_many_a_cell_stands(items: int) -> None:
     found = replace(SAME, items=items, worse=items // 10, better=items // 20)
-    cells = plots.strip(found).count("<rect")
+    cells = plots.strip(found).count("<i")
     assert cells * plots.scale(found) >= items
     assert (cells - 2) * plots.scale(found) <= items
     assert cells <= plots.CELLS + 2
