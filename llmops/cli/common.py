@@ -15,7 +15,7 @@ from llmops import catalogues, commits, ledger, signatures, sites, specs, tree
 from llmops.cli import arguments as types
 from llmops.cli.repositories import open_repository, settings_at
 from llmops.commits import Desired
-from llmops.problems import Misused, did_you_mean
+from llmops.problems import Misused, Refused, did_you_mean
 from llmops.records import Who
 from llmops.repository import Repository
 from llmops.settings import TRUST, Settings, stricter
@@ -72,6 +72,15 @@ def open_site(arguments: argparse.Namespace, revision: str = "HEAD") -> Site:
     if not getattr(arguments, "offline", False):
         ledger.fetch(site.ledger)
     return site
+
+
+def need_ledger(site: Site, so: str) -> None:
+    """Raise `Refused` where an environment has no ledger yet; ``so`` is what follows from that."""
+    if not ledger.exists(site.ledger):
+        raise Refused(
+            f"there is no ledger of the environment {site.environment}, so {so}. "
+            f"`llmops init -e {site.environment}` begins one."
+        )
 
 
 def locate(arguments: argparse.Namespace, repo: Repository, settings: Settings) -> Site:

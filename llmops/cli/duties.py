@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from llmops import commits, fields, gating, ledger, owed, proposals, reading, reconcile, refs, sites, tree, trust
 from llmops.cli.commands import apply, gate
-from llmops.cli.common import open_site, policy, who
+from llmops.cli.common import need_ledger, open_site, policy, who
 from llmops.cli.terminal import Terminal
 from llmops.cli.voice import Voice
 from llmops.commits import Desired
@@ -232,11 +232,7 @@ def _stays(duty: Duty, site: Site) -> str:
 
 def _apply(duty: Duty, site: Site, proposal: Proposal) -> Exit:
     voice, terminal = duty.voice, duty.terminal
-    if not ledger.exists(site.ledger):
-        raise Refused(
-            f"there is no ledger of the environment {site.environment}, so it is not known what was done. "
-            f"`llmops init -e {site.environment}` begins one."
-        )
+    need_ledger(site, "it is not known what was done")
     trust.require(site, proposal.desired.commit, proposal.applied, proposal.trust, policy(duty.arguments, site.repo))
     name = voice.context(APPLY)
     voice.board.begin(name, plans.summary(proposal))

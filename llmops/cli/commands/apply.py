@@ -25,11 +25,11 @@ from pathlib import Path
 
 import msgspec
 
-from llmops import commits, ledger, live, proposals, reconcile, trust
+from llmops import commits, live, proposals, reconcile, trust
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_trust, open_site, policy, who
+from llmops.cli.common import add_environment, add_trust, need_ledger, open_site, policy, who
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Misused, Refused, Retry, Unfinished
+from llmops.problems import Exit, Misused, Retry, Unfinished
 from llmops.proposals import Proposal
 from llmops.reconcile import Allowed, Applied
 from llmops.reports import gates, plans
@@ -55,11 +55,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if kept is not None:
         arguments.environment = _environment(kept, arguments.environment)
     site = open_site(arguments, kept.commit if kept else "HEAD")
-    if not ledger.exists(site.ledger):
-        raise Refused(
-            f"there is no ledger of the environment {site.environment}, so it is not known what was done. "
-            f"`llmops init -e {site.environment}` begins one."
-        )
+    need_ledger(site, "it is not known what was done")
     desired = commits.desire(site.commits, kept.commit if kept else "HEAD")
     proposal = proposals.propose(site, desired, kept.base if kept else None)
     trust.require(site, desired.commit, proposal.applied, proposal.trust, policy(arguments, site.repo))

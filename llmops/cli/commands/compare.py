@@ -26,7 +26,17 @@ from typing import Any
 
 from llmops import commits, compare, ledger, lineups, owed, proposals, reconcile, trust
 from llmops.cli.arguments import add_output, check_dry_run, new_file
-from llmops.cli.common import add_environment, add_trust, called, complete_models, open_site, policy, who, write_page
+from llmops.cli.common import (
+    add_environment,
+    add_trust,
+    called,
+    complete_models,
+    need_ledger,
+    open_site,
+    policy,
+    who,
+    write_page,
+)
 from llmops.cli.repositories import add_revision, open_repository
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
@@ -75,11 +85,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
     check_dry_run(arguments, REPORTS)
     site = open_site(arguments, arguments.head)
-    if not ledger.exists(site.ledger):
-        raise Refused(
-            f"there is no ledger of the environment {site.environment}, so nothing that is found could be kept. "
-            f"`llmops init -e {site.environment}` begins one."
-        )
+    need_ledger(site, "nothing that is found could be kept")
     desired = commits.desire(site.commits, arguments.head)
     survey = compare.survey(site, desired, lineups.draw_up(_words(arguments), desired.graph))
     refused = _doubt(site, desired, arguments)

@@ -30,7 +30,7 @@ import msgspec
 from llmops import commits, fields, gating, isolation, ledger, owed, proposals, reconcile, tree, trust
 from llmops.budgets import Budget
 from llmops.cli.arguments import add_output, check_dry_run, new_file
-from llmops.cli.common import add_environment, add_trust, open_site, policy, who, write_page
+from llmops.cli.common import add_environment, add_trust, need_ledger, open_site, policy, who, write_page
 from llmops.cli.repositories import add_revision
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
@@ -120,11 +120,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
     check_dry_run(arguments, REPORTS)
     site = open_site(arguments, arguments.base)
-    if not ledger.exists(site.ledger):
-        raise Refused(
-            f"there is no ledger of the environment {site.environment}, so there is no evidence of the base. "
-            f"`llmops init -e {site.environment}` begins one."
-        )
+    need_ledger(site, "there is no evidence of the base")
     base = commits.desire(site.commits, arguments.base)
     head_commit = tree.commit_id(site.repo, arguments.head)
     head = merged(site, base.commit, head_commit)
