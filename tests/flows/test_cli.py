@@ -69,7 +69,7 @@ def test_what_nobody_thought_of_is_one_line_and_a_fault(filled: Shell, monkeypat
     def fail(*_: object) -> None:
         raise AttributeError("none of us foresaw this")
 
-    monkeypatch.setattr("llmops.specs.parse", fail)
+    monkeypatch.setattr("llmops.specs.Gathering", fail)
 
     assert filled("plan") == Exit.FAULT
     assert filled.err.startswith("llmops itself failed: AttributeError: none of us foresaw this.")
