@@ -12,9 +12,8 @@ from llmops.catalogues import DECIDING, KINDS, PLUGINS
 from llmops.graph import Graph
 from llmops.index import Index
 from llmops.problems import Invalid
-from llmops.reading import Place, steps_of
 from llmops.repository import Repository
-from llmops.settings import FILE, Settings, check
+from llmops.settings import Settings
 from llmops.tree import CommitFiles
 from llmops.values import SHORT
 
@@ -57,7 +56,4 @@ def named(commit: str, revision: str) -> str:
 def desire_files(commits: Commits, name: str, files: CommitFiles) -> Desired:
     """Read what a tree declares that is no commit's: a merge, a working copy. Raises as `desire`."""
     settings, graph = index.desire(commits.index, files, PLUGINS)
-    at = Place(FILE, files)
-    if wrong := [at.problem(steps_of(one.role), one.what, one.remedy) for one in check(settings)]:
-        raise Invalid(wrong)
     return Desired(name, files, settings, graph)

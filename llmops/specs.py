@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct, ValidationError
 from msgspec.structs import replace
 
-from llmops import dialect, drafts, reading, schema
+from llmops import dialect, drafts, reading, schema, settings
 from llmops.drafts import Draft
 from llmops.problems import Complaint, Problem, did_you_mean
 from llmops.reading import Declared, Kinds, Place, Plugins, Reading, steps_of
@@ -289,12 +289,13 @@ def read_settings(files: Files) -> tuple[Settings, list[Problem]]:
         remedy = f"Write apiVersion: {schema.API_VERSION}, kind: Settings and spec:, or remove the file."
         return Settings(), [Problem(FILE, 1, "", "the file holds nothing.", remedy)]
     try:
-        return msgspec.convert(value, _SettingsFile).spec, []
+        found = msgspec.convert(value, _SettingsFile).spec
     except ValidationError as error:
         explain = importlib.import_module("llmops.explain")  # slow, and only for a file that is wrong
         wrong = explain.explain(value, settings_schema())
         problems = [at.problem(one.path, one.what, one.remedy) for one in wrong]
         return Settings(), problems or [at.problem([], f"{error}.")]
+    return found, [_placed(one, at) for one in settings.check(found)]
 
 
 def _only_document(path: str, files: Files) -> tuple[Place | None, Any, list[Problem]]:
