@@ -134,13 +134,20 @@ class Unloadable(Exception):
     """A file that is named and cannot be read as values."""
 
 
+def text(spot: Spot, reference: str) -> str:
+    """Read a file that is named (file://…). Raises `Unloadable` for one that is not there, or is no text."""
+    path = spot.beside(reference)
+    try:
+        return _bytes(spot, path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Unloadable(f"{path} is not UTF-8 text.") from None
+
+
 def load(spot: Spot, reference: str) -> tuple[Any, Spot]:
     """Read the values of a YAML or JSON file that is named (file://…). Raises `Unloadable`."""
     path = spot.beside(reference)
-    if path not in spot.files:
-        raise Unloadable(f"there is no file {path}.")
     try:
-        documents = [one.value for one in dialect.load(spot.files[path])]
+        documents = [one.value for one in dialect.load(_bytes(spot, path))]
     except dialect.Unreadable as error:
         raise Unloadable(f"{path}:{error.line}: {error.what}") from None
     if len(documents) != 1:
@@ -151,11 +158,15 @@ def load(spot: Spot, reference: str) -> tuple[Any, Spot]:
 def lines(spot: Spot, reference: str) -> Iterator[tuple[Any, Spot]]:
     """Read the values of a JSON Lines file that is named. Raises `Unloadable`."""
     path = spot.beside(reference)
-    if path not in spot.files:
-        raise Unloadable(f"there is no file {path}.")
-    for number, line in enumerate(spot.files[path].splitlines(), 1):
+    for number, line in enumerate(_bytes(spot, path).splitlines(), 1):
         if line.strip():
             try:
                 yield msgspec.json.decode(line), Spot(path, spot.files, (), number)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Unloadable(f"{path}:{number}: {error}.") from None
+
+
+def _bytes(spot: Spot, path: str) -> bytes:
+    if path not in spot.files:
+        raise Unloadable(f"there is no file {path}.")
+    return spot.files[path]

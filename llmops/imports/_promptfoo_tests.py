@@ -17,12 +17,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmops.foreign import Case, Claim, Foreign, Spot, Unloadable, lines, load
+from llmops.foreign import Case, Claim, Foreign, Spot, Unloadable, lines, load, text
 from llmops.imports import _promptfoo_asserts as asserts
 
 FIELDS = frozenset("vars assert threshold description metadata options".split())
-MOST_ROWS = 10_000
-"""Questions that one test may become."""
+MOST_ROWS, MOST_CASES = 10_000, 100_000
+"""Questions that one test, and that a configuration may become."""
 WRITE_OUT = "Write the tests out, or into a file of YAML, JSON, JSON Lines or CSV."
 EXPECTED = re.compile(r"__expected[0-9]*$")
 COMPACT = re.compile(r"(?P<type>(not-)?[a-z][a-z-]+)(\((?P<threshold>[0-9.]+)\))?:(?P<value>.*)$", re.DOTALL)
@@ -45,8 +45,17 @@ class _Test(Struct, frozen=True):
         return {name: value for one, _ in self.layers for name, value in (one.get("vars") or {}).items()}
 
 
-def cases(config: Mapping[str, Any], found: Foreign) -> Iterator[Case]:
+def cases(config: Mapping[str, Any], found: Foreign) -> list[Case]:
     """Give every question that a configuration asks."""
+    asked = list(itertools.islice(_all(config, found), MOST_CASES + 1))
+    if len(asked) > MOST_CASES:
+        what = f"its tests are more than {MOST_CASES:,} questions."
+        found.refuse(found.spot, what, "Import a part, and write the rest as the rows of a Dataset.")
+        return []
+    return asked
+
+
+def _all(config: Mapping[str, Any], found: Foreign) -> Iterator[Case]:
     default = _default(config.get("defaultTest"), found)
     for test, at in _tests(config.get("tests"), found.spot.at("tests"), found):
         yield from _cases(_Test((*default, (test, at))), found)
@@ -90,28 +99,40 @@ def _scenario(given: Any, at: Spot, default: Layers, found: Foreign) -> Iterator
     if not isinstance(sets, list) or not isinstance(inner, list):
         found.refuse(at, "this is not a scenario that is written out.", "Give it config and tests, both lists.")
         return
-    for one, number in (
-        (one, number) for number, one in enumerate(sets) if _is_test(one, at.at("config", number), found)
-    ):
-        for test, place in _tests(inner, at.at("tests"), found):
-            yield from _cases(_Test((*default, (one, at.at("config", number)), (test, place))), found)
+    tests = list(_tests(inner, at.at("tests"), found))
+    if len(sets) * len(tests) > MOST_CASES:
+        what = f"{len(sets):,} sets of variables and {len(tests):,} tests are more than {MOST_CASES:,} questions."
+        found.refuse(at, what, "Write out those that matter.")
+        return
+    for number, one in enumerate(sets):
+        if _is_test(one, at.at("config", number), found):
+            for test, place in tests:
+                yield from _cases(_Test((*default, (one, at.at("config", number)), (test, place))), found)
 
 
 def _tests(given: Any, at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]]:
     """Give the tests of a list, of which some may be names of files, or of the file that is named."""
     if isinstance(given, str):
-        try:
-            yield from _of_file(given, at, found)
-        except Unloadable as error:
-            found.refuse(at, str(error), WRITE_OUT)
+        yield from _named(given, at, found)
     elif isinstance(given, list):
         for index, one in enumerate(given):
             if isinstance(one, str):
-                yield from _tests(one, at.at(index), found)
+                yield from _named(one, at.at(index), found)
             elif _is_test(one, at.at(index), found):
                 yield one, at.at(index)
     elif given is not None:
         found.refuse(at, "these are no tests.", WRITE_OUT)
+
+
+def _named(reference: str, at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]]:
+    """Give the tests of a file that the configuration names; one that such a file names might be itself."""
+    if at.path != found.spot.path:
+        found.refuse(at, "a file of tests names another.", "Name it in the configuration.")
+        return
+    try:
+        yield from _of_file(reference, at, found)
+    except Unloadable as error:
+        found.refuse(at, str(error), WRITE_OUT)
 
 
 def _of_file(reference: str, at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]]:
@@ -122,24 +143,25 @@ def _of_file(reference: str, at: Spot, found: Foreign) -> Iterator[tuple[Mapping
     elif path.endswith(".jsonl"):
         yield from ((one, place) for one, place in lines(at, reference) if _is_test(one, place, found))
     elif path.endswith(".csv"):
-        if path not in at.files:
-            raise Unloadable(f"there is no file {path}.")
-        yield from _of_csv(Spot(path, at.files), found)
+        table = csv.DictReader(io.StringIO(text(at, reference), newline=""))
+        try:
+            yield from _of_csv(table, Spot(path, at.files), found)
+        except csv.Error as error:
+            raise Unloadable(f"{path}:{table.line_num + 1}: {error}.") from None
     else:
         raise Unloadable(f"{reference} is not a file that can be read here.")
 
 
-def _of_csv(at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]]:
+def _of_csv(reader: csv.DictReader[str], at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]]:
     """Read a table: columns are variables, but for those that begin with two underscores."""
-    reader = csv.DictReader(io.StringIO(at.files[at.path].decode("utf-8-sig", errors="replace")))
     for name in reader.fieldnames or ():
         if name.startswith("__") and not EXPECTED.match(name) and name not in ("__description", "__threshold"):
             spot = Spot(at.path, at.files, (), 1)
             found.refuse(spot, f"the column {name} has no counterpart here.", "Leave it out.")
     for row in reader:
         place = Spot(at.path, at.files, (), reader.line_num)
-        test: dict[str, Any] = {"vars": {name: text for name, text in row.items() if not str(name).startswith("__")}}
-        test["assert"] = [_compact(text) for name, text in row.items() if EXPECTED.match(str(name)) and text]
+        test: dict[str, Any] = {"vars": {name: cell for name, cell in row.items() if not str(name).startswith("__")}}
+        test["assert"] = [_compact(cell) for name, cell in row.items() if EXPECTED.match(str(name)) and cell]
         if row.get("__description"):
             test["description"] = row["__description"]
         if row.get("__threshold"):
@@ -147,18 +169,18 @@ def _of_csv(at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]
         yield test, place
 
 
-def _number(text: str) -> float | str:
+def _number(cell: str) -> float | str:
     """Read a number; what is none stays as it is, and is a problem of the spec."""
     try:
-        return float(text)
+        return float(cell)
     except ValueError:
-        return text
+        return cell
 
 
-def _compact(text: str) -> dict[str, Any]:
-    parts = COMPACT.match(text)
+def _compact(cell: str) -> dict[str, Any]:
+    parts = COMPACT.match(cell)
     if parts is None:
-        return {"type": "equals", "value": text}
+        return {"type": "equals", "value": cell}
     value = parts["value"].strip()
     made: dict[str, Any] = {"type": parts["type"]} | ({"value": value} if value else {})
     return made | ({"threshold": _number(parts["threshold"])} if parts["threshold"] else {})

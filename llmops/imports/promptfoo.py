@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from llmops.foreign import Foreign, Format, Provider, Spot, Unloadable, Wording, load
+from llmops.foreign import Foreign, Format, Provider, Spot, Unloadable, Wording, load, text
 from llmops.imports import _promptfoo_tests as tests
 
 FIELDS = frozenset("description prompts providers targets tests scenarios defaultTest evaluateOptions $schema".split())
@@ -125,23 +125,31 @@ def _of_file(source: str, at: Spot, label: str, found: Foreign) -> Iterator[Word
     elif path.endswith(CHATS):
         yield from _of_chat(source, at, name, found)
     else:
-        text = at.files[path].decode(errors="replace")
-        parts = [part.strip("\n") for part in re.split(r"(?m)^---\n", text) if part.strip()]
-        if len(parts) == 1:
-            yield Wording(name=name, path=path, spot=at)
-        else:
-            yield from (Wording(name=f"{name}-{n}", text=part, spot=at) for n, part in enumerate(parts, 1))
+        yield from _of_template(source, at, name, found)
 
 
-def _of_text(text: str, at: Spot, name: str, found: Foreign) -> Iterator[Wording]:
+def _of_template(source: str, at: Spot, name: str, found: Foreign) -> Iterator[Wording]:
+    """Translate a file of text, which may hold several prompts."""
+    try:
+        parts = [part.strip("\n") for part in re.split(r"(?m)^---\n", text(at, source)) if part.strip()]
+    except Unloadable as error:
+        found.refuse(at, str(error), "Correct the file.")
+        return
+    if len(parts) == 1:
+        yield Wording(name=name, path=at.beside(source), spot=at)
+    else:
+        yield from (Wording(name=f"{name}-{n}", text=part, spot=at) for n, part in enumerate(parts, 1))
+
+
+def _of_text(said: str, at: Spot, name: str, found: Foreign) -> Iterator[Wording]:
     """Translate a prompt that is written out; a list of messages may be written as JSON."""
-    if text.lstrip().startswith("["):
+    if said.lstrip().startswith("["):
         try:
-            yield from _of_messages(msgspec.json.decode(text), at, name, found)
+            yield from _of_messages(msgspec.json.decode(said), at, name, found)
             return
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             pass  # a text that begins with a bracket
-    yield Wording(name=name, text=text.rstrip("\n"), spot=at)
+    yield Wording(name=name, text=said.rstrip("\n"), spot=at)
 
 
 def _of_chat(source: str, at: Spot, name: str, found: Foreign) -> Iterator[Wording]:
