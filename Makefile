@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 RUN := $(VENV)/bin
 READY := $(VENV)/ready
 
-SOAK := $(addprefix tests/flows/test_, many_writers.py order_of_events.py crashes.py crashed_releases.py full_disks.py) \
+SOAK := $(addprefix tests/flows/test_, many_writers.py order_of_events.py crashes.py crashed_gates.py crashed_releases.py full_disks.py) \
 	tests/laws/test_life.py tests/laws/test_index.py
 
 .DEFAULT_GOAL := help

@@ -113,13 +113,15 @@ class _Building:
         return bool(self.waiting or self.running)
 
     def adopt(self) -> None:
-        """Take up what an earlier run began: join what runs, collect what ended, clear what is gone."""
+        """Take up what an earlier run began: join what runs, collect what ended, clear what is gone or over."""
         state = ledger.state(self.shop.ledger) or State()
+        done = ledger.units(self.shop.ledger) if state.intents else frozenset()
         for intent in state.intents.values():
             folder = self.shop.work / intent.name
             ours = set(intent.units) <= self.waiting.keys()
             doing = self.shop.runner.look(folder)
-            if intent.purpose != self.who.purpose or (not ours and self.who.purpose != "apply"):
+            is_over = not ours and doing is not Doing.RUNNING and done.issuperset(intent.units)
+            if not (is_over or self._may_take(intent, ours=ours)):
                 continue
             if doing is Doing.RUNNING and not ours:
                 self.shop.runner.stop(folder)
@@ -128,7 +130,13 @@ class _Building:
                 self.running.append(_Running(folder, actions))
                 self._say(Happening.JOINED, actions, intent.name)
             else:
+                if is_over:
+                    dispatch.sweep(folder)
                 self._forget([intent.name])
+
+    def _may_take(self, intent: Intent, *, ours: bool) -> bool:
+        """Whether an intent of an earlier run is this run's to go on with, or to give up."""
+        return intent.purpose == self.who.purpose and (ours or self.who.purpose == "apply")
 
     def begin(self) -> None:
         """Start what is ready, as far as there is room, intents first."""
@@ -159,10 +167,10 @@ class _Building:
                 store.settle(self.shop.store)
                 ledger.record(self.shop.ledger, outcomes, f"results: {made}")
             self._settle(one, outcomes)
+        for one in ended:
+            dispatch.sweep(one.folder)
         if ended:
             self._forget([one.name for one in ended])
-            for one in ended:
-                dispatch.sweep(one.folder)
 
     def leave(self) -> None:
         """Collect what ends within a moment, and leave the rest to the next run. Raises `Stopped`."""

@@ -47,7 +47,7 @@ def crash(folder: Path, point: str, after: int, *words: str) -> bool:
     command = [sys.executable, "-m", "tests.crashing", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if point.partition("@")[0] in points(STEP_PLACES):
-        return "vanished" in done.stderr
+        return "vanished" in done.stdout + done.stderr
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode == -signal.SIGKILL
 
@@ -79,29 +79,30 @@ class Death:
 
 def main(point: str, after: str, folder: str, words: list[str]) -> int:
     death = Death(point, int(after))
+    llmops.serving.engines.__path__.append(str(PLUGINS / "engines"))
     if not words:
         for what, (module, name) in STEP_PLACES.items():
             death.around(module, name, what)
         return steps.main(Path(folder))
     llmops.kinds.__path__.append(str(PLUGINS / "kinds"))
-    llmops.serving.engines.__path__.append(str(PLUGINS / "engines"))
     for what, (module, name) in PLACES.items():
         death.around(module, name, what)
-    if death.point in points(STEP_PLACES):
-        _let_steps_die(death, after)
+    start_steps_here(setattr, death, after)
     return cli.main(["-C", folder, *words])
 
 
-def _let_steps_die(death: Death, after: str) -> None:
-    """Start steps through this module, so that they die at a point of theirs."""
+def start_steps_here(put: Callable[[Any, str, Any], None], death: Death | None = None, after: str = "0") -> None:
+    """Start steps through this module, so that they know the tests' engines, and may die at a point of theirs."""
     inner = processes.detach
+    dies = death is not None and death.point in points(STEP_PLACES)
 
     def detach(argv: tuple[str, ...], *rest: Any) -> int:
-        if argv[2] == "llmops.steps" and death.kind.search(argv[3]):
-            argv = (argv[0], "-m", "tests.crashing", death.point, after, argv[3])
+        if argv[2] == "llmops.steps":
+            point = death.point if death and dies and death.kind.search(argv[3]) else "nowhere"
+            argv = (argv[0], "-m", "tests.crashing", point, after, argv[3])
         return inner(argv, *rest)
 
-    processes.detach = detach
+    put(processes, "detach", detach)
 
 
 if __name__ == "__main__":

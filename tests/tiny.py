@@ -21,7 +21,7 @@ END = "</s>"
 CHAT = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }} {% endfor %}{% if add_generation_prompt %}a:{% endif %}"
 
 
-def model(folder: Path, seed: int = 0, *, hidden_size: int = 16, layers: int = 1) -> Path:
+def model(folder: Path, seed: int = 0, *, hidden_size: int = 16, layers: int = 1, length: int = 256) -> Path:
     """Write a folder with a model that was drawn at random; it reads and writes ASCII, letter by letter."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -37,7 +37,7 @@ def model(folder: Path, seed: int = 0, *, hidden_size: int = 16, layers: int = 1
     torch.manual_seed(seed)
     small = LlamaConfig(
         vocab_size=97, hidden_size=hidden_size, intermediate_size=2 * hidden_size, num_hidden_layers=layers,
-        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=length,
         bos_token_id=95, eos_token_id=95, pad_token_id=95,
     )  # fmt: skip
     LlamaForCausalLM(small).save_pretrained(folder)
