@@ -111,6 +111,7 @@ class Marks:
         """Keep what an order reads and what it has made."""
         for job in order.jobs:
             self._blobs(job.files.values(), why)
+            self.folders(job.earlier, why)
             if job.growth:
                 self.folders(job.growth.outputs.values(), why)
             for given in job.inputs.values():

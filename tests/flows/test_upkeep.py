@@ -18,6 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from llmops import leases, ledger, locks, orders, refs, store
+from llmops.orders import Growth, Order
 from llmops.problems import Broken, Exit, Retry
 from llmops.records import Intent, Outcome, State
 from llmops.store import Store
@@ -322,6 +323,21 @@ def test_what_an_open_order_reads_is_kept(changed: Shell) -> None:
     assert reads <= blobs(changed).keys()
     assert folder.exists()
     assert f"order {folder.name} is open" in {one["what"] for one in found["kept"]}
+
+
+def test_what_an_open_order_goes_on_from_is_kept(changed: Shell) -> None:
+    """Evidence of another commit, of which a judge's rulings hold still, and evidence that grows."""
+    folder = order_of(changed, "bread", "HEAD")
+    earlier, grown = (outcome(changed, Key("Dish", dish), "HEAD~1") for dish in ("dough", "bread"))
+    order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
+    growth = Growth(outputs=grown.outputs)
+    job = replace(order.jobs[0], earlier=tuple(earlier.outputs.values()), growth=growth)
+    (folder / orders.ORDER).write_bytes(orders.encode(replace(order, jobs=(job,))))
+    intend(changed, intent(changed, folder.name, time.time()))
+
+    gc(changed, "--prune")
+
+    assert files_of(changed, earlier) | files_of(changed, grown) <= blobs(changed).keys()
 
 
 def test_an_open_order_of_another_machine_keeps_what_its_commit_declares(changed: Shell) -> None:
