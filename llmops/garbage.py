@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import dispatch, ledger, locks, marks, orders, sites, store
+from llmops import dispatch, isolation, ledger, locks, marks, orders, sites, store
 from llmops.ledger import Ledger
 from llmops.marks import YOUNG, Keep, Marks, Root
 from llmops.orders import Made, Order
@@ -43,7 +43,7 @@ class Share(Struct, frozen=True, kw_only=True):
 
 
 class Folder(Struct, frozen=True, kw_only=True):
-    """An order that ended, and that nobody needs."""
+    """An order that ended, or what a gate left that was broken off; nobody needs it."""
 
     name: str
     bytes: int
@@ -86,7 +86,7 @@ def survey(site: Site, environments: Iterable[Ledger], keep: Keep) -> Survey:
         marked.environment(name, state, keep)
     over = {name: tuple(bench.over(state, outcomes)) for name, state in states.items()}
     taken_up = {one.name: one for name, state in states.items() for one in _others(state, over[name])}
-    folders = tuple(bench.sort(taken_up, marked))
+    folders = (*bench.sort(taken_up, marked), *bench.broken_off())
     listed = sorted(store.listing(kept), key=lambda one: one.path)
     marked.young(listed, keep.limit)
     if keep.unknown:
@@ -177,6 +177,15 @@ class _Bench(Struct, frozen=True):
             elif not any(job.unit in marked.units for job in order.jobs):
                 yield Folder(name=name, bytes=sum(path.stat().st_size for path in files if path.stat().st_nlink == 1))
 
+    def broken_off(self) -> Iterator[Folder]:
+        """Give what gates that nothing is kept of left when they were killed, and that nobody went on with."""
+        for folder in isolation.left(self.work):
+            files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+            is_busy = any(locks.holder(path) for path in files if path.name == orders.LOCK)
+            if not is_busy and _latest(files) <= self.limit:
+                sizes = {about.st_ino: about.st_size for about in (path.stat() for path in files)}
+                yield Folder(name=folder.name, bytes=sum(sizes.values()))
+
     def _orders(self) -> Iterator[tuple[str, Order]]:
         """Give every order of this machine; a folder with something else is not ours to judge."""
         for path in sorted(self.work.glob(f"*/{orders.ORDER}")):
@@ -203,7 +212,11 @@ def prune(site: Site, environments: Iterable[Ledger], found: Survey, renew: Call
     for _ in store.remove(sites.open_store(site), found.blobs):
         renew()
     for one in found.folders:
-        _remove_order(site.work / one.name)
+        folder = site.work / one.name
+        if folder in isolation.left(site.work):
+            isolation.give_up(site, folder)
+        else:
+            _remove_order(folder)
     for where in environments:
         if names := found.intents.get(where.environment):
             ledger.transact(where, partial(_without, names), f"gc: {', '.join(names)}")

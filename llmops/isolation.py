@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -24,13 +25,14 @@ from llmops.sites import Site
 from llmops.values import SHORT
 
 FOLDER, LOCK = "refs/llmops/untrusted", "lock"
+PREFIX = "untrusted-"
 
 
 @contextmanager
 def apart(site: Site, commit: str) -> Iterator[Site]:
     """Give a site whose ledger and store are read through and never written. Raises `Held` while another run has it."""
     name = commit[:SHORT]
-    folder = (site.work / f"untrusted-{name}").absolute()
+    folder = (site.work / f"{PREFIX}{name}").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     lock = locks.take(folder / LOCK)
     if lock is None:
@@ -40,8 +42,26 @@ def apart(site: Site, commit: str) -> Iterator[Site]:
         settings = replace(site.settings, store=StoreSettings(url=url))
         copy = _copy(site.ledger, name)
         yield replace(site, ledger=copy, settings=settings, work=folder / "work")
-        refs.drop(copy.at, copy.refs)
-        store.remove_folder(folder)
+        _clear(site, folder)
+
+
+def left(work: Path) -> tuple[Path, ...]:
+    """Give the folders of runs that go on, or were broken off."""
+    return tuple(sorted(work.glob(f"{PREFIX}*")))
+
+
+def give_up(site: Site, folder: Path) -> None:
+    """Remove what a run left that was broken off, unless somebody goes on with it by now."""
+    if (lock := locks.take(folder / LOCK)) is not None:
+        with lock:
+            _clear(site, folder)
+
+
+def _clear(site: Site, folder: Path) -> None:
+    """Remove the refs of a run, then its folder: where there are refs, there is a folder."""
+    here = Refs(site.repo, "")
+    refs.drop(here, refs.below(here, f"{FOLDER}/{folder.name.removeprefix(PREFIX)}"))
+    store.remove_folder(folder)
 
 
 def _copy(shared: Ledger, name: str) -> Ledger:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from llmops import execute, gating, isolation, ledger, reconcile, sites, store
+from llmops import execute, gating, isolation, ledger, locks, reconcile, sites, store
 from llmops.execute import Result
 from llmops.problems import Closed, Exit, Held
 from llmops.records import Who
@@ -105,6 +105,33 @@ def test_what_a_broken_run_left_is_taken_up_with_what_others_made_meanwhile(chan
         assert all(kept_by(place, unit) for unit in made)
         assert ledger.units(change.ledger()) <= ledger.units(place.ledger)
     assert left(change) == []
+
+
+def test_what_a_broken_run_left_is_removed_by_gc_when_nobody_goes_on_with_it(change: Repo, llmops: Shell) -> None:
+    commit = change.git("rev-parse", "HEAD")
+
+    def broken() -> None:
+        with isolation.apart(change.site(), commit) as place:
+            make_data(change, place)
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        broken()
+
+    assert llmops("gc", "--prune", "--grace", "1d") == Exit.WELL
+    assert left(change) == [f"untrusted-{commit[:12]}"], "it is young: somebody may go on with it"
+    held = locks.take(change.site().work / left(change)[0] / isolation.LOCK)
+    assert held is not None
+    with held:
+        assert llmops("gc", "--prune", "--grace", "0s") == Exit.WELL
+    assert left(change) == [f"untrusted-{commit[:12]}"], "somebody goes on with it"
+
+    assert llmops("gc", "--grace", "0s") == Exit.WELL
+    assert f"untrusted-{commit[:12]}" in llmops.out
+    assert llmops("gc", "--prune", "--grace", "0s") == Exit.WELL
+    assert left(change) == []
+    assert "refs/llmops/untrusted" not in change.git("for-each-ref")
+    assert llmops("fsck") == Exit.WELL
 
 
 def test_two_runs_do_not_share_what_one_of_them_removes(change: Repo) -> None:
