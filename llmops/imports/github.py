@@ -147,8 +147,8 @@ def _rubric(given: Mapping[str, Any], name: str, at: Spot, found: Foreign) -> Cl
     """Translate a judge's prompt: here the judge sees question and answer by itself, and is told the rubric."""
     parts = [str(given[part]).strip() for part in ("systemPrompt", "prompt") if given.get(part)]
     text = re.sub(r"\{\{\s*completion\s*\}\}", "(the answer)", "\n\n".join(parts))
-    choices = given.get("choices")
-    said = ", ".join(str(one.get("choice")) for one in choices if isinstance(one, dict)) if choices else ""
+    choices = found.listed(given.get("choices"), at.at("choices"))
+    said = ", ".join(str(one.get("choice")) for one in choices if isinstance(one, dict))
     what = "the judge gets the question, the answer and this text, and says whether it holds, with a score from 0 to 1"
     found.remark(at, f"{what}{f', not one of {said}' if said else ''}.", "Read the rubric over.")
     judge = str(given.get("modelId") or "")

@@ -31,7 +31,7 @@ NAMES = {
 }
 INNER = (
     "raw id label vars assert threshold config tests options provider repeat metadata description type value metric "
-    "weight rubricPrompt transform role content expected name string startsWith uses with temperature"
+    "weight llm choices choice prompt systemPrompt modelId equals contains startsWith rubricPrompt transform role content expected name string startsWith uses with temperature"
 ).split()
 
 
@@ -105,3 +105,12 @@ def test_a_prompt_of_many_brackets_is_a_text() -> None:
     found = translated(Tree({CONFIG: f"prompts: ['{'[' * MANY}']\ntests: []\n"}))
 
     assert not found.problems
+
+
+def test_choices_that_are_no_list_are_a_problem() -> None:
+    evaluators = [{"name": "tone", "llm": {"prompt": "Is it polite?", "choices": 5}}]
+    said = {"messages": [{"role": "user", "content": "Hello."}], "testData": [{}], "evaluators": evaluators}
+
+    found = translated(Tree({PROMPT: msgspec.json.encode(said)}), PROMPT)
+
+    assert "choices: this is not a list." in str(found.problems[0])
