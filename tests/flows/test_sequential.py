@@ -182,6 +182,41 @@ def test_a_gate_and_a_step_that_are_killed_lose_no_batch_that_was_answered(repo:
     assert len(answered(repo)) == len(answered(repo, "HEAD~1")) == ITEMS
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_gate_that_is_told_to_stop_leaves_its_batches_to_the_next_one(
+    signals: int, repo: Repo, llmops: Shell
+) -> None:
+    begin(repo, llmops, "rule: non_inferiority, margin: 0.002")
+    repo.commit({"models/speaker/README.md": "The same.\n"})
+    command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    order = wait_for_results(repo.site().work)
+    step = locks.holder(order / orders.LOCK)
+    os.kill(step, signal.SIGSTOP)  # so that it does not end before the gate does
+
+    for _ in range(signals):
+        process.terminate()
+        time.sleep(0.3)
+    _, err = process.communicate(timeout=30)
+
+    assert process.returncode == Exit.INTERRUPTED, err
+    assert ("stopped by a signal" in err) is (signals == 1)
+    state = ledger.state(repo.ledger())
+    assert state is not None
+    assert (state.lease, list(state.intents)) == (None, [order.name]), "the next one does not know of it"
+    before = {path.name: items_of(repo, path) for path in (order / orders.RESULTS).glob("*.json")}
+    os.kill(step, signal.SIGCONT)
+
+    code, _, judgement = gate(llmops)
+
+    assert (code, judgement["items"]) == (Exit.NO, ITEMS)
+    assert f"joined {order.name}" in llmops.err
+    for name, items in before.items():
+        assert items_of(repo, order / orders.RESULTS / name)[: len(items)] == items
+    assert len(answered(repo)) == len(answered(repo, "HEAD~1")) == ITEMS
+    assert (order / orders.LOG).read_text().count("Traceback") == 0
+
+
 def test_a_step_that_fails_keeps_what_was_answered_and_there_is_no_verdict(repo: Repo, llmops: Shell) -> None:
     begin(repo, llmops, "rule: superiority")
     bad = int(sequential.order(map(str, range(ITEMS)), "1234")[35])
