@@ -36,8 +36,10 @@ EVALUATIONS = {
     f"assert: [{{type: llm-rubric, value: Is it polite?}}, {{type: contains, value: a, metric: said}}], judge: {{model: judge}}, {GATE}}}]",
     "served": "subject: {deployment: chat}\nsuites: [{name: served, dataset: rows, limit: 2, "
     f"assert: [{{type: contains, value: pong}}], {GATE}}}]",
+    "spoken": "subject: {deployment: chat}\nsuites: [{name: spoken, dataset: rows, sequential: true, "
+    f"assert: [{{type: contains, value: pong}}], {GATE}}}]",
 }
-"""Asked in batches, with a judge, and through an engine; one order does all of them."""
+"""Asked in batches, with a judge, and through an engine, at once and in batches; one order does all of them."""
 
 
 @pytest.fixture(scope="module")

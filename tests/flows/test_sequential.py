@@ -234,6 +234,33 @@ def test_a_step_that_fails_keeps_what_was_answered_and_there_is_no_verdict(repo:
     assert len(answered(repo)) == 30
 
 
+def test_evidence_that_rots_is_never_judged_and_is_asked_again_from_the_start(repo: Repo, llmops: Shell) -> None:
+    begin(repo, llmops, "detect: 0.05")
+    repo.commit(speaker("b"))
+    assert gate(llmops)[0] == Exit.NO
+    before = answered(repo)
+    kept = open_store(repo.site())
+    (unit,) = (
+        one for node in repo.desire().graph.nodes.values() for one in node.units if node.key.kind == "Evaluation"
+    )
+    outcome = ledger.outcome(repo.ledger(), unit.digest)
+    assert outcome is not None
+    items = store.manifest(kept, outcome.outputs["evidence"]).files[evidence.ITEMS]
+    blob = Path(next(one.path for one in store.listing(kept) if one.digest == items.sha256))
+    blob.chmod(0o644)
+    blob.write_bytes(blob.read_bytes().replace(b"Item", b"Mite"))
+
+    assert llmops("gate", "--base", "HEAD~1") == Exit.FAULT
+    assert "is corrupt: its bytes do not have its name. Remove it: `llmops fsck --repair`." in llmops.err
+    assert llmops("fsck") == Exit.NO
+    assert llmops("fsck", "--repair") == Exit.WELL
+
+    code, _, judgement = gate(llmops)
+    assert (code, judgement["items"]) == (Exit.NO, 10)
+    assert answered(repo) == before
+    assert llmops("fsck") == Exit.WELL
+
+
 def wait_for_results(work: Path) -> Path:
     """Wait until head and base have answered something; gives the folder of the order."""
     deadline = time.monotonic() + 300
