@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from llmops import evidence, store
 from llmops.evidence import Item, SuiteFacts
-from llmops.orders import Input, Job
+from llmops.orders import Growth, Input, Job
 from llmops.steps.redaction import Redaction
 from llmops.store import Store
 from llmops.values import Key
@@ -66,6 +66,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     suite: Mapping[str, Any] = {}
     fields: Mapping[str, Any] = {}
     files: Mapping[str, str] = {}
+    growth: Growth | None = None
 
 
 def of_model(kept: Store, at: Path) -> dict[str, Any]:
@@ -93,6 +94,7 @@ def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
         body=Raw(json.dumps({"subject": asked.subject, "suites": [suite], **asked.fields}).encode()),
         files={path: store.add_bytes(kept, text.encode()) for path, text in files.items()},
         inputs=inputs,
+        growth=asked.growth,
     )
 
 

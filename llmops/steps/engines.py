@@ -9,8 +9,9 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,10 @@ class Client:
 
     path: str
 
-    def __init__(self, served: Served, at_once: int) -> None:
+    def __init__(self, served: Served, at_once: int, blamed: Callable[[], AbstractContextManager[None]]) -> None:
         self.served = served
         self.seed = 0
+        self._blamed = blamed
         options: dict[str, Any] = {
             "base_url": f"{served.urls[0]}{self.path}",
             "model": served.model,
@@ -83,7 +85,8 @@ class Client:
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: FBT001, FBT002  lm-eval's
         """Ask; an answer ends where its task says so, also where the engine does not stop there."""
-        answers = super().generate_until(requests, disable_tqdm)  # type: ignore[misc]
+        with self._blamed():
+            answers = super().generate_until(requests, disable_tqdm)  # type: ignore[misc]
         ends = (one.args[1].get("until") for one in requests)
         return [postprocess_generated_text(text, end, None) for text, end in zip(answers, ends, strict=True)]
 
@@ -123,8 +126,8 @@ def opened(job: Job, desk: Desk) -> Iterator[Client]:
         programs.start(folder, replace(program, owner=os.getpid()))
         _wait(folder, given)
         served = revisions.served(given.outputs["model"], command, part, (f"http://{replica.host}:{replica.port}",))
-        with _blamed_on(folder, given):
-            yield (Chat if is_chat(job) else Text)(served, body(job, Evaluation).batch_size)
+        blamed = partial(_blamed_on, folder, given)
+        yield (Chat if is_chat(job) else Text)(served, body(job, Evaluation).batch_size, blamed)
     finally:
         programs.stop(folder)
 

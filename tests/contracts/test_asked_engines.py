@@ -19,7 +19,7 @@ import yaml
 from msgspec import Raw
 
 from llmops import locks, orders, store
-from llmops.orders import Input, Order
+from llmops.orders import Growth, Input, Order
 from llmops.serving.programs import LOCK
 from llmops.store import Store
 from llmops.values import Key
@@ -145,6 +145,22 @@ def test_an_engine_that_does_not_answer_is_no_evidence_and_says_why(
 
     with pytest.raises(StepFailed, match=why):
         tiny.evaluated(tmp_path, kept, Asked(**of_deployment(kept, model, engine, PROMPT)))
+
+
+@pytest.mark.usefixtures("plugins")
+@pytest.mark.parametrize("how", [{}, {"suite": {"sequential": True}, "growth": Growth()}], ids=["at once", "in batches"])
+def test_an_engine_that_fails_at_a_question_shows_the_end_of_its_log(
+    tmp_path: Path, kept: Store, model: Path, how: dict[str, Any]
+) -> None:
+    from llmops.steps.desk import StepFailed
+
+    with pytest.raises(StepFailed, match="Deployment/chat did not answer") as error:
+        tiny.evaluated(tmp_path, kept, Asked(**of_deployment(kept, model, echo(fails="errors"), PROMPT), **how))
+
+    (log,) = (tmp_path / "work").rglob("engine/*/log")
+    _, _, shown = str(error.value).partition(f"The end of its log, {log}:\n")
+    assert shown
+    assert {line.removeprefix("  ") for line in shown.splitlines()} <= set(log.read_text().splitlines())
 
 
 @pytest.mark.usefixtures("plugins")
