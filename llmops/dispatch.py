@@ -80,17 +80,17 @@ def evidence_of(units: Sequence[Digest], where: Ledger, kept: Store) -> tuple[Di
     return tuple(digest for digest in found if digest and store.complete(kept, digest))
 
 
-def report(folder: Path) -> str:
-    """Give why an order failed, as its process said; nothing if it did not, or has not said."""
+def report(folder: Path) -> Report | None:
+    """Give how an order ended, as its process said; None if it has not said."""
     try:
-        return msgspec.json.decode((folder / orders.OUTCOME).read_bytes(), type=Report).error
+        return msgspec.json.decode((folder / orders.OUTCOME).read_bytes(), type=Report)
     except (FileNotFoundError, msgspec.DecodeError):
-        return ""
+        return None
 
 
-def is_done(folder: Path) -> bool:
-    """Whether an order was done to its end."""
-    return (folder / orders.OUTCOME).exists() and not report(folder)
+def _has_failed(folder: Path) -> bool:
+    said = report(folder)
+    return said is not None and not said.is_well
 
 
 def reopen(folder: Path) -> None:
@@ -103,7 +103,7 @@ def forget_what_does_not_hold(folder: Path, kept: Store) -> None:
     gone = [path for path in (folder / orders.RESULTS).glob("*.json") if not _is_kept(path, kept)]
     for path in gone:
         path.unlink()
-    if gone or report(folder):
+    if gone or _has_failed(folder):
         (folder / orders.OUTCOME).unlink(missing_ok=True)
 
 
@@ -126,5 +126,5 @@ def _is_kept(path: Path, kept: Store) -> bool:
 
 def sweep(folder: Path) -> None:
     """Remove what an order worked with; its log and results stay."""
-    if not report(folder):
+    if not _has_failed(folder):
         shutil.rmtree(folder / "scratch", ignore_errors=True)

@@ -21,7 +21,7 @@ from llmops.catalogues import KINDS
 from llmops.commits import Desired
 from llmops.events import Event, Happening
 from llmops.ledger import Ledger
-from llmops.orders import Growth, Job, Made, Order, Progress
+from llmops.orders import Growth, Job, Made, Order, Progress, Report
 from llmops.plugin import Doing, Runner, Step
 from llmops.problems import Stopped
 from llmops.records import Intent, Outcome, Provenance, State, Who
@@ -292,17 +292,18 @@ class _Building:
     def _settle(self, one: _Running, outcomes: list[Outcome]) -> None:
         """Say what was made and what was not."""
         found = {outcome.unit: outcome for outcome in outcomes}
-        why = dispatch.report(one.folder) or VANISHED.format(folder=one.folder)
-        is_whole = dispatch.is_done(one.folder)
+        vanished = VANISHED.format(folder=one.folder)
+        said = dispatch.report(one.folder) or Report(vanished)
         for action in one.actions:
             event = Event(happening=Happening.MADE, key=action.key, label=action.label, order=one.name)
-            if action.unit in found and (is_whole or not self.tasks[action.unit].growth):
+            why = said.failed.get(action.unit) or said.error
+            if action.unit in found and not (why and self.tasks[action.unit].growth):
                 self.result.made.add(action.unit)
                 outcome = found[action.unit]
                 self.tell(replace(event, seconds=outcome.provenance.seconds, figures=outcome.metrics))
             else:
-                self.result.failed[action.unit] = why
-                self.tell(replace(event, happening=Happening.FAILED, text=why))
+                self.result.failed[action.unit] = why or vanished
+                self.tell(replace(event, happening=Happening.FAILED, text=why or vanished))
 
     def _say(self, happening: Happening, actions: Iterable[Action], order: str) -> None:
         for action in actions:

@@ -107,9 +107,17 @@ class Made(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True):
-    """How an order ended; '' is well."""
+    """How an order ended."""
 
     error: str = ""
+    """Why it broke off; '' if it came to its end."""
+    failed: dict[Digest, str] = {}
+    """Units that came to nothing, each with its own reason."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all was made that it was to make."""
+        return not (self.error or self.failed)
 
 
 def name(jobs: tuple[Job, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from llmops import evidence, store
 from llmops.evidence import Item, SuiteFacts
 from llmops.orders import Growth, Input, Job
+from llmops.steps.desk import Failure, Product, StepFailed
 from llmops.steps.redaction import Redaction
 from llmops.store import Store
 from llmops.values import Key
@@ -106,8 +107,17 @@ def evaluated(folder: Path, kept: Store, *asked: Asked) -> list[Found]:
     work = folder / "work"
     work.mkdir(parents=True)
     jobs = tuple(job(kept, folder, number, one) for number, one in enumerate(asked))
-    made = {one.job.unit: one for one in evaluate.run(jobs, Desk(work, kept, cluster=False, redaction=Redaction()))}
+    found = evaluate.run(jobs, Desk(work, kept, cluster=False, redaction=Redaction()))
+    made = {one.job.unit: one for one in all_made(found)}
     return [_found(kept, made[one.unit].outputs["evidence"], made[one.unit].metrics) for one in jobs]
+
+
+def all_made(found: Iterable[Product | Failure]) -> Iterator[Product]:
+    """Give what a step made. Raises `StepFailed` for the first job that came to nothing."""
+    for one in found:
+        if isinstance(one, Failure):
+            raise StepFailed(one.why)
+        yield one
 
 
 def _found(kept: Store, digest: str, metrics: dict[str, float]) -> Found:

@@ -22,16 +22,16 @@ from msgspec.structs import replace
 
 from llmops import disk, locks, orders, store
 from llmops.orders import Job, Made, Order, Report
-from llmops.problems import LlmopsError, refusal
-from llmops.steps.desk import Desk, Product, StepFailed, now
+from llmops.steps.desk import Desk, Failure, Product, now, reason
 from llmops.steps.redaction import Redaction
+from llmops.values import Digest
 
 
 class StepModule(Protocol):
     """What a step's module has."""
 
-    def run(self, jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
-        """Make each job and yield it when it is finished."""
+    def run(self, jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product | Failure]:
+        """Make each job and yield it when it is finished, or why it came to nothing; an error ends the order."""
 
 
 def main(folder: Path) -> int:
@@ -42,33 +42,27 @@ def main(folder: Path) -> int:
     redaction = Redaction()
     with lock:
         try:
-            error = redaction.clean(_attempt(folder, redaction))
+            report = _attempt(folder, redaction)
         finally:
             redaction.close()
-        _write(folder / orders.OUTCOME, Report(error))
-    return 1 if error else 0
+        _write(folder / orders.OUTCOME, report)
+    return 0 if report.is_well else 1
 
 
-def _attempt(folder: Path, redaction: Redaction) -> str:
+def _attempt(folder: Path, redaction: Redaction) -> Report:
+    error, failed = "", dict[Digest, str]()
     try:
         order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
-        _do(order, folder, redaction)
-    except (StepFailed, LlmopsError) as error:
+        for failure in _do(order, folder, redaction):
+            failed[failure.job.unit] = redaction.clean(failure.why)
+    except (Exception, SystemExit) as broken:  # noqa: BLE001  the edge of the process: everything becomes a report
         traceback.print_exc()
-        return str(error)
-    except OSError as error:
-        traceback.print_exc()
-        return refusal(error)
-    except SystemExit as error:
-        traceback.print_exc()
-        return f"it ended itself by sys.exit({error.code!r}). Its log says more."
-    except Exception as error:  # noqa: BLE001  the edge of the process: everything becomes a report
-        traceback.print_exc()
-        return f"{type(error).__name__}: {error}"
-    return ""
+        error = redaction.clean(reason(broken))
+    return Report(error, failed)
 
 
-def _do(order: Order, folder: Path, redaction: Redaction) -> None:
+def _do(order: Order, folder: Path, redaction: Redaction) -> Iterator[Failure]:
+    """Write down what is made, and give what came to nothing."""
     step = cast("StepModule", importlib.import_module(order.step))
     (folder / orders.RESULTS).mkdir(exist_ok=True)
     left = tuple(filter(None, (_left(job, folder) for job in order.jobs)))
@@ -76,8 +70,13 @@ def _do(order: Order, folder: Path, redaction: Redaction) -> None:
     desk = Desk(folder, store.open_at(order.store), order.cluster, redaction)
     started, clock = now(), time.monotonic()
     for product in step.run(left, desk):
+        if isinstance(product, Failure):
+            yield product
+            continue
         if odd := [name for name, value in product.metrics.items() if not math.isfinite(value)]:
-            raise StepFailed(f"{', '.join(odd)} of {product.job.key} is not a number. Did the training diverge?")
+            why = f"{', '.join(odd)} of {product.job.key} is not a number. Did the training diverge?"
+            yield Failure(product.job, why)
+            continue
         seconds = spent.get(product.job.unit, 0.0) + time.monotonic() - clock
         if product.job.unit in spent:
             spent[product.job.unit] = seconds

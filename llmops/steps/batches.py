@@ -25,7 +25,7 @@ from llmops.gates import Case
 from llmops.kinds.evaluation import Evaluation, Gate
 from llmops.orders import Growth, Job
 from llmops.steps import subjects, suites
-from llmops.steps.desk import Desk, Product, StepFailed, body
+from llmops.steps.desk import Desk, Failure, Product, StepFailed, apart, body
 
 AT_ONCE = 2
 """How many models are held: head's and base's."""
@@ -61,19 +61,25 @@ class Hands(Struct, frozen=True, kw_only=True):
     publish: Callable[[Job, Asked, Desk], Product]
 
 
-def run(jobs: tuple[Job, ...], desk: Desk, hands: Hands) -> Iterator[Product]:
-    """Let the evidence of every job grow until its gate has seen enough; gives it again each time that it grew."""
+def run(jobs: tuple[Job, ...], desk: Desk, hands: Hands) -> Iterator[Product | Failure]:
+    """Let the evidence of every job grow until its gate has seen enough; gives it again each time that it grew.
+
+    Those that are asked in turns fail together; what was answered until then is kept.
+    """
     with closing(_Models(desk)) as models:
         sides = {job.unit: _Side(job, growth, desk, hands, models) for job in jobs if (growth := job.growth)}
         beside = {side.growth.against for side in sides.values()}
         for unit, side in sides.items():
             if side.growth.against or unit not in beside:
-                yield from _grow(side, sides.get(side.growth.against))
+                base = sides.get(side.growth.against)
+                turns = [side] if base is None or base is side else [side, base]
+                yield from apart([one.job for one in turns], _grow(side, base, turns))
+                for one in turns:
+                    one.close()
 
 
-def _grow(head: _Side, base: _Side | None) -> Iterator[Product]:
+def _grow(head: _Side, base: _Side | None, turns: list[_Side]) -> Iterator[Product]:
     """Ask in turns."""
-    turns = [head] if base is None or base is head else [head, base]
     while (stop := _next_stop(turns)) and not _is_enough(head, base):
         for side in turns:
             if side.asked < stop:
@@ -82,7 +88,6 @@ def _grow(head: _Side, base: _Side | None) -> Iterator[Product]:
     for side in turns:
         if not side.is_told:
             yield side.product()
-        side.close()
 
 
 def _next_stop(turns: list[_Side]) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import time
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from msgspec import Struct
 
 from llmops import disk, orders, store
 from llmops.orders import Input, Job, Progress
+from llmops.problems import LlmopsError, refusal
 from llmops.sources import Source
 from llmops.steps import secrets
 from llmops.steps.redaction import Redaction
@@ -38,6 +41,34 @@ class Product(Struct, frozen=True):
     metrics: dict[str, float]
     packages: tuple[str, ...] = ()
     """What made it: their versions are recorded with the outcome."""
+
+
+class Failure(Struct, frozen=True):
+    """A job that came to nothing, beside others of its order that need not."""
+
+    job: Job
+    why: str
+
+
+def apart(jobs: Sequence[Job], making: Iterable[Product | Failure]) -> Iterator[Product | Failure]:
+    """Give what is made for some jobs of an order. When that breaks off, they have failed; the others go on."""
+    try:
+        yield from making
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a suite brings along: it is that suite's
+        traceback.print_exc()
+        why = reason(error)
+        yield from (Failure(job, why) for job in jobs)
+
+
+def reason(error: BaseException) -> str:
+    """Say for people why a step failed."""
+    if isinstance(error, (StepFailed, LlmopsError)):
+        return str(error)
+    if isinstance(error, OSError):
+        return refusal(error)
+    if isinstance(error, SystemExit):
+        return f"it ended itself by sys.exit({error.code!r}). Its log says more."
+    return f"{type(error).__name__}: {error}"
 
 
 class Desk(Struct, frozen=True):

@@ -27,34 +27,47 @@ from llmops.kinds.evaluation import Evaluation
 from llmops.orders import Job
 from llmops.steps import asserting, batches, judging, samples, subjects, suites
 from llmops.steps.batches import Asked, Hands
-from llmops.steps.desk import Desk, Product, StepFailed, body
+from llmops.steps.desk import Desk, Failure, Product, StepFailed, apart, body, reason
 from llmops.steps.judging import Court
 from llmops.steps.samples import Answers
 
 PACKAGES = ("lm_eval", "transformers", "peft", "torch", "tokenizers", "datasets")
 
 
-def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
-    """Evaluate every suite; jobs over the same model share it. Those that grow come last, in batches."""
+def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product | Failure]:
+    """Evaluate every suite; jobs over the same model share it. Those that grow come last, in batches.
+
+    A suite that fails is no other's business; a model that cannot be loaded is that of all who ask it.
+    """
     disable_caching()
     disable_progress_bars()
     by_model: dict[str, list[Job]] = {}
     for job in jobs:
         if job.growth is None:
             by_model.setdefault(subjects.identity(job), []).append(job)
-    done, court = 0, Court(desk)
-    for same in by_model.values():
-        desk.say(f"loading {subjects.name(same[0])}", done, len(jobs))
-        with subjects.opened(same[0], desk) as model:
-            for job in same:
-                done += 1
-                desk.say(f"{job.key} {suites.suite_of(job).label}", done, len(jobs))
-                yield _publish(job, _Paper(job, model, desk, court).ask(), desk)
+    court = Court(desk)
 
     def put(job: Job, model: LM) -> _Paper:
         return _Paper(job, model, desk, court)
 
-    yield from batches.run(tuple(job for job in jobs if job.growth), desk, Hands(put=put, publish=_publish))
+    hands, done = Hands(put=put, publish=_publish), 0
+    for same in by_model.values():
+        yield from apart(same, _at_once(same, desk, hands, done, len(jobs)))
+        done += len(same)
+    yield from batches.run(tuple(job for job in jobs if job.growth), desk, hands)
+
+
+def _at_once(same: list[Job], desk: Desk, hands: Hands, done: int, total: int) -> Iterator[Product | Failure]:
+    """Evaluate suites over one model."""
+    desk.say(f"loading {subjects.name(same[0])}", done, total)
+    with subjects.opened(same[0], desk) as model:
+        for number, job in enumerate(same, done + 1):
+            desk.say(f"{job.key} {suites.suite_of(job).label}", number, total)
+            yield from apart((job,), _whole(job, model, desk, hands))
+
+
+def _whole(job: Job, model: LM, desk: Desk, hands: Hands) -> Iterator[Product]:
+    yield hands.publish(job, hands.put(job, model).ask(), desk)
 
 
 class _Paper:
@@ -100,8 +113,8 @@ def _named(job: Job) -> Iterator[None]:
     """Say of which suite an error is: an order has many."""
     try:
         yield
-    except StepFailed as error:
-        raise StepFailed(f"{job.key} {suites.suite_of(job).label}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise StepFailed(f"{job.key} {suites.suite_of(job).label}: {reason(error)}") from error
 
 
 def _publish(job: Job, asked: Asked, desk: Desk) -> Product:

@@ -148,7 +148,9 @@ def test_an_engine_that_does_not_answer_is_no_evidence_and_says_why(
 
 
 @pytest.mark.usefixtures("plugins")
-@pytest.mark.parametrize("how", [{}, {"suite": {"sequential": True}, "growth": Growth()}], ids=["at once", "in batches"])
+@pytest.mark.parametrize(
+    "how", [{}, {"suite": {"sequential": True}, "growth": Growth()}], ids=["at once", "in batches"]
+)
 def test_an_engine_that_fails_at_a_question_shows_the_end_of_its_log(
     tmp_path: Path, kept: Store, model: Path, how: dict[str, Any]
 ) -> None:

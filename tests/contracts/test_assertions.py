@@ -21,6 +21,7 @@ from llmops.steps import judging
 from llmops.steps.redaction import Redaction
 from llmops.values import Key
 from tests import parrots
+from tests.tiny import all_made
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +100,8 @@ def evaluated(folder: Path, models: Mapping[str, Path], *suites: Mapping[str, An
     work = folder / f"work{len(list(folder.glob('work*')))}"
     work.mkdir()
     return [
-        read(kept, made) for made in evaluate.run(tuple(jobs), Desk(work, kept, cluster=False, redaction=Redaction()))
+        read(kept, made)
+        for made in all_made(evaluate.run(tuple(jobs), Desk(work, kept, cluster=False, redaction=Redaction())))
     ]
 
 

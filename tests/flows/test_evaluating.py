@@ -16,6 +16,7 @@ from llmops.evidence import Item
 from llmops.orders import Growth, Input, Job
 from llmops.steps.redaction import Redaction
 from llmops.values import Digest, Key
+from tests.tiny import all_made
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,7 @@ def evaluated(
     )
     work = folder / "work"
     work.mkdir()
-    *_, made = evaluate.run((job,), Desk(work, kept, cluster=False, redaction=Redaction()))
+    *_, made = all_made(evaluate.run((job,), Desk(work, kept, cluster=False, redaction=Redaction())))
     files = store.manifest(kept, made.outputs["evidence"]).files
     return list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256))), made.metrics
 

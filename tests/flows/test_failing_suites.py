@@ -1,0 +1,122 @@
+"""Suites that share a process: each of them succeeds or fails on its own. Real lm-eval over a tiny model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llmops import ledger
+from llmops.problems import Exit
+from tests import tiny
+from tests.conftest import Shell
+from tests.repos import Repo
+from tests.trees import spec
+
+pytestmark = pytest.mark.slow
+
+TASK = """\
+task: {name}
+output_type: multiple_choice
+doc_to_text: "{text}"
+doc_to_choice: [a, b]
+doc_to_target: answer
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+"""
+ROWS = "".join(json.dumps({"question": f"Item {number}?", "answer": "a"}) + "\n" for number in range(12))
+SUITES = """
+subject: {model: small}
+suites:
+  - {name: first, task: evals/good.yaml, dataset: rows%(more)s}
+  - {name: broken, task: evals/broken.yaml, dataset: rows%(more)s}
+  - {name: last, task: evals/good.yaml, dataset: rows%(more)s, limit: 5}
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a model that was drawn at random."""
+    folder = tiny.model(tmp_path_factory.mktemp("model"))
+    return {f"models/small/{path.name}": path.read_bytes() for path in folder.iterdir()}
+
+
+def begin(repo: Repo, llmops: Shell, model: dict[str, bytes], more: str = "") -> None:
+    """Commit three suites about one model, the second of which divides by zero."""
+    repo.commit(
+        {
+            "evals/good.yaml": TASK.format(name="good", text="{{question}}"),
+            "evals/broken.yaml": TASK.format(name="broken", text="{{1 // 0}}"),
+            "data/rows.jsonl": ROWS,
+            "specs/rows.yaml": spec("Dataset", "rows", "format: rows\nsources: [{path: data/rows.jsonl}]"),
+            "specs/small.yaml": spec("Model", "small", "source: {path: models/small}"),
+            "specs/letters.yaml": spec("Evaluation", "letters", SUITES % {"more": more}),
+            **model,
+        }
+    )
+    assert llmops("init") == Exit.WELL, llmops.err
+    repo.commit()
+
+
+def made(repo: Repo, revision: str = "HEAD") -> dict[str, float]:
+    """Give how many items there are of each suite that was made."""
+    units = [
+        unit
+        for node in repo.desire(revision).graph.nodes.values()
+        if node.key.kind == "Evaluation"
+        for unit in node.units
+    ]
+    outcomes = {unit.label: ledger.outcome(repo.ledger(), unit.digest) for unit in units}
+    return {label: outcome.metrics["items"] for label, outcome in outcomes.items() if outcome}
+
+
+def test_a_suite_that_fails_does_not_stop_those_after_it(repo: Repo, llmops: Shell, model: dict[str, bytes]) -> None:
+    begin(repo, llmops, model)
+
+    assert llmops("apply", "-o", "json") == Exit.FAULT
+    (why,) = json.loads(llmops.out)["applied"]["failed"].values()
+
+    assert why == "Evaluation/letters broken: ZeroDivisionError: integer division or modulo by zero"
+    assert made(repo) == {"first": 12, "last": 5}
+
+    repo.commit({"evals/broken.yaml": TASK.format(name="broken", text="{{question}}")})
+    assert llmops("apply") == Exit.WELL, llmops.err
+    assert made(repo) == {"first": 12, "broken": 12, "last": 5}
+
+
+def test_a_suite_that_fails_in_a_batch_does_not_stop_those_after_it(
+    repo: Repo, llmops: Shell, model: dict[str, bytes]
+) -> None:
+    begin(repo, llmops, model, ", sequential: true")
+    repo.commit({"models/small/README.md": "The same.\n"})
+
+    assert llmops("gate", "--base", "HEAD~1", "-o", "json") == Exit.FAULT
+    said = json.loads(llmops.out)
+
+    assert set(said["failed"].values()) == {
+        "Evaluation/letters broken: ZeroDivisionError: integer division or modulo by zero"
+    }
+    assert made(repo).keys() == made(repo, "HEAD~1").keys() == {"first", "last"}
+
+
+def test_a_model_that_cannot_be_loaded_does_not_stop_the_suites_about_others(
+    repo: Repo, llmops: Shell, model: dict[str, bytes]
+) -> None:
+    begin(repo, llmops, model)
+    config = {path.replace("small", "odd"): data for path, data in model.items()}
+    config["models/odd/config.json"] = b'{"model_type": "unheard-of"}'
+    (repo.folder / "specs/letters.yaml").unlink()
+    suites = "suites: [{name: all, task: evals/good.yaml, dataset: rows}]"
+    repo.commit(
+        {
+            "specs/odd.yaml": spec("Model", "odd", "source: {path: models/odd}"),
+            "specs/about-odd.yaml": spec("Evaluation", "about-odd", f"subject: {{model: odd}}\n{suites}"),
+            "specs/about-small.yaml": spec("Evaluation", "about-small", f"subject: {{model: small}}\n{suites}"),
+            **config,
+        }
+    )
+
+    assert llmops("apply", "-o", "json") == Exit.FAULT
+    (why,) = json.loads(llmops.out)["applied"]["failed"].values()
+
+    assert "unheard-of" in why
+    assert made(repo) == {"all": 12}
