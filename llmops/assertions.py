@@ -10,8 +10,9 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from llmops import jsonschemas, placeholders
+from llmops import jsonschemas, patterns, placeholders
 from llmops.fields import Body, about, file, ref
+from llmops.patterns import LONGEST
 from llmops.placeholders import BadTemplate
 from llmops.problems import Complaint
 from llmops.values import Scope
@@ -73,8 +74,6 @@ TAKEN = frozenset(
 """Names that a metric cannot have: ours, and those of lm-eval's samples, in which metrics stand."""
 VERSION = "2"
 """Part of the closure of every suite that asserts; raise it when the same answer should get another score."""
-LONGEST = 10_000
-"""Characters of a regular expression or a path."""
 
 _ONE = frozenset({"contains", "icontains", "starts-with", "regex", "levenshtein", "rouge-n", "llm-rubric"})
 _SEVERAL = frozenset({"contains-any", "icontains-any", "contains-all", "icontains-all", "bleu"})
@@ -246,17 +245,8 @@ def _fits(one: Assert) -> bool:
 def _wrong_schema(one: Assert, role: str) -> Iterator[Complaint]:
     if not isinstance(one.value, (dict, bool)):
         yield Complaint(role, f"the value of {one.type} is a JSON Schema.", "Write it as a mapping: {type: object}.")
-    elif wrong := jsonschemas.wrong(one.value):
-        yield Complaint(role, f"this is not a JSON Schema: {wrong}.", "See json-schema.org.")
-    elif any(word == "unevaluatedProperties" for word, _ in jsonschemas.words(one.value)):
-        # jsonschema matches names for it with `re`, whose time has no bound.
-        yield Complaint(role, "unevaluatedProperties is not supported.", "Write additionalProperties.")
-    elif away := jsonschemas.leads_away(one.value):
-        remedy = "Put what it means under $defs, and refer to it as #/$defs/name."
-        yield Complaint(role, f'"{away}" leads out of the schema, and nothing is fetched.', remedy)
     else:
-        for pattern in jsonschemas.patterns(one.value):
-            yield from _wrong_regex(pattern, role)
+        yield from jsonschemas.complaints(one.value, role)
 
 
 def _wrong_text(one: Assert, role: str) -> Iterator[Complaint]:
@@ -267,7 +257,11 @@ def _wrong_text(one: Assert, role: str) -> Iterator[Complaint]:
         except BadTemplate as error:
             yield Complaint(role, error.what, "Correct the template.")
         else:
-            yield from _wrong_regex(text, role) if one.basis == "regex" and not names else ()
+            yield from (
+                patterns.wrong(text, role, "; not-regex asserts that nothing matches")
+                if one.basis == "regex" and not names
+                else ()
+            )
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -277,28 +271,6 @@ def texts(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, dict)):
         for one in value.values() if isinstance(value, dict) else value:
             yield from texts(one)
-
-
-def _wrong_regex(text: str, role: str) -> Iterator[Complaint]:
-    try:
-        regex(text)
-    except ValueError as error:
-        remedy = "Use RE2's syntax, without lookaround and back-references; not-regex asserts that nothing matches."
-        yield Complaint(role, f"this is not a regular expression of RE2: {error}.", remedy)
-
-
-def regex(text: str) -> Any:
-    """Compile a regular expression with RE2: its time grows with what it reads alone. Raises `ValueError`."""
-    re2 = importlib.import_module("re2")  # only few specs have regular expressions
-    options = re2.Options()
-    options.log_errors = False
-    if len(text) > LONGEST:
-        raise ValueError(f"it has over {LONGEST:,} characters")
-    try:
-        return re2.compile(text, options=options)
-    except re2.error as error:
-        why = error.args[0] if error.args else "it cannot be compiled"
-        raise ValueError(why.decode(errors="replace") if isinstance(why, bytes) else str(why)) from None
 
 
 def path(text: str) -> Any:

@@ -14,16 +14,16 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import contrasts, execute, gates, graph, owed, reading, specs, templates, verdicts
+from llmops import contrasts, execute, filling, gates, graph, owed, reading, specs, verdicts
 from llmops.catalogues import KINDS, PLUGINS
 from llmops.commits import Desired
 from llmops.contrasts import Contrast, Sample, Score
 from llmops.done import follow
 from llmops.execute import Shop, Task, Tell
+from llmops.filling import Unfit
 from llmops.kinds import dataset
 from llmops.lineups import Entry, Lineup
 from llmops.owed import Want
-from llmops.placeholders import BadTemplate
 from llmops.problems import Invalid, Problem
 from llmops.records import Who
 from llmops.sites import Site
@@ -139,14 +139,13 @@ def _unfit(side: Side) -> Iterator[Problem]:
 def _unfilled(prompt: Node, rows: Node, desired: Desired) -> str:
     """Say why a prompt cannot be filled in from the first row of a dataset; '' when it can, or nobody knows yet."""
     row = _first_row(rows.spec.body, desired)
-    path = prompt.spec.body.template
+    path, variables = prompt.spec.body.template, prompt.spec.body.variables
     if row is None:
         return ""
     try:
-        for turn in prompt.spec.body.turns(desired.files[path].decode() if path else None):
-            templates.render(turn.content, {name: row[name] for name in prompt.spec.body.variables if name in row})
-    except BadTemplate as error:
-        return f"{error.what.rstrip('.')}. The columns are {', '.join(sorted(row))}."
+        filling.fill(prompt.spec.body.turns(desired.files[path].decode() if path else None), variables, row)
+    except Unfit as error:
+        return f"{error} The columns are {', '.join(sorted(row))}."
     return ""
 
 

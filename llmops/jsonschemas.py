@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, ValidationError
 
+from llmops import patterns as expressions
+from llmops.problems import Complaint
+
 Count = Annotated[int, Meta(ge=0)]
 Number = int | float
 Type = Literal["string", "integer", "number", "boolean", "object", "array", "null"]
@@ -38,14 +41,39 @@ class _Plain(Struct, forbid_unknown_fields=True, rename="camel"):
     properties: "dict[str, _Plain | bool]" = {}
 
 
+def complaints(schema: Any, role: str) -> Iterator[Complaint]:
+    """Say why something is not a JSON Schema that can be applied to whatever comes."""
+    if _is_plain(schema):
+        return
+    if wrong := _wrong(schema):
+        yield Complaint(role, f"this is not a JSON Schema: {wrong}.", "See json-schema.org.")
+    elif any(word == "unevaluatedProperties" for word, _ in words(schema)):
+        # jsonschema matches names for it with `re`, whose time has no bound.
+        yield Complaint(role, "unevaluatedProperties is not supported.", "Write additionalProperties.")
+    elif away := leads_away(schema):
+        remedy = "Put what it means under $defs, and refer to it as #/$defs/name."
+        yield Complaint(role, f'"{away}" leads out of the schema, and nothing is fetched.', remedy)
+    else:
+        for pattern in patterns(schema):
+            yield from expressions.wrong(pattern, role)
+
+
 def wrong(schema: Any) -> str:
     """Say why something is not a JSON Schema; '' when it is."""
+    return "" if _is_plain(schema) else _wrong(schema)
+
+
+def _is_plain(schema: Any) -> bool:
     try:
         msgspec.convert(schema, _Plain)
-        return ""
     except ValidationError:
-        # Imported only for what is not plain: jsonschema takes 44 ms of every plan.
-        jsonschema = importlib.import_module("jsonschema")
+        return False
+    return True
+
+
+def _wrong(schema: Any) -> str:
+    # Imported only for what is not plain: jsonschema takes 44 ms of every plan.
+    jsonschema = importlib.import_module("jsonschema")
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:

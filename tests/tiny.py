@@ -114,7 +114,7 @@ def evaluated(folder: Path, kept: Store, *asked: Asked) -> list[Found]:
 
 def all_made(found: Iterable[Product | Failure]) -> Iterator[Product]:
     """Give what a step made. Raises `StepFailed` for the first job that came to nothing."""
-    for one in found:
+    for one in list(found):
         if isinstance(one, Failure):
             raise StepFailed(one.why)
         yield one

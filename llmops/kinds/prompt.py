@@ -51,8 +51,7 @@ def check(prompt: Prompt) -> Iterable[Complaint]:
     for name, schema in prompt.variables.items():
         if not name.isidentifier():
             yield Complaint(f"variables.{name}", f'"{name}" cannot be a variable.', "Use letters, digits and _.")
-        if wrong := jsonschemas.wrong(schema):
-            yield Complaint(f"variables.{name}", f"this is not a JSON Schema: {wrong}.", "See json-schema.org.")
+        yield from jsonschemas.complaints(schema, f"variables.{name}")
     if prompt.messages:
         used: set[str] = set()
         for index, message in enumerate(prompt.messages):

@@ -7,6 +7,7 @@ Effects: reads models and rows, writes the store.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -78,6 +79,8 @@ class _Paper:
         with _named(job):
             self._asserted = asserting.task(job, model, desk, court) if self._suite.assert_ else None
             self._task: Task = self._asserted or suites.task(job, model, desk)
+            if prompt := subjects.prompt(job):
+                suites.check(itertools.islice(self._task.eval_docs, self.total), prompt, desk)
         self._subject, self._model = model, self._asserted.asked if self._asserted else model
 
     @property

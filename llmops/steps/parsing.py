@@ -1,7 +1,5 @@
 """answer -> the JSON in it, what a path leads to, and whether a pattern or a schema fits.
 
-Patterns are RE2's, also those of schemas: jsonschema's own go back and forth, for ever if somebody wants that.
-
 Pure.
 """
 
@@ -11,24 +9,21 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import msgspec
-from jsonschema import Draft202012Validator, ValidationError, validators
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
-from llmops import assertions
+from llmops import assertions, patterns, validation
 from llmops.steps.desk import StepFailed
+from llmops.validation import BadSchema
 
 MOST_FOUND = 10_000
 """Values of an answer that a JSON path is followed to."""
 MOST_TRIED = 1_000
 """Places of an answer at which JSON may begin: each of them may be read to the end."""
 MOST_REMEMBERED = 256
-"""Schemas, expressions and paths that are remembered."""
+"""Paths that are remembered."""
 _BEGINS = re.compile(r"[{\[]")
 
 
@@ -40,7 +35,7 @@ def as_text(value: Any) -> str:
 def whole(text: str) -> list[Any]:
     """Give what a text is as JSON, or nothing."""
     try:
-        return [msgspec.json.decode(_plain(text))]
+        return [msgspec.json.decode(patterns.plain(text))]
     except (msgspec.DecodeError, RecursionError):
         return []
 
@@ -89,22 +84,12 @@ def stands_for(wanted: Any, found: Any) -> bool:
     return same(found, wanted) or (isinstance(wanted, str) and not isinstance(found, str) and as_text(found) == wanted)
 
 
-@functools.lru_cache(MOST_REMEMBERED)
-def _expression(pattern: str) -> Any:
-    try:
-        return assertions.regex(pattern)
-    except ValueError as error:
-        raise StepFailed(f'"{pattern}" is not a regular expression of RE2: {error}. Correct it.') from None
-
-
 def finds(pattern: str, text: str) -> bool:
     """Whether a pattern is somewhere in a text."""
-    return _expression(pattern).search(_plain(text)) is not None
-
-
-def _plain(text: str) -> str:
-    """Give a text as it can be written: half of a surrogate pair cannot."""
-    return text.encode(errors="replace").decode()
+    try:
+        return patterns.finds(pattern, text)
+    except ValueError as error:
+        raise StepFailed(f'"{pattern}" is not a regular expression of RE2: {error}. Correct it.') from None
 
 
 def fits(value: Any, schema: Any) -> bool:
@@ -112,51 +97,6 @@ def fits(value: Any, schema: Any) -> bool:
     if schema is None:
         return True
     try:
-        return bool(_validator(msgspec.json.encode(schema)).is_valid(value))
-    except (RecursionError, OverflowError):  # nested too deep, or a number too large to be divided
-        return False
-    except Unresolvable as error:
-        raise StepFailed(
-            f'the JSON Schema refers to "{error.ref}", which is not in it. Correct the reference.'
-        ) from None
-
-
-@functools.lru_cache(MOST_REMEMBERED)
-def _validator(schema: bytes) -> Any:
-    return _Validator(msgspec.json.decode(schema), registry=Registry())  # an empty one: no reference opens a connection
-
-
-def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
-    if isinstance(value, str) and not finds(pattern, value):
-        yield ValidationError("pattern")
-
-
-def _by_pattern(validator: Any, schemas: Mapping[str, Any], value: Any, _: Any) -> Iterator[ValidationError]:
-    for pattern, schema in schemas.items():
-        for name in value if isinstance(value, dict) else ():
-            if finds(pattern, name):
-                yield from validator.descend(value[name], schema)
-
-
-def _others(validator: Any, allowed: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
-    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-    for name in value if isinstance(value, dict) else ():
-        if name not in known and not any(finds(pattern, name) for pattern in patterns):
-            yield from validator.descend(value[name], allowed)
-
-
-def _unsupported(*_: Any) -> Iterator[ValidationError]:
-    raise StepFailed("the JSON Schema has unevaluatedProperties, which is not supported. Write additionalProperties.")
-
-
-_Validator = validators.extend(
-    Draft202012Validator,
-    {
-        "pattern": _pattern,
-        "patternProperties": _by_pattern,
-        "additionalProperties": _others,
-        "unevaluatedProperties": _unsupported,
-    },
-)
-# jsonschema's own goes on with the validator that a part's `$schema` names, whose patterns are Python's.
-_Validator.evolve = attrs.evolve
+        return not validation.wrong(value, schema)
+    except BadSchema as error:
+        raise StepFailed(str(error)) from None

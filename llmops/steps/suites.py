@@ -6,7 +6,7 @@ Effects: reads the store and the order's folder, looks up secrets.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,18 @@ from lm_eval.api.model import LM
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
-from llmops import store, tasks, templates
+from llmops import filling, store, tasks
+from llmops.filling import Unfit
 from llmops.kinds.evaluation import Evaluation, Suite
 from llmops.kinds.prompt import Prompt
 from llmops.orders import Input, Job
-from llmops.placeholders import BadTemplate
 from llmops.steps import subjects
 from llmops.steps.dataset import TEST, TRAIN
 from llmops.steps.desk import Desk, StepFailed, body
 from llmops.steps.engines import Client
+
+MOST_SHOWN = 10
+"""Rows of which is said what is wrong with them."""
 
 
 def index(job: Job) -> int:
@@ -139,24 +142,57 @@ def _variables(given: Input, fill: Callable[[dict[str, Any]], object], row: dict
 
 
 def _values(prompt: Prompt, row: dict[str, Any]) -> dict[str, Any]:
-    """Give the variables of a prompt; null is what a table has where a row has no such column."""
-    return {name: row[name] for name in prompt.variables if row.get(name) is not None}
+    """Give the variables of a prompt; null is what a table has where a row has no such column, or field of one."""
+    return {name: _there(row[name]) for name in prompt.variables if row.get(name) is not None}
+
+
+def _there(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _there(one) for name, one in value.items() if one is not None}
+    return [_there(one) for one in value] if isinstance(value, list) else value
 
 
 def filler(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
     """Give a function from a row to the messages of a prompt."""
+    messages = _messages(given, desk)
+
+    def fill(row: dict[str, Any]) -> list[dict[str, str]]:
+        try:
+            return messages(row)
+        except Unfit as error:
+            raise StepFailed(f"{given.key} cannot be filled in from a row: {error}") from None
+
+    return fill
+
+
+def check(rows: Iterable[dict[str, Any]], given: Input, desk: Desk) -> None:
+    """Make sure that a prompt can be filled in from every row. Raises `StepFailed` with all that are wrong."""
+    messages, wrong, number = _messages(given, desk), list[str](), 0
+    for number, row in enumerate(rows, 1):
+        try:
+            messages(row)
+        except Unfit as error:
+            wrong.append(f"  row {number}: {error}")
+    if wrong:
+        more = [f"  and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else []
+        lines = "\n".join([*wrong[:MOST_SHOWN], *more])
+        raise StepFailed(
+            f"{given.key} cannot be filled in from {len(wrong)} of the {number} rows that are asked:\n{lines}"
+        )
+
+
+def _messages(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
     prompt = body(given, Prompt)
     source = store.read(desk.store, given.files[prompt.template]).decode() if prompt.template else None
     turns = prompt.turns(source)
 
-    def fill(row: dict[str, Any]) -> list[dict[str, str]]:
-        values = _values(prompt, row)
+    def messages(row: dict[str, Any]) -> list[dict[str, str]]:
         try:
-            return [{"role": one.role, "content": templates.render(one.content, values)} for one in turns]
-        except BadTemplate as error:
-            raise StepFailed(f"the prompt cannot be filled in from a row: {error.what}") from None
+            return filling.fill(turns, prompt.variables, _values(prompt, row))
+        except Unfit as error:
+            raise Unfit(f"{error} The row has {', '.join(sorted(row))}.", error.variable) from None
 
-    return fill
+    return messages
 
 
 def sampling(given: Input, model: LM) -> dict[str, Any]:

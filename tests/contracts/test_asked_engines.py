@@ -166,6 +166,35 @@ def test_an_engine_that_fails_at_a_question_shows_the_end_of_its_log(
 
 
 @pytest.mark.usefixtures("plugins")
+@pytest.mark.parametrize("growth", [None, Growth()], ids=["at once", "in batches"])
+@pytest.mark.parametrize("subject", ["model", "deployment"])
+def test_rows_that_the_schemas_of_a_prompt_forbid_are_named_before_the_first_is_asked(
+    tmp_path: Path, kept: Store, model: Path, subject: str, growth: Growth | None
+) -> None:
+    from llmops.steps.desk import StepFailed
+
+    strict = PROMPT | {"variables": {"question": {"type": "string", "pattern": r"^What is \d+\?$"}}}
+    asked = of_deployment(kept, model, echo(), strict)
+    if subject == "model":
+        prompt = asked["inputs"]["subject.deployment.prompt"]
+        asked |= tiny.of_model(kept, model)
+        asked["inputs"] |= {"subject.prompt": prompt}
+        asked["subject"] |= {"prompt": "ask"}
+    rows = [ROWS[0], {"question": "What?", "answer": "1"}, ROWS[2], {"question": "Why 3?", "answer": "3"}]
+
+    with pytest.raises(StepFailed) as error:
+        tiny.evaluated(tmp_path, kept, Asked(**asked | {"rows": rows}, growth=growth))
+
+    assert str(error.value) == (
+        "Evaluation/tiny task: Prompt/ask cannot be filled in from 2 of the 4 rows that are asked:\n"
+        """  row 2: the variable "question" is not valid: 'What?' does not match the pattern ^What is \\d+\\?$. """
+        "The row has answer, question.\n"
+        """  row 4: the variable "question" is not valid: 'Why 3?' does not match the pattern ^What is \\d+\\?$. """
+        "The row has answer, question."
+    )
+
+
+@pytest.mark.usefixtures("plugins")
 def test_what_needs_likelihoods_is_refused(tmp_path: Path, kept: Store, model: Path) -> None:
     from llmops.steps.desk import StepFailed
 

@@ -242,7 +242,7 @@ def test_a_prompt_whose_variables_the_rows_lack_is_a_problem_before_anything_is_
     assert llmops("compare", "ask", "tell", "--suite", "sums/few") == Exit.NO
 
     assert "specs/sums.yaml:6: $.spec.suites: with tell as its subject: " in llmops.err
-    assert "'topic' is undefined. The columns are messages, question." in llmops.err
+    assert 'the variable "topic" is missing. The columns are messages, question.' in llmops.err
     assert "tone" not in llmops.err
 
 

@@ -248,12 +248,12 @@ def test_github_evaluators_ignore_case_as_github_does() -> None:
     )
     found = translated(text, "a.prompt.yml")
 
-    from llmops import assertions
+    from llmops import patterns
 
     first, second, third = suites(found)[0]["assert"]
     assert (first["type"], second["type"], third["type"]) == ("icontains", "equals", "regex")
-    assert assertions.regex(third["value"]).search("ends with M.*{%")
-    assert not assertions.regex(third["value"]).search("ends with m.*{% not")
+    assert patterns.regex(third["value"]).search("ends with M.*{%")
+    assert not patterns.regex(third["value"]).search("ends with m.*{% not")
     assert "{%" not in third["value"]
 
 

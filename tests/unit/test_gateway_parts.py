@@ -1,6 +1,8 @@
 """What the gateway makes of a request, and how it shares the traffic."""
 
+import time
 from collections import Counter
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -117,6 +119,46 @@ def test_a_request_that_does_not_fit_the_prompt_says_which_part(body: dict[str, 
         translate(CHAT, body, served(ASK))
 
     assert (error.value.status, error.value.param) == (400, param)
+
+
+def test_a_hostile_pattern_of_a_variable_takes_no_longer_than_any_other() -> None:
+    hostile = replace(ASK, variables={"question": {"pattern": "^(a+)+$"}})
+    began = time.process_time()
+
+    with pytest.raises(Bad, match=r"does not match the pattern \^\(a\+\)\+\$"):
+        translate(CHAT, user("a" * 5_000 + "!"), served(hostile))
+
+    assert time.process_time() - began < 2.0
+
+
+def test_a_schema_of_a_variable_opens_no_connection() -> None:
+    away = replace(ASK, variables={"question": {"$ref": "http://127.0.0.1:9/schema.json"}})
+
+    with pytest.raises(Bad, match=r"schema\.json\", which is not in it") as error:
+        translate(CHAT, user("why"), served(away))
+
+    assert error.value.param == "variables.question"
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "why"),
+    [
+        ({"minLength": 2}, "x", "'x' is too short"),
+        ({"properties": {"n": {"type": "integer"}}}, {"n": "1"}, r"\$\.n: '1' is not of type 'integer'"),
+        ({"properties": {"n": {}}, "additionalProperties": False}, {"m": 1}, "there may be no 'm'"),
+        ({"patternProperties": {"^n": {"type": "null"}}}, {"n1": 1}, r"\$\.n1: 1 is not of type 'null'"),
+        ({"enum": ["a"]}, "b" * 10_000, r"b … b+' is not one of \['a'\]"),
+    ],
+)
+def test_what_is_wrong_with_a_variable_is_said_shortly(schema: dict[str, Any], value: object, why: str) -> None:
+    with pytest.raises(Bad, match=f'the variable "question" is not valid: .*{why}') as error:
+        translate(
+            CHAT,
+            {"messages": [], "variables": {"question": value}},
+            served(replace(ASK, variables={"question": schema})),
+        )
+
+    assert len(str(error.value)) < 500
 
 
 def test_a_deployment_with_a_prompt_does_not_take_raw_text() -> None:

@@ -292,6 +292,15 @@ def test_a_mixture_is_of_one_format() -> None:
         ("{messages: [{role: user, content: '{{ a|foo }}'}], variables: {a: {}}}", "No filter named 'foo'"),
         ("{messages: [{role: user, content: '{% include \"x\" %}'}]}", "cannot include"),
         ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {type: strin}}}", "not a JSON Schema"),
+        (
+            "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {pattern: '(?=b)a'}}}",
+            "not a regular expression",
+        ),
+        ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {$ref: 'https://x.org'}}}", "leads out of the"),
+        (
+            "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {unevaluatedProperties: false}}}",
+            "unevaluatedProperties is not supported",
+        ),
         ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {minimum: x}}}", "not a JSON Schema"),
         ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {pattern: '('}}}", "not a JSON Schema"),
         (

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from msgspec import Struct
 
-from llmops import templates
-from llmops.placeholders import BadTemplate
+from llmops import filling
+from llmops.filling import Unfit
 from llmops.serving.gateway.table import PromptPart, Served
 
 LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
@@ -62,12 +61,10 @@ def _through(path: str, body: dict[str, Any], prompt: PromptPart) -> dict[str, A
     if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
         raise Bad("messages must be a list of objects.", param="messages")
     values, history = _values(body, messages, prompt)
-    for name, schema in prompt.variables.items():
-        _check(name, values, schema)
     try:
-        turns = [{"role": one.role, "content": templates.render(one.content, values)} for one in prompt.turns]
-    except BadTemplate as error:
-        raise Bad(f"the prompt cannot be filled in: {error.what}", param="variables") from None
+        turns = filling.fill(prompt.turns, prompt.variables, values)
+    except Unfit as error:
+        raise Bad(str(error), param=f"variables.{error.variable}" if error.variable else "variables") from None
     system = [one for one in turns if one["role"] == "system"]
     rest = [one for one in turns if one["role"] != "system"]
     asked = {name: value for name, value in body.items() if name != "variables"}
@@ -91,13 +88,6 @@ def _values(
     if not messages or messages[-1].get("role") != "user":
         raise Bad("the last message must be the user's.", param="messages")
     return {next(iter(prompt.variables)): text_of(messages[-1])}, messages[:-1]
-
-
-def _check(name: str, values: dict[str, Any], schema: dict[str, Any]) -> None:
-    if name not in values:
-        raise Bad(f'the variable "{name}" is missing.', param=f"variables.{name}")
-    for error in Draft202012Validator(schema).iter_errors(values[name]):
-        raise Bad(f'the variable "{name}" is not valid: {error.message}.', param=f"variables.{name}")
 
 
 def text_of(message: dict[str, Any]) -> str:
