@@ -68,6 +68,8 @@ class Result(Struct):
     made: set[Digest] = set()
     failed: dict[Digest, str] = {}
     """Units that could not be made, and why; what leans on them was not begun."""
+    joined: set[Digest] = set()
+    """Units of orders that an earlier run began, as it saw fit."""
 
 
 def build(tasks: Iterable[Task], shop: Shop, who: Who, tell: Tell) -> Result:
@@ -128,6 +130,7 @@ class _Building:
             if doing in (Doing.RUNNING, Doing.ENDED) and ours:
                 actions = tuple(self.waiting.pop(unit) for unit in intent.units)
                 self.running.append(_Running(folder, actions))
+                self.result.joined.update(intent.units)
                 self._say(Happening.JOINED, actions, intent.name)
             else:
                 if is_over:

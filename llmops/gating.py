@@ -8,7 +8,7 @@ Effects: makes what the evidence needs, reads the ledger and the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,8 +17,8 @@ from llmops import budgets, costs, diff, execute, foresight, growth, ledger, owe
 from llmops.budgets import Budget, LeftOut, Offer, Price
 from llmops.catalogues import KINDS
 from llmops.commits import Desired
-from llmops.done import Done, follow
-from llmops.execute import Shop, Task
+from llmops.done import follow
+from llmops.execute import Result, Shop, Task
 from llmops.gates import Judgement
 from llmops.graph import Graph
 from llmops.kinds import evaluation
@@ -100,22 +100,21 @@ def survey(site: Site, base: Desired, head: Desired) -> Comparison:
     before = tuple(dict.fromkeys(one.node.key for _, one in pairs if one is not None))  # under whatever name
     wants = [Want(head, found.affected, (base.graph,)), Want(base, before, (head.graph,))]
     tasks, done = owed.find(site, wants, follow(site.commits.index, site.ledger))
-    more = _more(site, found, done)
+    more = _more(found, Archive(site.ledger, sites.open_store(site)), done.without)
     if again := frozenset(unit for unit in more if unit in done):
         tasks, _ = owed.find(site, wants, done.but(again))
     asked = _asked(tasks, pairs)
     return replace(found, owed=tuple(_grown(task, more, base.settings) for task in asked))
 
 
-def _more(site: Site, found: Comparison, done: Done) -> dict[Digest, Growth]:
-    """Say of which sequential suites more has to be asked, and how much."""
+def _more(found: Comparison, archive: Archive, lost: Container[Digest]) -> dict[Digest, Growth]:
+    """Say of which sequential suites more has to be asked, and how much; ``lost`` are units whose bytes are."""
     base, head = found.base.graph, found.head.graph
     if not any(suite.sequential for key in found.affected for suite in head[key].spec.body.suites):
         return {}
-    archive = Archive(site.ledger, sites.open_store(site))
     hearings = tuple(verdicts.hear(found.affected, head, base, archive))
     units = {side.unit for one in hearings for side in (one.head, one.base) if side is not None}
-    outcomes = ledger.outcomes_of(site.ledger, sorted(unit for unit in units if unit in done))
+    outcomes = ledger.outcomes_of(archive.ledger, sorted(unit for unit in units if unit not in lost))
     return growth.owed(hearings, growth.Known(outcomes, found.base.settings))
 
 
@@ -227,7 +226,7 @@ def _judged(report: Report, left_out: Iterable[LeftOut]) -> Report:
 
 def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
     """Make the evidence that is missing and judge. Raises nothing for a bad change: that is the report."""
-    result = execute.build(comparison.owed, shop, who, tell)
+    result = _make(comparison, shop, who, tell)
     archive = Archive(shop.ledger, shop.store)
     ran = {task.action.unit for task in comparison.owed}
     base, head = comparison.base.graph, comparison.head.graph
@@ -257,6 +256,30 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
         seconds=sum(now.values()),
         cost=costs.total(_costs(comparison, now).values()),
         failed=result.failed,
+    )
+
+
+def _make(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Result:
+    """Make what is owed; what an earlier run began grew as far as that run's gates wanted, so it is looked at again."""
+    result = execute.build(comparison.owed, shop, who, tell)
+    while again := _unfinished(comparison, result, Archive(shop.ledger, shop.store)):
+        more = execute.build(again, shop, who, tell)
+        result.made = (result.made - more.failed.keys()) | more.made
+        result.failed |= more.failed
+        result.joined = more.joined
+    return result
+
+
+def _unfinished(comparison: Comparison, result: Result, archive: Archive) -> tuple[Task, ...]:
+    """Give what was joined and does not decide yet, and what is compared with it; all that it leans on is there."""
+    if not result.joined:
+        return ()
+    more = _more(comparison, archive, ())
+    again = {task.action.unit: task for task in comparison.owed if not result.joined.isdisjoint(more)}
+    return tuple(
+        replace(task, action=replace(task.action, after=()), growth=more[unit])
+        for unit, task in again.items()
+        if unit in more and unit not in result.failed
     )
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,30 @@ def test_a_gate_that_is_told_to_stop_leaves_its_batches_to_the_next_one(
     assert (order / orders.LOG).read_text().count("Traceback") == 0
 
 
+def test_an_order_that_ended_by_other_limits_while_nobody_looked_goes_on_in_the_run_that_finds_it(
+    repo: Repo, llmops: Shell
+) -> None:
+    begin(repo, llmops, "detect: 0.05, max_items: 25")
+    repo.commit({"models/speaker/README.md": "The same.\n"})
+    command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    order = wait_for(repo.site().work, lambda folder: bool(locks.holder(folder / orders.LOCK)))
+    process.kill()
+    process.wait()
+    assert wait_for(repo.site().work, lambda folder: (folder / orders.OUTCOME).exists()) == order
+
+    (repo.folder / "models/speaker/README.md").unlink()
+    repo.commit(evaluation("detect: 0.05"))
+    repo.commit({"models/speaker/README.md": "The same.\n"})
+    code, said, judgement = gate(llmops)
+
+    assert (code, judgement["verdict"]) == (Exit.WELL, "pass")
+    assert 20 < judgement["items"] == len(answered(repo)) < 120
+    assert said["made"] == 2
+    assert "joined" in llmops.err
+    assert gate(llmops)[1]["made"] == 0
+
+
 def test_a_step_that_fails_keeps_what_was_answered_and_there_is_no_verdict(repo: Repo, llmops: Shell) -> None:
     begin(repo, llmops, "rule: superiority")
     bad = int(sequential.order(map(str, range(ITEMS)), "1234")[35])
@@ -263,11 +288,15 @@ def test_evidence_that_rots_is_never_judged_and_is_asked_again_from_the_start(re
 
 def wait_for_results(work: Path) -> Path:
     """Wait until head and base have answered something; gives the folder of the order."""
+    return wait_for(work, lambda folder: len(list((folder / orders.RESULTS).glob("*.json"))) > 1)
+
+
+def wait_for(work: Path, is_there: Callable[[Path], bool]) -> Path:
+    """Wait until an order of an evaluation is so far; gives its folder."""
     deadline = time.monotonic() + 300
     while True:
-        for folder in work.glob("evaluation-*"):
-            if len(list((folder / orders.RESULTS).glob("*.json"))) > 1:
-                return folder
+        for folder in filter(is_there, work.glob("evaluation-*")):
+            return folder
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
