@@ -32,6 +32,7 @@ from llmops.values import (
     Reuse,
     Scope,
     Sign,
+    Tier,
     Unit,
     Verb,
     digest,
@@ -148,6 +149,7 @@ class _Maker(Struct, frozen=True):
         gates = tuple(need.key for need in node.needs if need.role.startswith("requires"))
         judged = gates if due.verb in (Verb.RELEASE, Verb.RESUME) else ()
         waits = {unit.digest for key in (node.key, *judged) for unit in self.graph[key].units}
+        is_gone = any(unit.digest in owed for unit in node.units)
         change = self.changes.get(node.key)
         return Action(
             sign=Sign.BACK if due.verb is Verb.ROLLBACK else _signed(change)[0],
@@ -158,7 +160,7 @@ class _Maker(Struct, frozen=True):
             because=change.because if change else (),
             after=tuple(sorted(owed & waits)),
             gates=judged,
-            tier=due.tier,
+            tier=Tier.COLD if due.tier is Tier.WARM and is_gone else due.tier,
         )
 
     def reused(self, actions: tuple[Action, ...], content: AbstractSet[Key]) -> Iterator[Reuse]:

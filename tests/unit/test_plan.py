@@ -89,6 +89,18 @@ def test_going_back_is_one_action_and_waits_for_no_gate() -> None:
     ]
 
 
+def test_a_model_that_has_to_be_made_again_makes_going_back_and_restoring_cold() -> None:
+    graph = build(system())
+    digest = graph[CHAT].digest
+    seen = {CHAT: Seen(prepared=frozenset({digest}))}
+
+    kept = make(graph, World(done(graph), released(graph), seen))
+    gone = make(graph, World(done(graph, without={"Deployment/chat"}), released(graph), seen))
+
+    assert [(one.verb, one.tier) for one in kept.actions] == [(Verb.RESTORE, Tier.WARM)]
+    assert [(one.verb, one.tier) for one in gone.actions[-1:]] == [(Verb.RESTORE, Tier.COLD)]
+
+
 def test_a_bad_revision_is_blocked_and_nothing_is_prepared_for_it() -> None:
     graph = build(system())
     world = World(done(graph, without={"Deployment/chat"}), released(graph, Standing.BAD))
