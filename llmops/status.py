@@ -15,7 +15,7 @@ from llmops.graph import Graph
 from llmops.plugin import Running
 from llmops.records import Outcome, Release, Standing, State
 from llmops.rollouts import Seen
-from llmops.values import SHORT, Blocked, Digest, Key, Node, Plan
+from llmops.values import SHORT, Blocked, Digest, Key, Node, Plan, Unit
 
 
 class Condition(StrEnum):
@@ -98,31 +98,36 @@ def overview(graph: Graph, plan: Plan, known: Known) -> Overview:
 def _rows(graph: Graph, plan: Plan, known: Known) -> Iterator[Row]:
     blocked = {one.key: one for one in plan.blocked}
     busy = {unit for intent in known.state.intents.values() for unit in intent.units}
+    owed = {action.unit for action in plan.actions}  # also what was made, if its bytes are gone
     for key, node in graph.nodes.items():
         if str(key) in known.state.releases or key in known.seen:
             yield _live(node, known, blocked.get(key))
         else:
-            yield _built(node, known, busy)
+            yield _built(node, known, busy, owed)
 
 
-def _built(node: Node, known: Known, busy: set[Digest]) -> Row:
-    units = [unit.digest for unit in node.units]
-    found = [known.outcomes[unit] for unit in units if unit in known.outcomes]
-    if not units:
-        condition, detail = Condition.DECLARED, ""
-    elif len(found) == len(units):
-        condition, detail = Condition.DONE, "; ".join(_figures(outcome) for outcome in found)
-    elif busy & set(units):
-        condition, detail = Condition.RUNNING, ""
-    else:
-        condition, detail = Condition.OWED, ""
+def _built(node: Node, known: Known, busy: set[Digest], owed: set[Digest]) -> Row:
     # By today's label: the same unit may have been made under another one.
-    figures = {unit.label: known.outcomes[unit.digest].metrics for unit in node.units if unit.digest in known.outcomes}
-    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail, figures=figures)
+    made = {_named(unit): known.outcomes[unit.digest].metrics for unit in node.units if unit.digest in known.outcomes}
+    units = {unit.digest for unit in node.units}
+    detail = ""
+    if not units:
+        condition = Condition.DECLARED
+    elif units <= known.outcomes.keys() - owed:
+        condition, detail = Condition.DONE, _measured(made)
+    else:
+        condition = Condition.RUNNING if busy & units else Condition.OWED
+    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail, figures=made)
 
 
-def _figures(outcome: Outcome) -> str:
-    return figures(outcome.metrics)
+def _named(unit: Unit) -> str:
+    return f"{unit.label} trial {unit.trial + 1}" if unit.trial else unit.label
+
+
+def _measured(made: Mapping[str, Mapping[str, float]]) -> str:
+    if len(made) == 1:
+        return figures(*made.values())
+    return "; ".join(f"{label}: {figures(found)}" for label, found in made.items())
 
 
 def _live(node: Node, known: Known, blocked: Blocked | None) -> Row:
@@ -154,6 +159,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     what: str
     digest: Digest
     commit: str
+    seconds: float | None = None
+    """How long it took to make; None of what was released."""
     detail: str = ""
 
 
@@ -165,7 +172,8 @@ def history(key: Key, state: State, outcomes: Mapping[Digest, Outcome]) -> tuple
             what=f"{one.step} {one.part}".strip(),
             digest=one.unit,
             commit=one.provenance.commit,
-            detail=f"{one.provenance.seconds:.0f} s, {_figures(one)}",
+            seconds=one.provenance.seconds,
+            detail=figures(one.metrics),
         )
         for one in outcomes.values()
         if one.key == key

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from llmops.reports.words import STYLES, Paint, columns, count, plain, short
+from llmops.reports.words import STYLES, Paint, columns, count, duration, plain, short
 from llmops.status import Condition, Entry, Overview
 from llmops.values import Change, Key, Sign
 
@@ -51,9 +51,14 @@ def history(key: Key, entries: Sequence[Entry], paint: Paint = plain) -> str:
     """Write the history of a resource."""
     if not entries:
         return f"Nothing was made or released of {key} yet.\n"
-    rows = [(one.at, one.what, short(one.digest), short(one.commit), one.detail) for one in entries]
+    rows = [(one.at, one.what, short(one.digest), short(one.commit), _told(one)) for one in entries]
     head, *rest = columns([("when", "what", "digest", "commit", ""), *rows])
     return "\n".join([paint(head, "bold"), *rest]) + "\n"
+
+
+def _told(entry: Entry) -> str:
+    took = "" if entry.seconds is None else duration(entry.seconds)
+    return ", ".join(filter(None, (took, entry.detail)))
 
 
 def why(key: Key, chain: Sequence[Change], since: str, paint: Paint = plain) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from llmops.problems import Exit
+from llmops.reports import states
+from llmops.status import Entry
 from llmops.values import Key
 from tests.conftest import Shell
 from tests.repos import Repo
@@ -306,6 +309,41 @@ def test_why_and_history_and_logs_tell_what_happened(kitchen: Shell) -> None:
     assert kitchen("history", "Dish/flour") == Exit.WELL
     assert kitchen.out.count("cook") == 2
     assert kitchen("logs", "flour") == Exit.WELL
+
+
+def test_what_was_made_but_is_not_in_this_store_is_owed_and_not_done(kitchen: Shell) -> None:
+    kitchen("apply")
+    kitchen.repo.edit("specs/bread.yaml", "text: bread", "text: rolls")
+    kitchen.repo.commit()
+    kitchen("status")
+    assert conditions(kitchen) == {"flour": "done", "dough": "done", "bread": "owed", "menu": "owed"}
+    shutil.rmtree(kitchen.repo.folder / ".git/llmops/store/objects")
+
+    assert kitchen("status") == Exit.WELL
+
+    assert "bytes are not in this store" in kitchen.out
+    assert set(conditions(kitchen).values()) == {"owed"}
+
+
+def conditions(kitchen: Shell) -> dict[str, str]:
+    rows = [line.split() for line in kitchen.out.splitlines() if line.startswith("  ")]
+    return {row[0].partition("/")[2]: row[2] for row in rows}
+
+
+def test_status_says_which_part_a_figure_is_of(kitchen: Shell) -> None:
+    kitchen("apply")
+
+    assert kitchen("status") == Exit.WELL
+
+    (line,) = [line for line in kitchen.out.splitlines() if "Menu/menu" in line]
+    assert "first: " in line
+    assert "; second: " in line
+
+
+def test_a_line_of_the_history_without_figures_ends_with_its_time() -> None:
+    entry = Entry(at="2026-01-01T00:00:00Z", what="prepare", digest="a" * 64, commit="c" * 40, seconds=0.25)
+
+    assert states.history(Key("Deployment", "chat"), (entry,)).splitlines()[1].endswith("  0.2 s")
 
 
 def test_a_name_that_nothing_has_gets_a_suggestion(kitchen: Shell) -> None:
