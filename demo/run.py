@@ -18,6 +18,13 @@ from demo.load import Load
 from demo.stage import Missed, Stage
 
 HOME = Path(__file__).parent.parent / ".demo"
+TRY = (
+    'llmops chat router -m "Set the signal handler for the child process."',
+    "llmops status",
+    "llmops why Deployment/router --since HEAD~1",
+    "llmops history Deployment/router",
+)
+"""What a reader may do when it is over."""
 
 
 class Bars(NamedTuple):
@@ -183,10 +190,8 @@ def the_end(stage: Stage, seconds: float, *, again: bool) -> None:
         print("and evaluations have the same digests as in the first run, so nothing was trained or evaluated again.")
     endpoint = stage.ask_json("status")["endpoint"]
     print(f'\nThe endpoint stays up: {endpoint}/v1 (model "router"). In {stage.work} try:')
-    print('  llmops chat router -m "Set the signal handler for the child process."')
-    print("  llmops status")
-    print("  llmops why router --since HEAD~1")
-    print("  llmops history Deployment/router")
+    for command in TRY:
+        print(f"  {command}")
     print(f"Stop it with: llmops -C {stage.work} stop")
     print("(llmops is .venv/bin/llmops here; `. .venv/bin/activate` puts it on your path.)")
 

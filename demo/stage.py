@@ -6,6 +6,7 @@ Effects: makes folders and repositories, runs commands, prints.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -93,7 +94,7 @@ class Stage:
     def llmops(self, *arguments: str, show: bool = True, check: bool = True) -> tuple[int, str]:
         """Run llmops as a reader would, show what it prints, and give its exit code and its results."""
         if show:
-            print(f"\n$ llmops {' '.join(arguments)}", flush=True)
+            print(f"\n$ {shlex.join(['llmops', *arguments])}", flush=True)
         started = time.monotonic()
         with subprocess.Popen(
             [*LLMOPS, *arguments],
