@@ -91,6 +91,13 @@ def new_file(text: str) -> str:
     return text
 
 
+def amount(text: str) -> int:
+    """Take a whole number that is not negative."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'"{text}" is no amount. Give a number, 0 or more.')
+    return int(text)
+
+
 def environment(text: str) -> str:
     """Take the name of an environment: it becomes part of a git ref and of a path."""
     if not re.search(NAME_PATTERN, text):

@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from llmops.problems import Exit
 from llmops.serving.programs import LOG
 from llmops.serving.runtimes.local import LABEL, Label
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 from tests.trees import system
 
@@ -80,6 +81,28 @@ def test_each_line_of_each_replica_is_shown_once(follower: Follower, replicas: t
     add(second, "1: two")
     add(first, "0: three")
     assert follower.lines(5)[3:] == ["0: three", "1: two"]
+
+
+def test_the_last_lines_are_so_many_and_no_more(repo: Repo, replicas: tuple[Path, Path], llmops: Shell) -> None:
+    add(replicas[1], "1: two")
+
+    assert llmops("logs", "Deployment/chat", "-n", "2") == Exit.WELL
+    assert llmops.out.split() == ["chat-aaaaaaaaaaaa-1:", "1:", "hello", "chat-aaaaaaaaaaaa-1:", "1:", "two"]
+    assert llmops("logs", "Deployment/chat", "-n", "9") == Exit.WELL
+    assert len(llmops.out.splitlines()) == 3
+    assert llmops("logs", "Deployment/chat", "-n", "0") == Exit.WELL
+    assert llmops.out == ""
+    assert llmops("logs", "Deployment/chat", "-n", "-3") == Exit.USAGE
+    assert "0 or more" in llmops.err
+
+
+def test_a_run_that_printed_nothing_is_said_to_have(repo: Repo, llmops: Shell) -> None:
+    repo.commit(dict(system()))
+    work = repo.site().work / "dataset-corpus-aaaaaaaaaaaa"
+    work.mkdir(parents=True)
+
+    assert llmops("logs", "Dataset/corpus") == Exit.WELL
+    assert llmops.err == "Dataset/corpus printed nothing.\n"
 
 
 def test_a_replica_that_begins_anew_is_shown_from_its_beginning(

@@ -26,7 +26,7 @@ import re
 import time
 
 from llmops import garbage, leases, ledger, refs
-from llmops.cli.arguments import add_output
+from llmops.cli.arguments import add_output, amount
 from llmops.cli.common import add_environment, open_site, who
 from llmops.cli.repositories import add_revision
 from llmops.cli.terminal import Terminal
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     grace = "keep what was added within this time: 14d, 12h (default: 14d)"
     parser.add_argument("--grace", type=_duration, metavar="TIME", default=14 * DAY, help=grace)
     good = "how many earlier good revisions of each deployment are kept (default: all)"
-    parser.add_argument("--keep-good", type=_amount, metavar="N", help=good)
+    parser.add_argument("--keep-good", type=amount, metavar="N", help=good)
     unknown = "also remove results that this ledger does not name; not where repositories share a store"
     parser.add_argument("--unknown", action="store_true", help=unknown)
     protect = "also keep the results of this commit; may be given again"
@@ -96,9 +96,3 @@ def _duration(text: str) -> float:
     if not text or (day and not days.isdecimal()) or (rest and not re.fullmatch(DURATION_PATTERN, rest)):
         raise argparse.ArgumentTypeError(f'"{text}" is no time. Write it as 14d, 36h, 30m or 0s.')
     return int(days or 0) * DAY + seconds(rest)
-
-
-def _amount(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'"{text}" is no amount. Give a number, 0 or more.')
-    return int(text)

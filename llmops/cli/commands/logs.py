@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from llmops import commits, live, sites
+from llmops.cli.arguments import amount
 from llmops.cli.common import add_environment, add_key, find_key, locate
 from llmops.cli.repositories import open_repository, settings_at
 from llmops.cli.terminal import Terminal
@@ -32,7 +33,7 @@ Logs: TypeAlias = dict[str, list[str]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_key(parser, "the resource")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as it prints")
-    parser.add_argument("-n", "--lines", type=int, metavar="N", help="only the last N lines")
+    parser.add_argument("-n", "--lines", type=amount, metavar="N", help="only the last N lines")
     add_environment(parser)
 
 
@@ -43,7 +44,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     read = _reader(site, key)
     logs = read()
     lines = [line for log in logs.values() for line in log]
-    for line in lines[-arguments.lines :] if arguments.lines else lines:
+    if not lines and not arguments.follow:
+        terminal.remark(f"{key} printed nothing.")
+    for line in lines if arguments.lines is None else lines[max(0, len(lines) - arguments.lines) :]:
         terminal.say(line)
     while arguments.follow:
         time.sleep(0.5)
