@@ -24,7 +24,12 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
     """Answers with the path that it was asked at."""
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if asked["model"] == "nobody":
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b'{"error": {"message": "there is no deployment \\"nobody\\"; there is router."}}')
+            return
         self.send_response(200)
         self.send_header("x-llmops-revision", "r1")
         self.end_headers()
@@ -53,6 +58,30 @@ def test_an_endpoint_at_the_root_is_asked_there(llmops: Shell, path: str) -> Non
         assert llmops("chat", "router", "-m", "hi", "--url", f"http://{host}{path}") == Exit.WELL
 
     assert llmops.out.strip() == "asked at /v1/chat/completions"
+
+
+def test_a_deployment_that_is_not_there_is_wrong_usage(llmops: Shell) -> None:
+    with serving() as host:
+        assert llmops("chat", "nobody", "-m", "hi", "--url", f"http://{host}") == Exit.USAGE
+
+    assert llmops.err == 'there is no deployment "nobody"; there is router.\n'
+
+
+@pytest.mark.parametrize("tokens", ["0", "-5", "many"])
+def test_an_answer_of_no_token_is_wrong_usage(llmops: Shell, tokens: str) -> None:
+    assert llmops("chat", "router", "-m", "hi", "--url", "http://127.0.0.1:1", "--max-tokens", tokens) == Exit.USAGE
+    assert "--max-tokens" in llmops.err
+
+
+def test_who_asks_nothing_is_told_so() -> None:
+    with serving() as host:
+        done = subprocess.run(
+            [sys.executable, "-m", "llmops", "chat", "router", "--url", f"http://{host}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, input=" \n", capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert "nothing is asked" in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/models/a", "/models/a/", "/models/a/v1"])

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from llmops import live
+from llmops.cli.arguments import amount
 from llmops.cli.common import add_environment, locate
 from llmops.cli.repositories import open_repository, settings_at
 from llmops.cli.terminal import Terminal
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("deployment", metavar="DEPLOYMENT", help="name of the deployment")
     parser.add_argument("-m", "--message", metavar="TEXT", help="ask this and end")
     parser.add_argument("--system", metavar="TEXT", help="a system message in front")
-    parser.add_argument("--max-tokens", type=int, default=256, metavar="N", help="longest answer (default: 256)")
+    parser.add_argument("--max-tokens", type=_tokens, default=256, metavar="N", help="longest answer (default: 256)")
     parser.add_argument("--url", metavar="URL", help="endpoint (default: the gateway of this environment)")
     add_environment(parser)
 
@@ -73,9 +74,17 @@ def _parsed(text: str) -> SplitResult:
     return url._replace(path=url.path.rstrip("/").removesuffix("/v1"))
 
 
+def _tokens(text: str) -> int:
+    if not amount(text):
+        raise argparse.ArgumentTypeError("an answer has at least one token")
+    return int(text)
+
+
 def _questions(terminal: Terminal) -> Iterator[str]:
     if not sys.stdin.isatty():
-        yield sys.stdin.read().strip()
+        if not (question := sys.stdin.read().strip()):
+            raise Misused("nothing is asked: there is no -m TEXT, and the standard input is empty.")
+        yield question
         return
     terminal.remark("Ctrl-D ends the conversation.")
     while True:
@@ -97,13 +106,18 @@ class Answer:
         self.text, self.revision = "", ""
 
     def pieces(self) -> Iterator[str]:
-        """Give the answer piece by piece. Raises `Broken` when the endpoint does not answer."""
+        """Give the answer piece by piece.
+
+        Raises `Broken` when the endpoint does not answer, `Misused` when it knows no such model.
+        """
         connection = CONNECTIONS[self._url.scheme](str(self._url.hostname), self._url.port, timeout=300)
         try:
             headers = {"content-type": "application/json"}
             connection.request("POST", f"{self._url.path}/v1/chat/completions", json.dumps(self._body), headers)
             response = connection.getresponse()
             self.revision = response.headers.get("x-llmops-revision", "unknown")
+            if response.status == http.client.NOT_FOUND:
+                raise Misused(_message(response.read()))
             if response.status != http.client.OK:
                 raise Broken(_message(response.read()))
             for line in response:
