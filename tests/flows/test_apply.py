@@ -222,6 +222,13 @@ def test_what_is_no_plan_is_refused(kitchen: Shell, tmp_path: Path, text: str) -
     assert "is not a plan" in kitchen.err
 
 
+def test_nobody_is_told_to_write_a_plan_over_a_file_that_is_something_else(kitchen: Shell) -> None:
+    assert kitchen("apply", str(kitchen.repo.folder / "specs/flour.yaml")) == Exit.USAGE
+    assert "`llmops plan --out plan.json`" in kitchen.err
+    assert kitchen("apply", "nowhere.json") == Exit.USAGE
+    assert "`llmops plan --out plan.json`" in kitchen.err
+
+
 def test_a_plan_is_for_one_environment(kitchen: Shell, tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     kitchen("plan", "--out", str(plan))

@@ -87,7 +87,7 @@ class _Header(msgspec.Struct):
 
 
 def _read(path: str) -> Plan:
-    again = f"Make one with `llmops plan --out {path}`."
+    again = "Make one with `llmops plan --out plan.json`."
     try:
         data = Path(path).read_bytes()
         header = msgspec.json.decode(data, type=_Header)
@@ -95,7 +95,7 @@ def _read(path: str) -> Plan:
             raise Retry(f"{path} was made by another version of llmops. {again}")
         kept = msgspec.json.decode(data, type=Plan)
     except OSError as error:
-        raise Misused(f"cannot read the plan {path}: {error.strerror}.") from None
+        raise Misused(f"cannot read the plan {path}: {error.strerror}. {again}") from None
     except msgspec.DecodeError as error:
         raise Misused(f"{path} is not a plan: {error}. {again}") from None
     if kept.id != header.plan_id:
