@@ -109,9 +109,11 @@ def _remote_refs(refs: Refs, *patterns: str) -> dict[str, str]:
     try:
         listed = git.run(refs.repo.top, "ls-remote", refs.remote, *patterns)
     except git.GitFailed as error:
+        words = "; ".join(line.strip().rstrip(".") for line in error.words.splitlines() if line.strip())
         raise Broken(
-            f'the git remote "{refs.remote}" cannot be reached: {error.words}. '
-            "Try again with the network up, or plan with --offline on what was last fetched."
+            f'the git remote "{refs.remote}" cannot be reached: {words}. '
+            f"Look at the network and at `git remote get-url {refs.remote}`; "
+            "`llmops plan --offline` goes by what was last fetched."
         ) from None
     return {ref: oid for oid, ref in (line.split("\t") for line in listed.splitlines())}
 

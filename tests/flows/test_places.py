@@ -181,10 +181,20 @@ def test_a_remote_that_hides_a_ref_gets_the_one_remedy(repo: Repo) -> None:
         ledger.start(repo.ledger())
 
 
+def test_a_remote_that_is_not_there_is_said_in_one_line_with_where_to_look(prepared: Shell) -> None:
+    prepared.repo.git("remote", "set-url", "origin", "/nonexistent/remote.git")
+
+    assert prepared("apply") == Exit.FAULT
+
+    (line,) = prepared.err.splitlines()
+    assert "does not appear to be a git repository" in line
+    assert "`git remote get-url origin`" in line
+
+
 def test_no_message_ends_in_two_full_stops(repo: Repo, tmp_path: Path) -> None:
     repo.git("remote", "set-url", "origin", str(tmp_path / "nowhere"))
 
-    with pytest.raises(Broken, match=r"(?s)cannot be reached: .*exists\. Try again") as error:
+    with pytest.raises(Broken, match=r"cannot be reached: .*exists\. Look at") as error:
         refs.fetch(ledger.locate(repo.open(), LedgerSettings(), "local").at, ["refs/llmops/results"])
     assert ".." not in str(error.value)
 
