@@ -27,7 +27,7 @@ def commit_id(repo: Repository, revision: str) -> str:
     if found is not None:
         return found.oid
     if revision == "HEAD" and not repo.objects.find("HEAD"):
-        raise Misused("the repository has no commit yet. Commit llmops.yaml and your specs first.")
+        raise Misused("the repository has no commit yet. Run `llmops init` if you did not yet, and commit your specs.")
     if repo.is_shallow:
         hint = "This clone is shallow: run `git fetch --unshallow`, or check out with fetch-depth: 0."
     else:

@@ -444,6 +444,7 @@ def test_an_empty_repository_says_what_to_do(tmp_path: Path, capsys: pytest.Capt
 
     assert shell("check") != Exit.WELL
     assert "commit" in shell.err
+    assert "llmops init" in shell.err
 
 
 def test_a_folder_outside_of_any_repository_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
