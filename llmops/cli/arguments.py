@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from llmops.fields import NAME_PATTERN
-from llmops.problems import Misused
+from llmops.problems import Misused, did_you_mean
 
 FORMATS = ("text", "json")
 COLUMNS = 80
@@ -32,7 +32,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         with contextlib.suppress(OSError):  # a full disk behind it; argparse looks for that from 3.11.3 on
             self.print_usage(sys.stderr)
-        raise Misused(f"{self.prog}: {message.rstrip('.')}. See `{self.prog} --help`.")
+        end = "" if message.endswith("?") else "."
+        raise Misused(f"{self.prog}: {message.rstrip('.')}{end} See `{self.prog} --help`.")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            near = did_you_mean(value, action.choices)
+            raise argparse.ArgumentError(action, f'"{value}" is not known. {near}'.rstrip())
 
 
 class Help(argparse.RawDescriptionHelpFormatter):

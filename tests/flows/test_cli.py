@@ -103,7 +103,9 @@ def test_a_reader_that_goes_away_changes_no_exit_code(filled: Shell) -> None:
 
 def test_an_unknown_command_is_wrong_usage(llmops: Shell) -> None:
     assert llmops("aply") == Exit.USAGE
-    assert "apply" in llmops.err
+    assert '"aply" is not known. Did you mean "apply"? See `llmops --help`.' in llmops.err
+    assert llmops("plan", "-o", "yaml") == Exit.USAGE
+    assert '"yaml" is not known. There is json, md, text. See `llmops plan --help`.' in llmops.err
 
 
 def complete(folder: Path, line: str) -> list[str]:

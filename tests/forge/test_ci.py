@@ -373,7 +373,7 @@ def test_what_cannot_be_made_is_an_error_and_no_failure(forge: Forge, monkeypatc
 
 def test_an_event_that_is_not_known_is_said_in_words(repo: Repo, llmops: Shell) -> None:
     assert llmops("ci", "--event", "release") == Exit.USAGE
-    assert "invalid choice: 'release' (choose from 'pull_request', 'merge_group'," in llmops.err
+    assert '"release" is not known. There is merge_group, pull_request, push, ' in llmops.err
 
 
 def test_without_a_ledger_the_comment_says_who_has_to_do_what(forge: Forge) -> None:
