@@ -32,22 +32,24 @@ def survey(found: Survey, *, pruned: bool, paint: Paint = plain) -> str:
     """Write what is removed and why the rest is kept."""
     amount = f"{count(len(found.blobs), 'file')} of the store, {count(len(found.folders), 'order')}"
     verb = "Removed" if pruned else "Nobody needs"
-    lines = [paint(f"{verb} {amount}: {size(found.bytes)}", "bold"), *_shares(found.garbage)]
+    is_any = bool(found.blobs or found.folders or found.intents)
+    head = f"{verb} {amount}: {size(found.bytes)}" if is_any else "Nothing to remove: all of it is needed."
+    lines = [paint(head, "bold"), *_shares(found.garbage)]
     lines += [f"  {one.name}  {size(one.bytes)}" for one in found.folders]
     lines += [
         f"  {name} in {where}: an intent that is over" for where, names in found.intents.items() for name in names
     ]
-    lines += ["", paint("Kept", "bold"), *_shares(found.kept)]
+    lines += ["", paint("Kept", "bold"), *(_shares(found.kept) or ["  nothing"])]
     roots = [(short(root.commit), root.why) for root in found.roots]
     lines += ["", paint("Commits whose results are kept", "bold"), *(f"  {line}" for line in columns(roots))]
-    if not pruned and (found.blobs or found.folders or found.intents):
+    if is_any and not pruned:
         lines += ["", "Nothing was removed: `llmops gc --prune` does it."]
     return "\n".join(lines) + "\n"
 
 
 def _shares(found: Sequence[Share]) -> list[str]:
     rows = [(one.what, count(one.blobs, "file"), size(one.bytes)) for one in found]
-    return [f"  {line}" for line in columns(rows)] or ["  nothing"]
+    return [f"  {line}" for line in columns(rows)]
 
 
 def survey_json(found: Survey, *, pruned: bool) -> Any:

@@ -489,6 +489,14 @@ def thrice(stage: Shell) -> Shell:
     return stage
 
 
+def test_where_everything_is_needed_gc_says_so(kitchen: Shell) -> None:
+    assert kitchen("apply") == Exit.WELL
+
+    assert kitchen("gc") == Exit.WELL
+    assert kitchen.out.splitlines()[0] == "Nothing to remove: all of it is needed."
+    assert "`llmops gc --prune`" not in kitchen.out
+
+
 def test_going_back_after_a_gc_makes_nothing(thrice: Shell) -> None:
     gc(thrice, "--prune")
     before = ledger.units(thrice.repo.ledger())
