@@ -421,6 +421,17 @@ def test_why_names_the_first_input_that_differs(filled: Shell) -> None:
     assert "data/corpus.txt" in filled.out
 
 
+def test_a_revert_that_no_branch_holds_is_said_to_be_held_by_none(filled: Shell) -> None:
+    filled.repo.edit("specs/base.yaml", "hidden_size: 64", "hidden_size: 128")
+    filled.repo.commit()
+    filled.repo.git("switch", "--quiet", "--detach")
+
+    assert filled("rollback", "Training/base") == Exit.WELL
+
+    assert "Made commit" in filled.out
+    assert "`git switch --create NAME`" in filled.err
+
+
 def test_diff_says_what_changed_between_two_commits(filled: Shell) -> None:
     filled.repo.edit("data/corpus.txt", "A text to read.", "Another text to read.")
     filled.repo.commit()

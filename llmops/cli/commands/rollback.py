@@ -44,4 +44,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if not arguments.dry_run:
         made = revert.commit(site.repo, undo, key)
         terminal.say(f"Made commit {short(made)}. Push it, then `llmops apply` goes back.")
+        if site.repo.native.head_is_detached:
+            terminal.remark("No branch holds it, for HEAD is detached: `git switch --create NAME` keeps it.")
     return Exit.WELL
