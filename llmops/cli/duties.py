@@ -173,9 +173,7 @@ def _state(report: Report, gated: Gated) -> State:
 
 
 def _description(report: Report) -> str:
-    cells = dict(zip(gates.HEADER, gates.row(report), strict=True))
-    figures = f"{cells['base']} → {cells['head']}, {cells['delta']}" if cells["delta"] else cells["head"]
-    said = "; ".join(filter(None, (figures, *gates.notes(report)[:1])))
+    said = "; ".join(filter(None, (gates.figures(report, "→"), *gates.notes(report)[:1])))
     if report.judgement.waits:
         return f"{statuses.ANSWERED}{said}"
     return f"{report.judgement.verdict.capitalize()}: {said}"

@@ -104,7 +104,7 @@ def row(report: Report) -> tuple[str, ...]:
         report.suite,
         report.metric,
         _rate(found.base),
-        _rate(found.head),
+        _head(found),
         _delta(found),
         f"{found.items} of {found.of}" if found.of else str(found.items),
         f"{found.worse}/{found.better}" if found.delta is not None else "",
@@ -112,6 +112,13 @@ def row(report: Report) -> tuple[str, ...]:
         _rate(found.detectable),
         found.verdict.value,
     )
+
+
+def figures(report: Report, arrow: str = "->") -> str:
+    """Write what base and head scored, and the difference, in a line; '' when there is nothing to write."""
+    cells = dict(zip(HEADER, row(report), strict=True))
+    sides = f" {arrow} ".join(filter(None, (cells["base"], cells["head"])))
+    return ", ".join(filter(None, (sides, cells["delta"])))
 
 
 def _chance(found: Judgement) -> str:
@@ -125,10 +132,15 @@ def _rate(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
+def _head(found: Judgement) -> str:
+    """Write what head scored; with its interval, where the bounds are its own and not those of a difference."""
+    if found.delta is not None or found.low is None or found.high is None:
+        return _rate(found.head)
+    return f"{_rate(found.head)} [{found.low:.3f}, {found.high:.3f}]".strip()
+
+
 def _delta(found: Judgement) -> str:
-    if found.delta is None:
-        return f"[{found.low:.3f}, {found.high:.3f}]" if found.low is not None and found.high is not None else ""
-    return f"{found.delta:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    return "" if found.delta is None else f"{found.delta:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def notes(report: Report) -> list[str]:

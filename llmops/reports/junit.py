@@ -60,9 +60,7 @@ def _outcome(report: Report, gated: Gated) -> str:
 
 
 def _message(report: Report) -> str:
-    cells = dict(zip(gates.HEADER, gates.row(report), strict=True))
-    figures = f"{cells['base']} -> {cells['head']}, {cells['delta']}" if cells["delta"] else cells["head"]
-    return f"{report.judgement.verdict}: {figures or 'no figures'}"
+    return f"{report.judgement.verdict}: {gates.figures(report) or 'no figures'}"
 
 
 def _clean(text: str) -> str:

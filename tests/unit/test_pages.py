@@ -121,6 +121,8 @@ def test_a_suite_that_has_no_comparison_is_in_the_table_and_in_no_plot() -> None
     alone = replace(IS_WORSE, delta=None, base=None, low=0.6, high=0.7)
     page = pages.page(gated(report("alone", alone)), RUN)
     assert "alone" in Page(page).said
+    assert "0.700 [0.600, 0.700]" in page  # the interval of head stands with head, and not as a difference
+    assert "<td class=number></td>" in page
     assert "head - base" not in page
     assert "How much head differs" not in Page(page).said
     endless = replace(SAME, low=float("-inf"))
@@ -141,6 +143,12 @@ def test_a_strip_shows_every_item_once_or_says_for_how_many_a_cell_stands(items:
 
 def parsed(found: Gated) -> ET.Element:
     return ET.fromstring(junit.document(found, 1.5))  # noqa: S314  we wrote it
+
+
+def test_a_suite_that_head_fails_alone_says_what_both_scored() -> None:
+    alone = replace(IS_WORSE, delta=None, low=0.6, high=0.75)
+
+    assert 'message="fail: 0.800 -&gt; 0.700 [0.600, 0.750]"' in junit.document(gated(report("alone", alone)), 1.5)
 
 
 def test_a_suite_that_fails_is_a_failure_and_one_that_passes_is_none() -> None:
