@@ -38,7 +38,7 @@ docs: $(READY)  ## write the generated pages and schemas again
 	$(RUN)/python -m docs.generate
 	$(RUN)/llmops schema --write
 
-bench: $(READY)  ## measure speed against peers and the floor (20 minutes; see docs/performance.md)
+bench: $(READY)  ## measure speed against peers and the floor (half an hour; see docs/performance.md)
 	$(RUN)/python -m benchmarks $(BENCH)
 
 soak: $(READY)  ## crashes, full disks, many writers, late runs and whole lives, longer (30 minutes)
