@@ -9,10 +9,11 @@ import argparse
 import os
 import pwd
 from pathlib import Path
-from typing import Any
 
-from llmops import catalogues, commits, ledger, signatures, sites, specs, tree
+from llmops import commits, ledger, signatures, sites
 from llmops.cli import arguments as types
+from llmops.cli import completers
+from llmops.cli.completers import Completer
 from llmops.cli.repositories import open_repository, settings_at
 from llmops.commits import Desired
 from llmops.problems import Misused, Refused, did_you_mean
@@ -27,9 +28,10 @@ from llmops.values import Key
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
     """Add ``--environment``."""
-    parser.add_argument(
+    named = parser.add_argument(
         "-e", "--environment", metavar="NAME", type=types.environment, help="environment (default: that of llmops.yaml)"
     )
+    completers.complete(named, completers.environments)
 
 
 def add_offline(parser: argparse.ArgumentParser) -> None:
@@ -37,32 +39,9 @@ def add_offline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="use the ledger as it was last fetched")
 
 
-def add_key(parser: argparse.ArgumentParser, about: str) -> None:
+def add_key(parser: argparse.ArgumentParser, about: str, completer: Completer = completers.keys) -> None:
     """Add a resource as an argument, with completion."""
-    parser.add_argument("key", metavar="KEY", help=about).completer = complete_keys  # type: ignore[attr-defined]
-
-
-def complete_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """List the resources of HEAD, for the shell."""
-    try:
-        repo = open_repository(parsed_args)
-        files = tree.files(repo, tree.commit_id(repo, "HEAD"))
-        found = specs.parse(files, catalogues.KINDS, catalogues.PLUGINS).drafts
-    except Exception:  # noqa: BLE001  completion must never fail
-        return []
-    return [str(key) for key in found if str(key).startswith(prefix)]
-
-
-def complete_models(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """List what can be a subject's model, for the shell."""
-    return [name for name in called(("Model", "Training"), parsed_args) if name.startswith(prefix)]
-
-
-def called(kinds: tuple[str, ...], parsed_args: argparse.Namespace) -> list[str]:
-    """Give the names of the resources of some kinds in HEAD, and their keys where two share a name."""
-    keys = [key for text in complete_keys("", parsed_args) if (key := Key.parse(text)).kind in kinds]
-    names = [key.name for key in keys]
-    return sorted(key.name if names.count(key.name) == 1 else str(key) for key in keys)
+    completers.complete(parser.add_argument("key", metavar="KEY", help=about), completer)
 
 
 def open_site(arguments: argparse.Namespace, revision: str = "HEAD") -> Site:

@@ -146,6 +146,19 @@ def test_a_revision_is_completed_to_branches_and_tags_and_to_no_file(repo: Repo,
     assert "HEAD" in complete(repo.folder, f"llmops {words}")
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("status -e lo", ["local"]),
+        ("schema D", ["Dataset", "Deployment"]),
+        ("chat ch", ["chat"]),
+        ("retry D", ["Deployment/chat"]),
+    ],
+)
+def test_environments_kinds_and_deployments_are_completed(filled: Shell, words: str, found: list[str]) -> None:
+    assert complete(filled.repo.folder, f"llmops {words}") == found
+
+
 def test_the_shell_adds_no_files_of_its_own_where_nothing_fits(llmops: Shell) -> None:
     assert llmops("completion", "bash") == Exit.WELL
     bash = subprocess.run(

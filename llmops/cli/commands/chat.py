@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from llmops import live
+from llmops.cli import completers
 from llmops.cli.arguments import amount
 from llmops.cli.common import add_environment, locate
 from llmops.cli.repositories import open_repository, settings_at
@@ -31,7 +32,8 @@ CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSCon
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("deployment", metavar="DEPLOYMENT", help="name of the deployment")
+    named = parser.add_argument("deployment", metavar="DEPLOYMENT", help="name of the deployment")
+    completers.complete(named, completers.deployments)
     parser.add_argument("-m", "--message", metavar="TEXT", help="ask this and end")
     parser.add_argument("--system", metavar="TEXT", help="a system message in front")
     parser.add_argument("--max-tokens", type=_tokens, default=256, metavar="N", help="longest answer (default: 256)")

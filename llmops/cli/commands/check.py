@@ -17,8 +17,9 @@ import argparse
 
 from llmops import commits, tree, worktree
 from llmops.cli.arguments import add_output
+from llmops.cli.completers import add_revision
 from llmops.cli.failures import listed
-from llmops.cli.repositories import add_revision, open_repository, settings_of
+from llmops.cli.repositories import open_repository, settings_of
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Invalid, Problem
 from llmops.reports.words import count, short

@@ -33,8 +33,9 @@ from llmops.cli import duties, failures
 from llmops.cli.arguments import add_output
 from llmops.cli.commands.gate import add_budget
 from llmops.cli.common import add_environment, add_trust
+from llmops.cli.completers import add_revision
 from llmops.cli.duties import Duty
-from llmops.cli.repositories import add_revision, open_repository
+from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.cli.voice import Voice
 from llmops.forge import jobs, lines, statuses

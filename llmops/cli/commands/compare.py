@@ -25,19 +25,19 @@ import time
 from typing import Any
 
 from llmops import commits, compare, ledger, lineups, owed, proposals, reconcile, trust
+from llmops.cli import completers
 from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.common import (
     add_environment,
     add_trust,
-    called,
-    complete_models,
     need_ledger,
     open_site,
     policy,
     who,
     write_page,
 )
-from llmops.cli.repositories import add_revision, open_repository
+from llmops.cli.completers import add_revision
+from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
 from llmops.compare import Compared
@@ -58,19 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subjects = parser.add_argument(
         "subjects", metavar="SUBJECT", nargs="+", help="who is asked; the first is compared with"
     )
-    subjects.completer = _complete_subjects  # type: ignore[attr-defined]
+    completers.complete(subjects, _complete_subjects)
     suites = parser.add_argument(
         "--suite", metavar="SUITE", action="append", default=[], dest="suites",
         help="a suite by its label, or evaluation/label; may be given several times",
     )  # fmt: skip
-    suites.completer = _complete_suites  # type: ignore[attr-defined]
+    completers.complete(suites, _complete_suites)
     evaluations = parser.add_argument(
         "-E", "--evaluation", metavar="NAME", action="append", default=[], dest="evaluations",
         help="all suites of an Evaluation; may be given several times",
     )  # fmt: skip
-    evaluations.completer = _complete_evaluations  # type: ignore[attr-defined]
+    completers.complete(evaluations, _complete_evaluations)
     model = parser.add_argument("--model", metavar="NAME", help="the model of subjects that are prompts")
-    model.completer = complete_models  # type: ignore[attr-defined]
+    completers.complete(model, completers.models)
     add_revision(parser, "--head", metavar="REV", default="HEAD", help="the commit (default: HEAD)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be asked, and ask nothing")
     add_trust(parser)
@@ -154,12 +154,12 @@ def code(found: Compared) -> Exit:
 def _complete_subjects(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Offer names, and behind a "+" the prompts."""
     first, joint, second = prefix.rpartition(JOINT)
-    names = called(("Prompt",) if joint else tuple(FIELDS), parsed_args)
+    names = completers.called(("Prompt",) if joint else tuple(FIELDS), parsed_args)
     return [f"{first}{joint}{name}" for name in names if name.startswith(second)]
 
 
 def _complete_evaluations(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    return [name for name in called((KIND.name,), parsed_args) if name.startswith(prefix)]
+    return [name for name in completers.called((KIND.name,), parsed_args) if name.startswith(prefix)]
 
 
 def _complete_suites(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:

@@ -15,7 +15,8 @@ import argparse
 
 from llmops import commits, diff
 from llmops.cli.arguments import add_output
-from llmops.cli.repositories import add_revision, open_repository
+from llmops.cli.completers import add_revision
+from llmops.cli.repositories import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit
 from llmops.reports import states

@@ -31,7 +31,7 @@ from llmops import commits, fields, gating, isolation, ledger, owed, proposals, 
 from llmops.budgets import Budget
 from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.common import add_environment, add_trust, need_ledger, open_site, policy, who, write_page
-from llmops.cli.repositories import add_revision
+from llmops.cli.completers import add_revision
 from llmops.cli.terminal import Terminal
 from llmops.commits import Desired
 from llmops.fields import DURATION_PATTERN

@@ -28,7 +28,7 @@ import time
 from llmops import garbage, leases, ledger, refs
 from llmops.cli.arguments import add_output, amount
 from llmops.cli.common import add_environment, open_site, who
-from llmops.cli.repositories import add_revision
+from llmops.cli.completers import add_revision
 from llmops.cli.terminal import Terminal
 from llmops.fields import DURATION_PATTERN, seconds
 from llmops.garbage import Survey

@@ -23,8 +23,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llmops import disk, importing, worktree
+from llmops.cli import completers
 from llmops.cli.arguments import add_output
-from llmops.cli.common import complete_models
 from llmops.cli.failures import listed
 from llmops.cli.repositories import open_repository, settings_of
 from llmops.cli.terminal import Terminal
@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="which Model or Training stands for a model of the file; may be given several times",
     )
-    provider.completer = _complete_provider  # type: ignore[attr-defined]
+    completers.complete(provider, _complete_provider)
     judge = parser.add_argument("--judge", metavar="MODEL", help="who decides on rubrics, where no provider does")
-    judge.completer = complete_models  # type: ignore[attr-defined]
+    completers.complete(judge, completers.models)
     parser.add_argument("--name", metavar="NAME", help="what the specs are called (default: as the file)")
     parser.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
     add_output(parser)
@@ -63,7 +63,7 @@ def _stands_for(text: str) -> tuple[str, str]:
 def _complete_provider(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Offer the models behind a "="."""
     provider, equals, model = prefix.rpartition("=")
-    return [f"{provider}={name}" for name in complete_models(model, parsed_args)] if equals else []
+    return [f"{provider}={name}" for name in completers.models(model, parsed_args)] if equals else []
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

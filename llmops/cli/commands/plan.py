@@ -24,7 +24,7 @@ import msgspec
 from llmops import commits, proposals, tree, trust, worktree
 from llmops.cli.arguments import add_output
 from llmops.cli.common import add_environment, add_offline, add_trust, open_site, policy
-from llmops.cli.repositories import add_revision
+from llmops.cli.completers import add_revision
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused, Refused
 from llmops.proposals import Proposal

@@ -15,6 +15,7 @@ import argparse
 from msgspec.structs import replace
 
 from llmops import commits, ledger, live
+from llmops.cli import completers
 from llmops.cli.common import add_environment, add_key, find_key, open_site
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Refused
@@ -23,7 +24,7 @@ from llmops.reports.words import short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_key(parser, "the deployment")
+    add_key(parser, "the deployment", completers.deployment_keys)
     add_environment(parser)
 
 

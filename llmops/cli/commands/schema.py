@@ -17,12 +17,14 @@ import json
 from pathlib import Path
 
 from llmops import catalogues, disk, schema, specs
+from llmops.cli import completers
 from llmops.cli.terminal import Terminal
 from llmops.problems import Exit, Misused, did_you_mean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", nargs="?", metavar="KIND", help="a kind, or Settings")
+    kind = parser.add_argument("kind", nargs="?", metavar="KIND", help="a kind, or Settings")
+    completers.complete(kind, lambda **_: list(schemas()))  # argcomplete leaves out what does not begin so
     parser.add_argument(
         "--write", nargs="?", const="specs/schemas", metavar="DIR", help="write all (default: specs/schemas)"
     )

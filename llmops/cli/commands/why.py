@@ -17,7 +17,7 @@ import argparse
 from llmops import commits, diff, ledger
 from llmops.cli.arguments import add_output
 from llmops.cli.common import add_environment, add_key, add_offline, find_key, open_site
-from llmops.cli.repositories import add_revision
+from llmops.cli.completers import add_revision
 from llmops.cli.terminal import Terminal
 from llmops.graph import EMPTY
 from llmops.problems import Exit

@@ -1,0 +1,88 @@
+"""What is typed so far -> what may stand there, for the shell. What cannot be read completes to nothing.
+
+Effects: reads git.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from llmops import catalogues, git, specs, tree
+from llmops.cli.repositories import open_repository, settings_at
+from llmops.values import Key
+
+Completer: TypeAlias = Callable[..., list[str]]
+"""What argcomplete calls with ``prefix`` and ``parsed_args``, among others."""
+LIVE = "Deployment"
+
+
+def complete(argument: argparse.Action, completer: Completer) -> None:
+    """Let an argument be completed."""
+    argument.completer = completer  # type: ignore[attr-defined]
+
+
+def add_revision(parser: argparse.ArgumentParser, *names: str, **options: Any) -> None:
+    """Add an argument that is a commit."""
+    complete(parser.add_argument(*names, **options), revisions)
+
+
+def keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """List the resources of HEAD."""
+    try:
+        repo = open_repository(parsed_args)
+        files = tree.files(repo, tree.commit_id(repo, "HEAD"))
+        found = specs.parse(files, catalogues.KINDS, catalogues.PLUGINS).drafts
+    except Exception:  # noqa: BLE001  completion must never fail
+        return []
+    return _beginning(prefix, map(str, found))
+
+
+def deployment_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """List the deployments of HEAD as ``Deployment/name``."""
+    return [key for key in keys(prefix, parsed_args) if Key.parse(key).kind == LIVE]
+
+
+def deployments(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """List the deployments of HEAD as their clients name them."""
+    return _beginning(prefix, (Key.parse(key).name for key in deployment_keys("", parsed_args)))
+
+
+def models(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """List what can be a subject's model."""
+    return _beginning(prefix, called(("Model", "Training"), parsed_args))
+
+
+def called(kinds: tuple[str, ...], parsed_args: argparse.Namespace) -> list[str]:
+    """Give the names of the resources of some kinds in HEAD, and their keys where two share a name."""
+    found = [key for text in keys("", parsed_args) if (key := Key.parse(text)).kind in kinds]
+    names = [key.name for key in found]
+    return sorted(key.name if names.count(key.name) == 1 else str(key) for key in found)
+
+
+def revisions(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """List HEAD, the branches, the tags and the branches of remotes."""
+    there = ("refs/heads", "refs/tags", "refs/remotes")
+    return _beginning(prefix, ["HEAD", *_refs(parsed_args, *there, form="%(refname:lstrip=2)")])
+
+
+def environments(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """List the environments that have a ledger here."""
+    try:
+        where = f"{settings_at(open_repository(parsed_args), 'HEAD').ledger.releases}/"
+    except Exception:  # noqa: BLE001  completion must never fail
+        return []
+    named = _refs(parsed_args, where, form="%(refname)")
+    return _beginning(prefix, (name.removeprefix(where) for name in named))
+
+
+def _refs(parsed_args: argparse.Namespace, *patterns: str, form: str) -> list[str]:
+    try:
+        return git.run(open_repository(parsed_args).around, "for-each-ref", f"--format={form}", *patterns).splitlines()
+    except Exception:  # noqa: BLE001  completion must never fail
+        return []
+
+
+def _beginning(prefix: str, words: Iterable[str]) -> list[str]:
+    return [word for word in words if word.startswith(prefix)]
