@@ -74,7 +74,8 @@ def _say(error: ValidationError) -> Iterable[Wrong]:  # noqa: C901  one arm for 
         case "pattern":
             yield Wrong(path, f"{_brief(value)} does not have the right form.", _form(want))
         case _:
-            yield Wrong(path, f"{error.message}.")
+            bound = _BOUNDS.get(str(error.validator))
+            yield Wrong(path, f"{value} is not {bound} {want}." if bound else f"{error.message}.")
 
 
 def _is_secret(schema: Any) -> bool:
@@ -121,6 +122,12 @@ def _kinds(error: ValidationError) -> str:
     return " or ".join(_a(str(one.validator_value)) for one in _types(error))
 
 
+_BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+}
 _WORDS = {"object": "a mapping", "array": "a list", "integer": "a whole number", "number": "a number"}
 
 

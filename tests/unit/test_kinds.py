@@ -527,7 +527,7 @@ def test_reading_a_task_runs_nothing_of_it() -> None:
         ("[{set_weight: 10, pause: {}}]", "a step is one of"),
         ("[{}]", "a step is one of"),
         ("[{set_weight: 50}, {set_weight: 10}]", "the weight falls"),
-        ("[{set_weight: 150}]", "150 is greater than the maximum of 100"),
+        ("[{set_weight: 150}]", "150 is not at most 100"),
         ("[{pause: {duration: soon}}]", "Write a duration"),
     ],
 )
