@@ -72,9 +72,15 @@ class Database:
             self._then, self._is_there = then, True
 
     def hold(self) -> None:
-        """Let `read_now` stay at what is there now, until something is written."""
+        """Let `read_now` stay at what is there now, until something is written.
+
+        Raises as `writing`, also for a file that somebody removed meanwhile.
+        """
         if self._is_there:
-            _hold(self._now)
+            try:
+                _hold(self._now)
+            except sqlite3.DatabaseError as error:
+                raise self._refused(error) from None
 
     def read(self, statement: str, *values: object) -> list[Any]:
         """Ask what was there. Raises `Broken` when that cannot be read; a file that is damaged is removed then."""
@@ -105,9 +111,7 @@ class Database:
             self._now.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             self._roll_back()
-            if _is_damage(error):
-                raise self._broken(error) from None
-            raise Unwritable(str(error)) from None
+            raise self._refused(error) from None
         except BaseException:
             self._roll_back()
             raise
@@ -130,6 +134,9 @@ class Database:
         """Remove a file that holds something that is not of it, and give the error to raise."""
         remove(self.path)
         return Broken(f"the index at {self.path} was damaged ({why}) and is removed. Run it again.")
+
+    def _refused(self, error: sqlite3.DatabaseError) -> Broken | Unwritable:
+        return self._broken(error) if _is_damage(error) else Unwritable(str(error))
 
     def _broken(self, error: sqlite3.DatabaseError) -> Broken:
         if _is_damage(error):
@@ -175,12 +182,18 @@ def remove(path: Path | None) -> None:
 
 
 def _open(path: Path | None) -> sqlite3.Connection:
-    where = path or ":memory:"
-    made = sqlite3.connect(where, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    where = _there(path) if path else ":memory:"
+    made = sqlite3.connect(where, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
     if path:
         made.execute("PRAGMA journal_mode = WAL")
         made.execute("PRAGMA synchronous = NORMAL")
     return made
+
+
+def _there(path: Path) -> str:
+    """Name a file that must be there: else SQLite begins an empty one. How: https://sqlite.org/uri.html."""
+    quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return f"file:{quoted}?mode=rw"
 
 
 def _lay_out(connection: sqlite3.Connection, schema: str) -> None:

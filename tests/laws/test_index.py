@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops import catalogues, commits, diff, done, graph, index, ledger, specs
+from llmops import catalogues, commits, database, diff, done, graph, index, ledger, specs
 from llmops.graph import Graph
 from llmops.problems import Exit, Invalid, Problem
 from llmops.records import Outcome, Provenance
@@ -142,6 +142,28 @@ def test_what_somebody_else_began_meanwhile_is_read(repo: Repo) -> None:
 
     assert [path.name for path in (repo.folder / ".git" / "llmops").glob("index-*.new")] == []
     assert nodes(repo.desire().graph) == nodes(rebuilt(repo, "HEAD"))
+
+
+def test_a_file_that_somebody_removes_is_not_begun_by_who_still_reads_it(repo: Repo) -> None:
+    repo.commit(dict(system()))
+    whole = nodes(repo.desire().graph)
+    reading = commits.open_at(repo.open()).index
+    database.remove(index_of(repo))
+
+    found = done.follow(reading, repo.ledger())
+
+    assert "u" not in found
+    assert nodes(repo.desire().graph) == whole
+
+
+@pytest.mark.parametrize("name", ["50%25 off", "what?mode=ro", "#1", os.fsdecode(b"caf\xe9")])
+def test_a_repository_may_be_called_as_anybody_likes(tmp_path: Path, name: str) -> None:
+    repo = Repo(tmp_path / name, remote=False)
+    commit = repo.commit(dict(system()))
+
+    assert nodes(repo.desire().graph) == nodes(repo.desire().graph)
+
+    assert commits.open_at(repo.open()).index.generation.tree == tree_of(repo, commit)
 
 
 def test_what_a_killed_process_began_and_what_nobody_uses_is_removed(repo: Repo) -> None:
