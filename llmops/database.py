@@ -221,11 +221,19 @@ def _whole(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
             writer.execute("PRAGMA journal_mode = WAL")
         finally:
             writer.close()
-        os.link(aside, path)  # fails where somebody else was first
-    except (sqlite3.DatabaseError, OSError) as error:
+        _place(aside, path)
+    except sqlite3.DatabaseError as error:
         raise Unwritable(str(error)) from None
     finally:
         remove(aside)
+
+
+def _place(aside: Path, path: Path) -> None:
+    """Give a file its name. Raises `Unwritable` where somebody else was first."""
+    try:
+        os.link(aside, path)
+    except OSError as error:
+        raise Unwritable(str(error)) from None
 
 
 def _hold(connection: sqlite3.Connection) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -236,6 +237,23 @@ def test_the_outcomes_of_another_ledger_do_not_count(repo: Repo, llmops: Shell) 
 def outcome(unit: str) -> Outcome:
     provenance = Provenance(commit="c", actor="a", run="", started="t", seconds=1.0, environment={})
     return Outcome(unit=unit, key=Key("Dish", "d"), part="", step="s", outputs={}, metrics={}, provenance=provenance)
+
+
+def test_what_fails_while_specs_are_read_is_not_taken_for_a_full_disk(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a process that cannot be started: else the file that was being read would be left out."""
+    repo.commit({"specs/a.yaml": spec("Model", "m", f"source: {{hf: {{repo: a/b, revision: {'a' * 40}}}}}")})
+
+    def failing(*_: object) -> Iterator[specs.Drafted]:
+        raise OSError(24, "Too many open files")
+        yield
+
+    monkeypatch.setattr("llmops.parallel.read_all", failing)
+
+    with pytest.raises(OSError, match="Too many open files"):
+        repo.desire()
+    assert list((repo.folder / ".git" / "llmops").iterdir()) == []
 
 
 @pytest.mark.parametrize("at_once", [1, index.AT_ONCE])
