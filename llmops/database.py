@@ -9,6 +9,7 @@ Effects: reads, writes and removes files.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import time
@@ -18,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from llmops import disk
 from llmops.problems import Broken
 
 BUSY_SECONDS = 5.0
@@ -231,9 +233,22 @@ def _whole(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
 def _place(aside: Path, path: Path) -> None:
     """Give a file its name. Raises `Unwritable` where somebody else was first."""
     try:
-        os.link(aside, path)
+        if not disk.link(str(aside), str(path)):
+            _rename(aside, path)
     except OSError as error:
         raise Unwritable(str(error)) from None
+
+
+def _rename(aside: Path, path: Path) -> None:
+    """Do the same where a file has one name only (exFAT, shared folders): one after another, as `replace` replaces."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if path.exists():
+            raise FileExistsError(path)
+        aside.replace(path)
+    finally:
+        os.close(folder)
 
 
 def _hold(connection: sqlite3.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -143,6 +144,25 @@ def test_what_somebody_else_began_meanwhile_is_read(repo: Repo) -> None:
 
     assert [path.name for path in (repo.folder / ".git" / "llmops").glob("index-*.new")] == []
     assert nodes(repo.desire().graph) == nodes(rebuilt(repo, "HEAD"))
+
+
+def test_where_no_file_has_two_names_the_index_is_named_all_the_same(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    commit = repo.commit(dict(system()))
+    first, second = commits.open_at(repo.open()), commits.open_at(repo.open())
+
+    commits.desire(first, "HEAD")
+    written = index_of(repo).stat().st_ino
+    commits.desire(second, "HEAD")
+
+    assert [path for path in index_of(repo).parent.iterdir() if path.suffix == ".new"] == []
+    assert index_of(repo).stat().st_ino == written, "whoever comes second keeps the first"
+    assert commits.open_at(repo.open()).index.generation.tree == tree_of(repo, commit)
 
 
 def test_a_file_that_somebody_removes_is_not_begun_by_who_still_reads_it(repo: Repo) -> None:
