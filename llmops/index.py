@@ -183,12 +183,12 @@ def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings
 
 def _read_whole(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings, Graph]:
     gathering, building = specs.Gathering(files, index.kinds, plugins, parallel.read_all), graph.Building(index.kinds)
-    made = None
-    if not index.generation.is_read:  # else a graph that was built over it still reads from it
-        made = _write_whole(index, files, gathering, building)
+    if index.generation.is_read:  # a graph that was built over it still reads from it
+        return gathering.settings, building.finish(gathering.parsed(), files)
+    made = _write_whole(index, files, gathering, building)
     if made is None:
         made = building.finish(gathering.parsed(), files)
-    elif index.renew().tree == files.tree:
+    if index.renew().tree == files.tree:  # written here, or by somebody else meanwhile
         index.generation.is_read = True
         made = Graph(index.generation.nodes, made.live, index.generation)
     return gathering.settings, made

@@ -142,6 +142,7 @@ def test_what_somebody_else_began_meanwhile_is_read(repo: Repo) -> None:
 
     assert nodes(commits.desire(first, "HEAD").graph) == nodes(commits.desire(second, "HEAD").graph)
 
+    assert commits.desire(second, "HEAD").graph.known is second.index.generation, "and not the whole once more"
     assert [path.name for path in (repo.folder / ".git" / "llmops").glob("index-*.new")] == []
     assert nodes(repo.desire().graph) == nodes(rebuilt(repo, "HEAD"))
 
