@@ -151,6 +151,8 @@ def open_at(path: Path, schema: str) -> Database:
     for _ in range(2):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if not (path.exists() or os.access(path.parent, os.W_OK)):
+                break  # else every commit that a process asks about would be read whole
             if not _is_truncated(path):
                 return Database(path, schema)
         except (Unwritable, OSError):

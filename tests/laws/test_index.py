@@ -166,6 +166,22 @@ def test_where_no_file_has_two_names_the_index_is_named_all_the_same(
     assert commits.open_at(repo.open()).index.generation.tree == tree_of(repo, commit)
 
 
+def test_where_nothing_can_be_written_one_commit_is_read_whole_and_the_next_is_built_over_it(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = repo.commit(dict(system()))
+    commit = repo.commit(dict(system().edited("evals/sums.yaml", "doc_to_text: x", "doc_to_text: y")))
+    (repo.folder / ".git" / "llmops").mkdir()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write into whatever is not mounted so
+    known = commits.open_at(repo.open())
+
+    commits.desire(known, before)
+
+    assert commits.desire(known, commit).graph.known is known.index.generation
+    assert known.index.generation.tree == tree_of(repo, before)
+    assert list((repo.folder / ".git" / "llmops").iterdir()) == []
+
+
 def test_a_file_that_somebody_removes_is_not_begun_by_who_still_reads_it(repo: Repo) -> None:
     repo.commit(dict(system()))
     whole = nodes(repo.desire().graph)
