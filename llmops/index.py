@@ -166,32 +166,42 @@ def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings
     generation = index.generation
     changed = files.changed_since(generation.tree) if generation.tree else None
     settings, problems = specs.read_settings(files)
+    is_wrong = bool(problems)
     if changed is not None and not problems and _folders(settings) == generation.settings:
         try:
             parsed = specs.reparse(generation, changed, files, index.kinds, plugins)
             made = graph.build(parsed, files, index.kinds, generation)
         except Invalid:
-            pass  # `parse` says what is wrong, whole and in order
+            is_wrong = True  # a full reading says it, whole and in order
         else:
             generation.is_read = True
             if index.database.path and len(made.fresh) > MOST_FRESH:
                 _write_over(index, files.tree, settings, made)
             return settings, made
     with _quiet():
-        return _read_whole(index, files, plugins)
+        gathering = specs.Gathering(files, index.kinds, plugins, parallel.read_all)
+        if is_wrong or generation.is_read:  # there is nothing to write, or a graph still reads what was written
+            return gathering.settings, _read_whole(index, files, gathering)
+        return gathering.settings, _read_anew(index, files, gathering)
 
 
-def _read_whole(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings, Graph]:
-    gathering, building = specs.Gathering(files, index.kinds, plugins, parallel.read_all), graph.Building(index.kinds)
-    if index.generation.is_read:  # a graph that was built over it still reads from it
-        return gathering.settings, building.finish(gathering.parsed(), files)
+def _read_whole(index: Index, files: CommitFiles, gathering: Gathering) -> Graph:
+    building = Building(index.kinds)
+    for draft in gathering:
+        building.add(draft)
+    return building.finish(gathering.parsed(), files)
+
+
+def _read_anew(index: Index, files: CommitFiles, gathering: Gathering) -> Graph:
+    """Read everything, and go on with it as it was written."""
+    building = Building(index.kinds)
     made = _write_whole(index, files, gathering, building)
     if made is None:
         made = building.finish(gathering.parsed(), files)
     if index.renew().tree == files.tree:  # written here, or by somebody else meanwhile
         index.generation.is_read = True
         made = Graph(index.generation.nodes, made.live, index.generation)
-    return gathering.settings, made
+    return made
 
 
 def _write_whole(index: Index, files: CommitFiles, gathering: Gathering, building: Building) -> Graph | None:

@@ -204,6 +204,22 @@ def test_a_repository_may_be_called_as_anybody_likes(tmp_path: Path, name: str) 
     assert commits.open_at(repo.open()).index.generation.tree == tree_of(repo, commit)
 
 
+def test_a_commit_with_a_problem_waits_for_nobody_who_writes(repo: Repo) -> None:
+    repo.commit(dict(system()))
+    repo.desire()
+    path = index_of(repo)
+    for wrong in ({"specs/wrong.yaml": "kind: Promt"}, {"llmops.yaml": "kind: Setting"}):
+        repo.commit(wrong)
+        with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+
+            with pytest.raises(Invalid):
+                repo.desire()
+
+        assert time.monotonic() - began < database.BUSY_SECONDS / 2
+
+
 def test_what_a_killed_process_began_and_what_nobody_uses_is_removed(repo: Repo) -> None:
     repo.commit(dict(system()))
     folder = repo.folder / ".git" / "llmops"
