@@ -45,9 +45,10 @@ class Database:
         self._is_there = path is not None and path.exists()
         """Whether the connections are to the file; else they are to nothing, in memory."""
         self._then = _open(path if self._is_there else None)
-        if not self._is_there:
+        if self._is_there:
+            _hold(self._then)
+        else:
             _lay_out(self._then, schema)
-        self.renew()
 
     @cached_property
     def _now(self) -> sqlite3.Connection:
@@ -64,14 +65,18 @@ class Database:
                 vars(self).pop(name).close()
 
     def renew(self) -> None:
-        """Let `read` go on to what is there now."""
+        """Let `read` go on to what is there now; a file that cannot be opened is not there. Raises as `read`."""
         if self._is_there:
-            _hold(self._then)
+            try:
+                _hold(self._then)
+            except sqlite3.DatabaseError as error:
+                raise self._broken(error) from None
         elif self.path and self.path.exists():
-            then = _open(self.path)
-            _hold(then)
-            self._close()
-            self._then, self._is_there = then, True
+            with suppress(sqlite3.DatabaseError):
+                then = _open(self.path)
+                _hold(then)
+                self._close()
+                self._then, self._is_there = then, True
 
     def hold(self) -> None:
         """Let `read_now` stay at what is there now, until something is written.
@@ -104,7 +109,9 @@ class Database:
         if self.path and not self._is_there:
             with _whole(self.path, self._schema) as writer:
                 yield writer
-            self._begin()
+            self.renew()
+            if not self._is_there:
+                raise Unwritable("what was written cannot be opened")
             return
         try:
             _end(self._now)
@@ -117,13 +124,6 @@ class Database:
         except BaseException:
             self._roll_back()
             raise
-
-    def _begin(self) -> None:
-        """Go on with the file that there is now."""
-        try:
-            self.renew()
-        except sqlite3.DatabaseError as error:
-            raise Unwritable(str(error)) from None
 
     def _roll_back(self) -> None:
         try:

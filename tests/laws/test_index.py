@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -182,6 +183,28 @@ def test_where_nothing_can_be_written_one_commit_is_read_whole_and_the_next_is_b
     assert list((repo.folder / ".git" / "llmops").iterdir()) == []
 
 
+def test_what_is_written_and_cannot_be_opened_is_done_without(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk where SQLite cannot share memory between processes."""
+    connect = sqlite3.connect
+
+    def refusing(where: object, **options: Any) -> sqlite3.Connection:
+        if str(where).startswith("file:"):
+            raise sqlite3.OperationalError("locking protocol")
+        return connect(where, **options)  # type: ignore[call-overload,no-any-return]
+
+    repo.commit(dict(system()))
+    ledger.start(repo.ledger())
+    ledger.record(repo.ledger(), [outcome("u" * 64)], "made")
+    monkeypatch.setattr(sqlite3, "connect", refusing)
+    reading = commits.open_at(repo.open())
+
+    found = nodes(commits.desire(reading, "HEAD").graph)
+
+    assert index_of(repo).exists()
+    assert found == nodes(rebuilt(repo, "HEAD")) == nodes(repo.desire().graph)
+    assert "u" * 64 in done.follow(reading.index, repo.ledger())
+
+
 def test_a_file_that_somebody_removes_is_not_begun_by_who_still_reads_it(repo: Repo) -> None:
     repo.commit(dict(system()))
     whole = nodes(repo.desire().graph)
@@ -190,7 +213,7 @@ def test_a_file_that_somebody_removes_is_not_begun_by_who_still_reads_it(repo: R
 
     found = done.follow(reading, repo.ledger())
 
-    assert "u" not in found
+    assert "u" * 64 not in found
     assert nodes(repo.desire().graph) == whole
 
 
