@@ -76,7 +76,8 @@ class Gathering:
 
     def __init__(self, files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = read_all) -> None:
         self._files = files
-        self.settings, self._wrong = read_settings(files)
+        stated, self._wrong = _stated(files)
+        self.settings, self._is_guessed = stated or Settings(), stated is None
         lock, self._unlocked = read_lock(files)
         paths = list(spec_paths(files, self.settings))
         self._readings = zip(paths, read_all(paths, files, kinds, plugins, lock), strict=True)
@@ -97,8 +98,8 @@ class Gathering:
             drafts=found.drafts,
             problems=tuple(sorted({*self._wrong, *self._unlocked, *found.problems})),
             broken=frozenset(found.broken),
-            unread=frozenset(found.unread | ({FILE} if self._wrong else set())),
-            is_partial=found.is_partial or bool(self._wrong),
+            unread=frozenset(found.unread | ({FILE} if self._is_guessed else set())),
+            is_partial=found.is_partial or self._is_guessed,
         )
 
 
@@ -281,20 +282,25 @@ def _unpinned(pin: Pin, at: Place) -> Problem:
 
 
 def read_settings(files: Files) -> tuple[Settings, list[Problem]]:
-    """Read `llmops.yaml`; a repository without one has the defaults."""
+    """Read `llmops.yaml`; a repository without one, or with one that cannot be read, has the defaults."""
+    stated, problems = _stated(files)
+    return stated or Settings(), problems
+
+
+def _stated(files: Files) -> tuple[Settings | None, list[Problem]]:
     at, value, problems = _only_document(FILE, files)
     if at is None:
-        return Settings(), problems
+        return None if problems else Settings(), problems
     if value is None:
         remedy = f"Write apiVersion: {schema.API_VERSION}, kind: Settings and spec:, or remove the file."
-        return Settings(), [Problem(FILE, 1, "", "the file holds nothing.", remedy)]
+        return None, [Problem(FILE, 1, "", "the file holds nothing.", remedy)]
     try:
         found = msgspec.convert(value, _SettingsFile).spec
     except ValidationError as error:
         explain = importlib.import_module("llmops.explain")  # slow, and only for a file that is wrong
         wrong = explain.explain(value, settings_schema())
         problems = [at.problem(one.path, one.what, one.remedy) for one in wrong]
-        return Settings(), problems or [at.problem([], f"{error}.")]
+        return None, problems or [at.problem([], f"{error}.")]
     return found, [_placed(one, at) for one in settings.check(found)]
 
 

@@ -192,6 +192,17 @@ def test_an_address_in_the_settings_holds_no_secret(field: str) -> None:
     assert "hunter2" not in found[0]
 
 
+def test_what_is_wrong_between_settings_hides_nothing_of_the_specs() -> None:
+    settings = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {gate: {budget_cost: 5}}\n"
+    wrong = spec("Deployment", "new", "model: zebra")
+
+    found = problems(Tree({**system(), "llmops.yaml": settings, "specs/new.yaml": wrong}))
+
+    assert len(found) == 2
+    assert "llmops.yaml:3: $.spec.gate.budget_cost" in found[0]
+    assert 'no Model or Training is called "zebra"' in found[1]
+
+
 def test_a_secret_in_a_task_is_a_problem() -> None:
     task = "task: t\ndataset_path: org/rows\ndataset_kwargs: {revision: %s, token: hf_x}\n" % ("a" * 40)
     suite = spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: evals/t.yaml}]}")
