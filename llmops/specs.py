@@ -122,7 +122,8 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
     }
     stale |= {path for path in changed if any(known.declared_in(path))}
     old = {key for path in stale for key in known.declared_in(path)}
-    there = sorted(path for path in stale if _is_spec(path, files, settings) and _exists(path, files))
+    here = (path for path in stale if path in files or files.oddity(path))
+    there = sorted(path for path in here if _is_spec(path, files, settings))
     found = _Found()
     for path, one in zip(there, read_all(there, files, kinds, plugins, lock), strict=True):
         found.take(path, one, files)
@@ -214,10 +215,6 @@ def _is_spec(path: str, files: Files, settings: Settings) -> bool:
     return False
 
 
-def _exists(path: str, files: Files) -> bool:
-    return path in files or bool(files.oddity(path))
-
-
 def _twice(key: Key, one: Declared, first: Declared, files: Files) -> Problem:
     line = reading.place(first, files).problem(("metadata", "name"), "").line
     what = f"{key} is declared twice; the other is {first.path}:{line}."
@@ -297,9 +294,8 @@ def _stated(files: Files) -> tuple[Settings | None, list[Problem]]:
     try:
         found = msgspec.convert(value, _SettingsFile).spec
     except ValidationError as error:
-        explain = importlib.import_module("llmops.explain")  # slow, and only for a file that is wrong
-        wrong = explain.explain(value, settings_schema())
-        problems = [at.problem(one.path, one.what, one.remedy) for one in wrong]
+        explain = importlib.import_module("llmops.explain").explain  # slow, and only for a file that is wrong
+        problems = [at.problem(one.path, one.what, one.remedy) for one in explain(value, settings_schema())]
         return None, problems or [at.problem([], f"{error}.")]
     return found, [_placed(one, at) for one in settings.check(found)]
 
