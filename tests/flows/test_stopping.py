@@ -25,7 +25,8 @@ pytestmark = pytest.mark.usefixtures("plugins")
 
 SCRIPT = """
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it,
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and whoever does so by nohup this
 import llmops.kinds
 llmops.kinds.__path__.append({kinds!r})
 from llmops import cli
