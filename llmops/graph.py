@@ -1,6 +1,7 @@
 """specs -> graph: who leans on whom, and what each is called by content.
 
-What a digest is of stands in `drafts`; here it gets the digests of what is leaned on.
+What each is called is found in `naming`, as they come; here they are held against those they lean on, and what is wrong
+with them is put into words.
 
 Pure.
 """
