@@ -20,7 +20,7 @@ help:  ## say what there is
 demo: $(READY)  ## from a commit to a trained, gated, served and reverted model (10 minutes; again: 1 minute)
 	$(RUN)/python -m demo.run
 
-test: $(READY)  ## the whole test suite (16 minutes)
+test: $(READY)  ## the whole test suite (18 minutes)
 	$(RUN)/python -m pytest
 
 check: $(READY)  ## lint, types, layers, and our own specs
