@@ -82,6 +82,7 @@ class _Worker:
         try:
             self._pid = os.fork()
             if not self._pid:
+                os.close(end)  # else it would wait for ever to be read by itself, when nobody else is there any more
                 _deliver(work, os.fdopen(own, "wb"))
         except OSError:
             os.close(end)

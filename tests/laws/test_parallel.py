@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -96,3 +99,39 @@ def test_no_process_stays_when_reading_is_given_up(files: CommitFiles, monkeypat
 
     with pytest.raises(ProcessLookupError):
         os.kill(workers[0]._pid, 0)
+
+
+ENDLESS = """
+import time
+from llmops import parallel
+workers = [parallel._Worker(lambda: (b"x" * 100_000 for _ in iter(int, 1))) for _ in range(2)]
+print(*(worker._pid for worker in workers), flush=True)
+time.sleep(60)
+"""
+
+
+def test_none_outlives_whoever_reads_them() -> None:
+    reader = subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True)
+    assert reader.stdout is not None
+    workers = [int(pid) for pid in reader.stdout.readline().split()]
+    assert len(workers) == 2
+    assert all(map(is_running, workers))
+
+    reader.kill()
+    reader.wait(timeout=30)
+    reader.stdout.close()
+
+    deadline = time.monotonic() + 30
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = [pid for pid in workers if is_running(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
