@@ -65,17 +65,18 @@ class Look(Struct, frozen=True):
 
 def look(task: str, files: Files, *, with_rows: bool) -> Look:
     """Look into a task file; ``with_rows`` says whether the rows that it brings itself are asked about."""
-    return _look(tuple(_opened(task, files)), with_rows)
+    return _look(tuple(_opened(task, files)), with_rows=with_rows)
 
 
 @lru_cache(MOST)
-def _look(opened: Opened, with_rows: bool) -> Look:  # noqa: FBT001  lru_cache takes one by name for another call
+def _look(opened: Opened, *, with_rows: bool) -> Look:
     read = (one.fields for _, one in opened if isinstance(one, Task))
     output = next((str(fields["output_type"]) for fields in read if "output_type" in fields), "generate_until")
-    return Look(tuple(_led_to(opened, with_rows)), tuple(_problems(opened, with_rows)), output)
+    led_to, problems = _led_to(opened, with_rows=with_rows), _problems(opened, with_rows=with_rows)
+    return Look(tuple(led_to), tuple(problems), output)
 
 
-def _led_to(opened: Opened, with_rows: bool) -> Iterator[str]:  # noqa: FBT001
+def _led_to(opened: Opened, *, with_rows: bool) -> Iterator[str]:
     seen = {path for path, _ in opened[:1]}
     for path, read in opened:
         if isinstance(read, Unreadable):
@@ -88,7 +89,7 @@ def _led_to(opened: Opened, with_rows: bool) -> Iterator[str]:  # noqa: FBT001
                 yield found
 
 
-def _problems(opened: Opened, with_rows: bool) -> Iterator[Problem]:  # noqa: FBT001
+def _problems(opened: Opened, *, with_rows: bool) -> Iterator[Problem]:
     """A task file is a task, and if it brings its own rows, they cannot change without a commit."""
     found: list[tuple[str, Task]] = []
     for path, one in opened:
