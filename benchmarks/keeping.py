@@ -22,7 +22,7 @@ from msgspec import Struct
 from benchmarks import rig
 from benchmarks.results import Figure
 from benchmarks.rig import Command
-from llmops import store
+from llmops.store import blobs
 
 GROUP = "store"
 OURS, DVC, DVC_LINKS = "store.add", "dvc add", "dvc add, cache.type hardlink"
@@ -106,8 +106,8 @@ def _fresh_for_dvc(made: Path, at: Path, dvc: str, settings: tuple[str, ...]) ->
 
 
 def _keep(url: str, path: str) -> None:
-    add = store.add_folder if Path(path).is_dir() else store.add_file
-    add(store.open_at(url), Path(path))
+    add = blobs.add_folder if Path(path).is_dir() else blobs.add_file
+    add(blobs.open_at(url), Path(path))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,14 @@ from msgspec.structs import replace
 from benchmarks import repositories, rig
 from benchmarks.results import Figure
 from benchmarks.rig import Command
-from llmops import commits, ledger, repository, sites
-from llmops.ledger import Ledger
-from llmops.records import Outcome
-from llmops.values import Digest, Key
+from llmops.domain.digests import Digest
+from llmops.domain.records import Outcome
+from llmops.domain.resources import Key
+from llmops.environments import workspace
+from llmops.git import repository
+from llmops.index import commits
+from llmops.ledger import ledger
+from llmops.ledger.ledger import Ledger
 
 GROUP = "ledger"
 RECORD, PUBLISH = "outcomes recorded here", "outcomes published to a remote"
@@ -57,7 +61,7 @@ def _begin(folder: Path, remote: Path) -> None:
 
 def _ledger(folder: Path) -> Ledger:
     known = commits.open_at(repository.discover(folder))
-    return sites.locate(known, commits.desire(known, "HEAD").settings, None).ledger
+    return workspace.locate(known, commits.desire(known, "HEAD").settings, None).ledger
 
 
 def _record(folder: str, amount: str) -> None:

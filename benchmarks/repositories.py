@@ -12,8 +12,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmops import commits, ledger, repository, sites, store
-from llmops.records import Outcome, Provenance
+from llmops.domain.records import Outcome, Provenance
+from llmops.environments import workspace
+from llmops.git import repository
+from llmops.index import commits
+from llmops.ledger import ledger
+from llmops.store import blobs
 
 GIT = ("git",)
 HEAD = "apiVersion: llmops/v1alpha1\nkind: {kind}\nmetadata:\n  name: {name}\n  description: Number {number}.\n"
@@ -144,10 +148,10 @@ def fill(folder: Path) -> int:
     """Write down that everything of the first commit was made, as after an apply; give how many outcomes that are."""
     known = commits.open_at(repository.discover(folder))
     desired = commits.desire(known, "HEAD~1")
-    site = sites.locate(known, desired.settings, None)
+    site = workspace.locate(known, desired.settings, None)
     ledger.start(site.ledger)
     (folder / ".git" / "made").mkdir(exist_ok=True)
-    made = store.add_folder(sites.open_store(site), folder / ".git" / "made")
+    made = blobs.add_folder(workspace.open_store(site), folder / ".git" / "made")
     outcomes = [
         Outcome(
             unit=unit.digest,

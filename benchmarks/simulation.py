@@ -18,10 +18,11 @@ import numpy as np
 from msgspec import Struct
 from scipy import stats
 
-from llmops import flips, gates, sequential
-from llmops.flips import NEARLY
-from llmops.kinds.evaluation import Gate
-from llmops.values import Verdict
+from llmops.domain.plans import Verdict
+from llmops.gates import judge
+from llmops.kinds.evaluation.kind import Gate
+from llmops.statistics import betting, sign_flip
+from llmops.statistics.sign_flip import NEARLY
 
 SEED, REPLICATIONS, ALPHA = 2026, 20_000, 0.05
 BASELINE, DROP, MARGIN = 0.70, 0.05, 0.03
@@ -111,7 +112,7 @@ def verdict(gate: Gate, items: int, worse: int, better: int, right: int) -> Verd
     base = [1.0] * (right + worse) + [0.0] * (items - right - worse)
     head = [1.0] * right + [0.0] * worse + [1.0] * better + [0.0] * (items - right - worse - better)
     names = [str(number) for number in range(items)]
-    return gates.judge(gate, dict(zip(names, head, strict=True)), dict(zip(names, base, strict=True))).verdict
+    return judge.judge(gate, dict(zip(names, head, strict=True)), dict(zip(names, base, strict=True))).verdict
 
 
 def lm_eval_fails(drawn: Drawn) -> np.ndarray[Any, Any]:
@@ -192,7 +193,7 @@ def families(source: np.random.Generator, replications: int) -> Iterator[Row]:
     items, discordance = 200, 0.06
     same = draw(source, replications * SUITES, items, discordance, 0)
     chances = stats.binom.sf(same.worse - 1, same.worse + same.better, 0.5).reshape(replications, SUITES)
-    fails = sum(min(gates.holm(row)) < ALPHA for row in chances.tolist()) / replications
+    fails = sum(min(judge.holm(row)) < ALPHA for row in chances.tolist()) / replications
     kinds = {f"{SUITES} suites": fails, f"{SUITES} suites, each by itself": float((chances < ALPHA).any(axis=1).mean())}
     for name, share in kinds.items():
         is_ours = name == f"{SUITES} suites"
@@ -215,8 +216,8 @@ def chances(differences: np.ndarray[Any, Any], at_once: int = 500) -> np.ndarray
     count = differences.shape[1]
     order = np.argsort(-np.abs(differences), axis=1, kind="stable")
     ordered = np.take_along_axis(differences, order, axis=1)
-    place = np.zeros((count, flips.ways(count)))
-    place[np.arange(count), flips.codes(count)] = 1
+    place = np.zeros((count, sign_flip.ways(count)))
+    place[np.arange(count), sign_flip.codes(count)] = 1
     parts = [_turned(ordered[start : start + at_once], place) for start in range(0, len(ordered), at_once)]
     return np.concatenate(parts)
 
@@ -272,7 +273,7 @@ def batches(source: np.random.Generator, replications: int) -> Iterator[Row]:
         bar = "both errors ≤ 5 %" + ("; ≤ 40 % of the items" if discordance == DISCORDANCES[0] else "")
         yield Row(
             part="sequential",
-            gate=f"non_inferiority, margin {MARGIN:.0%}, looks from {sequential.BATCH} items on",
+            gate=f"non_inferiority, margin {MARGIN:.0%}, looks from {betting.BATCH} items on",
             items=LONG,
             discordance=discordance,
             unchanged_fail=same[0][Verdict.FAIL],
@@ -296,7 +297,7 @@ def stopped(
     found: Counter[Verdict] = Counter()
     used = seen = 0
     while seen < LONG:
-        batch = sequential.stop_after(seen, LONG) - seen
+        batch = betting.stop_after(seen, LONG) - seen
         seen += batch
         cells = [(discordance + drop) / 2, better_to, 1 - discordance]
         news = source.multinomial(batch, cells, size=len(going))
@@ -315,4 +316,4 @@ def stopped(
 @cache
 def look(gate: Gate, seen: int, worse: int, better: int) -> Verdict:
     """Look once, as the sequential gate does."""
-    return sequential.look(gate, {-1.0: worse, 1.0: better, 0.0: seen - worse - better})
+    return betting.look(gate, {-1.0: worse, 1.0: better, 0.0: seen - worse - better})

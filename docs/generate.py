@@ -27,13 +27,14 @@ from msgspec import Struct
 from benchmarks import page as performance
 from benchmarks import results
 from docs import tables
-from llmops import catalogues, cli, problems
-from llmops.fields import Mark
-from llmops.plugin import Kind
-from llmops.problems import Exit, LlmopsError
-from llmops.schema import Metadata
-from llmops.settings import Settings
-from llmops.values import Scope
+from llmops import cli, registry
+from llmops.domain import problems
+from llmops.domain.problems import Exit, LlmopsError
+from llmops.domain.resources import Scope
+from llmops.language.json_schema import Metadata
+from llmops.plugins.fields import Mark
+from llmops.plugins.kind import Kind
+from llmops.specs.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
@@ -79,7 +80,7 @@ find them.
 
 def kinds_page() -> str:
     """Write a section for every kind, for the metadata they share, for the settings and for the engines."""
-    kinds = [catalogues.KINDS[name] for name in sorted(catalogues.KINDS)]
+    kinds = [registry.KINDS[name] for name in sorted(registry.KINDS)]
     names = ["Metadata", *(kind.name for kind in kinds), "Settings", "Engines"]
     contents = "\n" + " · ".join(f"[{name}](#{name.lower()})" for name in names) + "\n"
     nothing = Mark(scope=Scope.NONE)
@@ -139,7 +140,7 @@ def documents(text: str) -> list[str]:
 def engine_sections() -> Iterator[list[str]]:
     """Write what each engine takes as its `config`."""
     yield ["## Engines", "What `engine.type` of a Deployment may be, and what `engine.config` takes then."]
-    for name, engine in sorted(catalogues.PLUGINS["engines"].items()):
+    for name, engine in sorted(registry.PLUGINS["engines"].items()):
         chosen = ", ".join(f"`{what}` is `{how}`" for what, how in sorted(engine.decides.items()))
         decides = f" Choosing it decides the digest of what is prepared: {chosen}." if chosen else ""
         versions = f"Checked against version {', '.join(engine.versions)}." if engine.versions else ""

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 from msgspec import inspect as types
 
-from llmops import fields
-from llmops.fields import Mark, shape
-from llmops.values import Scope
+from llmops.domain.resources import Scope
+from llmops.plugins import fields
+from llmops.plugins.fields import Mark, shape
 
 
 class Row(Struct, frozen=True):

@@ -13,22 +13,27 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from llmops import execute, growth, leases, ledger, live, proposals, refs, release, sites, verdicts
-from llmops.commits import Desired
-from llmops.events import Event, Happening
-from llmops.execute import Shop, Task
-from llmops.graph import Graph
-from llmops.leases import Claim
-from llmops.problems import Refused, Unfinished, Unhealthy
-from llmops.proposals import Proposal
-from llmops.records import Release, State, Who
-from llmops.release import Floor
-from llmops.sites import Site
-from llmops.stopping import NEVER, Stop
-from llmops.values import Action, Blocked, Digest, Plan, Verb
-from llmops.verdicts import Archive, Report
-
-Tell = Callable[[Event], None]
+from llmops.domain.digests import Digest
+from llmops.domain.events import Event, Happening, Tell
+from llmops.domain.plans import Action, Blocked, Plan, Verb
+from llmops.domain.problems import Refused, Unfinished, Unhealthy
+from llmops.domain.records import Release, State, Who
+from llmops.environments import workspace
+from llmops.environments.workspace import Site
+from llmops.execution import executor
+from llmops.execution.executor import Shop, Task
+from llmops.gates import sampling, verdicts
+from llmops.gates.verdicts import Archive, Report
+from llmops.git import refs
+from llmops.host.signals import NEVER, Stop
+from llmops.index.commits import Desired
+from llmops.ledger import leases, ledger
+from llmops.ledger.leases import Claim
+from llmops.planning import proposals
+from llmops.planning.proposals import Proposal
+from llmops.releases import observe, release
+from llmops.releases.release import Floor
+from llmops.specs.graph import Graph
 
 
 class Allowed(Struct, frozen=True, kw_only=True):
@@ -89,7 +94,7 @@ def apply(
             if fence != proposal.fence + 1:  # another run changed something after this was planned
                 proposal = proposals.as_kept(made, proposals.propose(site, proposal.desired, made.base))
             shop = open_shop(site, leases.guard(fence), stop)
-            applied = _carry_out(site, proposal, who, shop, live.floor(site, shop, fence, who.commit, tell))
+            applied = _carry_out(site, proposal, who, shop, observe.floor(site, shop, fence, who.commit, tell))
         finally:
             with stop.undisturbed():
                 leases.give_back(site.ledger, fence, who.commit if applied and applied.is_well else "")
@@ -99,7 +104,7 @@ def apply(
 
 def _refuse_mass_deletes(made: Plan, desired: Graph) -> None:
     gone = [str(action.key) for action in made.actions if action.verb == Verb.REMOVE]
-    if len(gone) > max(1, len(live.deployments(desired))):
+    if len(gone) > max(1, len(observe.deployments(desired))):
         raise Refused(f"this removes {len(gone)} deployments: {', '.join(gone)}. Say --allow-deletes if it is meant.")
 
 
@@ -108,11 +113,11 @@ def _carry_out(site: Site, proposal: Proposal, who: Who, shop: Shop, floor: Floo
     actions, tell = proposal.plan.actions, floor.tell
     desired, settings = proposal.desired, site.settings
     builds = [
-        Task(action, desired, growth=growth.alone(desired.graph[action.key], action.unit, settings))
+        Task(action, desired, growth=sampling.alone(desired.graph[action.key], action.unit, settings))
         for action in actions
         if action.verb not in set(Verb)
     ]
-    failed = execute.build(builds, shop, who, tell).failed
+    failed = executor.build(builds, shop, who, tell).failed
     blocked: list[Blocked] = list(proposal.plan.blocked)
     unwell: list[Unhealthy | Unfinished] = []
     reports: list[Report] = []
@@ -137,8 +142,8 @@ def open_shop(site: Site, guard: Callable[[State], State], stop: Stop = NEVER) -
     """Give what work is done with."""
     return Shop(
         ledger=site.ledger,
-        store=sites.open_store(site),
-        runner=sites.open_runner(site),
+        store=workspace.open_store(site),
+        runner=workspace.open_runner(site),
         work=site.work,
         parallel=site.settings.runner.parallel,
         guard=guard,
@@ -150,7 +155,7 @@ def _release(site: Site, action: Action, desired: Desired, floor: Floor) -> None
     if action.verb == Verb.REMOVE:
         release.remove(action.key, floor)
     else:
-        release.carry_out(action, live.candidate(site, desired.graph, desired.files, action.key), floor)
+        release.carry_out(action, observe.candidate(site, desired.graph, desired.files, action.key), floor)
 
 
 def _stop(action: Action, failed: Mapping[Digest, str], reports: tuple[Report, ...], unknown: str) -> Blocked | None:
@@ -188,13 +193,13 @@ def _judge_gates(site: Site, action: Action, proposal: Proposal, shop: Shop) -> 
 
 def _is_untidy(desired: Graph, state: State, site: Site) -> bool:
     """Whether something runs that need not stay warm any more."""
-    running = live.runtime(site).look()
+    running = observe.runtime(site).look()
     return any(
         release.spare(key, desired[key].spec.body, state.releases.get(str(key), Release()), running)
-        for key in live.deployments(desired)
+        for key in observe.deployments(desired)
     )
 
 
 def _tidy(desired: Graph, floor: Floor) -> None:
-    for key in live.deployments(desired):
+    for key in observe.deployments(desired):
         release.tidy(key, desired[key].spec.body, floor)

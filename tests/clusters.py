@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from llmops.serving.programs import free_port
+from llmops.serving.supervised import free_port
 
 ROOT = Path(__file__).parent.parent
 

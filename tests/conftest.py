@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from llmops import cli, ledger
-from llmops.problems import Exit
+from llmops import cli
+from llmops.domain.problems import Exit
+from llmops.ledger import ledger
 from tests.repos import Repo
 
 pytest_plugins = ["tests.clusters"]

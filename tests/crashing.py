@@ -17,10 +17,14 @@ from typing import Any
 
 import llmops.kinds
 import llmops.serving.engines
-from llmops import cli, ledger, processes, refs, store
-from llmops.runners.local import Local
-from llmops.serving import programs, traffic
+from llmops import cli
+from llmops.execution.runners.local import Local
+from llmops.git import refs
+from llmops.host import processes
+from llmops.ledger import ledger
+from llmops.serving import gateway_client, supervised
 from llmops.steps import __main__ as steps
+from llmops.store import blobs
 
 PLUGINS = Path(__file__).parent / "plugins"
 PLACES: dict[str, tuple[Any, str]] = {
@@ -29,11 +33,11 @@ PLACES: dict[str, tuple[Any, str]] = {
     "push": (refs, "push"),
     "write": (refs, "write"),
     "start": (Local, "start"),
-    "program": (programs, "start"),  # a replica, or the gateway
-    "routes": (traffic, "_write"),
-    "end": (programs, "stop"),
+    "program": (supervised, "start"),  # a replica, or the gateway
+    "routes": (gateway_client, "_write"),
+    "end": (supervised, "stop"),
 }
-STEP_PLACES: dict[str, tuple[Any, str]] = {"store": (store, "add_folder"), "said": (steps, "_write")}
+STEP_PLACES: dict[str, tuple[Any, str]] = {"store": (blobs, "add_folder"), "said": (steps, "_write")}
 
 
 def points(places: dict[str, tuple[Any, str]]) -> list[str]:

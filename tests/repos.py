@@ -6,12 +6,15 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmops import commits, ledger, repository, sites
-from llmops.commits import Desired
-from llmops.ledger import Ledger
-from llmops.repository import Repository
-from llmops.settings import LedgerSettings, Settings
-from llmops.sites import Site
+from llmops.environments import workspace
+from llmops.environments.workspace import Site
+from llmops.git import repository
+from llmops.git.repository import Repository
+from llmops.index import commits
+from llmops.index.commits import Desired
+from llmops.ledger import ledger
+from llmops.ledger.ledger import Ledger
+from llmops.specs.settings import LedgerSettings, Settings
 
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false")
 
@@ -62,7 +65,7 @@ class Repo:
         return ledger.locate(self.open(), LedgerSettings(), environment)
 
     def site(self, settings: Settings | None = None) -> Site:
-        return sites.locate(commits.open_at(self.open()), settings or Settings(), None)
+        return workspace.locate(commits.open_at(self.open()), settings or Settings(), None)
 
     def desire(self, revision: str = "HEAD") -> Desired:
         """Read what a revision declares."""

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from llmops.cli.commands import schema
+from llmops.domain.problems import Exit
 from llmops.kinds.dataset import Split, is_test
-from llmops.problems import Exit
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 

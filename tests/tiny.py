@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from llmops import evidence, store
-from llmops.evidence import Item, SuiteFacts
-from llmops.orders import Growth, Input, Job
-from llmops.steps.desk import Failure, Product, StepFailed
+from llmops.domain.orders import Growth, Input, Job
+from llmops.domain.resources import Key
+from llmops.execution import evidence
+from llmops.execution.evidence import Item, SuiteFacts
+from llmops.steps.context import Failure, Product, StepFailed
 from llmops.steps.redaction import Redaction
-from llmops.store import Store
-from llmops.values import Key
+from llmops.store import blobs
+from llmops.store.blobs import Store
 
 END = "</s>"
 CHAT = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }} {% endfor %}{% if add_generation_prompt %}a:{% endif %}"
@@ -72,7 +73,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 def of_model(kept: Store, at: Path) -> dict[str, Any]:
     """Say that a model is asked."""
-    given = Input(key=Key("Model", at.name), body=Raw(b"{}"), outputs={"model": store.add_folder(kept, at)})
+    given = Input(key=Key("Model", at.name), body=Raw(b"{}"), outputs={"model": blobs.add_folder(kept, at)})
     return {"inputs": {"subject.model": given}, "subject": {"model": at.name}}
 
 
@@ -85,7 +86,7 @@ def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
         (rows / "train.jsonl").write_text("")
         (rows / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked.rows))
         suite["dataset"] = "rows"
-        made = Input(key=Key("Dataset", "rows"), body=Raw(b"{}"), outputs={"rows": store.add_folder(kept, rows)})
+        made = Input(key=Key("Dataset", "rows"), body=Raw(b"{}"), outputs={"rows": blobs.add_folder(kept, rows)})
         inputs["suites[0].dataset"] = made
     files = {"evals/task.yaml": asked.task, **asked.files}
     return Job(
@@ -93,7 +94,7 @@ def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
         key=Key("Evaluation", "tiny"),
         part="suites[0]",
         body=Raw(json.dumps({"subject": asked.subject, "suites": [suite], **asked.fields}).encode()),
-        files={path: store.add_bytes(kept, text.encode()) for path, text in files.items()},
+        files={path: blobs.add_bytes(kept, text.encode()) for path, text in files.items()},
         inputs=inputs,
         growth=asked.growth,
     )
@@ -101,8 +102,8 @@ def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
 
 def evaluated(folder: Path, kept: Store, *asked: Asked) -> list[Found]:
     """Run suites in this process, as one order."""
-    from llmops.steps import evaluate
-    from llmops.steps.desk import Desk
+    from llmops.steps.context import Desk
+    from llmops.steps.evaluation import evaluate
 
     work = folder / "work"
     work.mkdir(parents=True)
@@ -121,6 +122,6 @@ def all_made(found: Iterable[Product | Failure]) -> Iterator[Product]:
 
 
 def _found(kept: Store, digest: str, metrics: dict[str, float]) -> Found:
-    files = store.manifest(kept, digest).files
-    facts = msgspec.json.decode(store.read(kept, files[evidence.FACTS].sha256), type=SuiteFacts)
-    return Found(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256)), facts, metrics)
+    files = blobs.manifest(kept, digest).files
+    facts = msgspec.json.decode(blobs.read(kept, files[evidence.FACTS].sha256), type=SuiteFacts)
+    return Found(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256)), facts, metrics)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from llmops import catalogues, graph, specs
-from llmops.graph import Graph
+from llmops import registry
+from llmops.specs import graph, loading
+from llmops.specs.graph import Graph
 
 
 class Tree(dict[str, bytes]):
-    """Files in memory, as `llmops.values.Files`; ``odd`` names entries that are no regular files."""
+    """Files in memory, as `llmops.domain.resources.Files`; ``odd`` names entries that are no regular files."""
 
     def __init__(self, files: Mapping[str, str | bytes], odd: Mapping[str, str] | None = None) -> None:
         super().__init__({path: text.encode() if isinstance(text, str) else text for path, text in files.items()})
@@ -104,4 +105,4 @@ def system() -> Tree:
 
 def build(tree: Tree) -> Graph:
     """Read a tree into a graph; raises `Invalid` with its problems."""
-    return graph.build(specs.parse(tree, catalogues.KINDS, catalogues.PLUGINS), tree, catalogues.KINDS)
+    return graph.build(loading.parse(tree, registry.KINDS, registry.PLUGINS), tree, registry.KINDS)

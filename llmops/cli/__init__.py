@@ -12,13 +12,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
-from llmops import __version__, stopping
+from llmops import __version__
 from llmops.cli import arguments as types
 from llmops.cli import commands, failures
 from llmops.cli.arguments import Help, Parser
 from llmops.cli.terminal import open_streams, open_terminal
-from llmops.plugin import modules
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
+from llmops.host import signals
+from llmops.plugins.registry import modules
 
 ABOUT = "GitOps for large language models: what the git tree says is what is trained, evaluated and served."
 EPILOG = """\
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "run" not in parsed:
             parser.print_help()
             return Exit.USAGE
-        with stopping.listening() as parsed.stop:
+        with signals.listening() as parsed.stop:
             return int(parsed.run(parsed, terminal))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the edge: whatever happens is a line and a code
         if glimpse.debug:

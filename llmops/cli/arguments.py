@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llmops.fields import NAME_PATTERN
-from llmops.problems import Misused, did_you_mean
+from llmops.domain.problems import Misused, did_you_mean
+from llmops.plugins.fields import NAME_PATTERN
 
 FORMATS = ("text", "json")
 COLUMNS = 80

@@ -9,9 +9,11 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from llmops import catalogues, git, specs, tree
-from llmops.cli.repositories import open_repository, settings_at
-from llmops.values import Key
+from llmops import registry
+from llmops.cli.open_repository import open_repository, settings_at
+from llmops.domain.resources import Key
+from llmops.git import command, tree
+from llmops.specs import loading
 
 Completer: TypeAlias = Callable[..., list[str]]
 """What argcomplete calls with ``prefix`` and ``parsed_args``, among others."""
@@ -33,7 +35,7 @@ def keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     try:
         repo = open_repository(parsed_args)
         files = tree.files(repo, tree.commit_id(repo, "HEAD"))
-        found = specs.parse(files, catalogues.KINDS, catalogues.PLUGINS).drafts
+        found = loading.parse(files, registry.KINDS, registry.PLUGINS).drafts
     except Exception:  # noqa: BLE001  completion must never fail
         return []
     return _beginning(prefix, map(str, found))
@@ -79,7 +81,9 @@ def environments(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list
 
 def _refs(parsed_args: argparse.Namespace, *patterns: str, form: str) -> list[str]:
     try:
-        return git.run(open_repository(parsed_args).around, "for-each-ref", f"--format={form}", *patterns).splitlines()
+        return command.run(
+            open_repository(parsed_args).around, "for-each-ref", f"--format={form}", *patterns
+        ).splitlines()
     except Exception:  # noqa: BLE001  completion must never fail
         return []
 

@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Iterable
 
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Invalid, LlmopsError, Problem, refusal
-from llmops.reports.words import count
+from llmops.domain.problems import Exit, Invalid, LlmopsError, Problem, refusal
+from llmops.reports.formatting import count
 
 
 def tell(error: BaseException, terminal: Terminal) -> int:

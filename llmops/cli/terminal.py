@@ -18,9 +18,9 @@ from typing import Any, TextIO
 
 import msgspec
 
-from llmops.events import Event, Happening
-from llmops.figures import figures
-from llmops.reports.words import duration
+from llmops.domain.events import Event, Happening
+from llmops.domain.formatting import figures
+from llmops.reports.formatting import duration
 
 CODES = {"good": "32", "bad": "31", "warn": "33", "new": "36", "dim": "2", "bold": "1"}
 QUIET_SECONDS = 2.0

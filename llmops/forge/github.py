@@ -21,8 +21,8 @@ import msgspec
 from msgspec import Struct
 
 from llmops import __version__
-from llmops.forge.secrets import HIDDEN, redact
-from llmops.problems import Broken, Misused
+from llmops.domain.problems import Broken, Misused
+from llmops.forge.redact import HIDDEN, redact
 
 VERSION = "2022-11-28"
 """https://docs.github.com/rest/about-the-rest-api/api-versions"""

@@ -12,8 +12,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from llmops.domain.problems import Broken
 from llmops.forge.github import Client, Refusal
-from llmops.problems import Broken
 
 PREFIX = "llmops"
 PERMISSION = "statuses: write"

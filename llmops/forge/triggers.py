@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from llmops.problems import Broken, Misused
+from llmops.domain.problems import Broken, Misused
 
 T = TypeVar("T")
 

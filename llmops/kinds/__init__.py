@@ -1,1 +1,1 @@
-"""One file per kind: its shape, its rules and the step that makes it. Adding a kind is adding a file."""
+"""One file, or one folder, per kind of resource."""

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from llmops import hashes
-from llmops.fields import Body, about
-from llmops.plugin import Kind, Step
-from llmops.problems import Complaint, Problem
-from llmops.sources import Source, misplaced_token
-from llmops.values import Files, Pin
+from llmops.domain import digests
+from llmops.domain.problems import Complaint, Problem
+from llmops.domain.resources import Files, Pin
+from llmops.plugins.fields import Body, about
+from llmops.plugins.kind import Kind, Step
+from llmops.plugins.sources import Source, misplaced_token
 
 Format: TypeAlias = Literal["text", "messages", "prompt_completion", "preference", "prompt", "rows"]
 
@@ -181,7 +181,7 @@ def is_test(row: dict[str, Any], split: Split) -> bool:
     """Whether a row is kept for evaluation: its hash, as a number in [0, 1), is below the fraction."""
     part = {name: row.get(name) for name in split.by} if split.by else row
     text = msgspec.json.encode([split.seed, part], order="sorted")
-    return int(hashes.sha256(text)[:16], 16) / 2**64 < split.test_fraction
+    return int(digests.sha256(text)[:16], 16) / 2**64 < split.test_fraction
 
 
 def pins(dataset: Dataset) -> Iterable[Pin]:

@@ -10,10 +10,10 @@ from typing import Annotated
 
 from msgspec import field
 
-from llmops.fields import DURATION_PATTERN, Body, Options, about, ref
-from llmops.plugin import Kind, Step
-from llmops.problems import Complaint
-from llmops.values import Key, Node, Scope
+from llmops.domain.problems import Complaint
+from llmops.domain.resources import Key, Node, Scope
+from llmops.plugins.fields import DURATION_PATTERN, Body, Options, about, ref
+from llmops.plugins.kind import Kind, Step
 
 
 class Engine(Body, frozen=True, kw_only=True):

@@ -6,11 +6,11 @@ Pure.
 from collections.abc import Collection, Iterable
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from llmops.fields import Body, about, file, secret
-from llmops.plugin import Kind, Step
-from llmops.problems import Complaint
-from llmops.sources import Source, misplaced_token
-from llmops.values import Files, Pin, Scope
+from llmops.domain.problems import Complaint
+from llmops.domain.resources import Files, Pin, Scope
+from llmops.plugins.fields import Body, about, file, secret
+from llmops.plugins.kind import Kind, Step
+from llmops.plugins.sources import Source, misplaced_token
 
 Stage: TypeAlias = Literal["draft", "candidate", "approved", "archived", "retired"]
 STAGES: tuple[str, ...] = get_args(Stage)

@@ -6,12 +6,12 @@ Pure.
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from llmops import jsonschemas, placeholders
-from llmops.fields import Body, about, file
-from llmops.placeholders import BadTemplate
-from llmops.plugin import Kind
-from llmops.problems import Complaint, Problem
-from llmops.values import Files
+from llmops.domain.problems import Complaint, Problem
+from llmops.domain.resources import Files
+from llmops.language import jinja_variables, user_schemas
+from llmops.language.jinja_variables import BadTemplate
+from llmops.plugins.fields import Body, about, file
+from llmops.plugins.kind import Kind
 
 
 class Message(Body, frozen=True, kw_only=True):
@@ -51,12 +51,12 @@ def check(prompt: Prompt) -> Iterable[Complaint]:
     for name, schema in prompt.variables.items():
         if not name.isidentifier():
             yield Complaint(f"variables.{name}", f'"{name}" cannot be a variable.', "Use letters, digits and _.")
-        yield from jsonschemas.complaints(schema, f"variables.{name}")
+        yield from user_schemas.complaints(schema, f"variables.{name}")
     if prompt.messages:
         used: set[str] = set()
         for index, message in enumerate(prompt.messages):
             try:
-                used |= placeholders.variables(message.content)
+                used |= jinja_variables.variables(message.content)
             except BadTemplate as error:
                 yield Complaint(f"messages[{index}].content", error.what, "Correct the template.")
                 return
@@ -69,7 +69,7 @@ def examine(prompt: Prompt, files: Files) -> Iterable[Complaint | Problem]:
     if path is None:
         return
     try:
-        used = placeholders.variables(files[path].decode())
+        used = jinja_variables.variables(files[path].decode())
     except UnicodeDecodeError:
         yield Problem(path, 1, "", "the template is not UTF-8.", "Save the file as UTF-8.")
     except BadTemplate as error:

@@ -9,10 +9,10 @@ Pure.
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
-from llmops.fields import Body, Options, about, file, ref
-from llmops.plugin import ONE_MACHINE, Kind, Step
-from llmops.problems import Complaint
-from llmops.values import Key, Node, Scope
+from llmops.domain.problems import Complaint
+from llmops.domain.resources import Key, Node, Scope
+from llmops.plugins.fields import Body, Options, about, file, ref
+from llmops.plugins.kind import ONE_MACHINE, Kind, Step
 
 
 class DatasetUse(Body, frozen=True, kw_only=True):
@@ -198,7 +198,7 @@ def devices(training: Training) -> Mapping[str, float]:
 
 KIND = Kind(
     body=Training,
-    step=Step(name="train", version=1, run="llmops.steps.train", extra="train"),
+    step=Step(name="train", version=1, run="llmops.steps.training.train", extra="train"),
     check=check,
     review=review,
     beside=("Dataset",),

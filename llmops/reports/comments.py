@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from llmops.gating import Gated
-from llmops.problems import Problem
+from llmops.domain.plans import Verdict
+from llmops.domain.problems import Problem
+from llmops.gates.pull_request import Gated
+from llmops.gates.verdicts import Report
 from llmops.reports import gates
-from llmops.reports.words import count, effort, short
-from llmops.values import Verdict
-from llmops.verdicts import Report
+from llmops.reports.formatting import count, effort, short
 
 MOST = 60_000
 """Characters of a comment. GitHub takes 65,536."""

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from llmops.compare import Compared, Row, Survey, Table
-from llmops.contrasts import ALPHA, Contrast
-from llmops.owed import Expected
+from llmops.domain.plans import Verdict
+from llmops.gates.compare import Compared, Row, Survey, Table
+from llmops.planning.missing import Expected
 from llmops.reports import pages, plots
 from llmops.reports.comments import Run, literal
+from llmops.reports.formatting import Paint, columns, count, duration, effort, plain, short
 from llmops.reports.plots import Line
-from llmops.reports.words import Paint, columns, count, duration, effort, plain, short
-from llmops.values import Verdict
+from llmops.statistics.contrasts import ALPHA, Contrast
 
 HEADER = ("subject", "items", "score", "difference", "worse/better", "p", "shows", "evidence")
 NUMBERS = range(1, 6)

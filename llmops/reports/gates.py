@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from llmops.budgets import Budget, LeftOut
-from llmops.gates import Judgement
-from llmops.gating import Gated
-from llmops.reports.words import VERDICT_STYLES, Paint, columns, count, effort, plain, short
-from llmops.values import Verdict
-from llmops.verdicts import Flip, Report
+from llmops.domain.plans import Verdict
+from llmops.gates.budgets import Budget, LeftOut
+from llmops.gates.judge import Judgement
+from llmops.gates.pull_request import Gated
+from llmops.gates.verdicts import Flip, Report
+from llmops.reports.formatting import VERDICT_STYLES, Paint, columns, count, effort, plain, short
 
 HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "detectable", "verdict")
 NAMED = 3

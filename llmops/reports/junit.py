@@ -11,9 +11,9 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from llmops.gating import Gated
+from llmops.gates.pull_request import Gated
+from llmops.gates.verdicts import Report
 from llmops.reports import gates
-from llmops.verdicts import Report
 
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold."""

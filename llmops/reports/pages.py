@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from llmops.gating import Gated
+from llmops.domain.plans import Verdict
+from llmops.gates.pull_request import Gated
+from llmops.gates.verdicts import Flip, Report
 from llmops.reports import gates, plots
 from llmops.reports.comments import SEVERITY, Run
-from llmops.reports.words import count, effort, short
-from llmops.values import Verdict
-from llmops.verdicts import Flip, Report
+from llmops.reports.formatting import count, effort, short
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --dim: #59636e; --faint: #d8dee4; --panel: #f6f8fa; }

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from llmops.graph import Graph
-from llmops.proposals import Proposal
-from llmops.reports.words import STYLES, Paint, columns, count, effort, markdown_table, plain, short
-from llmops.values import Action, Change, Cost, Plan, Reason, Reuse, Sign, Tier, Verb
+from llmops.domain.plans import Action, Change, Cost, Plan, Reason, Reuse, Sign, Tier, Verb
+from llmops.planning.proposals import Proposal
+from llmops.reports.formatting import STYLES, Paint, columns, count, effort, markdown_table, plain, short
+from llmops.specs.graph import Graph
 
 DELETE, UPDATE, NO_OP = "delete", "update", "no-op"
 TERRAFORM = {Sign.ADD: "create", Sign.EDIT: UPDATE, Sign.FOLLOW: UPDATE, Sign.DROP: DELETE, Sign.KEEP: NO_OP}

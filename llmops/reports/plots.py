@@ -14,9 +14,9 @@ from html import escape
 
 from msgspec import Struct
 
-from llmops.gates import Judgement
-from llmops.values import Verdict
-from llmops.verdicts import Report
+from llmops.domain.plans import Verdict
+from llmops.gates.judge import Judgement
+from llmops.gates.verdicts import Report
 
 COLOURS = {Verdict.PASS: "#009E73", Verdict.FAIL: "#D55E00", Verdict.INCONCLUSIVE: "#E69F00"}
 STYLE = """

@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
+from llmops.domain.digests import Digest
+from llmops.domain.resources import Key
 from llmops.kinds.deployment import Engine as Wanted
 from llmops.kinds.prompt import Prompt
-from llmops.plugin import Command, Engine, Replica
+from llmops.plugins.engine import Command, Engine, Replica
 from llmops.serving.gateway.table import PromptPart, Served, Turn
-from llmops.serving.programs import Program
-from llmops.values import Digest, Key
+from llmops.serving.supervised import Program
 
 
 def mismatch(key: Key, wanted: Wanted, engine: Engine) -> str:

@@ -24,9 +24,9 @@ from typing import IO
 import msgspec
 import psutil
 
-from llmops import disk, locks
-from llmops.plugin import Phase
-from llmops.serving.programs import GRACE_SECONDS, LOCK, LOG, SPEC, STATE, Program, State
+from llmops.host import disk, file_locks
+from llmops.plugins.runtime import Phase
+from llmops.serving.supervised import GRACE_SECONDS, LOCK, LOG, SPEC, STATE, Program, State
 
 POLL_SECONDS = 0.1
 HEALTH_SECONDS = 2.0
@@ -188,7 +188,7 @@ def _die_with_parent() -> None:
 
 def main(folder: Path) -> int:
     """Supervise the program of a folder, unless somebody does already."""
-    lock = locks.take(folder / LOCK)
+    lock = file_locks.take(folder / LOCK)
     if lock is None:
         return 0
     with lock:

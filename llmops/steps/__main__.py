@@ -20,11 +20,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops import disk, locks, orders, store
-from llmops.orders import Job, Made, Order, Report
-from llmops.steps.desk import Desk, Failure, Product, now, reason
+from llmops.domain import orders
+from llmops.domain.digests import Digest
+from llmops.domain.orders import Job, Made, Order, Report
+from llmops.host import disk, file_locks
+from llmops.steps.context import Desk, Failure, Product, now, reason
 from llmops.steps.redaction import Redaction
-from llmops.values import Digest
+from llmops.store import blobs
 
 
 class StepModule(Protocol):
@@ -36,7 +38,7 @@ class StepModule(Protocol):
 
 def main(folder: Path) -> int:
     """Do the order once. Whoever holds the lock does it; anyone else has nothing to do."""
-    lock = locks.take(folder / orders.LOCK)
+    lock = file_locks.take(folder / orders.LOCK)
     if lock is None or (folder / orders.OUTCOME).exists():
         return 0
     redaction = Redaction()
@@ -67,7 +69,7 @@ def _do(order: Order, folder: Path, redaction: Redaction) -> Iterator[Failure]:
     (folder / orders.RESULTS).mkdir(exist_ok=True)
     left = tuple(filter(None, (_left(job, folder) for job in order.jobs)))
     spent = {job.unit: job.growth.spent for job in left if job.growth}
-    desk = Desk(folder, store.open_at(order.store), order.cluster, redaction)
+    desk = Desk(folder, blobs.open_at(order.store), order.cluster, redaction)
     started, clock = now(), time.monotonic()
     for product in step.run(left, desk):
         if isinstance(product, Failure):

@@ -11,12 +11,13 @@ from pathlib import Path
 import fsspec
 import msgspec
 
-from llmops import hashes, store
+from llmops.domain import digests
+from llmops.domain.orders import Job
 from llmops.kinds import dataset as kind
 from llmops.kinds.dataset import Dataset
-from llmops.orders import Job
-from llmops.sources import Source
-from llmops.steps.desk import Desk, Product, StepFailed, body
+from llmops.plugins.sources import Source
+from llmops.steps.context import Desk, Product, StepFailed, body
+from llmops.store import blobs
 
 TRAIN, TEST = "train.jsonl", "test.jsonl"
 
@@ -28,7 +29,7 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
         desk.say(f"reading {job.key}")
         folder = desk.blank("rows", job.unit)
         counts = _write_sides(dataset, job, desk, folder)
-        yield Product(job, {"rows": store.add_folder(desk.store, folder)}, counts)
+        yield Product(job, {"rows": blobs.add_folder(desk.store, folder)}, counts)
 
 
 def _write_sides(dataset: Dataset, job: Job, desk: Desk, folder: Path) -> dict[str, float]:
@@ -51,12 +52,12 @@ def _write_sides(dataset: Dataset, job: Job, desk: Desk, folder: Path) -> dict[s
 
 def _bytes(source: Source, job: Job, desk: Desk) -> tuple[str, bytes]:
     if source.path is not None:
-        return source.path, store.read(desk.store, job.files[source.path])
+        return source.path, blobs.read(desk.store, job.files[source.path])
     uri = str(source.uri)
     desk.say(f"downloading {uri}")
     with fsspec.open(uri, "rb", **desk.options(source)) as file:
         data: bytes = file.read()
-    found = f"sha256:{hashes.sha256(data)}"
+    found = f"sha256:{digests.sha256(data)}"
     pinned = job.pins[uri]
     if found != pinned:
         raise StepFailed(f"{uri} is {found}, but {pinned} is pinned. Check the source, then run `llmops lock`.")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import fsspec
 
-from llmops import store
+from llmops.domain.orders import Job
 from llmops.kinds.model import PICKLED, REMEDY, SAFE, Hub, Model, ModelSource, unsafe
-from llmops.orders import Job
-from llmops.steps.desk import Desk, Product, StepFailed, body
+from llmops.steps.context import Desk, Product, StepFailed, body
+from llmops.store import blobs
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*", "README.md")
 """What is taken of a hub repository: weights as safetensors and what describes them; no pickles, no code."""
@@ -40,7 +40,7 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
             folder = _from_address(model.source, job, desk)
         _check(folder, job, model)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        yield Product(job, {"model": store.add_folder(desk.store, folder)}, {"bytes": float(size)})
+        yield Product(job, {"model": blobs.add_folder(desk.store, folder)}, {"bytes": float(size)})
 
 
 def _from_hub(model: Model, hub: Hub, job: Job, desk: Desk) -> Path:

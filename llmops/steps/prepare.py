@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 
-from llmops import store
-from llmops.orders import Job
-from llmops.steps.desk import Desk, Product
+from llmops.domain.orders import Job
+from llmops.steps.context import Desk, Product
+from llmops.store import blobs
 
 PACKAGES = ("torch", "transformers", "peft")
 
@@ -24,6 +24,6 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
             continue
         desk.say(f"merging {given.key}")
         fuse = importlib.import_module(
-            "llmops.steps.fuse"
+            "llmops.steps.training.merge_adapter"
         )  # peft and transformers, only when there is something to merge
-        yield Product(job, {"model": store.add_folder(desk.store, fuse.merged(given, desk))}, {}, PACKAGES)
+        yield Product(job, {"model": blobs.add_folder(desk.store, fuse.merged(given, desk))}, {}, PACKAGES)

@@ -22,7 +22,7 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Re
 
 import msgspec
 
-from llmops.problems import did_you_mean
+from llmops.domain.problems import did_you_mean
 
 SECONDS = 10.0
 """How long Vault may take."""

@@ -18,11 +18,13 @@ import pytest
 import yaml
 from msgspec import Raw
 
-from llmops import locks, orders, store
-from llmops.orders import Growth, Input, Order
-from llmops.serving.programs import LOCK
-from llmops.store import Store
-from llmops.values import Key
+from llmops.domain import orders
+from llmops.domain.orders import Growth, Input, Order
+from llmops.domain.resources import Key
+from llmops.host import file_locks
+from llmops.serving.supervised import LOCK
+from llmops.store import blobs
+from llmops.store.blobs import Store
 from tests import tiny
 from tests.tiny import Asked
 
@@ -54,14 +56,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Store:
-    return store.open_at((tmp_path / "store").as_uri())
+    return blobs.open_at((tmp_path / "store").as_uri())
 
 
 def of_deployment(
     kept: Store, model: Path, engine: dict[str, Any], prompt: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     body = Raw(json.dumps({"model": "m", "engine": engine, "progress_deadline": "60s"}).encode())
-    given = Input(key=Key("Deployment", "chat"), body=body, outputs={"model": store.add_folder(kept, model)})
+    given = Input(key=Key("Deployment", "chat"), body=body, outputs={"model": blobs.add_folder(kept, model)})
     inputs = {"subject.deployment": given}
     if prompt:
         inputs["subject.deployment.prompt"] = Input(key=Key("Prompt", "ask"), body=Raw(json.dumps(prompt).encode()))
@@ -76,7 +78,7 @@ def echo(**config: Any) -> dict[str, Any]:
 def nothing_runs_on(tmp_path: Path) -> Iterator[None]:
     """Whatever happened, no engine outlives its order."""
     yield
-    assert [path for path in tmp_path.rglob(f"engine/*/{LOCK}") if locks.holder(path)] == []
+    assert [path for path in tmp_path.rglob(f"engine/*/{LOCK}") if file_locks.holder(path)] == []
 
 
 @pytest.mark.usefixtures("plugins")
@@ -141,7 +143,7 @@ def test_suites_of_one_deployment_share_its_engine(tmp_path: Path, kept: Store, 
 def test_an_engine_that_does_not_answer_is_no_evidence_and_says_why(
     tmp_path: Path, kept: Store, model: Path, engine: dict[str, Any], why: str
 ) -> None:
-    from llmops.steps.desk import StepFailed
+    from llmops.steps.context import StepFailed
 
     with pytest.raises(StepFailed, match=why):
         tiny.evaluated(tmp_path, kept, Asked(**of_deployment(kept, model, engine, PROMPT)))
@@ -154,7 +156,7 @@ def test_an_engine_that_does_not_answer_is_no_evidence_and_says_why(
 def test_an_engine_that_fails_at_a_question_shows_the_end_of_its_log(
     tmp_path: Path, kept: Store, model: Path, how: dict[str, Any]
 ) -> None:
-    from llmops.steps.desk import StepFailed
+    from llmops.steps.context import StepFailed
 
     with pytest.raises(StepFailed, match="Deployment/chat did not answer") as error:
         tiny.evaluated(tmp_path, kept, Asked(**of_deployment(kept, model, echo(fails="errors"), PROMPT), **how))
@@ -171,7 +173,7 @@ def test_an_engine_that_fails_at_a_question_shows_the_end_of_its_log(
 def test_rows_that_the_schemas_of_a_prompt_forbid_are_named_before_the_first_is_asked(
     tmp_path: Path, kept: Store, model: Path, subject: str, growth: Growth | None
 ) -> None:
-    from llmops.steps.desk import StepFailed
+    from llmops.steps.context import StepFailed
 
     strict = PROMPT | {"variables": {"question": {"type": "string", "pattern": r"^What is \d+\?$"}}}
     asked = of_deployment(kept, model, echo(), strict)
@@ -196,7 +198,7 @@ def test_rows_that_the_schemas_of_a_prompt_forbid_are_named_before_the_first_is_
 
 @pytest.mark.usefixtures("plugins")
 def test_what_needs_likelihoods_is_refused(tmp_path: Path, kept: Store, model: Path) -> None:
-    from llmops.steps.desk import StepFailed
+    from llmops.steps.context import StepFailed
 
     choice = {**WRITING, "output_type": "multiple_choice", "doc_to_choice": ["0", "1"], "metric_list": []}
     asked = {**of_deployment(kept, model, echo()), "task": yaml.safe_dump(choice)}
@@ -224,7 +226,7 @@ def test_an_engine_ends_with_the_step_that_started_it(
     work = tmp_path / "order"
     work.mkdir()
     job = tiny.job(kept, tmp_path, 0, Asked(**subject))
-    order = Order(name="order", step="llmops.steps.evaluate", jobs=(job,), store=kept.url)
+    order = Order(name="order", step="llmops.steps.evaluation.evaluate", jobs=(job,), store=kept.url)
     (work / orders.ORDER).write_bytes(msgspec.json.encode(order))
     folder = str(Path(__file__).parent.parent / "plugins" / "engines")
     step = subprocess.Popen([sys.executable, "-c", STEP, str(work), folder], start_new_session=True)

@@ -13,13 +13,14 @@ import msgspec
 import pytest
 from msgspec import Raw, Struct
 
-from llmops import evidence, store
-from llmops.evidence import Item, SuiteFacts
-from llmops.orders import Input, Job
-from llmops.rubrics import Agreement, Case
-from llmops.steps import judging
+from llmops.domain.orders import Input, Job
+from llmops.domain.resources import Key
+from llmops.execution import evidence
+from llmops.execution.evidence import Item, SuiteFacts
+from llmops.kinds.evaluation.rubrics import Agreement, Case
+from llmops.steps.evaluation import llm_judge
 from llmops.steps.redaction import Redaction
-from llmops.values import Key
+from llmops.store import blobs
 from tests import parrots
 from tests.tiny import all_made
 
@@ -67,10 +68,10 @@ class Found(Struct, frozen=True):
 
 def evaluated(folder: Path, models: Mapping[str, Path], *suites: Mapping[str, Any], **job: Any) -> list[Found]:
     """Evaluate suites in one order; ``models`` are the subject and the judge."""
-    from llmops.steps import evaluate
-    from llmops.steps.desk import Desk
+    from llmops.steps.context import Desk
+    from llmops.steps.evaluation import evaluate
 
-    kept = store.open_at((folder / "store").as_uri())
+    kept = blobs.open_at((folder / "store").as_uri())
     rows = folder / "rows"
     shutil.rmtree(rows, ignore_errors=True)  # what the store took is read-only
     rows.mkdir(parents=True)
@@ -93,7 +94,7 @@ def evaluated(folder: Path, models: Mapping[str, Path], *suites: Mapping[str, An
             inputs[f"suites[{index}].judge.model"] = given("Model", models["judge"], kept, "model")
     whole = [{"name": f"s{index}", "dataset": "rows", **suite} for index, suite in enumerate(suites)]
     body = Raw(json.dumps({"subject": {"model": "m", "prompt": "ask"}, "suites": whole}).encode())
-    files = {"kb/labels.jsonl": store.add_bytes(kept, labels.encode())}
+    files = {"kb/labels.jsonl": blobs.add_bytes(kept, labels.encode())}
     for index in range(len(suites)):
         unit, key = f"{index:064}", Key("Evaluation", "towns")
         jobs.append(Job(unit=unit, key=key, part=f"suites[{index}]", body=body, files=files, inputs=inputs, **job))
@@ -105,19 +106,19 @@ def evaluated(folder: Path, models: Mapping[str, Path], *suites: Mapping[str, An
     ]
 
 
-def given(kind: str, folder: Path, kept: store.Store, output: str) -> Input:
-    return Input(key=Key(kind, "x"), body=Raw(b"{}"), outputs={output: store.add_folder(kept, folder)})
+def given(kind: str, folder: Path, kept: blobs.Store, output: str) -> Input:
+    return Input(key=Key(kind, "x"), body=Raw(b"{}"), outputs={output: blobs.add_folder(kept, folder)})
 
 
-def read(kept: store.Store, made: Any) -> Found:
+def read(kept: blobs.Store, made: Any) -> Found:
     digest = made.outputs["evidence"]
-    files = {name: store.read(kept, file.sha256) for name, file in store.manifest(kept, digest).files.items()}
+    files = {name: blobs.read(kept, file.sha256) for name, file in blobs.manifest(kept, digest).files.items()}
     return Found(
         items=evidence.decode(files[evidence.ITEMS]),
         facts=msgspec.json.decode(files[evidence.FACTS], type=SuiteFacts),
         metrics=made.metrics,
         evidence=digest,
-        rulings=judging.decode(files.get(evidence.RULINGS, b"")),
+        rulings=llm_judge.decode(files.get(evidence.RULINGS, b"")),
     )
 
 
@@ -165,7 +166,7 @@ def test_a_limit_and_a_cluster_go_the_way_of_every_suite(subject: Path, tmp_path
 def test_a_column_that_only_some_rows_have_is_nowhere_none(
     subject: Path, tmp_path: Path, rows: list[dict[str, Any]], why: str
 ) -> None:
-    from llmops.steps.desk import StepFailed
+    from llmops.steps.context import StepFailed
 
     suite = {"assert": [{"type": "not-contains", "value": "sorry"}], "cluster": "page" if "page" in rows[0] else None}
 
@@ -254,7 +255,7 @@ def test_a_judge_is_asked_once_about_the_same_and_its_words_are_kept(
 def test_a_model_without_a_chat_template_is_said_with_the_suite_that_needs_one(
     subject: Path, judge: Path, tmp_path: Path, role: str, roles: str
 ) -> None:
-    from llmops.steps.desk import StepFailed
+    from llmops.steps.context import StepFailed
 
     models = {"subject": subject, "judge": judge}
     models[role] = shutil.copytree(models[role], tmp_path / "plain")

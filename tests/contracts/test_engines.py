@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmops.plugin import Catalogue, Engine, Replica
+from llmops.plugins.engine import Engine, Replica
+from llmops.plugins.registry import Catalogue
 from llmops.serving import engines
 from tests.plugins.engines import echo
 

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from lm_eval.api.task import ConfigurableTask
 
-from llmops import store
-from llmops.kinds.evaluation import Evaluation, Subject, Suite
-from llmops.orders import Job
-from llmops.steps import suites
-from llmops.steps.desk import Desk
+from llmops.domain.orders import Job
+from llmops.domain.resources import Key
+from llmops.kinds.evaluation.kind import Evaluation, Subject, Suite
+from llmops.steps.context import Desk
+from llmops.steps.evaluation import lm_eval_task
 from llmops.steps.redaction import Redaction
-from llmops.values import Key
+from llmops.store import blobs
 
 TASK = "dataset_path: org/rows\ndataset_kwargs: {revision: %s}\ndoc_to_text: x\ndoc_to_target: y\n" % ("a" * 40)
 SECRET = "hf_s3cr3tOfThisTest"
@@ -34,10 +34,10 @@ def test_a_suites_token_goes_to_the_hub_with_the_revision(
 
     monkeypatch.setattr(ConfigurableTask, "download", download)  # the hub is not ours, and not here
     monkeypatch.setenv("ROWS_TOKEN", SECRET)
-    kept = store.open_at((tmp_path / "store").as_uri())
+    kept = blobs.open_at((tmp_path / "store").as_uri())
     files = {
-        "evals/t.yaml": store.add_bytes(kept, b"include: base.yaml\ntask: t\n"),
-        "evals/base.yaml": store.add_bytes(kept, TASK.encode()),
+        "evals/t.yaml": blobs.add_bytes(kept, b"include: base.yaml\ntask: t\n"),
+        "evals/base.yaml": blobs.add_bytes(kept, TASK.encode()),
     }
     evaluation = Evaluation(subject=Subject(model="m"), suites=(Suite(task="evals/t.yaml", token=token),))
     body = msgspec.Raw(msgspec.json.encode(evaluation))
@@ -46,7 +46,7 @@ def test_a_suites_token_goes_to_the_hub_with_the_revision(
     monkeypatch.setattr(redaction, "_cover", lambda: None)  # the output of the tests stays as it is
 
     with pytest.raises(Asked) as asked:
-        suites.task(job, None, Desk(tmp_path / "order", kept, cluster=False, redaction=redaction))
+        lm_eval_task.task(job, None, Desk(tmp_path / "order", kept, cluster=False, redaction=redaction))
 
     assert asked.value.args[0] == {"revision": "a" * 40, **more}
     assert (redaction.clean(SECRET) == "***") is bool(more)

@@ -10,23 +10,24 @@ import jsonschema
 import msgspec
 import pytest
 
-from llmops import catalogues, schema
+from llmops import registry
 from llmops.cli.commands.schema import schemas
-from llmops.plugin import Kind
-from llmops.reading import Kinds
+from llmops.language import json_schema
+from llmops.plugins.kind import Kind
+from llmops.specs.parsing import Kinds
 from tests.conftest import PLUGINS, ROOT
 from tests.trees import Tree, build, spec, system
 
-KINDS = sorted(catalogues.KINDS)
+KINDS = sorted(registry.KINDS)
 
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Kind[Any]:
-    return catalogues.KINDS[request.param]
+    return registry.KINDS[request.param]
 
 
 def definitions(kind: Kind[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    document = schema.document(kind.name, kind.body, catalogues.PLUGINS)
+    document = json_schema.document(kind.name, kind.body, registry.PLUGINS)
     yield from document["$defs"].items()
 
 
@@ -45,7 +46,7 @@ def test_unknown_fields_are_refused_everywhere(kind: Kind[Any]) -> None:
 
 
 def test_the_schema_is_a_valid_one(kind: Kind[Any]) -> None:
-    jsonschema.Draft202012Validator.check_schema(schema.document(kind.name, kind.body, catalogues.PLUGINS))
+    jsonschema.Draft202012Validator.check_schema(json_schema.document(kind.name, kind.body, registry.PLUGINS))
 
 
 def test_the_committed_schemas_are_those_of_the_kinds() -> None:
@@ -58,12 +59,12 @@ def test_the_schema_takes_what_the_type_takes(kind: Kind[Any]) -> None:
     """Every spec of the small system and of the demo, which the type took, is valid by the schema."""
     trees = [system(), demo()]
     bodies = [node.spec.body for tree in trees for key, node in build(tree).nodes.items() if key.kind == kind.name]
-    validator = jsonschema.Draft202012Validator(schema.document(kind.name, kind.body, catalogues.PLUGINS))
+    validator = jsonschema.Draft202012Validator(json_schema.document(kind.name, kind.body, registry.PLUGINS))
 
     for body in bodies:
         plain = msgspec.json.decode(msgspec.json.encode(body))
         document = {
-            "apiVersion": schema.API_VERSION,
+            "apiVersion": json_schema.API_VERSION,
             "kind": kind.name,
             "metadata": {"name": "x"},
             "spec": prune(plain),
@@ -98,7 +99,7 @@ def test_its_step_can_be_found_without_importing_it(kind: Kind[Any]) -> None:
 
 
 def test_its_docstring_reaches_the_schema(kind: Kind[Any]) -> None:
-    document = schema.document(kind.name, kind.body, catalogues.PLUGINS)
+    document = json_schema.document(kind.name, kind.body, registry.PLUGINS)
 
     assert document["description"].endswith(".")
     assert document["title"] == kind.name
@@ -108,7 +109,7 @@ def test_a_kind_is_added_with_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     import llmops.kinds
 
     monkeypatch.setattr(llmops.kinds, "__path__", [*llmops.kinds.__path__, str(PLUGINS / "kinds")])
-    kinds: Kinds = catalogues.KINDS
+    kinds: Kinds = registry.KINDS
     tree = Tree(
         {
             "specs/soup.yaml": spec("Dish", "soup", "text: soup"),

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from llmops import store
-from llmops.gates import Case, judge_together
-from llmops.kinds.evaluation import Gate
-from llmops.store import Store
-from llmops.values import Verdict
+from llmops.domain.plans import Verdict
+from llmops.gates.judge import Case, judge_together
+from llmops.kinds.evaluation.kind import Gate
+from llmops.store import blobs
+from llmops.store.blobs import Store
 from tests import tiny
 from tests.tiny import Asked, Found
 
@@ -66,7 +66,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Store:
-    return store.open_at((tmp_path / "store").as_uri())
+    return blobs.open_at((tmp_path / "store").as_uri())
 
 
 def ask(kept: Store, model: Path, task: Mapping[str, Any], rows: Any = ROWS, **more: Any) -> Asked:
@@ -77,7 +77,7 @@ def ask(kept: Store, model: Path, task: Mapping[str, Any], rows: Any = ROWS, **m
 def found(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
     """Every type of output, in one process."""
     folder = tmp_path_factory.mktemp("all")
-    kept = store.open_at((folder / "store").as_uri())
+    kept = blobs.open_at((folder / "store").as_uri())
     types = {"choice": CHOICE, "two": TWO, "likelihood": LIKELIHOOD, "rolling": ROLLING, "writing": WRITING}
     made = tiny.evaluated(folder, kept, *(ask(kept, model, one) for one in types.values()))
     return dict(zip(types, made, strict=True))

@@ -11,15 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmops import orders, store
-from llmops.orders import Job, Order
-from llmops.plugin import Doing, Runner
-from llmops.problems import Broken, Refused
-from llmops.runners.local import Local
-from llmops.serving.programs import free_port
-from llmops.settings import RunnerSettings
-from llmops.store import Store
-from llmops.values import Key, digest
+from llmops.domain import orders
+from llmops.domain.digests import digest
+from llmops.domain.orders import Job, Order
+from llmops.domain.problems import Broken, Refused
+from llmops.domain.resources import Key
+from llmops.execution.runners.local import Local
+from llmops.plugins.runner import Doing, Runner
+from llmops.serving.supervised import free_port
+from llmops.specs.settings import RunnerSettings
+from llmops.store import blobs
+from llmops.store.blobs import Store
 from tests.conftest import ROOT
 
 
@@ -30,7 +32,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("COOKED", str(tmp_path / "cooked"))
     if request.param == "local":
         return lambda: Local(RunnerSettings(), tmp_path)
-    from llmops.runners.ray import Ray
+    from llmops.execution.runners.ray import Ray
 
     settings = RunnerSettings(type="ray", address=request.getfixturevalue("cluster").address, python=sys.executable)
     return lambda: Ray(settings, tmp_path)
@@ -38,7 +40,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Store:
-    return store.open_at((tmp_path / "store").as_uri())
+    return blobs.open_at((tmp_path / "store").as_uri())
 
 
 def order(tmp_path: Path, kept: Store, seconds: float = 0.0, fails: str = "") -> Path:
@@ -73,8 +75,8 @@ def test_an_order_is_done_and_leaves_its_results(make: Callable[[], Runner], tmp
     wait_until(runner, folder, Doing.ENDED)
 
     assert [made["metrics"] for made in results(folder)] == [{"letters": 4.0}]
-    made = store.manifest(kept, results(folder)[0]["outputs"]["text"]).files
-    assert store.read(kept, made["text"].sha256) == b"soup"
+    made = blobs.manifest(kept, results(folder)[0]["outputs"]["text"]).files
+    assert blobs.read(kept, made["text"].sha256) == b"soup"
 
 
 def test_a_second_start_joins_the_first(
@@ -149,14 +151,14 @@ def test_an_order_can_be_stopped(make: Callable[[], Runner], tmp_path: Path, kep
 
 
 def test_a_ray_runner_without_an_address_says_what_is_missing(tmp_path: Path) -> None:
-    from llmops.runners.ray import Ray
+    from llmops.execution.runners.ray import Ray
 
     with pytest.raises(Refused, match=r"runner\.address is missing"):
         Ray(RunnerSettings(type="ray"), tmp_path)
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
-    from llmops.runners.ray import Ray
+    from llmops.execution.runners.ray import Ray
 
     with pytest.raises(Broken, match="cannot be reached"):
         Ray(RunnerSettings(type="ray", address=f"http://127.0.0.1:{free_port('127.0.0.1')}"), tmp_path)

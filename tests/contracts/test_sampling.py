@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmops import store
-from llmops.kinds.evaluation import Evaluation, Subject, Suite
+from llmops.domain.orders import Input, Job
+from llmops.domain.resources import Key
+from llmops.kinds.evaluation.kind import Evaluation, Subject, Suite
 from llmops.kinds.prompt import Message, Parameters, Prompt
-from llmops.orders import Input, Job
-from llmops.steps import suites
-from llmops.steps.desk import Desk
+from llmops.steps.context import Desk
+from llmops.steps.evaluation import lm_eval_task
 from llmops.steps.redaction import Redaction
-from llmops.values import Key
+from llmops.store import blobs
 
 WRITES = SimpleNamespace(tokenizer=SimpleNamespace(apply_chat_template=lambda turns, **_: turns[-1]["content"]))
 """As much of a model as writing a question takes."""
@@ -34,11 +34,11 @@ doc_to_target: y
 
 def asked(folder: Path, parameters: Parameters, own: dict[str, Any]) -> dict[str, Any]:
     """Give what a task is asked with through a prompt."""
-    kept = store.open_at((folder / "store").as_uri())
+    kept = blobs.open_at((folder / "store").as_uri())
     task = TASK + (f"generation_kwargs: {msgspec.json.encode(own).decode()}\n" if own else "")
     files = {
-        "evals/t.yaml": store.add_bytes(kept, task.encode()),
-        "data/rows.jsonl": store.add_bytes(kept, b'{"x": "a", "y": "b"}\n'),
+        "evals/t.yaml": blobs.add_bytes(kept, task.encode()),
+        "data/rows.jsonl": blobs.add_bytes(kept, b'{"x": "a", "y": "b"}\n'),
     }
     prompt = Prompt(messages=(Message(role="user", content="{{ x }}"),), variables={"x": {}}, parameters=parameters)
     job = Job(
@@ -51,7 +51,7 @@ def asked(folder: Path, parameters: Parameters, own: dict[str, Any]) -> dict[str
         files=files,
         inputs={"subject.prompt": Input(key=Key("Prompt", "p"), body=msgspec.Raw(msgspec.json.encode(prompt)))},
     )
-    made = suites.task(job, WRITES, Desk(folder / "order", kept, cluster=False, redaction=Redaction()))
+    made = lm_eval_task.task(job, WRITES, Desk(folder / "order", kept, cluster=False, redaction=Redaction()))
     return dict(made.config.generation_kwargs)
 
 

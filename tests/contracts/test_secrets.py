@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops.fields import SECRET_PATTERN
+from llmops.plugins.fields import SECRET_PATTERN
 from llmops.steps import secrets
 from llmops.steps.redaction import Redaction
 from llmops.steps.secrets import NoSecret, resolve

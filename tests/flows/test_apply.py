@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmops.problems import Exit
-from llmops.reports import states
-from llmops.status import Entry
-from llmops.values import Key
+from llmops.domain.problems import Exit
+from llmops.domain.resources import Key
+from llmops.planning.status import Entry
+from llmops.reports import overviews
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import spec
@@ -293,8 +293,8 @@ def test_without_the_remote_a_plan_can_be_made_offline(kitchen: Shell) -> None:
 def test_a_lease_that_is_held_stops_a_second_apply(kitchen: Shell) -> None:
     from msgspec.structs import replace
 
-    from llmops import ledger
-    from llmops.records import Lease
+    from llmops.domain.records import Lease
+    from llmops.ledger import ledger
 
     lease = Lease(holder="ci@runner:1", fence=7, until=9e9)
     ledger.transact(kitchen.repo.ledger(), lambda state: replace(state, lease=lease, fence=7), "held")
@@ -350,7 +350,7 @@ def test_status_says_which_part_a_figure_is_of(kitchen: Shell) -> None:
 def test_a_line_of_the_history_without_figures_ends_with_its_time() -> None:
     entry = Entry(at="2026-01-01T00:00:00Z", what="prepare", digest="a" * 64, commit="c" * 40, seconds=0.25)
 
-    assert states.history(Key("Deployment", "chat"), (entry,)).splitlines()[1].endswith("  0.2 s")
+    assert overviews.history(Key("Deployment", "chat"), (entry,)).splitlines()[1].endswith("  0.2 s")
 
 
 def test_a_name_that_nothing_has_gets_a_suggestion(kitchen: Shell) -> None:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 from tests.trees import spec

@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from llmops import evidence, ledger, locks, store
-from llmops.evidence import Item
-from llmops.problems import Exit
-from llmops.serving import programs
-from llmops.serving.programs import LOCK
-from llmops.sites import open_store
+from llmops.domain.problems import Exit
+from llmops.environments.workspace import open_store
+from llmops.execution import evidence
+from llmops.execution.evidence import Item
+from llmops.host import file_locks
+from llmops.ledger import ledger
+from llmops.serving import supervised
+from llmops.serving.supervised import LOCK
+from llmops.store import blobs
 from tests import parrots
 from tests.conftest import Shell
 from tests.flows.test_releases import ask
@@ -98,7 +101,7 @@ def stage(repo: Repo, llmops: Shell, knows: dict[str, bytes]) -> Iterator[Shell]
     repo.commit()
     yield llmops
     llmops("stop")
-    assert [path for path in repo.site().work.rglob(f"engine/*/{LOCK}") if locks.holder(path)] == []
+    assert [path for path in repo.site().work.rglob(f"engine/*/{LOCK}") if file_locks.holder(path)] == []
 
 
 def answered(repo: Repo, revision: str = "HEAD") -> list[Item]:
@@ -109,8 +112,8 @@ def answered(repo: Repo, revision: str = "HEAD") -> list[Item]:
     assert outcome is not None
     assert outcome.metrics["calls"] == outcome.metrics["items"]
     kept = open_store(repo.site())
-    files = store.manifest(kept, outcome.outputs["evidence"]).files
-    return list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256)))
+    files = blobs.manifest(kept, outcome.outputs["evidence"]).files
+    return list(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256)))
 
 
 def judged(shell: Shell) -> tuple[int, dict[str, Any], dict[str, Any]]:
@@ -161,7 +164,7 @@ def test_an_engine_that_dies_costs_one_batch_and_the_next_gate_goes_on(stage: Sh
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     order = wait_for_results(work)
-    engines = [programs.look(path.parent) for path in order.rglob(f"engine/*/{LOCK}")]
+    engines = [supervised.look(path.parent) for path in order.rglob(f"engine/*/{LOCK}")]
     assert len(engines) == 2
     for engine in engines:
         os.kill(engine.pid, signal.SIGKILL)

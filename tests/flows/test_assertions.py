@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from llmops import ledger
-from llmops.problems import Exit
-from llmops.rubrics import Case
-from llmops.values import Key
+from llmops.domain.problems import Exit
+from llmops.domain.resources import Key
+from llmops.kinds.evaluation.rubrics import Case
+from llmops.ledger import ledger
 from tests import parrots
 from tests.conftest import Shell
 from tests.repos import Repo

@@ -10,13 +10,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from llmops import evidence, gating, ledger
-from llmops.budgets import Budget
-from llmops.evidence import Item, SuiteFacts
-from llmops.problems import Exit
-from llmops.records import Outcome
-from llmops.sites import open_store
-from llmops.values import Key
+from llmops.domain.problems import Exit
+from llmops.domain.records import Outcome
+from llmops.domain.resources import Key
+from llmops.environments.workspace import open_store
+from llmops.execution import evidence
+from llmops.execution.evidence import Item, SuiteFacts
+from llmops.gates import pull_request
+from llmops.gates.budgets import Budget
+from llmops.ledger import ledger
 from tests.conftest import Shell
 from tests.flows.test_gate import GOOD, PROVENANCE, answered, folder_of, retrained
 from tests.repos import Repo
@@ -219,8 +221,8 @@ def test_what_was_never_run_is_left_out_and_said_so(repo: Repo, llmops: Shell) -
 
 def test_what_only_a_suite_waits_for_that_is_left_out_is_not_made(retraining: Repo, llmops: Shell) -> None:
     site = retraining.site()
-    comparison = gating.survey(site, retraining.desire("HEAD~1"), retraining.desire("HEAD"))
-    nothing = gating.within(site, comparison, Budget(seconds=1.5))
+    comparison = pull_request.survey(site, retraining.desire("HEAD~1"), retraining.desire("HEAD"))
+    nothing = pull_request.within(site, comparison, Budget(seconds=1.5))
     assert nothing.owed == ()
     assert len(nothing.left_out) == 2
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
 from tests.conftest import ROOT, Shell
 
 

@@ -20,7 +20,7 @@ import yaml
 
 from llmops import __version__, cli
 from llmops.cli import commands
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 from tests.trees import spec, system
@@ -69,7 +69,7 @@ def test_what_nobody_thought_of_is_one_line_and_a_fault(filled: Shell, monkeypat
     def fail(*_: object) -> None:
         raise AttributeError("none of us foresaw this")
 
-    monkeypatch.setattr("llmops.specs.Gathering", fail)
+    monkeypatch.setattr("llmops.specs.loading.Gathering", fail)
 
     assert filled("plan") == Exit.FAULT
     assert filled.err.startswith("llmops itself failed: AttributeError: none of us foresaw this.")

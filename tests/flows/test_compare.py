@@ -9,13 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmops import compare, evidence, ledger, lineups
-from llmops.compare import Survey
-from llmops.evidence import Item, SuiteFacts
-from llmops.lineups import Words
-from llmops.problems import Exit
-from llmops.records import Outcome
-from llmops.sites import open_store
+from llmops.domain.problems import Exit
+from llmops.domain.records import Outcome
+from llmops.environments.workspace import open_store
+from llmops.execution import evidence
+from llmops.execution.evidence import Item, SuiteFacts
+from llmops.gates import compare, comparison_plan
+from llmops.gates.compare import Survey
+from llmops.gates.comparison_plan import Words
+from llmops.ledger import ledger
 from tests.conftest import ROOT, Shell
 from tests.flows.test_cli import complete
 from tests.flows.test_evaluating import CHOICE
@@ -61,7 +63,7 @@ def books(repo: Repo, llmops: Shell) -> Repo:
 def survey(repo: Repo, *subjects: str, suites: tuple[str, ...] = ("sums/few",), model: str = "") -> Survey:
     desired = repo.desire()
     words = Words(subjects=subjects, suites=suites, model=model)
-    return compare.survey(repo.site(), desired, lineups.draw_up(words, desired.graph))
+    return compare.survey(repo.site(), desired, comparison_plan.draw_up(words, desired.graph))
 
 
 def owed(found: Survey) -> list[tuple[str, str]]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmops import ledger, locks
-from llmops.orders import LOCK
-from llmops.problems import Exit
+from llmops.domain.orders import LOCK
+from llmops.domain.problems import Exit
+from llmops.host import file_locks
+from llmops.ledger import ledger
 from tests import crashing, tiny
 from tests.conftest import SOAK, Shell
 from tests.crashing import crash
@@ -102,5 +103,5 @@ def test_asking_that_was_killed_goes_on(command: str, point: str, after: int, as
     units = {unit.digest for node in graph.nodes.values() for unit in node.units}
     assert units <= outcomes.keys()
     for folder in asked.site().work.glob("*-*"):
-        assert not locks.holder(folder / LOCK), "a step still runs"
+        assert not file_locks.holder(folder / LOCK), "a step still runs"
         assert not (folder / "scratch").exists(), f"{folder.name} left what it worked with"

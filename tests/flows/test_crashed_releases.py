@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from llmops import locks
-from llmops.problems import Exit
-from llmops.serving import programs
+from llmops.domain.problems import Exit
+from llmops.host import file_locks
+from llmops.serving import supervised
 from tests.conftest import SOAK, Shell
 from tests.crashing import PLACES, crash, points
 from tests.flows.test_releases import MODEL, SETTINGS, chat, content, load, release
@@ -59,7 +59,9 @@ def known(shell: Shell) -> set[int]:
     """Give the gateway, the replicas and their supervisors, as they are written down."""
     runtime = shell.repo.site().runtime
     folders = [runtime / "gateway", *(runtime / "replicas").glob("*")]
-    return {pid for one in folders for pid in (locks.holder(one / programs.LOCK), programs.look(one).pid) if pid}
+    return {
+        pid for one in folders for pid in (file_locks.holder(one / supervised.LOCK), supervised.look(one).pid) if pid
+    }
 
 
 def assert_nothing_else_runs(shell: Shell) -> None:

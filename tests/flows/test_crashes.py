@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from llmops import ledger, locks
-from llmops.orders import LOCK
-from llmops.problems import Exit
+from llmops.domain.orders import LOCK
+from llmops.domain.problems import Exit
+from llmops.host import file_locks
+from llmops.ledger import ledger
 from tests.conftest import SOAK, Shell
 from tests.crashing import crash
 from tests.flows.test_training import ARCHITECTURE
@@ -113,7 +114,7 @@ def test_every_kind_of_step_may_be_killed(point: str, repo: Repo, llmops: Shell)
         assert ledger.units(repo.ledger()) == units
         orders = list(repo.site().work.glob("*-*"))
         assert len(orders) == len(units), "something has two orders"
-        assert not any(locks.holder(folder / LOCK) for folder in orders), "a step still runs"
+        assert not any(file_locks.holder(folder / LOCK) for folder in orders), "a step still runs"
     finally:
         llmops("stop")
 

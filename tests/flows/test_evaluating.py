@@ -11,11 +11,14 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from llmops import evidence, sequential, store
-from llmops.evidence import Item
-from llmops.orders import Growth, Input, Job
+from llmops.domain.digests import Digest
+from llmops.domain.orders import Growth, Input, Job
+from llmops.domain.resources import Key
+from llmops.execution import evidence
+from llmops.execution.evidence import Item
+from llmops.statistics import betting
 from llmops.steps.redaction import Redaction
-from llmops.values import Digest, Key
+from llmops.store import blobs
 from tests.tiny import all_made
 
 pytestmark = pytest.mark.slow
@@ -65,10 +68,10 @@ def evaluated(
     folder: Path, model: Path, task: str, trial: int = 0, growth: Growth | None = None, **suite: Any
 ) -> tuple[list[Item], dict[str, float]]:
     """Run one trial of a suite, or let it grow; gives its items and its figures."""
-    from llmops.steps import evaluate
-    from llmops.steps.desk import Desk
+    from llmops.steps.context import Desk
+    from llmops.steps.evaluation import evaluate
 
-    kept = store.open_at((folder / "store").as_uri())
+    kept = blobs.open_at((folder / "store").as_uri())
     rows = folder / "rows"
     rows.mkdir()
     (rows / "train.jsonl").write_text("")
@@ -88,17 +91,17 @@ def evaluated(
         trial=trial,
         growth=growth,
         body=Raw(json.dumps(body).encode()),
-        files={"evals/reading.yaml": store.add_bytes(kept, task.encode())},
+        files={"evals/reading.yaml": blobs.add_bytes(kept, task.encode())},
         inputs={
-            "subject.model": given("Model", model=store.add_folder(kept, model)),
-            "suites[0].dataset": given("Dataset", rows=store.add_folder(kept, rows)),
+            "subject.model": given("Model", model=blobs.add_folder(kept, model)),
+            "suites[0].dataset": given("Dataset", rows=blobs.add_folder(kept, rows)),
         },
     )
     work = folder / "work"
     work.mkdir()
     *_, made = all_made(evaluate.run((job,), Desk(work, kept, cluster=False, redaction=Redaction())))
-    files = store.manifest(kept, made.outputs["evidence"]).files
-    return list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256))), made.metrics
+    files = blobs.manifest(kept, made.outputs["evidence"]).files
+    return list(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256))), made.metrics
 
 
 def test_items_carry_the_cluster_that_their_column_names(tmp_path: Path, model: Path) -> None:
@@ -108,7 +111,7 @@ def test_items_carry_the_cluster_that_their_column_names(tmp_path: Path, model: 
 
 
 def test_a_column_that_the_rows_do_not_have_is_an_error(tmp_path: Path, model: Path) -> None:
-    from llmops.steps.desk import StepFailed
+    from llmops.steps.context import StepFailed
 
     with pytest.raises(StepFailed, match='a row has no column "chapter"') as error:
         evaluated(tmp_path, model, CHOICE, cluster="chapter")
@@ -154,12 +157,12 @@ def test_the_first_trial_is_what_the_suite_finds_without_others(tmp_path: Path, 
 
 def kept_evidence(folder: Path, items: list[Item]) -> Growth:
     """Put evidence of the first items into the store, from which a suite is to grow."""
-    kept, written = store.open_at((folder / "store").as_uri()), folder / "earlier"
+    kept, written = blobs.open_at((folder / "store").as_uri()), folder / "earlier"
     written.mkdir()
     facts = evidence.SuiteFacts(metrics=("acc",), of=len(ROWS))
     (written / evidence.ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
     (written / evidence.FACTS).write_bytes(msgspec.json.encode(facts))
-    outputs = {evidence.EVIDENCE: store.add_folder(kept, written)}
+    outputs = {evidence.EVIDENCE: blobs.add_folder(kept, written)}
     return Growth(outputs=outputs, metrics={"items": float(len(items)), "calls": 3.0 * len(items)}, spent=60.0)
 
 
@@ -177,7 +180,7 @@ def test_what_was_asked_is_not_asked_again(tmp_path: Path, model: Path) -> None:
     for name in "abc":
         (tmp_path / name).mkdir()
     whole, _ = evaluated(tmp_path / "a", model, CHOICE)
-    order = [int(number) for number in sequential.order(map(str, range(6)), "1234")]
+    order = [int(number) for number in betting.order(map(str, range(6)), "1234")]
     asked = [replace(whole[number], answer="said before") for number in order[:4]]
 
     growth = kept_evidence(tmp_path / "b", asked)
@@ -194,7 +197,7 @@ def test_the_same_question_twice_is_two_items_in_whatever_batch_it_is_asked(tmp_
     for name in "ab":
         (tmp_path / name).mkdir()
     whole, _ = evaluated(tmp_path / "a", model, CHOICE)
-    first, *_, last = (whole[int(number)] for number in sequential.order(map(str, range(6)), "1234"))
+    first, *_, last = (whole[int(number)] for number in betting.order(map(str, range(6)), "1234"))
     asked = [replace(first, id=last.id)]
 
     grown, _ = evaluated(tmp_path / "b", model, CHOICE, growth=kept_evidence(tmp_path / "b", asked), sequential=True)

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from llmops import ledger
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
+from llmops.ledger import ledger
 from tests import tiny
 from tests.conftest import Shell
 from tests.repos import Repo

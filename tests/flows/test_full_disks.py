@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
 from tests.conftest import SOAK, Shell
 from tests.repos import Repo
 from tests.trees import spec

@@ -11,14 +11,18 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from llmops import evidence, gating, ledger, store
-from llmops.evidence import Item, SuiteFacts
-from llmops.gating import Comparison
-from llmops.problems import Exit
-from llmops.records import Outcome, Provenance, Release, Revision, Standing
-from llmops.sites import open_store
-from llmops.store import Store
-from llmops.values import Digest, Key
+from llmops.domain.digests import Digest
+from llmops.domain.problems import Exit
+from llmops.domain.records import Outcome, Provenance, Release, Revision, Standing
+from llmops.domain.resources import Key
+from llmops.environments.workspace import open_store
+from llmops.execution import evidence
+from llmops.execution.evidence import Item, SuiteFacts
+from llmops.gates import pull_request
+from llmops.gates.pull_request import Comparison
+from llmops.ledger import ledger
+from llmops.store import blobs
+from llmops.store.blobs import Store
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import system
@@ -40,7 +44,7 @@ def change(repo: Repo, llmops: Shell) -> Repo:
 
 
 def survey(repo: Repo) -> Comparison:
-    return gating.survey(repo.site(), repo.desire("HEAD~1"), repo.desire("HEAD"))
+    return pull_request.survey(repo.site(), repo.desire("HEAD~1"), repo.desire("HEAD"))
 
 
 def owed(found: Comparison) -> set[tuple[str, str]]:
@@ -75,7 +79,7 @@ def folder_of(kept: Store, files: dict[str, str]) -> Digest:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             (Path(folder) / name).write_text(text)
-        return store.add_folder(kept, Path(folder))
+        return blobs.add_folder(kept, Path(folder))
 
 
 MADE = ("Dataset/corpus", "Dataset/rows", "Training/base", "Training/tuned", "Evaluation/sums")
@@ -105,7 +109,7 @@ def test_an_evaluation_that_gets_another_name_is_compared_with_what_it_was_calle
 def test_evidence_that_this_store_does_not_hold_is_made_again_and_nothing_else(change: Repo, part: str) -> None:
     *_, last = pretend(change, *MADE)
     kept = open_store(change.site())
-    forget(change, last if part == "manifest" else store.manifest(kept, last).files["x"].sha256)
+    forget(change, last if part == "manifest" else blobs.manifest(kept, last).files["x"].sha256)
 
     found = owed(survey(change))
 

@@ -12,10 +12,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops import dialect, importing, translating, writing
-from llmops.problems import Exit
-from llmops.translating import Translation, Wish
-from llmops.writing import Line
+from llmops.domain.problems import Exit
+from llmops.importing import convert, translation
+from llmops.importing.translation import Translation, Wish
+from llmops.language import yaml_reader, yaml_writer
+from llmops.language.yaml_writer import Line
 from tests.conftest import ROOT, Shell
 from tests.flows.test_cli import complete
 from tests.flows.test_compare import tiny
@@ -56,12 +57,12 @@ def translated(
 ) -> Translation:
     """Translate a file by itself."""
     models = {"p": "small", "judge": "large"}
-    return importing.translate(name, Tree({name: text, **(files or {})}), Wish(models=models, **wish))
+    return convert.translate(name, Tree({name: text, **(files or {})}), Wish(models=models, **wish))
 
 
 def made(found: Translation, kind: str) -> list[dict[str, Any]]:
     (text,) = [text for path, text in found.files.items() if path.startswith("specs/")]
-    return [one.value["spec"] for one in dialect.load(text.encode()) if one.value["kind"] == kind]
+    return [one.value["spec"] for one in yaml_reader.load(text.encode()) if one.value["kind"] == kind]
 
 
 def suites(found: Translation) -> list[dict[str, Any]]:
@@ -248,12 +249,12 @@ def test_github_evaluators_ignore_case_as_github_does() -> None:
     )
     found = translated(text, "a.prompt.yml")
 
-    from llmops import patterns
+    from llmops.language import regex
 
     first, second, third = suites(found)[0]["assert"]
     assert (first["type"], second["type"], third["type"]) == ("icontains", "equals", "regex")
-    assert patterns.regex(third["value"]).search("ends with M.*{%")
-    assert not patterns.regex(third["value"]).search("ends with m.*{% not")
+    assert regex.regex(third["value"]).search("ends with M.*{%")
+    assert not regex.regex(third["value"]).search("ends with m.*{% not")
     assert "{%" not in third["value"]
 
 
@@ -423,18 +424,18 @@ def test_whatever_a_file_says_is_translated_or_said_to_be_not(value: dict[str, A
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), VALUES, max_size=4))
 def test_what_is_written_reads_back_as_the_same(value: dict[str, Any]) -> None:
-    text = writing.documents([{"spec": Line(value), "again": value}], "A comment.")
+    text = yaml_writer.documents([{"spec": Line(value), "again": value}], "A comment.")
 
-    assert [one.value for one in dialect.load(text.encode())] == [{"spec": value, "again": value}]
+    assert [one.value for one in yaml_reader.load(text.encode())] == [{"spec": value, "again": value}]
 
 
 @given(st.text(max_size=80))
 def test_every_text_can_be_a_name(text: str) -> None:
     import re
 
-    from llmops.fields import NAME_PATTERN
+    from llmops.plugins.fields import NAME_PATTERN
 
-    assert re.search(NAME_PATTERN, translating.slug(text))
+    assert re.search(NAME_PATTERN, translation.slug(text))
 
 
 # With a real model

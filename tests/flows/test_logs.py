@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmops.problems import Exit
-from llmops.serving.programs import LOG
+from llmops.domain.problems import Exit
 from llmops.serving.runtimes.local import LABEL, Label
+from llmops.serving.supervised import LOG
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 from tests.trees import system

@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmops import ledger
-from llmops.problems import Exit
-from llmops.records import State
+from llmops.domain.problems import Exit
+from llmops.domain.records import State
+from llmops.ledger import ledger
 from tests.conftest import ROOT, SOAK, Shell
 from tests.repos import Repo
 from tests.trees import spec
@@ -30,11 +30,13 @@ TRANSITIONS = """
 import sys
 from pathlib import Path
 from msgspec.structs import replace
-from llmops import ledger, repository
+from llmops.git import repository
+from llmops.ledger import ledger
 from llmops.problems import Retry
 from llmops.records import Outcome, Provenance
 from llmops.settings import LedgerSettings
-from llmops.values import Key, digest
+from llmops.domain.digests import digest
+from llmops.domain.resources import Key
 
 writer, each = int(sys.argv[1]), int(sys.argv[2])
 where = ledger.locate(repository.discover(Path(".")), LedgerSettings(), "local")

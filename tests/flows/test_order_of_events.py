@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from llmops import leases, ledger, proposals, reconcile
-from llmops.problems import Exit, Retry
-from llmops.proposals import Proposal
-from llmops.records import State, Who
+from llmops import reconcile
+from llmops.domain.problems import Exit, Retry
+from llmops.domain.records import State, Who
+from llmops.ledger import leases, ledger
+from llmops.planning import proposals
+from llmops.planning.proposals import Proposal
 from tests.conftest import SOAK, Shell
 from tests.repos import Repo
 from tests.trees import spec

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmops import tree
-from llmops.problems import Broken, Exit
+from llmops.domain.problems import Broken, Exit
+from llmops.git import tree
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import spec

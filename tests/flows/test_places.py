@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmops import ledger, refs, repository
-from llmops.problems import Broken, Exit, Refused
-from llmops.settings import LedgerSettings
+from llmops.domain.problems import Broken, Exit, Refused
+from llmops.git import refs, repository
+from llmops.ledger import ledger
+from llmops.specs.settings import LedgerSettings
 from tests.conftest import Shell
 from tests.flows.test_arguments import prepared, sh
 from tests.repos import Repo
@@ -267,7 +268,7 @@ def test_a_gate_ends_without_a_hole(prepared: Shell) -> None:
 
 
 def test_counts_are_written_whole() -> None:
-    from llmops.figures import figures
+    from llmops.domain.formatting import figures
 
     found = figures(
         {"rows": 200_000.0, "tokens": 1_234_567.0, "loss": 0.123456, "none": float("nan"), "rate": 2e5 + 0.4}

@@ -22,11 +22,12 @@ import pytest
 from msgspec.structs import replace
 
 from demo.load import Load
-from llmops import ledger, live
-from llmops.plugin import Phase
-from llmops.problems import Exit, Retry
-from llmops.records import Lease, Release, Standing, State
-from llmops.serving import programs, traffic
+from llmops.domain.problems import Exit, Retry
+from llmops.domain.records import Lease, Release, Standing, State
+from llmops.ledger import ledger
+from llmops.plugins.runtime import Phase
+from llmops.releases import observe
+from llmops.serving import gateway_client, supervised
 from llmops.serving.gateway.table import Table
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
@@ -66,7 +67,7 @@ def release(shell: Shell) -> Release:
 
 
 def endpoint(shell: Shell) -> str:
-    return live.gate(shell.repo.site()).url
+    return observe.gate(shell.repo.site()).url
 
 
 def ask(
@@ -151,7 +152,7 @@ def test_an_engine_that_breaks_off_is_an_error_and_no_answer(stage: Shell) -> No
     status, text, _ = chat(stage, stream=True)
     events = [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line and "[DONE]" not in line]
     assert (status, events[-1]["error"]["code"]) == (200, "engine_failed")
-    counted = traffic.counters(live.gate(stage.repo.site()), "chat", release(stage).live)
+    counted = gateway_client.counters(observe.gate(stage.repo.site()), "chat", release(stage).live)
     assert (counted.requests, counted.errors) == (2, 2)
 
 
@@ -444,13 +445,13 @@ def test_a_pause_without_a_duration_says_how_it_ends(stage: Shell) -> None:
 def test_a_gateway_that_dies_in_an_analysis_is_waited_for_and_the_analysis_begins_again(stage: Shell, who: str) -> None:
     stage("apply")
     change(stage, deployment("two ", steps="[{set_weight: 50}, {analysis: {duration: 2s, min_requests: 5}}]"))
-    folder = live.gate(stage.repo.site()).folder
+    folder = observe.gate(stage.repo.site()).folder
 
     with applying(stage) as run, load(stage):
         wait_for(lambda: is_in_step(stage, 1))
         time.sleep(1)
-        pid = programs.look(folder).pid
-        os.kill(pid if who == "gateway" else int((folder / programs.LOCK).read_text()), signal.SIGKILL)
+        pid = supervised.look(folder).pid
+        os.kill(pid if who == "gateway" else int((folder / supervised.LOCK).read_text()), signal.SIGKILL)
         killed = time.monotonic()
 
         assert run.wait(timeout=30) == Exit.WELL
@@ -507,21 +508,21 @@ def test_what_runs_outlives_the_apply_and_is_found_by_another_process(stage: She
 def test_a_replica_that_dies_is_started_again(stage: Shell) -> None:
     stage("apply")
     folder = next((stage.repo.site().runtime / "replicas").iterdir())
-    before = programs.look(folder).pid
+    before = supervised.look(folder).pid
     os.kill(before, signal.SIGKILL)
 
-    wait_for(lambda: programs.look(folder).phase is Phase.READY and programs.look(folder).pid != before)
+    wait_for(lambda: supervised.look(folder).phase is Phase.READY and supervised.look(folder).pid != before)
     assert chat(stage)[0] == 200
-    assert programs.look(folder).restarts == 1
+    assert supervised.look(folder).restarts == 1
 
 
 def test_the_gateway_is_started_again_with_its_routes(stage: Shell) -> None:
     stage("apply")
-    folder = live.gate(stage.repo.site()).folder
-    before = programs.look(folder).pid
+    folder = observe.gate(stage.repo.site()).folder
+    before = supervised.look(folder).pid
     os.kill(before, signal.SIGKILL)
 
-    wait_for(lambda: programs.look(folder).phase is Phase.READY and programs.look(folder).pid != before)
+    wait_for(lambda: supervised.look(folder).phase is Phase.READY and supervised.look(folder).pid != before)
     assert chat(stage)[0] == 200
 
 
@@ -541,8 +542,8 @@ def test_what_should_run_and_does_not_is_restored(stage: Shell) -> None:
 def test_a_killed_supervisor_leaves_nothing_running(stage: Shell) -> None:
     stage("apply")
     folder = next((stage.repo.site().runtime / "replicas").iterdir())
-    engine = programs.look(folder).pid
-    os.kill(int((folder / programs.LOCK).read_text()), signal.SIGKILL)
+    engine = supervised.look(folder).pid
+    os.kill(int((folder / supervised.LOCK).read_text()), signal.SIGKILL)
 
     wait_for(lambda: not psutil.pid_exists(engine) or psutil.Process(engine).status() == psutil.STATUS_ZOMBIE)
     assert stage("apply") == Exit.WELL
@@ -553,7 +554,7 @@ def test_replicas_are_added_and_taken_away_without_a_failed_request(stage: Shell
     stage("apply")
 
     def replicas() -> int:
-        return sum(one.phase is Phase.READY for one in live.runtime(stage.repo.site()).look())
+        return sum(one.phase is Phase.READY for one in observe.runtime(stage.repo.site()).look())
 
     with load(stage) as clients:
         change(stage, deployment("one ", more="replicas: 3"))
@@ -567,12 +568,12 @@ def test_replicas_are_added_and_taken_away_without_a_failed_request(stage: Shell
 
 
 def routed(shell: Shell) -> set[str]:
-    served = traffic.read(live.gate(shell.repo.site())).routes["chat"]
+    served = gateway_client.read(observe.gate(shell.repo.site())).routes["chat"]
     return {url for one in served for url in one.urls}
 
 
 def listening(shell: Shell) -> set[str]:
-    return {one.url for one in live.runtime(shell.repo.site()).look() if one.phase is Phase.READY}
+    return {one.url for one in observe.runtime(shell.repo.site()).look() if one.phase is Phase.READY}
 
 
 def test_replicas_finish_their_answers_before_they_are_taken_away(stage: Shell) -> None:
@@ -596,8 +597,8 @@ def test_the_replica_that_stays_is_up_before_the_others_are_taken_away(stage: Sh
     change(stage, deployment("one ", more="replicas: 3"))
     stage("apply")
     first = min((stage.repo.site().runtime / "replicas").iterdir())
-    os.kill(int((first / programs.LOCK).read_text()), signal.SIGKILL)
-    wait_for(lambda: programs.look(first).phase is Phase.STOPPED)
+    os.kill(int((first / supervised.LOCK).read_text()), signal.SIGKILL)
+    wait_for(lambda: supervised.look(first).phase is Phase.STOPPED)
     change(stage, deployment("one ", more="replicas: 1"))
 
     with load(stage) as clients:
@@ -613,7 +614,7 @@ def test_routes_that_lead_astray_are_put_right_by_the_next_apply(stage: Shell) -
     stage("apply")
     state = ledger.state(stage.repo.ledger())
     assert state is not None
-    gate = live.gate(stage.repo.site())
+    gate = observe.gate(stage.repo.site())
 
     def forget_one(table: Table) -> Table:
         routes = {
@@ -621,7 +622,7 @@ def test_routes_that_lead_astray_are_put_right_by_the_next_apply(stage: Shell) -
         }
         return replace(table, routes=routes)
 
-    traffic.change(gate, state.fence, forget_one)
+    gateway_client.change(gate, state.fence, forget_one)
     assert len(routed(stage)) == 1
 
     assert stage("apply") == Exit.WELL
@@ -637,7 +638,7 @@ def test_a_deployment_that_is_dropped_is_drained_and_removed(stage: Shell) -> No
     assert stage("apply") == Exit.WELL
 
     assert chat(stage)[0] == 404
-    assert live.runtime(stage.repo.site()).look() == ()
+    assert observe.runtime(stage.repo.site()).look() == ()
     assert stage("apply") == Exit.WELL
     assert "Nothing to do" in stage.out
 
@@ -677,7 +678,7 @@ def test_old_revisions_are_ended_when_they_need_not_stay_warm(stage: Shell) -> N
         stage("apply")
 
     def running() -> set[str]:
-        return {one.revision for one in live.runtime(stage.repo.site()).look()}
+        return {one.revision for one in observe.runtime(stage.repo.site()).look()}
 
     assert len(running()) == 2
     change(stage, deployment("three ", more="keep_warm: {revisions: 0}"))
@@ -691,7 +692,7 @@ def test_a_revision_does_not_stay_warm_for_longer_than_it_should(stage: Shell) -
     stage("apply")
 
     def running() -> set[str]:
-        return {one.revision for one in live.runtime(stage.repo.site()).look()}
+        return {one.revision for one in observe.runtime(stage.repo.site()).look()}
 
     assert len(running()) == 2
     time.sleep(3)
@@ -733,7 +734,7 @@ def test_the_chat_command_and_the_openai_client_get_answers(stage: Shell) -> Non
 
 def test_a_table_of_an_older_lease_is_not_taken(stage: Shell) -> None:
     stage("apply")
-    path: Path = live.gate(stage.repo.site()).folder / "table.json"
+    path: Path = observe.gate(stage.repo.site()).folder / "table.json"
     table = json.loads(path.read_text())
     late = {**table, "generation": table["generation"] + 1, "fence": table["fence"] - 1, "routes": {}}
     partial = path.with_name("late")
@@ -747,30 +748,30 @@ def test_a_table_of_an_older_lease_is_not_taken(stage: Shell) -> None:
 
 def test_a_run_that_has_lost_its_lease_does_not_change_the_routes(stage: Shell) -> None:
     stage("apply")
-    gate = live.gate(stage.repo.site())
-    before = traffic.read(gate)
+    gate = observe.gate(stage.repo.site())
+    before = gateway_client.read(gate)
 
     with pytest.raises(Retry, match="lost its lease"):
-        traffic.change(gate, before.fence - 1, lambda table: replace(table, routes={}))
+        gateway_client.change(gate, before.fence - 1, lambda table: replace(table, routes={}))
 
-    assert traffic.read(gate) == before
+    assert gateway_client.read(gate) == before
     assert chat(stage)[0] == 200
 
 
 def test_two_writers_of_the_routes_lose_no_change(stage: Shell) -> None:
     stage("apply")
-    gate = live.gate(stage.repo.site())
-    fence = traffic.read(gate).fence
+    gate = observe.gate(stage.repo.site())
+    fence = gateway_client.read(gate).fence
 
     def add(name: str) -> None:
         def edit(table: Table) -> Table:
             time.sleep(0.01)
             return replace(table, routes=table.routes | {name: ()})
 
-        traffic.change(gate, fence, edit)
+        gateway_client.change(gate, fence, edit)
 
     names = [f"extra-{number}" for number in range(20)]
     with ThreadPoolExecutor(4) as writers:
         list(writers.map(add, names))
 
-    assert set(names) <= traffic.read(gate).routes.keys()
+    assert set(names) <= gateway_client.read(gate).routes.keys()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from llmops import revert
-from llmops.graph import Graph
-from llmops.problems import Refused
-from llmops.values import Key
+from llmops.domain.problems import Refused
+from llmops.domain.resources import Key
+from llmops.releases import revert
+from llmops.specs.graph import Graph
 from tests.repos import Repo
 from tests.trees import system
 

@@ -16,10 +16,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmops import evidence, ledger, locks, orders, sequential, store
-from llmops.evidence import Item
-from llmops.problems import Exit
-from llmops.sites import open_store
+from llmops.domain import orders
+from llmops.domain.problems import Exit
+from llmops.environments.workspace import open_store
+from llmops.execution import evidence
+from llmops.execution.evidence import Item
+from llmops.host import file_locks
+from llmops.ledger import ledger
+from llmops.statistics import betting
+from llmops.store import blobs
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import spec
@@ -107,8 +112,8 @@ def answered(repo: Repo, revision: str = "HEAD") -> list[Item]:
     (unit,) = (unit.digest for node in graph.nodes.values() if node.key.kind == "Evaluation" for unit in node.units)
     outcome, kept = ledger.outcome(repo.ledger(), unit), open_store(repo.site())
     assert outcome is not None
-    files = store.manifest(kept, outcome.outputs["evidence"]).files
-    items = list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256)))
+    files = blobs.manifest(kept, outcome.outputs["evidence"]).files
+    items = list(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256)))
     assert outcome.metrics["items"] == len(items)
     assert outcome.metrics["calls"] == 3 * len(items)
     return items
@@ -171,7 +176,7 @@ def test_a_gate_and_a_step_that_are_killed_lose_no_batch_that_was_answered(repo:
     order = wait_for_results(work)
     process.kill()
     process.wait()
-    os.kill(locks.holder(order / orders.LOCK), signal.SIGKILL)
+    os.kill(file_locks.holder(order / orders.LOCK), signal.SIGKILL)
     before = {path.name: items_of(repo, path) for path in (order / orders.RESULTS).glob("*.json")}
     assert all(0 < len(items) < ITEMS for items in before.values())
 
@@ -192,7 +197,7 @@ def test_a_gate_that_is_told_to_stop_leaves_its_batches_to_the_next_one(
     command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     order = wait_for_results(repo.site().work)
-    step = locks.holder(order / orders.LOCK)
+    step = file_locks.holder(order / orders.LOCK)
     os.kill(step, signal.SIGSTOP)  # so that it does not end before the gate does
 
     for _ in range(signals):
@@ -225,7 +230,7 @@ def test_an_order_that_ended_by_other_limits_while_nobody_looked_goes_on_in_the_
     repo.commit({"models/speaker/README.md": "The same.\n"})
     command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    order = wait_for(repo.site().work, lambda folder: bool(locks.holder(folder / orders.LOCK)))
+    order = wait_for(repo.site().work, lambda folder: bool(file_locks.holder(folder / orders.LOCK)))
     process.kill()
     process.wait()
     assert wait_for(repo.site().work, lambda folder: (folder / orders.OUTCOME).exists()) == order
@@ -244,7 +249,7 @@ def test_an_order_that_ended_by_other_limits_while_nobody_looked_goes_on_in_the_
 
 def test_a_step_that_fails_keeps_what_was_answered_and_there_is_no_verdict(repo: Repo, llmops: Shell) -> None:
     begin(repo, llmops, "rule: superiority")
-    bad = int(sequential.order(map(str, range(ITEMS)), "1234")[35])
+    bad = int(betting.order(map(str, range(ITEMS)), "1234")[35])
     rows = [{"question": f"Item {number}?", "answer": "a", "part": int(number != bad)} for number in range(ITEMS)]
     task = TASK.replace("{{question}}", "{{1 // part}}")
     repo.commit({"evals/letters.yaml": task, "data/rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
@@ -270,8 +275,8 @@ def test_evidence_that_rots_is_never_judged_and_is_asked_again_from_the_start(re
     )
     outcome = ledger.outcome(repo.ledger(), unit.digest)
     assert outcome is not None
-    items = store.manifest(kept, outcome.outputs["evidence"]).files[evidence.ITEMS]
-    blob = Path(next(one.path for one in store.listing(kept) if one.digest == items.sha256))
+    items = blobs.manifest(kept, outcome.outputs["evidence"]).files[evidence.ITEMS]
+    blob = Path(next(one.path for one in blobs.listing(kept) if one.digest == items.sha256))
     blob.chmod(0o644)
     blob.write_bytes(blob.read_bytes().replace(b"Item", b"Mite"))
 
@@ -304,5 +309,5 @@ def wait_for(work: Path, is_there: Callable[[Path], bool]) -> Path:
 def items_of(repo: Repo, result: Path) -> list[Item]:
     kept = open_store(repo.site())
     made = msgspec.json.decode(result.read_bytes(), type=orders.Made)
-    files = store.manifest(kept, made.outputs["evidence"]).files
-    return list(evidence.decode(store.read(kept, files[evidence.ITEMS].sha256)))
+    files = blobs.manifest(kept, made.outputs["evidence"]).files
+    return list(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256)))

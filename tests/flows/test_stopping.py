@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from llmops import ledger
-from llmops.problems import Exit
-from llmops.records import State
+from llmops.domain.problems import Exit
+from llmops.domain.records import State
+from llmops.ledger import ledger
 from tests.conftest import ROOT, Shell
 from tests.flows.test_releases import PAUSED, applying, change, chat, content, is_in_step, stage, wait_for
 from tests.repos import Repo

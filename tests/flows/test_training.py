@@ -17,12 +17,12 @@ import msgspec
 import psutil
 import pytest
 
-from llmops import ledger
+from llmops.domain.orders import LOCK
+from llmops.domain.problems import Exit
 from llmops.kinds.dataset import Format
 from llmops.kinds.training import Training
-from llmops.orders import LOCK
-from llmops.problems import Exit
-from llmops.steps.recipe import Mixture, Recipe
+from llmops.ledger import ledger
+from llmops.steps.training.loop_config import Mixture, Recipe
 from tests.clusters import Cluster
 from tests.conftest import ROOT
 from tests.repos import Repo
@@ -120,7 +120,7 @@ def test_a_list_of_checkpoints_that_a_kill_cut_off_stops_no_training(
     stays: bool,  # noqa: FBT001  what is expected
     tmp_path: Path,
 ) -> None:
-    from llmops.steps import train
+    from llmops.steps.training import train
 
     snapshot = tmp_path / train.SNAPSHOT
     if text is not None:
@@ -212,7 +212,7 @@ def test_the_merged_model_says_what_base_and_adapter_say(tmp_path: Path) -> None
     from peft import LoraConfig, PeftModel, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from llmops.steps.fuse import merge
+    from llmops.steps.training.merge_adapter import merge
 
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -282,7 +282,7 @@ def test_a_dataset_without_a_train_side_is_named(tmp_path: Path) -> None:
 def test_what_is_trained_on_is_what_the_format_says(
     tmp_path: Path, format_: Format, row: dict[str, Any], columns: list[str]
 ) -> None:
-    from llmops.steps.train_loop import examples
+    from llmops.steps.training.loop import examples
 
     found = examples(recipe(tmp_path, format_, row, weight=2.0), seed=1)
 
@@ -290,8 +290,8 @@ def test_what_is_trained_on_is_what_the_format_says(
 
 
 def test_weights_that_leave_no_row_are_named(tmp_path: Path) -> None:
-    from llmops.steps.desk import StepFailed
-    from llmops.steps.train_loop import examples
+    from llmops.steps.context import StepFailed
+    from llmops.steps.training.loop import examples
 
     with pytest.raises(StepFailed, match="the weights leave no row"):
         examples(recipe(tmp_path, "text", {"text": "a"}, weight=0.1), seed=1)
@@ -309,7 +309,7 @@ def recipe(folder: Path, format_: Format, row: dict[str, Any], weight: float) ->
     [(8, 1, 1, (8, 1)), (8, 1, 2, (4, 1)), (8, 2, 2, (8, 1)), (8, 2, 4, (4, 1)), (8, 4, 2, (8, 2)), (3, 2, 2, (3, 1))],
 )
 def test_workers_share_the_rows_of_a_step(batch: int, accumulate: int, workers: int, expected: tuple[int, int]) -> None:
-    from llmops.steps.train_loop import share
+    from llmops.steps.training.loop import share
 
     arguments = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulate}
     body = {"task": "pretrain", "datasets": [{"name": "d"}], "arguments": arguments, "resources": {"workers": workers}}

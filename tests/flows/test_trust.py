@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from llmops import ledger
-from llmops.problems import Exit, Refused
-from llmops.signatures import Seal, keys_at
+from llmops.domain.problems import Exit, Refused
+from llmops.git.signatures import Seal, keys_at
+from llmops.ledger import ledger
 from tests.conftest import Shell
 from tests.keys import GpgKey, SshKey, forge, sign
 from tests.repos import Repo

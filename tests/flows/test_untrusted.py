@@ -7,12 +7,18 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from llmops import execute, gating, isolation, ledger, locks, reconcile, sites, store
-from llmops.execute import Result
-from llmops.problems import Closed, Exit, Held
-from llmops.records import Who
-from llmops.sites import Site
-from llmops.values import Digest
+from llmops import reconcile
+from llmops.domain.digests import Digest
+from llmops.domain.problems import Closed, Exit, Held
+from llmops.domain.records import Who
+from llmops.environments import isolation, workspace
+from llmops.environments.workspace import Site
+from llmops.execution import executor
+from llmops.execution.executor import Result
+from llmops.gates import pull_request
+from llmops.host import file_locks
+from llmops.ledger import ledger
+from llmops.store import blobs
 from tests.conftest import Shell
 from tests.flows.test_gate import GOOD, WORSE, answered
 from tests.forge.test_ci import EVENTS
@@ -51,15 +57,17 @@ def left(repo: Repo) -> list[str]:
 
 def make_data(repo: Repo, place: Site) -> Result:
     """Make, in a process of its own, the dataset that the change edits."""
-    comparison = gating.survey(repo.site(), repo.desire("HEAD~1"), repo.desire("HEAD"))
+    comparison = pull_request.survey(repo.site(), repo.desire("HEAD~1"), repo.desire("HEAD"))
     tasks = [task for task in comparison.owed if str(task.action.key) == "Dataset/rows"]
     shop = reconcile.open_shop(place, lambda state: state)
-    return execute.build(tasks, shop, WHO, lambda _: None)
+    return executor.build(tasks, shop, WHO, lambda _: None)
 
 
 def kept_by(place: Site, unit: Digest) -> bool:
     outcome = ledger.outcome(place.ledger, unit)
-    return outcome is not None and all(store.complete(sites.open_store(place), one) for one in outcome.outputs.values())
+    return outcome is not None and all(
+        blobs.complete(workspace.open_store(place), one) for one in outcome.outputs.values()
+    )
 
 
 def test_what_is_made_apart_can_be_read_there_and_reaches_nobody_else(change: Repo) -> None:
@@ -79,12 +87,12 @@ def test_a_file_of_the_shared_store_is_copied_out_and_never_linked(change: Repo)
     (digest,) = {digest for one in ledger.outcomes(change.ledger()).values() for digest in one.outputs.values()}
     with isolation.apart(change.site(), "a" * 40) as place:
         target = place.work / "out"
-        store.materialise(sites.open_store(place), digest, target)
+        blobs.materialise(workspace.open_store(place), digest, target)
         for file in target.iterdir():
             file.chmod(0o644)
             file.write_text("changed by what was run")
         assert all(
-            store.is_sound(kept, one) for kept in [sites.open_store(change.site())] for one in store.listing(kept)
+            blobs.is_sound(kept, one) for kept in [workspace.open_store(change.site())] for one in blobs.listing(kept)
         )
 
 
@@ -120,7 +128,7 @@ def test_what_a_broken_run_left_is_removed_by_gc_when_nobody_goes_on_with_it(cha
 
     assert llmops("gc", "--prune", "--grace", "1d") == Exit.WELL
     assert left(change) == [f"untrusted-{commit[:12]}"], "it is young: somebody may go on with it"
-    held = locks.take(change.site().work / left(change)[0] / isolation.LOCK)
+    held = file_locks.take(change.site().work / left(change)[0] / isolation.LOCK)
     assert held is not None
     with held:
         assert llmops("gc", "--prune", "--grace", "0s") == Exit.WELL
@@ -184,15 +192,15 @@ def test_a_fork_changes_no_ref_and_no_byte_of_the_store(
 
 def test_nor_could_it_if_something_of_it_were_run(change: Repo) -> None:
     """The site of a fork's job is closed: it is no question of who remembers to ask."""
-    site = sites.close(change.site())
+    site = workspace.close(change.site())
     before = shared(change)
     (outcome, *_) = ledger.outcomes(site.ledger).values()
     writes: list[Callable[[], object]] = [
         lambda: make_data(change, site),
         lambda: ledger.record(site.ledger, [replace(outcome, unit="f" * 64)], "x"),
         lambda: ledger.transact(site.ledger, lambda state: replace(state, fence=9), "x"),
-        lambda: store.add_bytes(sites.open_store(site), b"poison"),
-        lambda: list(store.remove(sites.open_store(site), store.listing(sites.open_store(site)))),
+        lambda: blobs.add_bytes(workspace.open_store(site), b"poison"),
+        lambda: list(blobs.remove(workspace.open_store(site), blobs.listing(workspace.open_store(site)))),
     ]
     for write in writes:
         with pytest.raises(Closed, match="is closed to this run"):

@@ -17,12 +17,16 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from llmops import leases, ledger, locks, orders, refs, store
-from llmops.orders import Growth, Order
-from llmops.problems import Broken, Exit, Retry
-from llmops.records import Intent, Outcome, State
-from llmops.store import Store
-from llmops.values import Key
+from llmops.domain import orders
+from llmops.domain.orders import Growth, Order
+from llmops.domain.problems import Broken, Exit, Retry
+from llmops.domain.records import Intent, Outcome, State
+from llmops.domain.resources import Key
+from llmops.git import refs
+from llmops.host import file_locks
+from llmops.ledger import leases, ledger
+from llmops.store import blobs
+from llmops.store.blobs import Store
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 from tests.trees import spec
@@ -102,11 +106,11 @@ def better(shell: Shell, dish: str, text: str) -> str:
 
 
 def kept(shell: Shell) -> Store:
-    return store.open_at((shell.repo.folder / ".git/llmops/store").absolute().as_uri())
+    return blobs.open_at((shell.repo.folder / ".git/llmops/store").absolute().as_uri())
 
 
-def blobs(shell: Shell) -> dict[str, Path]:
-    return {one.digest: Path(one.path) for one in store.listing(kept(shell)) if one.digest}
+def stored(shell: Shell) -> dict[str, Path]:
+    return {one.digest: Path(one.path) for one in blobs.listing(kept(shell)) if one.digest}
 
 
 def age(shell: Shell, days: float = 30.0) -> None:
@@ -145,7 +149,7 @@ def outcome(shell: Shell, key: Key, revision: str = "HEAD") -> Outcome:
 def files_of(shell: Shell, one: Outcome) -> set[str]:
     found = set(one.outputs.values())
     for digest in one.outputs.values():
-        found |= {entry.sha256 for entry in store.manifest(kept(shell), digest).files.values()}
+        found |= {entry.sha256 for entry in blobs.manifest(kept(shell), digest).files.values()}
     return found
 
 
@@ -161,14 +165,14 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 def test_a_dry_run_says_what_goes_and_why_the_rest_stays_and_removes_nothing(changed: Shell) -> None:
     before = outcome(changed, Key("Dish", "bread"), "HEAD~1")
-    there = blobs(changed)
+    there = stored(changed)
 
     assert changed("gc") == Exit.WELL
 
     assert "Dish/bread" in changed.out
     assert "HEAD" in changed.out
     assert "Nothing was removed: `llmops gc --prune` does it." in changed.out
-    assert blobs(changed) == there
+    assert stored(changed) == there
     assert files_of(changed, before) <= there.keys()
 
 
@@ -180,7 +184,7 @@ def test_what_no_commit_that_counts_needs_is_removed_and_nothing_else(changed: S
 
     found = gc(changed, "--prune")
 
-    assert blobs(changed).keys() == set().union(*new)
+    assert stored(changed).keys() == set().union(*new)
     assert {one["digest"] for one in found["blobs"]} == set().union(*old)
     assert {one["what"] for one in found["garbage"]} == {"Dish/dough", "Dish/bread"}
     assert found["bytes"] > 0
@@ -201,12 +205,12 @@ def test_what_was_removed_is_made_again_when_it_is_needed(changed: Shell, plugin
 
 def test_what_is_younger_than_the_grace_period_is_kept(changed: Shell) -> None:
     age(changed, days=3)
-    there = blobs(changed)
+    there = stored(changed)
 
     young = gc(changed, "--prune")
     assert young["blobs"] == []
     assert "younger than the grace period" in {one["what"] for one in young["kept"]}
-    assert blobs(changed) == there
+    assert stored(changed) == there
 
     assert gc(changed, "--prune", "--grace", "2d")["blobs"] != []
 
@@ -214,10 +218,10 @@ def test_what_is_younger_than_the_grace_period_is_kept(changed: Shell) -> None:
 def test_bytes_that_are_added_again_count_as_new(changed: Shell) -> None:
     digest = gc(changed)["blobs"][-1]["digest"]
 
-    store.add_bytes(kept(changed), store.read(kept(changed), digest))
+    blobs.add_bytes(kept(changed), blobs.read(kept(changed), digest))
 
     assert digest not in {one["digest"] for one in gc(changed, "--prune")["blobs"]}
-    assert digest in blobs(changed)
+    assert digest in stored(changed)
 
 
 def test_results_of_a_protected_commit_are_kept(changed: Shell, plugins: Path) -> None:
@@ -265,12 +269,12 @@ def test_an_environment_that_only_the_remote_knows_of_counts(changed: Shell, tmp
     elsewhere = clone.commit()
     where = clone.ledger("production")
     ledger.transact(where, lambda state: replace(state, commit=elsewhere), "applied")
-    there = blobs(changed)
+    there = stored(changed)
 
     assert changed("gc", "--prune") == Exit.NO
 
     assert "(applied to production) is not in this clone" in changed.err
-    assert blobs(changed) == there
+    assert stored(changed) == there
 
 
 def order_of(shell: Shell, dish: str, revision: str) -> Path:
@@ -290,7 +294,7 @@ def test_orders_that_ended_and_that_nobody_needs_go_and_the_others_stay(changed:
 def test_an_order_that_a_process_does_is_never_removed(changed: Shell) -> None:
     busy = order_of(changed, "bread", "HEAD~1")
     (busy / orders.OUTCOME).unlink()
-    held = locks.take(busy / orders.LOCK)
+    held = file_locks.take(busy / orders.LOCK)
     assert held is not None
 
     with held:
@@ -320,7 +324,7 @@ def test_what_an_open_order_reads_is_kept(changed: Shell) -> None:
 
     found = gc(changed, "--prune")
 
-    assert reads <= blobs(changed).keys()
+    assert reads <= stored(changed).keys()
     assert folder.exists()
     assert f"order {folder.name} is open" in {one["what"] for one in found["kept"]}
 
@@ -337,7 +341,7 @@ def test_what_an_open_order_goes_on_from_is_kept(changed: Shell) -> None:
 
     gc(changed, "--prune")
 
-    assert files_of(changed, earlier) | files_of(changed, grown) <= blobs(changed).keys()
+    assert files_of(changed, earlier) | files_of(changed, grown) <= stored(changed).keys()
 
 
 def test_an_open_order_of_another_machine_keeps_what_its_commit_declares(changed: Shell) -> None:
@@ -346,7 +350,7 @@ def test_an_open_order_of_another_machine_keeps_what_its_commit_declares(changed
 
     gc(changed, "--prune")
 
-    assert reads <= blobs(changed).keys()
+    assert reads <= stored(changed).keys()
 
 
 def test_an_intent_that_nobody_will_take_up_again_keeps_nothing_and_is_forgotten(kitchen: Shell) -> None:
@@ -365,29 +369,29 @@ def test_an_object_store_is_swept_as_well(repo: Repo, llmops: Shell) -> None:
     settings = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {store: {url: 'memory://upkeep'}}\n"
     repo.commit({"llmops.yaml": settings})
     llmops("init")
-    there = store.open_at("memory://upkeep")
-    digest = store.add_bytes(there, b"nobody needs this")
+    there = blobs.open_at("memory://upkeep")
+    digest = blobs.add_bytes(there, b"nobody needs this")
 
     assert gc(llmops, "--prune")["blobs"] == []
     time.sleep(0.02)
     assert [one["digest"] for one in gc(llmops, "--prune", "--grace", "0s")["blobs"]] == [digest]
-    assert list(store.listing(there)) == []
+    assert list(blobs.listing(there)) == []
 
 
 def test_results_of_another_repository_in_the_same_store_are_kept(changed: Shell, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "model").write_text("made elsewhere")
-    digest = store.add_folder(kept(changed), tmp_path / "theirs")
+    digest = blobs.add_folder(kept(changed), tmp_path / "theirs")
     then = time.time() - 30 * DAY
-    for path in blobs(changed).values():
+    for path in stored(changed).values():
         os.utime(path, (then, then))
 
     found = gc(changed, "--prune")
 
-    assert store.complete(kept(changed), digest)
+    assert blobs.complete(kept(changed), digest)
     assert any("another repository's?" in one["what"] for one in found["kept"])
     assert len(gc(changed, "--prune", "--unknown")["blobs"]) == 2
-    assert not store.has(kept(changed), digest)
+    assert not blobs.has(kept(changed), digest)
 
 
 # gc: when it refuses
@@ -395,13 +399,13 @@ def test_results_of_another_repository_in_the_same_store_are_kept(changed: Shell
 
 def test_nothing_is_removed_while_another_run_holds_the_lease_of_any_environment(changed: Shell) -> None:
     changed("init", "-e", "production")
-    there = blobs(changed)
+    there = stored(changed)
     hold(changed, "production")
 
     assert changed("gc", "--prune") == Exit.HELD
 
     assert "ci@runner:1 is applying" in changed.err
-    assert blobs(changed) == there
+    assert stored(changed) == there
     state = ledger.state(changed.repo.ledger())
     assert state is not None
     assert state.lease is None, "the lease of the first environment was not given back"
@@ -409,42 +413,42 @@ def test_nothing_is_removed_while_another_run_holds_the_lease_of_any_environment
 
 
 def hold(shell: Shell, environment: str, process: str = "") -> None:
-    from llmops.records import Lease
+    from llmops.domain.records import Lease
 
     lease = Lease(holder="ci@runner:1", process=process, fence=7, until=time.time() + 500)
     ledger.transact(shell.repo.ledger(environment), lambda state: replace(state, lease=lease, fence=7), "held")
 
 
 def test_nothing_is_removed_without_a_ledger(kitchen: Shell) -> None:
-    there = blobs(kitchen)
+    there = stored(kitchen)
     kitchen.repo.git("remote", "remove", "origin")
     for ref in kitchen.repo.git("for-each-ref", "--format=%(refname)", "refs/llmops").split():
         kitchen.repo.git("update-ref", "-d", ref)
 
     assert kitchen("gc", "--prune", "--grace", "0s") == Exit.NO
     assert "not known what is needed" in kitchen.err
-    assert blobs(kitchen) == there
+    assert stored(kitchen) == there
 
 
 def test_nothing_is_removed_when_the_results_are_missing(kitchen: Shell) -> None:
-    there = blobs(kitchen)
+    there = stored(kitchen)
     kitchen.repo.git("remote", "remove", "origin")
     kitchen.repo.git("update-ref", "-d", "refs/llmops/results")
 
     assert kitchen("gc", "--prune", "--grace", "0s") == Exit.NO
     assert "is not complete here" in kitchen.err
-    assert blobs(kitchen) == there
+    assert stored(kitchen) == there
 
 
 def test_nothing_is_removed_when_a_commit_that_counts_is_not_valid(kitchen: Shell) -> None:
     age(kitchen)
-    there = blobs(kitchen)
+    there = stored(kitchen)
     kitchen.repo.commit({"specs/flour.yaml": spec("Dish", "flour", "txt: oops")})
 
     assert kitchen("gc", "--prune") == Exit.NO
     assert "(HEAD) are not valid" in kitchen.err
     assert '"text" is missing' in kitchen.err
-    assert blobs(kitchen) == there
+    assert stored(kitchen) == there
 
 
 @pytest.mark.parametrize("grace", ["", "5", "two weeks", "-1d", "1d5"])
@@ -522,13 +526,13 @@ def test_fewer_good_revisions_can_be_kept(thrice: Shell) -> None:
     }
     for text, is_there in (("three", True), ("two", True), ("one", False)):
         found = outcome(thrice, Key("Deployment", "chat"), models[text])
-        assert store.has(kept(thrice), found.outputs["model"]) is is_there
+        assert blobs.has(kept(thrice), found.outputs["model"]) is is_there
     assert thrice("fsck") == Exit.WELL
 
 
 def test_fsck_says_that_what_is_live_is_incomplete(stage: Shell) -> None:
     model = outcome(stage, Key("Deployment", "chat")).outputs["model"]
-    (blobs(stage)[model]).unlink()
+    (stored(stage)[model]).unlink()
 
     assert stage("fsck") == Exit.NO
     assert "Deployment/chat in local is live and leans on it" in stage.out
@@ -554,7 +558,7 @@ def test_harm_to_the_store_is_found_and_made_good(kitchen: Shell, plugins: Path,
     dough = outcome(kitchen, Key("Dish", "dough"))
     manifest = dough.outputs["text"]
     digest = manifest if what == "manifest" else next(iter(files_of(kitchen, dough) - {manifest}))
-    path = blobs(kitchen)[digest]
+    path = stored(kitchen)[digest]
     data = path.read_bytes()
     {
         "corrupted": lambda: spoil(path, data[:-1] + b"?"),
@@ -582,11 +586,11 @@ def test_harm_to_the_store_is_found_and_made_good(kitchen: Shell, plugins: Path,
 def test_bytes_that_are_not_what_they_should_be_are_never_used(kitchen: Shell, plugins: Path) -> None:
     dough = outcome(kitchen, Key("Dish", "dough"))
     (digest,) = files_of(kitchen, dough) - set(dough.outputs.values())
-    spoil(blobs(kitchen)[digest], b"d0ugh flour")
+    spoil(stored(kitchen)[digest], b"d0ugh flour")
     target = kitchen.repo.folder.parent / "plate"
 
     with pytest.raises(Broken, match=r"is corrupt: .*`llmops fsck --repair`"):
-        store.materialise(kept(kitchen), dough.outputs["text"], target)
+        blobs.materialise(kept(kitchen), dough.outputs["text"], target)
 
     assert list(target.iterdir()) == []
 
@@ -595,7 +599,7 @@ def test_a_result_that_was_cut_short_is_made_again_without_a_repair(kitchen: She
     """As a machine leaves it that lost its power."""
     dough = outcome(kitchen, Key("Dish", "dough"))
     (digest,) = files_of(kitchen, dough) - set(dough.outputs.values())
-    spoil(blobs(kitchen)[digest], b"")
+    spoil(stored(kitchen)[digest], b"")
     kitchen.repo.commit({"specs/cake.yaml": spec("Dish", "cake", "{text: cake, of: [dough]}")})
     plugins.write_text("")
 
@@ -633,7 +637,8 @@ def test_a_ledger_that_a_newer_llmops_wrote_is_refused_by_every_command(kitchen:
 
 BROKEN_OFF = """
 import os, signal, sys
-from llmops import disk, store
+from llmops.host import disk
+from llmops.store import blobs as store
 def half(self, path, data):
     open(path, "wb").write(data[:1])
     os.kill(os.getpid(), signal.SIGKILL)
@@ -644,7 +649,7 @@ store.add_bytes(store.open_at(sys.argv[1]), b"two")
 
 def test_a_write_that_was_killed_leaves_what_fsck_finds(kitchen: Shell) -> None:
     subprocess.run([sys.executable, "-c", BROKEN_OFF, kept(kitchen).url], check=False)
-    (left,) = (Path(one.path) for one in store.listing(kept(kitchen)) if not one.digest)
+    (left,) = (Path(one.path) for one in blobs.listing(kept(kitchen)) if not one.digest)
     assert fsck(kitchen)["findings"] == [], "somebody may be writing it"
     os.utime(left, (time.time() - 7200, time.time() - 7200))
 
@@ -655,7 +660,7 @@ def test_a_write_that_was_killed_leaves_what_fsck_finds(kitchen: Shell) -> None:
 def test_a_quick_look_finds_what_is_too_short_and_reads_no_file(kitchen: Shell) -> None:
     dough = outcome(kitchen, Key("Dish", "dough"))
     (digest,) = files_of(kitchen, dough) - set(dough.outputs.values())
-    path = blobs(kitchen)[digest]
+    path = stored(kitchen)[digest]
     data = path.read_bytes()
 
     spoil(path, data[:-1] + b"?")
@@ -666,7 +671,7 @@ def test_a_quick_look_finds_what_is_too_short_and_reads_no_file(kitchen: Shell) 
 
 
 def test_writes_that_were_broken_off_an_hour_ago_are_found_and_removed(kitchen: Shell) -> None:
-    path = next(iter(blobs(kitchen).values()))
+    path = next(iter(stored(kitchen).values()))
     old, new = (path.with_name(f"{path.name}.{mark * 16}") for mark in "01")
     for partial in (old, new):
         partial.write_bytes(b"half")
@@ -827,13 +832,13 @@ def test_the_fence_rises_and_the_next_run_gets_a_higher_one(kitchen: Shell) -> N
 
 
 def test_the_routes_refuse_the_old_holder_as_well(stage: Shell) -> None:
-    from llmops import live
-    from llmops.serving import traffic
+    from llmops.releases import observe
+    from llmops.serving import gateway_client
 
-    gate = live.gate(stage.repo.site())
-    fence = traffic.read(gate).fence
+    gate = observe.gate(stage.repo.site())
+    fence = gateway_client.read(gate).fence
     ledger.transact(stage.repo.ledger(), lambda state: replace(state, fence=fence), "same")
-    from llmops.records import Lease
+    from llmops.domain.records import Lease
 
     lease = Lease(holder="ci@runner:1", fence=fence, until=time.time() + 500)
     ledger.transact(stage.repo.ledger(), lambda state: replace(state, lease=lease), "held")
@@ -841,7 +846,7 @@ def test_the_routes_refuse_the_old_holder_as_well(stage: Shell) -> None:
     assert stage("unlock", "--yes") == Exit.WELL
 
     with pytest.raises(Retry):
-        traffic.change(gate, fence, lambda table: replace(table, routes={}))
+        gateway_client.change(gate, fence, lambda table: replace(table, routes={}))
     assert stage("status") == Exit.WELL
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
 from tests.conftest import ROOT, Shell
 from tests.flows.test_gate import GOOD, answered, pretend
 from tests.forge.npm import Description

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from llmops.domain.problems import Misused
 from llmops.forge import comments, statuses
 from llmops.forge.github import Access, Client, Refusal, Silence
 from llmops.forge.statuses import Board, State, Status
-from llmops.problems import Misused
 from tests.forge.npm import Description
 from tests.forge.stand_in import PERSON, ROBOT, TOKEN, Answer, GitHub
 

@@ -13,7 +13,7 @@ import pytest
 from demo import corpus
 from demo.run import SCRAPED
 from demo.stage import Stage
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
 from tests.conftest import Shell
 from tests.flows.test_demo import shrink
 from tests.forge.stand_in import GitHub

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
 from tests.conftest import Shell
 from tests.repos import Repo
 

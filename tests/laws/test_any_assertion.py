@@ -9,11 +9,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops import assertions
-from llmops.assertions import Assert
-from llmops.steps import scorers
-from llmops.steps.desk import StepFailed
-from llmops.steps.scorers import Answer, Score
+from llmops.kinds.evaluation import assertions
+from llmops.kinds.evaluation.assertions import Assert
+from llmops.steps.context import StepFailed
+from llmops.steps.evaluation import scorers
+from llmops.steps.evaluation.scorers import Answer, Score
 from tests.laws.test_any_file import FILES, VALUES, specs_or_problems
 from tests.trees import Tree, build, spec, system
 

@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops import templates
-from llmops.placeholders import BadTemplate
-from llmops.problems import Invalid
+from llmops.domain.problems import Invalid
+from llmops.language import jinja
+from llmops.language.jinja_variables import BadTemplate
 from tests.trees import Tree, build, spec, system
 
 BOUNDED = settings(max_examples=150, deadline=None)
@@ -137,7 +137,7 @@ def test_any_bytes_as_a_template_give_specs_or_problems(data: bytes) -> None:
 @BOUNDED
 @given(TEMPLATES | WHOLE | st.text(max_size=100), VALUES)
 def test_any_template_gives_a_text_or_says_why_not(source: str, value: Any) -> None:
-    for fill in (lambda: templates.variables(source), lambda: templates.render(source, {"question": value})):
+    for fill in (lambda: jinja.variables(source), lambda: jinja.render(source, {"question": value})):
         try:
             fill()
         except BadTemplate as error:

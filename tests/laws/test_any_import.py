@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmops import importing
-from llmops.translating import Translation, Wish
+from llmops.importing import convert
+from llmops.importing.translation import Translation, Wish
 from tests.laws.test_any_file import FILES, VALUES
 from tests.trees import Tree
 
@@ -50,8 +50,8 @@ def files_of(path: str) -> st.SearchStrategy[bytes]:
 
 def translated(tree: Tree, path: str = CONFIG) -> Translation:
     """Import a file, and look at what came of it as the command does."""
-    found = importing.translate(path, tree, WISH)
-    assert all(str(one) for one in (*found.problems, *found.notes, *importing.check(tree, found.files)))
+    found = convert.translate(path, tree, WISH)
+    assert all(str(one) for one in (*found.problems, *found.notes, *convert.check(tree, found.files)))
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llmops import blocks, dialect
+from llmops.language import yaml_fast, yaml_reader
 from tests.conftest import ROOT
 
 BOUNDED = settings(max_examples=400, deadline=None)
@@ -93,8 +93,8 @@ TEXTS = WELL_FORMED | mutated(WELL_FORMED) | REAL | RAW
 
 def by_libyaml(text: str) -> list[tuple[Any, int]] | str:
     try:
-        return [(document.value, document.line) for document in dialect.parse(text)]
-    except dialect.Unreadable as error:
+        return [(document.value, document.line) for document in yaml_reader.parse(text)]
+    except yaml_reader.Unreadable as error:
         return error.what
 
 
@@ -102,7 +102,7 @@ def by_libyaml(text: str) -> list[tuple[Any, int]] | str:
 @example("a: x ")  # CPython 3.11.4 and older match possessive groups wrongly
 @given(TEXTS)
 def test_a_text_is_left_unread_or_read_as_libyaml_reads_it(text: str) -> None:
-    found = blocks.read(text)
+    found = yaml_fast.read(text)
 
     if found is not None:
         assert repr([*found]) == repr(by_libyaml(text))  # repr tells 1 from 1.0 and True, and keeps the order of keys
@@ -112,8 +112,8 @@ def test_a_text_is_left_unread_or_read_as_libyaml_reads_it(text: str) -> None:
 @given(REAL)
 def test_the_same_bytes_are_read_or_refused_however_they_are_read(text: str) -> None:
     try:
-        found: Any = [(document.value, document.line) for document in dialect.load(text.encode())]
-    except dialect.Unreadable as error:
+        found: Any = [(document.value, document.line) for document in yaml_reader.load(text.encode())]
+    except yaml_reader.Unreadable as error:
         found = error.what
 
     assert repr(found) == repr(by_libyaml(text))
@@ -124,7 +124,7 @@ def test_the_same_bytes_are_read_or_refused_however_they_are_read(text: str) -> 
 )
 def test_specs_as_they_are_written_are_read_line_by_line(path: Path) -> None:
     text = path.read_text()
-    found = blocks.read(text)
+    found = yaml_fast.read(text)
 
     assert found is not None
     assert repr([*found]) == repr(by_libyaml(text))

@@ -20,11 +20,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops import catalogues, commits, database, diff, done, graph, index, ledger, specs
-from llmops.graph import Graph
-from llmops.problems import Exit, Invalid, Problem
-from llmops.records import Outcome, Provenance
-from llmops.values import Key, Node
+from llmops import registry
+from llmops.domain.problems import Exit, Invalid, Problem
+from llmops.domain.records import Outcome, Provenance
+from llmops.domain.resources import Key, Node
+from llmops.index import commits, database, index, outcomes
+from llmops.ledger import ledger
+from llmops.specs import diff, graph, loading
+from llmops.specs.graph import Graph
 from tests.conftest import SOAK, Shell
 from tests.laws.test_laws import trees
 from tests.repos import Repo
@@ -34,11 +37,11 @@ FEW = settings(max_examples=200 if SOAK else 12, deadline=None, suppress_health_
 
 
 def rebuilt(repo: Repo, revision: str) -> Graph:
-    from llmops import tree
+    from llmops.git import tree
 
     git = repo.open()
     files = tree.files(git, tree.commit_id(git, revision))
-    return graph.build(specs.parse(files, catalogues.KINDS, catalogues.PLUGINS), files, catalogues.KINDS)
+    return graph.build(loading.parse(files, registry.KINDS, registry.PLUGINS), files, registry.KINDS)
 
 
 def tree_of(repo: Repo, revision: str) -> str:
@@ -202,7 +205,7 @@ def test_what_is_written_and_cannot_be_opened_is_done_without(repo: Repo, monkey
 
     assert index_of(repo).exists()
     assert found == nodes(rebuilt(repo, "HEAD")) == nodes(repo.desire().graph)
-    assert "u" * 64 in done.follow(reading.index, repo.ledger())
+    assert "u" * 64 in outcomes.follow(reading.index, repo.ledger())
 
 
 def test_a_file_that_somebody_removes_is_not_begun_by_who_still_reads_it(repo: Repo) -> None:
@@ -211,7 +214,7 @@ def test_a_file_that_somebody_removes_is_not_begun_by_who_still_reads_it(repo: R
     reading = commits.open_at(repo.open()).index
     database.remove(index_of(repo))
 
-    found = done.follow(reading, repo.ledger())
+    found = outcomes.follow(reading, repo.ledger())
 
     assert "u" * 64 not in found
     assert nodes(repo.desire().graph) == whole
@@ -288,7 +291,7 @@ def test_damage_that_is_met_later_is_said_and_mended_by_the_next_run(repo: Repo,
 
 
 def test_what_is_owed_is_looked_up_and_not_searched_for() -> None:
-    way = index.in_memory(catalogues.KINDS).database.read(f"EXPLAIN QUERY PLAN {done.OWED}")
+    way = index.in_memory(registry.KINDS).database.read(f"EXPLAIN QUERY PLAN {outcomes.OWED}")
 
     assert [row[-1] for row in way] == ["SCAN unit USING INDEX unit_owed"]  # it holds nothing else
 
@@ -321,11 +324,11 @@ def test_what_fails_while_specs_are_read_is_not_taken_for_a_full_disk(
     """Such as a process that cannot be started: else the file that was being read would be left out."""
     repo.commit({"specs/a.yaml": spec("Model", "m", f"source: {{hf: {{repo: a/b, revision: {'a' * 40}}}}}")})
 
-    def failing(*_: object) -> Iterator[specs.Drafted]:
+    def failing(*_: object) -> Iterator[loading.Drafted]:
         raise OSError(24, "Too many open files")
         yield
 
-    monkeypatch.setattr("llmops.parallel.read_all", failing)
+    monkeypatch.setattr("llmops.index.index.workers.read_all", failing)
 
     with pytest.raises(OSError, match="Too many open files"):
         repo.desire()
@@ -366,7 +369,7 @@ def test_a_submodule_is_seen_whatever_git_is_told_to_ignore(repo: Repo, llmops: 
 
 
 def test_a_generation_follows_when_much_has_changed(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmops.index.MOST_FRESH", 0)
+    monkeypatch.setattr("llmops.index.index.MOST_FRESH", 0)
     tree = system()
     for text in ("x: 1", "x: 2", "x: 3"):
         repo.commit(dict(tree.edited("evals/sums.yaml", "doc_to_text: x", f"doc_to_text: '{text}'")))
@@ -379,7 +382,7 @@ def test_a_generation_follows_when_much_has_changed(repo: Repo, monkeypatch: pyt
 @given(st.lists(trees(), min_size=2, max_size=4))
 def test_what_is_written_over_a_generation_is_as_if_written_anew(history: list[Tree]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("llmops.index.MOST_FRESH", 0)
+        patch.setattr("llmops.index.index.MOST_FRESH", 0)
         repo = Repo(Path(folder), remote=False)
         for tree in history:
             repo.desire(put(repo, tree))

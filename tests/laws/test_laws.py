@@ -5,12 +5,16 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops import catalogues, diff, plan
-from llmops.graph import Graph
-from llmops.plan import Origin, World
-from llmops.records import Release, Revision, Standing, State
-from llmops.rollouts import Seen
-from llmops.values import Digest, Key, Plan, Scope, Verb
+from llmops import registry
+from llmops.domain.digests import Digest
+from llmops.domain.plans import Plan, Verb
+from llmops.domain.records import Release, Revision, Standing, State
+from llmops.domain.resources import Key, Scope
+from llmops.planning import plan
+from llmops.planning.plan import Origin, World
+from llmops.releases.rollouts import Seen
+from llmops.specs import diff
+from llmops.specs.graph import Graph
 from tests.trees import Tree, build, spec
 
 ORIGIN = Origin("c" * 40, "", "local")
@@ -61,7 +65,7 @@ class Place:
 
     def propose(self, graph: Graph) -> Plan:
         world = World(frozenset(self.done), State(releases=dict(self.releases)), dict(self.running))
-        return plan.make((), graph, catalogues.KINDS, world, ORIGIN)
+        return plan.make((), graph, registry.KINDS, world, ORIGIN)
 
     def apply(self, graph: Graph, *, only: int | None = None) -> Plan:
         """Carry out a plan, or only its first actions."""

@@ -25,11 +25,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from llmops import ledger, locks
-from llmops.problems import Exit
-from llmops.records import State
-from llmops.serving import programs
-from llmops.values import Digest, Key
+from llmops.domain.digests import Digest
+from llmops.domain.problems import Exit
+from llmops.domain.records import State
+from llmops.domain.resources import Key
+from llmops.host import file_locks
+from llmops.ledger import ledger
+from llmops.serving import supervised
 from tests.conftest import SOAK, Shell
 from tests.crashing import PLACES, crash, points
 from tests.flows.test_crashed_releases import assert_nothing_else_runs, deployment, running
@@ -96,10 +98,10 @@ class Life(RuleBasedStateMachine):
         """A supervisor is killed, and with it the kernel ends what it kept up."""
         runtime = self.repo.site().runtime
         found = [runtime / "gateway"] if which == "gateway" else sorted((runtime / "replicas").glob("*"))[:1]
-        pids = [pid for folder in found if (pid := locks.holder(folder / programs.LOCK))]
+        pids = [pid for folder in found if (pid := file_locks.holder(folder / supervised.LOCK))]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        self.wait_until(lambda: not any(locks.holder(folder / programs.LOCK) for folder in found))
+        self.wait_until(lambda: not any(file_locks.holder(folder / supervised.LOCK) for folder in found))
 
     @rule(point=st.sampled_from(points(PLACES)), after=st.integers(0, 9))
     def crash(self, point: str, after: int) -> None:

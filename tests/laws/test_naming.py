@@ -7,11 +7,12 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops import catalogues, specs
-from llmops.graph import Building
-from llmops.problems import Invalid, Problem
-from llmops.specs import Parsed
-from llmops.values import Key, Node
+from llmops import registry
+from llmops.domain.problems import Invalid, Problem
+from llmops.domain.resources import Key, Node
+from llmops.specs import loading
+from llmops.specs.graph import Building
+from llmops.specs.loading import Parsed
 from tests.laws.test_index import BREAKS
 from tests.laws.test_laws import CALM, trees
 from tests.trees import Tree, spec, system
@@ -44,7 +45,7 @@ def perhaps_broken(draw: st.DrawFn) -> Tree:
 @CALM
 @given(perhaps_broken(), st.randoms(use_true_random=False))
 def test_the_order_in_which_resources_come_does_not_matter(tree: Tree, source: random.Random) -> None:
-    parsed = specs.parse(tree, catalogues.KINDS, catalogues.PLUGINS)
+    parsed = loading.parse(tree, registry.KINDS, registry.PLUGINS)
     whole = built(parsed, tree, list(parsed.drafts))
 
     order = list(parsed.drafts)
@@ -55,7 +56,7 @@ def test_the_order_in_which_resources_come_does_not_matter(tree: Tree, source: r
 
 
 def built(parsed: Parsed, tree: Tree, order: list[Key]) -> tuple[Problem, ...] | tuple[list[tuple[Key, Node]], object]:
-    building, named = Building(catalogues.KINDS), []
+    building, named = Building(registry.KINDS), []
     for key in order:
         named += building.add(parsed.drafts[key])
     assert len({one.key for one in named}) == len(named), "each is given once"
@@ -73,7 +74,7 @@ def test_what_is_wrong_is_found_in_every_order() -> None:
         ("a ring", "these lean on one another: Training/r1 -> Training/r2 -> Training/r1"),
     ):
         tree = Tree({**base(), **MORE[name]})
-        parsed = specs.parse(tree, catalogues.KINDS, catalogues.PLUGINS)
+        parsed = loading.parse(tree, registry.KINDS, registry.PLUGINS)
         for order in (sorted(parsed.drafts), sorted(parsed.drafts, reverse=True)):
             found = built(parsed, tree, order)
             assert any(words in str(one) for one in found), (name, found)
@@ -81,7 +82,7 @@ def test_what_is_wrong_is_found_in_every_order() -> None:
 
 def test_what_decides_nothing_may_close_a_ring() -> None:
     tree = Tree({**base(), **MORE["an evaluation of a deployment that requires it"]})
-    parsed = specs.parse(tree, catalogues.KINDS, catalogues.PLUGINS)
+    parsed = loading.parse(tree, registry.KINDS, registry.PLUGINS)
     for order in (sorted(parsed.drafts), sorted(parsed.drafts, reverse=True)):
         found = built(parsed, tree, order)
         assert isinstance(found[0], list), found

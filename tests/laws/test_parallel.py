@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from llmops import catalogues, drafts, parallel, reading, specs, tree
-from llmops.specs import Drafted
-from llmops.tree import CommitFiles
+from llmops import registry
+from llmops.git import tree
+from llmops.git.tree import CommitFiles
+from llmops.index import workers
+from llmops.specs import closures, loading, parsing
+from llmops.specs.loading import Drafted
 from tests.repos import Repo
 from tests.trees import spec
 
-MANY = 2 * reading.TOGETHER + 7
+MANY = 2 * parsing.TOGETHER + 7
 ODD = {
     "specs/0100.yaml": "kind: [\n",
     "specs/0500.yaml": spec("Dataset", "d1", "format: text\nsources: [{path: d.txt}]"),
@@ -40,33 +43,33 @@ def files(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> CommitFiles:
     return tree.files(repo.open(), repo.commit({**good, **ODD, "d.txt": "text"}))
 
 
-def read(files: CommitFiles, how: object = parallel.read_all) -> list[Drafted]:
-    found = list(how(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS, {}))  # type: ignore[operator]
+def read(files: CommitFiles, how: object = workers.read_all) -> list[Drafted]:
+    found = list(how(files.names("specs"), files, registry.KINDS, registry.PLUGINS, {}))  # type: ignore[operator]
     for one in found:  # another process hands over bytes
-        one.drafts = [drafts.packed(draft) for draft in one.drafts]
+        one.drafts = [closures.packed(draft) for draft in one.drafts]
     return found
 
 
 def test_several_processes_find_what_one_finds(files: CommitFiles) -> None:
     found = read(files)
 
-    assert found == read(files, specs.read_all)
+    assert found == read(files, loading.read_all)
     assert [len(one.problems) for one in found if one.problems] == [1, 1, 2]
     assert found[100].problems[0].path == "specs/0100.yaml"
 
 
 def test_what_a_process_does_not_deliver_is_read_here(files: CommitFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    take, killed = parallel._Worker.take, []
+    take, killed = workers._Worker.take, []
 
-    def killing(worker: parallel._Worker) -> bytes:
+    def killing(worker: workers._Worker) -> bytes:
         if not killed:
             killed.append(os.kill(worker._pid, signal.SIGKILL))
             os.waitid(os.P_PID, worker._pid, os.WEXITED | os.WNOWAIT)
         return take(worker)
 
-    monkeypatch.setattr(parallel._Worker, "take", killing)
+    monkeypatch.setattr(workers._Worker, "take", killing)
 
-    assert read(files) == read(files, specs.read_all)
+    assert read(files) == read(files, loading.read_all)
     assert killed
 
 
@@ -85,27 +88,27 @@ def test_what_no_process_can_be_begun_for_is_read_here(files: CommitFiles, monke
 
     assert begun
     assert len(list(Path("/proc/self/fd").iterdir())) == opened
-    assert found == read(files, specs.read_all)
+    assert found == read(files, loading.read_all)
 
 
 def test_no_process_stays_when_reading_is_given_up(files: CommitFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    workers: list[parallel._Worker] = []
-    take = parallel._Worker.take
-    monkeypatch.setattr(parallel._Worker, "take", lambda worker: (workers.append(worker), take(worker))[1])
-    reader = parallel.read_all(files.names("specs"), files, catalogues.KINDS, catalogues.PLUGINS, {})
+    started: list[workers._Worker] = []
+    take = workers._Worker.take
+    monkeypatch.setattr(workers._Worker, "take", lambda worker: (started.append(worker), take(worker))[1])
+    reader = workers.read_all(files.names("specs"), files, registry.KINDS, registry.PLUGINS, {})
     next(reader)  # type: ignore[call-overload]
 
     reader.close()  # type: ignore[attr-defined]
 
     with pytest.raises(ProcessLookupError):
-        os.kill(workers[0]._pid, 0)
+        os.kill(started[0]._pid, 0)
 
 
 ENDLESS = """
 import time
-from llmops import parallel
-workers = [parallel._Worker(lambda: (b"x" * 100_000 for _ in iter(int, 1))) for _ in range(2)]
-print(*(worker._pid for worker in workers), flush=True)
+from llmops.index import workers as parallel
+started = [parallel._Worker(lambda: (b"x" * 100_000 for _ in iter(int, 1))) for _ in range(2)]
+print(*(worker._pid for worker in started), flush=True)
 time.sleep(60)
 """
 
@@ -113,18 +116,18 @@ time.sleep(60)
 def test_none_outlives_whoever_reads_them() -> None:
     reader = subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True)
     assert reader.stdout is not None
-    workers = [int(pid) for pid in reader.stdout.readline().split()]
-    assert len(workers) == 2
-    assert all(map(is_running, workers))
+    started = [int(pid) for pid in reader.stdout.readline().split()]
+    assert len(started) == 2
+    assert all(map(is_running, started))
 
     reader.kill()
     reader.wait(timeout=30)
     reader.stdout.close()
 
     deadline = time.monotonic() + 30
-    while any(map(is_running, workers)) and time.monotonic() < deadline:
+    while any(map(is_running, started)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    left = [pid for pid in workers if is_running(pid)]
+    left = [pid for pid in started if is_running(pid)]
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert left == []

@@ -8,8 +8,8 @@ import sys
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llmops import placeholders, templates
-from llmops.placeholders import BadTemplate
+from llmops.language import jinja, jinja_variables
+from llmops.language.jinja_variables import BadTemplate
 
 NAMES = (
     "a b _ name x2 é class for import true None not in self loop super caller range namespace a.b a.b.c a.0 a.if a..b .a "
@@ -48,32 +48,32 @@ PARTS = st.sampled_from(
 
 def by_jinja(source: str) -> frozenset[str] | None:
     try:
-        return templates.variables(source)
+        return jinja.variables(source)
     except BadTemplate:
         return None
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(PARTS, max_size=6).map("".join))
-@example("{{ a }}" * (placeholders.MOST_NAMES + 1))
-@example("x" * (placeholders.MOST_CHARACTERS + 1))
+@example("{{ a }}" * (jinja_variables.MOST_NAMES + 1))
+@example("x" * (jinja_variables.MOST_CHARACTERS + 1))
 @example("{{ a" + ".b" * 300 + " }}")
 def test_names_are_those_that_jinja_finds(source: str) -> None:
-    found = placeholders.plain(source)
+    found = jinja_variables.plain(source)
 
     assert found is None or found == by_jinja(source)
 
 
 def test_every_word_alone_is_read_as_jinja_reads_it() -> None:
-    for name in {*NAMES, *placeholders._OTHERS}:
+    for name in {*NAMES, *jinja_variables._OTHERS}:
         source = f"Say {{{{ {name} }}}}."
-        found = placeholders.plain(source)
+        found = jinja_variables.plain(source)
         assert found is None or found == by_jinja(source), name
 
 
 def test_most_prompts_need_no_jinja() -> None:
     program = (
-        "import sys; from llmops import placeholders; "
+        "import sys; from llmops.language import jinja_variables as placeholders; "
         "assert placeholders.variables('Ask {{ who }}: {{question}} {{ a.b }}') == {'who', 'question', 'a'}; "
         "assert 'jinja2' not in sys.modules; "
         "assert placeholders.variables('{% if a %}{{ b }}{% endif %}') == {'a', 'b'}; "

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llmops import rubrics
-from llmops.problems import Invalid
-from llmops.values import Key
+from llmops.domain.problems import Invalid
+from llmops.domain.resources import Key
+from llmops.kinds.evaluation import rubrics
 from tests.trees import Tree, build, spec, system
 
 POLITE = Key("Evaluation", "polite")

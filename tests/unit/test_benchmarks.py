@@ -14,8 +14,9 @@ from benchmarks import bars, comparing, evaluating, page, planning, repositories
 from benchmarks.bars import Bar, Judged, Verdict
 from benchmarks.results import Figure, Machine, Results
 from benchmarks.rig import Command
-from llmops import commits, repository
-from llmops.values import Key
+from llmops.domain.resources import Key
+from llmops.git import repository
+from llmops.index import commits
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"

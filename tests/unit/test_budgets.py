@@ -7,9 +7,10 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops import budgets
-from llmops.budgets import Budget, LeftOut, Offer, Price
-from llmops.values import Cost, Key
+from llmops.domain.plans import Cost
+from llmops.domain.resources import Key
+from llmops.gates import budgets
+from llmops.gates.budgets import Budget, LeftOut, Offer, Price
 
 EVALUATION = Key("Evaluation", "answers")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmops.problems import Invalid
+from llmops.domain.problems import Invalid
 from tests.trees import Tree, build, system
 
 CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))

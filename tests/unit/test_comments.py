@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
-from llmops.gates import Judgement
-from llmops.gating import Gated
-from llmops.problems import Problem
+from llmops.domain.plans import Verdict
+from llmops.domain.problems import Problem
+from llmops.domain.resources import Key
+from llmops.gates.judge import Judgement
+from llmops.gates.pull_request import Gated
+from llmops.gates.verdicts import Figures, Flip, Report
 from llmops.reports import comments
 from llmops.reports.comments import Run
-from llmops.values import Key, Verdict
-from llmops.verdicts import Figures, Flip, Report
 
 RUN = Run(command="llmops gate --base aaa --head bbb", seconds=125.0, page="https://github.example/run/1")
 WORSE = Judgement(

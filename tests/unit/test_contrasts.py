@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
-from llmops import contrasts
-from llmops.contrasts import ALPHA, Contrast, Sample
+from llmops.statistics import contrasts
+from llmops.statistics.contrasts import ALPHA, Contrast, Sample
 
 RIGHT = st.lists(st.sampled_from([0.0, 1.0]), min_size=8, max_size=60)
 

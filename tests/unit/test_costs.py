@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from llmops import costs
-from llmops.catalogues import KINDS
-from llmops.problems import Exit
+from llmops.domain.plans import Cost
+from llmops.domain.problems import Exit
+from llmops.registry import KINDS
 from llmops.reports import comments, gates
-from llmops.settings import Settings
-from llmops.values import Cost
+from llmops.specs import pricing
+from llmops.specs.settings import Settings
 from tests.conftest import Shell
 from tests.flows.test_gate import GOOD, answered, retrained
 from tests.repos import Repo
@@ -28,18 +28,18 @@ PRICES = Settings(hourly_cost={"cpu": 0.05, "cuda": 2.5}, currency="USD")
     [({"cpu": 1}, 7200, 0.1), ({"cuda": 1}, 1800, 1.25), ({"cuda": 4}, 3600, 10.0), ({"cpu": 1}, 0, 0.0)],
 )
 def test_time_costs_what_an_hour_of_each_device_costs(devices: dict[str, float], seconds: float, cost: float) -> None:
-    assert costs.of(seconds, devices, PRICES) == Cost(pytest.approx(cost), "USD")
+    assert pricing.of(seconds, devices, PRICES) == Cost(pytest.approx(cost), "USD")
 
 
 def test_what_has_no_price_is_unknown_and_not_free() -> None:
-    assert costs.of(60, {"cuda": 1}, Settings(hourly_cost={"cpu": 0.05})) is None
-    assert costs.of(60, {"cpu": 1}, Settings()) is None
+    assert pricing.of(60, {"cuda": 1}, Settings(hourly_cost={"cpu": 0.05})) is None
+    assert pricing.of(60, {"cpu": 1}, Settings()) is None
 
 
 def test_a_sum_with_something_unknown_is_unknown() -> None:
-    assert costs.total([Cost(1, "USD"), Cost(2.5, "USD")]) == Cost(3.5, "USD")
-    assert costs.total([Cost(1, "USD"), None]) is None
-    assert costs.total([]) is None
+    assert pricing.total([Cost(1, "USD"), Cost(2.5, "USD")]) == Cost(3.5, "USD")
+    assert pricing.total([Cost(1, "USD"), None]) is None
+    assert pricing.total([]) is None
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 import pytest
 
-from llmops import blocks, dialect
+from llmops.language import yaml_fast, yaml_reader
 
 
 def read(text: str | bytes) -> object:
-    return dialect.load(text.encode() if isinstance(text, str) else text)[0].value
+    return yaml_reader.load(text.encode() if isinstance(text, str) else text)[0].value
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
     ],
 )
 def test_what_is_refused_says_where_and_why(text: str | bytes, line: int, words: str) -> None:
-    with pytest.raises(dialect.Unreadable) as error:
+    with pytest.raises(yaml_reader.Unreadable) as error:
         read(text)
 
     assert (error.value.line, words in error.value.what) == (line, True), error.value.what
@@ -65,20 +65,20 @@ def test_an_alias_bomb_is_refused_before_it_grows() -> None:
     layers = [f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]" for n in range(9)]
     bomb = "\n".join(["a: &a [x, x, x, x, x, x, x, x, x, x]", *layers])
 
-    with pytest.raises(dialect.Unreadable, match="aliases"):
+    with pytest.raises(yaml_reader.Unreadable, match="aliases"):
         read(bomb)
 
 
 def test_aliases_of_aliases_are_as_deep_as_what_they_stand_for() -> None:
     chain = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 5000))])
 
-    with pytest.raises(dialect.Unreadable, match="nested"):
+    with pytest.raises(yaml_reader.Unreadable, match="nested"):
         read(chain)
 
 
 def test_a_tag_is_read_only_where_it_is_asked_for() -> None:
-    assert dialect.load(b"a: !upper x", {"!upper": str.upper})[0].value == {"a": "X"}
-    with pytest.raises(dialect.Unreadable, match="!upper is not allowed"):
+    assert yaml_reader.load(b"a: !upper x", {"!upper": str.upper})[0].value == {"a": "X"}
+    with pytest.raises(yaml_reader.Unreadable, match="!upper is not allowed"):
         read("a: !upper x")
 
 
@@ -87,20 +87,20 @@ def test_a_few_aliases_are_fine() -> None:
 
 
 def test_a_file_over_the_limit_is_refused_by_its_size() -> None:
-    with pytest.raises(dialect.Unreadable, match="limit"):
-        dialect.check_size(50_000_000)
+    with pytest.raises(yaml_reader.Unreadable, match="limit"):
+        yaml_reader.check_size(50_000_000)
 
 
 def test_every_value_has_a_line() -> None:
     text = b"x: 1\nspec:\n  a:\n   - b: 1\n   - c: 2\n"
 
-    assert dialect.line_of(text, 0, ["spec", "a", 1, "c"]) == 5
-    assert dialect.line_of(text, 0, ["spec", "a", 0, "missing"]) == 4
-    assert dialect.line_of(text, 0, ["nothing"]) == 1
+    assert yaml_reader.line_of(text, 0, ["spec", "a", 1, "c"]) == 5
+    assert yaml_reader.line_of(text, 0, ["spec", "a", 0, "missing"]) == 4
+    assert yaml_reader.line_of(text, 0, ["nothing"]) == 1
 
 
 def test_documents_know_where_they_begin() -> None:
-    assert [document.line for document in dialect.load(b"---\na: 1\n---\nb: 2\n")] == [2, 4]
+    assert [document.line for document in yaml_reader.load(b"---\na: 1\n---\nb: 2\n")] == [2, 4]
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_documents_know_where_they_begin() -> None:
         ("a: 1\r\n", None),
         ("a: x\u2028\n", None),
         ("", None),
-        ("a: " + "x" * blocks.MAX_LINE, None),
-        ("a: 1\n" + "# c\n" * blocks.MAX_LENGTH, None),
+        ("a: " + "x" * yaml_fast.MAX_LINE, None),
+        ("a: 1\n" + "# c\n" * yaml_fast.MAX_LENGTH, None),
     ],
 )
 def test_entries_that_end_on_their_line_are_read_without_libyaml_and_nothing_else_is(text: str, value: object) -> None:
-    found = blocks.read(text)
+    found = yaml_fast.read(text)
 
     assert (found and found[0][0]) == value
 
@@ -146,7 +146,7 @@ def test_who_changes_what_was_read_changes_no_other_reading() -> None:
 
 
 def test_a_text_that_is_read_without_libyaml_cannot_pass_the_bounds() -> None:
-    assert blocks.MAX_LENGTH <= dialect.MAX_NODES
-    assert 2 * blocks.MAX_OPEN < dialect.MAX_DEPTH
-    assert blocks.read("a: " + "[" * 21 + "]" * 21) is None
-    assert blocks.read("- " * 21 + "x") is None
+    assert yaml_fast.MAX_LENGTH <= yaml_reader.MAX_NODES
+    assert 2 * yaml_fast.MAX_OPEN < yaml_reader.MAX_DEPTH
+    assert yaml_fast.read("a: " + "[" * 21 + "]" * 21) is None
+    assert yaml_fast.read("- " * 21 + "x") is None

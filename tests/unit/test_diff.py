@@ -1,8 +1,9 @@
 """What is said about a difference."""
 
-from llmops import diff
-from llmops.graph import EMPTY
-from llmops.values import Key, Sign
+from llmops.domain.plans import Sign
+from llmops.domain.resources import Key
+from llmops.specs import diff
+from llmops.specs.graph import EMPTY
 from tests.trees import Tree, build, spec, system
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops.forge import files, jobs, lines, triggers
-from llmops.forge.lines import Annotation, Level
-from llmops.forge.secrets import redact
+from llmops.domain.problems import Broken, Misused, Problem
+from llmops.forge import job_outputs, jobs, triggers, workflow_commands
+from llmops.forge.redact import redact
 from llmops.forge.triggers import Cause, Trigger
-from llmops.problems import Broken, Misused, Problem
+from llmops.forge.workflow_commands import Annotation, Level
 
 EVENTS = Path(__file__).parent.parent / "events"
 BASE, HEAD, MERGE = f"{1:040}", f"{2:040}", f"{9:040}"
@@ -82,26 +82,26 @@ def test_an_annotation_cannot_be_left_by_what_it_says() -> None:
 
 
 def test_a_problem_is_annotated_with_its_place_and_its_remedy() -> None:
-    (found,) = lines.of_problems([Problem("specs/a.yaml", 7, "$.spec", "what", "Do this.")])
+    (found,) = workflow_commands.of_problems([Problem("specs/a.yaml", 7, "$.spec", "what", "Do this.")])
     assert str(found) == "::error file=specs/a.yaml,line=7,title=llmops check::$.spec: what Do this."
 
 
 def test_no_more_is_annotated_than_github_shows_and_the_last_says_how_many() -> None:
     many = [Annotation(level=Level.ERROR, title="t", text=str(number)) for number in range(25)]
-    found = lines.shown([*many, Annotation(level=Level.NOTICE, title="t", text="kept")])
+    found = workflow_commands.shown([*many, Annotation(level=Level.NOTICE, title="t", text="kept")])
     assert len(found) == 11
     assert found[9].text == "16 more are in the summary of this job."
 
 
 def test_a_summary_that_is_too_long_is_cut_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "summary"
-    files.add_summary(path, "short\n")
-    files.add_summary(path, "ä" * files.MOST)
-    assert path.stat().st_size < files.MOST
+    job_outputs.add_summary(path, "short\n")
+    job_outputs.add_summary(path, "ä" * job_outputs.MOST)
+    assert path.stat().st_size < job_outputs.MOST
     assert path.read_text().startswith("short\nä")
-    assert path.read_text().endswith(files.CUT)
-    files.add_summary(path, "x" * 1000)
-    assert path.stat().st_size < files.MOST
+    assert path.read_text().endswith(job_outputs.CUT)
+    job_outputs.add_summary(path, "x" * 1000)
+    assert path.stat().st_size < job_outputs.MOST
 
 
 def read_outputs(text: str) -> dict[str, str]:
@@ -118,7 +118,7 @@ def read_outputs(text: str) -> dict[str, str]:
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")))
 def test_no_value_of_an_output_can_say_another(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     path = tmp_path_factory.mktemp("outputs") / "output"
-    files.add_outputs(path, {"value": value, "code": "0"})
+    job_outputs.add_outputs(path, {"value": value, "code": "0"})
     assert read_outputs(path.read_text(encoding="utf-8")) == {"value": value, "code": "0"}
 
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from llmops import gates, intervals, sequential
-from llmops.gates import Case
-from llmops.kinds.evaluation import Gate
-from llmops.values import Verdict
+from llmops.domain.plans import Verdict
+from llmops.gates import judge
+from llmops.gates.judge import Case
+from llmops.kinds.evaluation.kind import Gate
+from llmops.statistics import betting, binomial, families
 
 
 def scores(*values: float | None) -> dict[str, float | None]:
@@ -26,8 +27,8 @@ def flipped(ones: int, zeros: int, worse: int, better: int) -> tuple[dict[str, f
     return scores(*head), scores(*base)
 
 
-def judge_lower(gate: Gate, head: gates.Scores, base: gates.Scores | None) -> gates.Judgement:
-    (found,) = gates.judge_together([Case(gate=gate, head=head, base=base, lower_is_better=True)])
+def judge_lower(gate: Gate, head: judge.Scores, base: judge.Scores | None) -> judge.Judgement:
+    (found,) = judge.judge_together([Case(gate=gate, head=head, base=base, lower_is_better=True)])
     return found
 
 
@@ -39,7 +40,7 @@ def test_where_lower_is_better_a_minimum_is_a_ceiling(wrong: int, verdict: Verdi
 
     assert found.verdict is verdict
     assert found.head == pytest.approx(wrong / 100)
-    assert (found.low, found.high) == pytest.approx(intervals.wilson(wrong, 100, 0.05))
+    assert (found.low, found.high) == pytest.approx(binomial.wilson(wrong, 100, 0.05))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_where_lower_is_better_no_error_in_a_few_items_is_not_below_a_ceiling(it
     found = judge_lower(Gate(rule="minimum", value=0.1), scores(*[0.0] * items), None)
 
     assert found.verdict is verdict
-    assert (found.low, found.high) == pytest.approx((0.0, intervals.unseen(items, 0.05)))
+    assert (found.low, found.high) == pytest.approx((0.0, binomial.unseen(items, 0.05)))
 
 
 def test_where_lower_is_better_a_rise_is_worse_and_is_shown_as_a_rise() -> None:
@@ -68,7 +69,7 @@ def test_where_lower_is_better_a_rise_is_worse_and_is_shown_as_a_rise() -> None:
 def test_no_regression_fails_only_on_evidence_of_worse() -> None:
     head, base = flipped(140, 50, worse=10, better=0)
 
-    found = gates.judge(Gate(), head, base)
+    found = judge.judge(Gate(), head, base)
 
     assert found.verdict is Verdict.FAIL
     assert (found.worse, found.better, found.items) == (10, 0, 200)
@@ -79,7 +80,7 @@ def test_no_regression_fails_only_on_evidence_of_worse() -> None:
 def test_no_regression_passes_when_a_drop_would_have_been_seen() -> None:
     head, base = flipped(140, 56, worse=2, better=2)
 
-    found = gates.judge(Gate(detect=0.05), head, base)
+    found = judge.judge(Gate(detect=0.05), head, base)
 
     assert found.verdict is Verdict.PASS
     assert found.detectable is not None
@@ -89,7 +90,7 @@ def test_no_regression_passes_when_a_drop_would_have_been_seen() -> None:
 def test_too_few_items_are_inconclusive_not_green() -> None:
     head, base = flipped(7, 3, worse=0, better=0)
 
-    found = gates.judge(Gate(detect=0.05), head, base)
+    found = judge.judge(Gate(detect=0.05), head, base)
 
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "too few items" in found.note
@@ -97,7 +98,7 @@ def test_too_few_items_are_inconclusive_not_green() -> None:
 
 def test_what_was_left_out_is_said_beside_the_reason_why_nothing_is_decided() -> None:
     head = {str(n): 1.0 for n in range(10)}
-    found = gates.judge(Gate(), head, head | {"gone": 1.0})
+    found = judge.judge(Gate(), head, head | {"gone": 1.0})
     assert "too few items" in found.note
     assert "1 items are not in both and were left out" in found.note
 
@@ -105,7 +106,7 @@ def test_what_was_left_out_is_said_beside_the_reason_why_nothing_is_decided() ->
 def test_a_large_improvement_is_no_noise_that_could_hide_a_drop() -> None:
     head, base = flipped(120, 40, worse=2, better=38)
 
-    found = gates.judge(Gate(detect=0.05), head, base)
+    found = judge.judge(Gate(detect=0.05), head, base)
 
     assert found.verdict is Verdict.PASS
     assert (found.detectable or 0) > 0.05
@@ -119,7 +120,7 @@ def test_a_minimum_is_judged_by_bounds_not_by_the_point(rate: float, verdict: Ve
     ones = round(rate * 100)
     head = scores(*[1.0] * ones, *[0.0] * (100 - ones))
 
-    assert gates.judge(Gate(rule="minimum", value=0.7), head, None).verdict is verdict
+    assert judge.judge(Gate(rule="minimum", value=0.7), head, None).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_minimum_is_judged_by_bounds_not_by_the_point(rate: float, verdict: Ve
 def test_non_inferiority_looks_at_the_margin(worse: int, better: int, verdict: Verdict) -> None:
     head, base = flipped(100, 60, worse, better)
 
-    assert gates.judge(Gate(rule="non_inferiority", margin=0.03), head, base).verdict is verdict
+    assert judge.judge(Gate(rule="non_inferiority", margin=0.03), head, base).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_non_inferiority_looks_at_the_margin(worse: int, better: int, verdict: V
 def test_superiority_needs_to_be_shown(worse: int, better: int, verdict: Verdict) -> None:
     head, base = flipped(100, 60, worse, better)
 
-    assert gates.judge(Gate(rule="superiority"), head, base).verdict is verdict
+    assert judge.judge(Gate(rule="superiority"), head, base).verdict is verdict
 
 
 @pytest.mark.parametrize("rule", ["no_regression", "minimum", "non_inferiority", "superiority"])
@@ -150,18 +151,18 @@ def test_superiority_needs_to_be_shown(worse: int, better: int, verdict: Verdict
         (scores(1.0, math.nan), scores(1.0, 1.0)),
     ],
 )
-def test_no_evidence_and_no_numbers_are_never_a_pass(rule: str, head: gates.Scores, base: gates.Scores) -> None:
+def test_no_evidence_and_no_numbers_are_never_a_pass(rule: str, head: judge.Scores, base: judge.Scores) -> None:
     gate = Gate(rule=rule, value=0.0, margin=0.5)  # type: ignore[arg-type]
 
-    assert gates.judge(gate, head, base).verdict is Verdict.INCONCLUSIVE
+    assert judge.judge(gate, head, base).verdict is Verdict.INCONCLUSIVE
 
 
 def test_base_scores_that_are_not_numbers_are_not_a_pass_either() -> None:
-    assert gates.judge(Gate(), scores(1.0, 1.0), scores(1.0, None)).verdict is Verdict.INCONCLUSIVE
+    assert judge.judge(Gate(), scores(1.0, 1.0), scores(1.0, None)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_runs_that_share_no_item_cannot_be_compared() -> None:
-    found = gates.judge(Gate(), {"a": 1.0}, {"b": 1.0})
+    found = judge.judge(Gate(), {"a": 1.0}, {"b": 1.0})
 
     assert (found.verdict, found.note) == (Verdict.INCONCLUSIVE, "head and base share no item")
 
@@ -170,15 +171,15 @@ def test_items_are_paired_by_id_whatever_their_order() -> None:
     head, base = flipped(100, 50, worse=8, better=1)
     turned = dict(reversed(list(head.items())))
 
-    assert gates.judge(Gate(), turned, base) == gates.judge(Gate(), head, base)
+    assert judge.judge(Gate(), turned, base) == judge.judge(Gate(), head, base)
 
 
 def test_a_first_revision_is_no_regression_and_says_so() -> None:
-    found = gates.judge(Gate(), scores(1.0, 0.0), None)
+    found = judge.judge(Gate(), scores(1.0, 0.0), None)
 
     assert found.verdict is Verdict.PASS
     assert "no base" in found.note
-    assert gates.judge(Gate(rule="superiority"), scores(1.0, 0.0), None).verdict is Verdict.INCONCLUSIVE
+    assert judge.judge(Gate(rule="superiority"), scores(1.0, 0.0), None).verdict is Verdict.INCONCLUSIVE
 
 
 def test_other_scores_than_zero_and_one_are_judged_too() -> None:
@@ -186,8 +187,8 @@ def test_other_scores_than_zero_and_one_are_judged_too() -> None:
     base = {str(n): source.random() for n in range(300)}
     worse = {one: score - 0.1 * source.random() for one, score in base.items()}
 
-    assert gates.judge(Gate(), worse, base).verdict is Verdict.FAIL
-    assert gates.judge(Gate(), base, base).verdict is Verdict.PASS
+    assert judge.judge(Gate(), worse, base).verdict is Verdict.FAIL
+    assert judge.judge(Gate(), base, base).verdict is Verdict.PASS
 
 
 # Families
@@ -203,12 +204,12 @@ def suite(worse: int, better: int, gate: Gate = Gate()) -> Case:
 def test_holms_p_values_are_those_of_statsmodels(chances: list[float]) -> None:
     expected = multipletests(chances, method="holm")[1]
 
-    assert gates.holm(chances) == pytest.approx(tuple(expected))
+    assert families.holm(chances) == pytest.approx(tuple(expected))
 
 
 def test_one_of_many_suites_that_looks_worse_by_chance_does_not_fail_the_change() -> None:
-    alone = gates.judge_together([suite(7, 1)])
-    among = gates.judge_together([suite(7, 1), *[suite(4, 4)] * 9])
+    alone = judge.judge_together([suite(7, 1)])
+    among = judge.judge_together([suite(7, 1), *[suite(4, 4)] * 9])
 
     assert alone[0].verdict is Verdict.FAIL
     assert [one.verdict for one in among] == [Verdict.PASS] * 10
@@ -217,8 +218,8 @@ def test_one_of_many_suites_that_looks_worse_by_chance_does_not_fail_the_change(
 
 
 def test_a_drop_has_to_be_visible_to_the_strictest_test_of_the_family() -> None:
-    (alone,) = gates.judge_together([suite(14, 8, Gate(detect=0.0335))])
-    among = gates.judge_together([suite(14, 8, Gate(detect=0.0335))] * 20)
+    (alone,) = judge.judge_together([suite(14, 8, Gate(detect=0.0335))])
+    among = judge.judge_together([suite(14, 8, Gate(detect=0.0335))] * 20)
 
     assert alone.verdict is Verdict.PASS
     assert {one.verdict for one in among} == {Verdict.INCONCLUSIVE}
@@ -226,7 +227,7 @@ def test_a_drop_has_to_be_visible_to_the_strictest_test_of_the_family() -> None:
 
 
 def test_a_suite_that_is_much_worse_fails_whatever_stands_beside_it() -> None:
-    found = gates.judge_together([*[suite(4, 4)] * 20, suite(30, 1)])
+    found = judge.judge_together([*[suite(4, 4)] * 20, suite(30, 1)])
 
     assert found[-1].verdict is Verdict.FAIL
 
@@ -234,7 +235,7 @@ def test_a_suite_that_is_much_worse_fails_whatever_stands_beside_it() -> None:
 def test_a_suite_without_evidence_makes_no_family_larger() -> None:
     silent = Case(gate=Gate(), head={}, base={})
 
-    found = gates.judge_together([suite(7, 1), silent, silent])
+    found = judge.judge_together([suite(7, 1), silent, silent])
 
     assert [one.verdict for one in found] == [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]
     assert found[0].together == 1
@@ -245,10 +246,10 @@ def test_a_suite_without_evidence_makes_no_family_larger() -> None:
 
 @pytest.mark.parametrize("rule", ["no_regression", "non_inferiority", "superiority", "minimum"])
 @pytest.mark.parametrize("head", [{}, {"a": None, "b": 1.0}, {"a": math.nan}])
-def test_missing_evidence_stops_a_change_even_where_inconclusive_is_neutral(rule: str, head: gates.Scores) -> None:
+def test_missing_evidence_stops_a_change_even_where_inconclusive_is_neutral(rule: str, head: judge.Scores) -> None:
     gate = Gate(rule=rule, value=0.0, margin=0.5, on_inconclusive="neutral")  # type: ignore[arg-type]
 
-    found = gates.judge(gate, head, {"a": 1.0, "b": 1.0})
+    found = judge.judge(gate, head, {"a": 1.0, "b": 1.0})
 
     assert found.blocks
     assert not found.waits
@@ -259,7 +260,7 @@ def test_another_question_is_not_comparable_and_stops_a_change(policy: str) -> N
     gate = Gate(on_inconclusive=policy)  # type: ignore[arg-type]
     head, base = flipped(100, 50, 0, 0)
 
-    (found,) = gates.judge_together([Case(gate=gate, head=head, base=base, is_comparable=False)])
+    (found,) = judge.judge_together([Case(gate=gate, head=head, base=base, is_comparable=False)])
 
     assert found.verdict is Verdict.INCONCLUSIVE
     assert (found.is_comparable, found.blocks, found.waits) == (False, True, False)
@@ -271,7 +272,7 @@ def test_another_question_is_judged_on_head_alone_by_a_minimum() -> None:
     head, base = flipped(100, 10, 0, 0)
     gate = Gate(rule="minimum", value=0.8)
 
-    (found,) = gates.judge_together([Case(gate=gate, head=head, base=base, is_comparable=False)])
+    (found,) = judge.judge_together([Case(gate=gate, head=head, base=base, is_comparable=False)])
 
     assert found.verdict is Verdict.PASS
     assert (found.is_comparable, found.base) == (False, None)
@@ -283,7 +284,7 @@ def test_another_question_is_judged_on_head_alone_by_a_minimum() -> None:
 def test_a_gate_says_what_evidence_does_that_does_not_decide(policy: str, *, blocks: bool, waits: bool) -> None:
     head, base = flipped(7, 3, worse=0, better=0)
 
-    found = gates.judge(Gate(on_inconclusive=policy), head, base)  # type: ignore[arg-type]
+    found = judge.judge(Gate(on_inconclusive=policy), head, base)  # type: ignore[arg-type]
 
     assert found.verdict is Verdict.INCONCLUSIVE
     assert (found.blocks, found.waits) == (blocks, waits)
@@ -292,7 +293,7 @@ def test_a_gate_says_what_evidence_does_that_does_not_decide(policy: str, *, blo
 def test_a_failure_is_not_softened_by_what_inconclusive_means() -> None:
     head, base = flipped(140, 50, worse=10, better=0)
 
-    assert gates.judge(Gate(on_inconclusive="neutral"), head, base).blocks
+    assert judge.judge(Gate(on_inconclusive="neutral"), head, base).blocks
 
 
 # Clusters
@@ -304,9 +305,9 @@ def test_items_of_one_passage_count_as_one() -> None:
     fell = [item for item in head if (head[item], base[item]) == (0.0, 1.0)]
     together = Case(gate=Gate(), head=head, base=base, clusters=dict.fromkeys(fell, "one"))
 
-    (found,) = gates.judge_together([together])
+    (found,) = judge.judge_together([together])
 
-    assert gates.judge(Gate(), head, base).verdict is Verdict.FAIL
+    assert judge.judge(Gate(), head, base).verdict is Verdict.FAIL
     assert found.verdict is Verdict.INCONCLUSIVE
     assert (found.items, found.clusters) == (200, 191)
     assert found.p == pytest.approx(0.5, abs=0.02)
@@ -315,9 +316,9 @@ def test_items_of_one_passage_count_as_one() -> None:
 def test_clusters_of_one_item_each_are_no_clusters() -> None:
     head, base = flipped(140, 50, worse=6, better=2)
 
-    (found,) = gates.judge_together([Case(gate=Gate(), head=head, base=base, clusters={item: item for item in head})])
+    (found,) = judge.judge_together([Case(gate=Gate(), head=head, base=base, clusters={item: item for item in head})])
 
-    assert found == gates.judge(Gate(), head, base)
+    assert found == judge.judge(Gate(), head, base)
 
 
 # Laws
@@ -335,8 +336,8 @@ def test_the_order_of_items_and_their_names_do_not_matter(
 ) -> None:
     shuffled = source.sample(pairs, len(pairs))
 
-    def judged(some: list[tuple[bool, bool]]) -> gates.Judgement:
-        return gates.judge(gate, scores(*[float(h) for h, _ in some]), scores(*[float(b) for _, b in some]))
+    def judged(some: list[tuple[bool, bool]]) -> judge.Judgement:
+        return judge.judge(gate, scores(*[float(h) for h, _ in some]), scores(*[float(b) for _, b in some]))
 
     assert judged(shuffled) == judged(pairs)
 
@@ -345,8 +346,8 @@ def test_the_order_of_items_and_their_names_do_not_matter(
 def test_nor_does_it_for_other_scores(pairs: list[tuple[float, float]], source: random.Random) -> None:
     named = list(enumerate(pairs))
 
-    def judged(some: list[tuple[int, tuple[float, float]]]) -> gates.Judgement:
-        return gates.judge(Gate(), {str(n): h for n, (h, _) in some}, {str(n): b for n, (_, b) in some})
+    def judged(some: list[tuple[int, tuple[float, float]]]) -> judge.Judgement:
+        return judge.judge(Gate(), {str(n): h for n, (h, _) in some}, {str(n): b for n, (_, b) in some})
 
     one, other = judged(named), judged(source.sample(named, len(named)))
 
@@ -361,7 +362,7 @@ def test_one_more_item_that_got_better_never_makes_a_verdict_worse(worse: int, b
     gate = Gate(rule=rule, margin=0.03)  # type: ignore[arg-type]
     fewer, more = suite(worse, better, gate), suite(worse, better + 1, gate)
 
-    before, after = gates.judge_together([fewer])[0], gates.judge_together([more])[0]
+    before, after = judge.judge_together([fewer])[0], judge.judge_together([more])[0]
 
     assert ORDER[after.verdict] >= ORDER[before.verdict]
     assert (after.low or 0) >= (before.low or 0)
@@ -371,7 +372,7 @@ def test_one_more_item_that_got_better_never_makes_a_verdict_worse(worse: int, b
 def test_turned_round_bounds_and_chances_are_mirrored(pairs: list[tuple[bool, bool]]) -> None:
     head, base = scores(*[float(h) for h, _ in pairs]), scores(*[float(b) for _, b in pairs])
 
-    there, back = gates.judge(Gate(), head, base), gates.judge(Gate(), base, head)
+    there, back = judge.judge(Gate(), head, base), judge.judge(Gate(), base, head)
 
     assert (there.low, there.high) == pytest.approx((-(back.high or 0), -(back.low or 0)))
     assert (there.worse, there.better) == (back.better, back.worse)
@@ -383,7 +384,7 @@ def test_a_gate_never_both_fails_and_would_pass_the_other_way_round(pairs: list[
     head = scores(*[float(one) for one, _ in pairs])
     base = scores(*[float(one) for _, one in pairs])
 
-    there, back = gates.judge(Gate(), head, base).verdict, gates.judge(Gate(), base, head).verdict
+    there, back = judge.judge(Gate(), head, base).verdict, judge.judge(Gate(), base, head).verdict
 
     assert not (there is Verdict.FAIL and back is Verdict.FAIL)
 
@@ -391,8 +392,8 @@ def test_a_gate_never_both_fails_and_would_pass_the_other_way_round(pairs: list[
 # Suites that are asked in batches
 
 
-def bet(gate: Gate, head: gates.Scores, base: gates.Scores | None, **case: Any) -> gates.Judgement:
-    (found,) = gates.judge_together([Case(gate=gate, head=head, base=base, **({"of": 2000} | case))])
+def bet(gate: Gate, head: judge.Scores, base: judge.Scores | None, **case: Any) -> judge.Judgement:
+    (found,) = judge.judge_together([Case(gate=gate, head=head, base=base, **({"of": 2000} | case))])
     return found
 
 
@@ -412,9 +413,9 @@ def test_a_sequential_suite_is_decided_when_its_verdict_is(gate: Gate, counts: t
     head, base = flipped(*counts)
     case = Case(gate=gate, head=head, base=base, of=2000)
 
-    judged = gates.judge_together([case])[0]
+    judged = judge.judge_together([case])[0]
 
-    assert gates.is_decided(case, 1) == (judged.verdict is not Verdict.INCONCLUSIVE)
+    assert judge.is_decided(case, 1) == (judged.verdict is not Verdict.INCONCLUSIVE)
     assert judged.low is not None
     assert judged.high is not None
     assert judged.low <= judged.high
@@ -423,12 +424,12 @@ def test_a_sequential_suite_is_decided_when_its_verdict_is(gate: Gate, counts: t
 def test_a_sequential_suite_is_never_judged_by_a_test_for_one_look() -> None:
     head, base = flipped(190, 0, 6, 0)
 
-    assert gates.judge(Gate(), head, base).verdict is Verdict.FAIL
+    assert judge.judge(Gate(), head, base).verdict is Verdict.FAIL
     judged = bet(Gate(), head, base, of=len(head))
     assert (judged.verdict, judged.items, judged.of) == (Verdict.INCONCLUSIVE, 196, 196)
     assert judged.method == "bets, valid however often one looks"
-    assert judged.p == pytest.approx(sequential.p_value({1.0: 6, 0.0: 190}, 0.0))
-    assert (judged.low, judged.high) == pytest.approx(sequential.bounds({-1.0: 6, 0.0: 190}, 0.05))
+    assert judged.p == pytest.approx(betting.p_value({1.0: 6, 0.0: 190}, 0.0))
+    assert (judged.low, judged.high) == pytest.approx(betting.bounds({-1.0: 6, 0.0: 190}, 0.05))
     assert judged.detectable is None
     assert judged.note == "196 of 196 items do not decide"
 
@@ -460,13 +461,13 @@ def test_scores_without_known_bounds_are_no_evidence_for_bets(beyond: float, nam
         assert one.verdict is Verdict.INCONCLUSIVE
         assert one.blocks
         assert f"need scores between 0 and 1, and there is {named}" in one.note
-    assert gates.is_decided(Case(gate=Gate(), head=head, base=base, of=2000), 1)
-    assert gates.judge(Gate(), head, base).method
+    assert judge.is_decided(Case(gate=Gate(), head=head, base=base, of=2000), 1)
+    assert judge.judge(Gate(), head, base).method
 
 
 def test_a_sequential_suite_among_many_asks_for_more_before_it_fails() -> None:
     head, base = flipped(0, 0, 9, 0)
     case = Case(gate=Gate(), head=head, base=base, of=2000)
 
-    assert gates.is_decided(case, 1)
-    assert not gates.is_decided(case, 1000)
+    assert judge.is_decided(case, 1)
+    assert not judge.is_decided(case, 1000)

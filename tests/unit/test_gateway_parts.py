@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from llmops.serving import traffic
+from llmops.serving import gateway_client
 from llmops.serving.gateway.requests import Bad, translate
 from llmops.serving.gateway.table import Balance, PromptPart, Served, Turn
-from llmops.serving.traffic import Counters
+from llmops.serving.gateway_client import Counters
 
 FIELDS = frozenset(["model", "messages", "stream", "max_tokens", "temperature", "prompt"])
 CHAT = "/v1/chat/completions"
@@ -187,12 +187,12 @@ def test_a_window_is_what_happened_between_two_readings() -> None:
     before = Counters(100, 2, ((0.1, 50), (1.0, 90), (float("inf"), 100)))
     after = Counters(200, 5, ((0.1, 50), (1.0, 190), (float("inf"), 200)))
 
-    window = traffic.window(before, after)
+    window = gateway_client.window(before, after)
 
     assert (window.requests, window.errors) == (100, 3)
     assert window.latency_p95 == pytest.approx(0.955)
 
 
 def test_a_quantile_of_nothing_is_none() -> None:
-    assert traffic.quantile([], 0.95) is None
-    assert traffic.quantile([(1.0, 0.0)], 0.95) is None
+    assert gateway_client.quantile([], 0.95) is None
+    assert gateway_client.quantile([(1.0, 0.0)], 0.95) is None

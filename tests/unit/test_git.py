@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from llmops import git
+from llmops.git import command
 
 
-@pytest.mark.parametrize(("command", "times"), [("update-ref", 2), ("revert", 1)])
+@pytest.mark.parametrize(("verb", "times"), [("update-ref", 2), ("revert", 1)])
 def test_what_a_signal_ended_is_done_again_unless_twice_is_something_else(
-    command: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    verb: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "bin" / "git"
     program.parent.mkdir()
@@ -19,7 +19,7 @@ def test_what_a_signal_ended_is_done_again_unless_twice_is_something_else(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
-    with pytest.raises(git.GitFailed):
-        git.run(tmp_path, command, "x")
+    with pytest.raises(command.GitFailed):
+        command.run(tmp_path, verb, "x")
 
     assert (tmp_path / "calls").read_text().split() == ["begun"] * times

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from llmops import catalogues, diff, plan
-from llmops.commits import Desired
-from llmops.plan import Origin, World
-from llmops.proposals import Proposal
-from llmops.records import Release, Revision, Standing, State
+from llmops import registry
+from llmops.domain.records import Release, Revision, Standing, State
+from llmops.domain.resources import Key
+from llmops.index.commits import Desired
+from llmops.planning import plan
+from llmops.planning.plan import Origin, World
+from llmops.planning.proposals import Proposal
+from llmops.releases.rollouts import Seen
 from llmops.reports import plans
-from llmops.rollouts import Seen
-from llmops.settings import Settings
-from llmops.values import Key
+from llmops.specs import diff
+from llmops.specs.settings import Settings
 from tests.trees import Tree, build, system
 
 CASES = sorted(path for path in (Path(__file__).parent.parent / "golden").iterdir() if path.is_dir())
@@ -49,7 +51,7 @@ def test_a_plan_reads_as_agreed(case: Path, form: str) -> None:
         State(releases={str(CHAT): Release(live=live, revisions=known)}, commit="b" * 40),
         {CHAT: Seen(ready=dict.fromkeys(known, 1), weights={live: 100})},
     )
-    made = plan.make(diff.compare(before, after), after, catalogues.KINDS, world, Origin("c" * 40, "b" * 40, "local"))
+    made = plan.make(diff.compare(before, after), after, registry.KINDS, world, Origin("c" * 40, "b" * 40, "local"))
     estimates = {action.unit: 90.0 for action in made.actions if action.key.kind == "Training"}
     desired = Desired("c" * 40, overlay(case / "after"), Settings(), after)  # type: ignore[arg-type]
     proposal = Proposal(plan=made, old=before, desired=desired, estimates=estimates)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llmops.problems import Invalid
-from llmops.values import Key
+from llmops.domain.problems import Invalid
+from llmops.domain.resources import Key
 from tests.trees import Tree, build, spec, system
 
 TUNED, SUMS, CHAT = Key("Training", "tuned"), Key("Evaluation", "sums"), Key("Deployment", "chat")

@@ -7,18 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmops import gates, growth, sides
-from llmops.gates import Case
-from llmops.graph import Graph
-from llmops.growth import Known
-from llmops.kinds.evaluation import Gate
-from llmops.orders import Growth
-from llmops.problems import Refused
-from llmops.records import Outcome, Provenance
-from llmops.settings import Settings
-from llmops.sides import Side
-from llmops.values import Digest, Key, Verdict
-from llmops.verdicts import Hearing, Report
+from llmops.domain.digests import Digest
+from llmops.domain.orders import Growth
+from llmops.domain.plans import Verdict
+from llmops.domain.problems import Refused
+from llmops.domain.records import Outcome, Provenance
+from llmops.domain.resources import Key
+from llmops.gates import judge, pairing, sampling
+from llmops.gates.judge import Case
+from llmops.gates.pairing import Side
+from llmops.gates.sampling import Known
+from llmops.gates.verdicts import Hearing, Report
+from llmops.kinds.evaluation.kind import Gate
+from llmops.specs.graph import Graph
+from llmops.specs.settings import Settings
 from tests.trees import build, system
 
 SUMS = Key("Evaluation", "sums")
@@ -44,7 +46,7 @@ class Suite:
 
     def __init__(self, gate: str = "detect: 0.05", settings: dict[str, Any] | None = None) -> None:
         head, base = graph(gate, "max_steps: 11"), graph(gate)
-        _, (self.head, found) = sides.pairs([SUMS], head, base)
+        _, (self.head, found) = pairing.pairs([SUMS], head, base)
         assert found is not None
         self.base: Side = found
         self.settings = msgspec.convert(settings or {}, Settings)
@@ -60,10 +62,10 @@ class Suite:
         if head is not None and base is not None:
             scores = {str(number): float(number >= worse) for number in range(head)}
             case = Case(gate=gate, head=scores, base={str(number): 1.0 for number in range(base)}, of=2000)
-        judgement = gates.Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule)
+        judgement = judge.Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule)
         report = Report(evaluation=SUMS, suite="few", metric="acc", judgement=judgement)
         hearing = Hearing(report=report, gate=gate, head=self.head, base=None if alone else self.base, case=case)
-        return growth.owed([hearing], Known(outcomes, self.settings))
+        return sampling.owed([hearing], Known(outcomes, self.settings))
 
 
 def test_what_was_never_asked_is_asked_in_turns_with_base_and_judged_by_the_gate() -> None:
@@ -123,8 +125,8 @@ def test_where_there_is_nothing_to_compare_with_all_is_asked_that_the_limits_all
 
     assert owed == {suite.head.unit: Growth(items=100, seconds=120.0, metric="acc")}
     node = graph("max_items: 100, max_minutes: 2", "max_steps: 11")[SUMS]
-    assert growth.alone(node, suite.head.unit, Settings()) == Growth(items=100, seconds=120.0)
-    assert growth.alone(node, node.units[0].digest, Settings()) is None
+    assert sampling.alone(node, suite.head.unit, Settings()) == Growth(items=100, seconds=120.0)
+    assert sampling.alone(node, node.units[0].digest, Settings()) is None
 
 
 def test_a_minimum_is_decided_by_each_side_alone() -> None:

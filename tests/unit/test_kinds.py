@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops import catalogues, gating, jsonschemas, tasks
-from llmops.commits import Desired
+from llmops import registry
+from llmops.domain.problems import Invalid
+from llmops.gates import pull_request
+from llmops.index.commits import Desired
 from llmops.kinds import dataset, model
 from llmops.kinds.dataset import Split
-from llmops.problems import Invalid
-from llmops.settings import Settings
+from llmops.kinds.evaluation import task_files
+from llmops.language import user_schemas
+from llmops.specs.settings import Settings
 from tests.trees import Tree, build, spec, system
 
 
@@ -249,10 +252,10 @@ def test_a_model_goes_through_its_stages_one_at_a_time_and_back_the_same_way(old
 
     legal = abs(model.STAGES.index(old) - model.STAGES.index(new)) <= 1
     if legal:
-        gating.compare(desired(tree(old)), desired(tree(new)))
+        pull_request.compare(desired(tree(old)), desired(tree(new)))
     else:
         with pytest.raises(Invalid, match="in one step"):
-            gating.compare(desired(tree(old)), desired(tree(new)))
+            pull_request.compare(desired(tree(old)), desired(tree(new)))
 
 
 # Training
@@ -361,7 +364,7 @@ SCHEMAS = st.recursive(
 def test_the_short_way_to_a_schema_says_the_same_as_jsonschema(schema: dict[str, Any]) -> None:
     is_one = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA).is_valid(schema)
 
-    assert (jsonschemas.wrong(schema) == "") is is_one
+    assert (user_schemas.wrong(schema) == "") is is_one
 
 
 def test_a_plain_schema_is_known_without_jsonschema() -> None:
@@ -524,7 +527,7 @@ def test_a_built_in_task_has_to_be_locked() -> None:
 
 
 def test_reading_a_task_runs_nothing_of_it() -> None:
-    found = tasks.read(b"task: t\na: !function os.abort\n")
+    found = task_files.read(b"task: t\na: !function os.abort\n")
 
     assert found.functions == ("os.abort",)
 
@@ -549,4 +552,4 @@ def test_steps_are_one_thing_each(steps: str, words: str) -> None:
 
 
 def test_every_kind_is_found_by_its_file() -> None:
-    assert set(catalogues.KINDS) == {"Dataset", "Deployment", "Evaluation", "Model", "Prompt", "Training"}
+    assert set(registry.KINDS) == {"Dataset", "Deployment", "Evaluation", "Model", "Prompt", "Training"}

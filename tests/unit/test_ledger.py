@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from llmops import leases, ledger, refs
-from llmops.leases import Claim
-from llmops.ledger import Ledger
-from llmops.problems import Broken, Exit, Held, Refused, Retry
-from llmops.records import Lease, Outcome, Provenance, State
-from llmops.settings import LedgerSettings
-from llmops.values import Key, digest
+from llmops.domain.digests import digest
+from llmops.domain.problems import Broken, Exit, Held, Refused, Retry
+from llmops.domain.records import Lease, Outcome, Provenance, State
+from llmops.domain.resources import Key
+from llmops.git import refs
+from llmops.ledger import leases, ledger
+from llmops.ledger.leases import Claim
+from llmops.ledger.ledger import Ledger
+from llmops.specs.settings import LedgerSettings
 from tests.conftest import Shell
 from tests.repos import Repo
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from llmops.gating import Gated
-from llmops.problems import Exit
+from llmops.domain.plans import Verdict
+from llmops.domain.problems import Exit
+from llmops.gates.pull_request import Gated
 from llmops.reports import junit, pages, plots
-from llmops.values import Verdict
 from tests.conftest import Shell
 from tests.flows.test_gate import GOOD, WORSE, answered
 from tests.repos import Repo

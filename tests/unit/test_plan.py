@@ -1,11 +1,14 @@
 """The fewest actions that are still owed."""
 
-from llmops import catalogues, diff, plan
-from llmops.graph import EMPTY, Graph
-from llmops.plan import Origin, World
-from llmops.records import Release, Revision, Standing, State
-from llmops.rollouts import Seen
-from llmops.values import Action, Key, Plan, Sign, Tier, Verb
+from llmops import registry
+from llmops.domain.plans import Action, Plan, Sign, Tier, Verb
+from llmops.domain.records import Release, Revision, Standing, State
+from llmops.domain.resources import Key
+from llmops.planning import plan
+from llmops.planning.plan import Origin, World
+from llmops.releases.rollouts import Seen
+from llmops.specs import diff
+from llmops.specs.graph import EMPTY, Graph
 from tests.trees import Tree, build, system
 
 CHAT = Key("Deployment", "chat")
@@ -13,7 +16,7 @@ ORIGIN = Origin("c" * 40, "", "local")
 
 
 def make(graph: Graph, world: World = World(), old: Graph = EMPTY) -> Plan:
-    return plan.make(diff.compare(old, graph), graph, catalogues.KINDS, world, ORIGIN)
+    return plan.make(diff.compare(old, graph), graph, registry.KINDS, world, ORIGIN)
 
 
 def verbs(made: Plan) -> list[str]:
@@ -131,7 +134,7 @@ def test_the_id_names_the_plan_by_all_that_it_says() -> None:
 
     assert make(graph).id == make(graph).id
     assert make(graph).id != make(other).id
-    assert make(graph).id != plan.make((), graph, catalogues.KINDS, World(), Origin("d" * 40, "", "local")).id
+    assert make(graph).id != plan.make((), graph, registry.KINDS, World(), Origin("d" * 40, "", "local")).id
 
 
 def test_the_policy_moves_with_gates_and_strategies_of_what_is_done_only() -> None:

@@ -3,11 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
-from llmops import rollouts
+from llmops.domain.plans import Reason, Tier, Verb
+from llmops.domain.records import Release, Revision, Rollout, Standing, Window
 from llmops.kinds.deployment import Analysis, CanaryStep, Pause
-from llmops.records import Release, Revision, Rollout, Standing
-from llmops.rollouts import Mark, Seen, Window
-from llmops.values import Reason, Tier, Verb
+from llmops.releases import rollouts
+from llmops.releases.rollouts import Mark, Seen
 
 OLD, NEW = "a" * 64, "b" * 64
 STEPS = (

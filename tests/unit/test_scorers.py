@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmops.assertions import MEASURES, THRESHOLDS, Assert, Type
-from llmops.rubrics import Ruling
-from llmops.steps import scorers
-from llmops.steps.desk import StepFailed
-from llmops.steps.scorers import Answer
+from llmops.kinds.evaluation.assertions import MEASURES, THRESHOLDS, Assert, Type
+from llmops.kinds.evaluation.rubrics import Ruling
+from llmops.steps.context import StepFailed
+from llmops.steps.evaluation import scorers
+from llmops.steps.evaluation.scorers import Answer
 
 ROW = {"city": "Paris", "number": 4, "nothing": None, "cities": ["Paris", "Rome"]}
 CITY = {"type": "object", "required": ["city"], "properties": {"city": {"pattern": "^[A-Z]"}}}

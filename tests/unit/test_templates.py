@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from llmops import templates
-from llmops.placeholders import BadTemplate
+from llmops.language import jinja
+from llmops.language.jinja_variables import BadTemplate
 
 
 def test_a_template_is_filled_in() -> None:
     source = "{% for one in items %}{{ loop.index }}. {{ one|upper }}\n{% endfor %}{{ name.strip() }}"
 
-    assert templates.render(source, {"items": ["a", "b"], "name": " x "}) == "1. A\n2. B\nx"
-    assert templates.variables(source) == {"items", "name"}
+    assert jinja.render(source, {"items": ["a", "b"], "name": " x "}) == "1. A\n2. B\nx"
+    assert jinja.variables(source) == {"items", "name"}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_template_is_filled_in() -> None:
 )
 def test_the_sandbox_gives_nothing_away(source: str) -> None:
     with pytest.raises(BadTemplate):
-        templates.render(source, {"a": "b\n\nc"})
+        jinja.render(source, {"a": "b\n\nc"})
 
 
 @pytest.mark.parametrize(
@@ -60,20 +60,20 @@ def test_the_sandbox_gives_nothing_away(source: str) -> None:
 )
 def test_a_bad_template_is_found_before_it_is_used(source: str, line: int) -> None:
     with pytest.raises(BadTemplate) as error:
-        templates.variables(source)
+        jinja.variables(source)
 
     assert error.value.line == line
 
 
 def test_nothing_is_evaluated_while_a_template_is_checked() -> None:
-    assert templates.variables("{{ 'x' * 9999 * 9999 * 9999 }}{{ 1 // 0 }}{{ a }}") == {"a"}
+    assert jinja.variables("{{ 'x' * 9999 * 9999 * 9999 }}{{ 1 // 0 }}{{ a }}") == {"a"}
 
 
 def test_a_template_that_would_grow_does_not_while_it_is_checked() -> None:
     grows = "|replace('x', 'xxxxxxxxxx')" * 7
 
     tracemalloc.start()
-    templates.variables(f"{{{{ 'x'{grows} }}}}")
+    jinja.variables(f"{{{{ 'x'{grows} }}}}")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -104,16 +104,16 @@ plain = st.lists(
 @given(sources)
 def test_what_is_found_right_compiles(source: str) -> None:
     try:
-        templates.variables(source)
+        jinja.variables(source)
     except BadTemplate:
         return
-    templates.render("{% if false %}" + source + "{% endif %}", {})
+    jinja.render("{% if false %}" + source + "{% endif %}", {})
 
 
 @given(sources | plain.map("".join))
 def test_the_variables_are_those_that_jinja_looks_up(source: str) -> None:
     try:
-        found = templates.variables(source)
+        found = jinja.variables(source)
     except BadTemplate:
         return
     environment = ImmutableSandboxedEnvironment()
@@ -127,15 +127,15 @@ def test_the_variables_are_those_that_jinja_looks_up(source: str) -> None:
 def test_what_is_found_right_compiles_however_deep_it_is(deeper: str, depth: int) -> None:
     source = "{% if false %}{{ a" + deeper * depth + " }}{% endif %}"
     try:
-        templates.variables("{{ a" + deeper * depth + " }}")
+        jinja.variables("{{ a" + deeper * depth + " }}")
     except BadTemplate:
         return
-    assert not templates.render(source, {})
+    assert not jinja.render(source, {})
 
 
 def test_a_text_that_grows_too_long_is_cut_off() -> None:
     with pytest.raises(BadTemplate, match="characters"):
-        templates.render("{% for a in text %}{{ text }}{% endfor %}", {"text": "x" * 1000})
+        jinja.render("{% for a in text %}{{ text }}{% endfor %}", {"text": "x" * 1000})
 
 
 DOUBLED = "{% set a = [1] %}" + "{% set a = [a, a] %}" * 60
@@ -172,11 +172,11 @@ ENDLESS = {
 
 @pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS)
 def test_a_template_that_would_not_end_is_ended(source: str) -> None:
-    assert templates.variables(source) <= {"v", "lines", "d"}
+    assert jinja.variables(source) <= {"v", "lines", "d"}
     begun = time.process_time()
 
     with pytest.raises(BadTemplate, match=r"takes more than|calls itself too deep"):
-        templates.render(source, {"v": "x" * 3000, "lines": "a\n" * 1000, "d": {}})
+        jinja.render(source, {"v": "x" * 3000, "lines": "a\n" * 1000, "d": {}})
     assert time.process_time() - begun < 20
 
 
@@ -196,21 +196,21 @@ def test_a_template_that_takes_long_to_compile_is_refused(source: str) -> None:
     begun = time.process_time()
 
     with pytest.raises(BadTemplate, match=r"expressions and tags|recursion depth"):
-        templates.variables(source)
+        jinja.variables(source)
     assert time.process_time() - begun < 20
 
 
 def test_a_list_can_only_be_summed_up_to_a_number() -> None:
     with pytest.raises(BadTemplate, match="sum is only for numbers"):
-        templates.render("{{ [v, v]|sum(start=[]) }}", {"v": [1]})
-    assert templates.render("{{ v|sum }} {{ v|sum(start=2) }}", {"v": [1, 2]}) == "3 5"
+        jinja.render("{{ [v, v]|sum(start=[]) }}", {"v": [1]})
+    assert jinja.render("{{ v|sum }} {{ v|sum(start=2) }}", {"v": [1, 2]}) == "3 5"
 
 
 def test_steps_are_counted_for_each_rendering() -> None:
     source = "{% for a in v %}{{ a }}{% endfor %}"
 
     for _ in range(8):
-        assert len(templates.render(source, {"v": "x" * 30_000})) == 30_000
+        assert len(jinja.render(source, {"v": "x" * 30_000})) == 30_000
 
 
 def test_the_usual_filters_and_tests_do_as_in_jinja() -> None:
@@ -223,6 +223,6 @@ def test_the_usual_filters_and_tests_do_as_in_jinja() -> None:
     )
     turns = [{"role": "system", "content": "s"}, {"role": "user", "content": " aa "}, {"role": "ai", "content": "c"}]
 
-    assert templates.render(source, {"turns": turns}) == (
+    assert jinja.render(source, {"turns": turns}) == (
         '1/2 USER: ba!\n2/2 AI: c!\nsystem, user, ai True True 1 {"b": [1, 2]} 9 ab True bc True<y>l1\n  l23.14'
     )

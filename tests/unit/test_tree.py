@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from llmops import catalogues, repository, specs, tree, worktree
-from llmops.graph import build
-from llmops.problems import Broken, Invalid, LlmopsError, Misused, Refused
+from llmops import registry
+from llmops.domain.problems import Broken, Invalid, LlmopsError, Misused, Refused
+from llmops.git import repository, tree, worktree
+from llmops.specs import loading
+from llmops.specs.graph import build
 from tests.repos import Repo
 from tests.trees import spec, system
 
@@ -20,7 +22,7 @@ ROWS = '{"text": "a"}\n'
 def problems(repo: Repo) -> list[str]:
     files = tree.files(repo.open(), repo.git("rev-parse", "HEAD"))
     with pytest.raises(Invalid) as error:
-        build(specs.parse(files, catalogues.KINDS, catalogues.PLUGINS), files, catalogues.KINDS)
+        build(loading.parse(files, registry.KINDS, registry.PLUGINS), files, registry.KINDS)
     return [str(problem) for problem in error.value.problems]
 
 

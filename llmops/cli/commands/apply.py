@@ -25,17 +25,22 @@ from pathlib import Path
 
 import msgspec
 
-from llmops import commits, live, proposals, reconcile, trust
+from llmops import reconcile
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_trust, need_ledger, open_site, policy, who
+from llmops.cli.options import add_environment, add_trust, need_ledger, open_site, policy, who
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Misused, Retry, Unfinished
-from llmops.proposals import Proposal
+from llmops.domain.digests import HASH_VERSION
+from llmops.domain.plans import Plan
+from llmops.domain.problems import Exit, Misused, Retry, Unfinished
+from llmops.environments import trust
+from llmops.environments.workspace import Site
+from llmops.index import commits
+from llmops.planning import proposals
+from llmops.planning.proposals import Proposal
 from llmops.reconcile import Allowed, Applied
+from llmops.releases import observe
 from llmops.reports import gates, plans
-from llmops.reports.words import count
-from llmops.sites import Site
-from llmops.values import HASH_VERSION, Plan
+from llmops.reports.formatting import count
 
 PLAN_FORMAT = 1
 """The format of plans that is understood."""
@@ -122,8 +127,8 @@ def report(applied: Applied, site: Site, proposal: Proposal, terminal: Terminal)
         terminal.complain(f"{count(len(applied.failed), 'result')} could not be made.")
     if applied.is_well and proposal.plan.actions:
         terminal.say(terminal.paint("Applied.", "good"))
-        if live.deployments(proposal.desired.graph):
-            terminal.say(f"Endpoint: {live.gate(site).url}/v1")
+        if observe.deployments(proposal.desired.graph):
+            terminal.say(f"Endpoint: {observe.gate(site).url}/v1")
 
 
 def _as_json(applied: Applied) -> object:

@@ -20,13 +20,13 @@ import sys
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from llmops import live
 from llmops.cli import completers
 from llmops.cli.arguments import amount
-from llmops.cli.common import add_environment, locate
-from llmops.cli.repositories import open_repository, settings_at
+from llmops.cli.open_repository import open_repository, settings_at
+from llmops.cli.options import add_environment, locate
 from llmops.cli.terminal import Terminal
-from llmops.problems import Broken, Exit, Misused, Refused
+from llmops.domain.problems import Broken, Exit, Misused, Refused
+from llmops.releases import observe
 
 CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def _endpoint(arguments: argparse.Namespace) -> str:
     repo = open_repository(arguments)
-    url = live.gate(locate(arguments, repo, settings_at(repo, "HEAD"))).url
+    url = observe.gate(locate(arguments, repo, settings_at(repo, "HEAD"))).url
     if not url:
         raise Refused("nothing serves here yet. Run `llmops apply` first, or give --url.")
     return url

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, tree, worktree
 from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
 from llmops.cli.failures import listed
-from llmops.cli.repositories import open_repository, settings_of
+from llmops.cli.open_repository import open_repository, settings_of
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Invalid, Problem
-from llmops.reports.words import count, short
+from llmops.domain.problems import Exit, Invalid, Problem
+from llmops.git import tree, worktree
+from llmops.index import commits
+from llmops.reports.formatting import count, short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

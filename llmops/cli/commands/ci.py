@@ -28,23 +28,23 @@ from pathlib import Path
 
 import msgspec
 
-from llmops import tree
-from llmops.cli import duties, failures
+from llmops.cli import ci_pipeline, failures
 from llmops.cli.arguments import add_output
+from llmops.cli.ci_pipeline import Duty
+from llmops.cli.ci_reporter import Voice
 from llmops.cli.commands.gate import add_budget
-from llmops.cli.common import add_environment, add_trust
 from llmops.cli.completers import add_revision
-from llmops.cli.duties import Duty
-from llmops.cli.repositories import open_repository
+from llmops.cli.open_repository import open_repository
+from llmops.cli.options import add_environment, add_trust
 from llmops.cli.terminal import Terminal
-from llmops.cli.voice import Voice
-from llmops.forge import jobs, lines, statuses
+from llmops.domain.problems import Exit, Invalid, Misused
+from llmops.forge import jobs, statuses, workflow_commands
 from llmops.forge.jobs import Job
 from llmops.forge.statuses import State
 from llmops.forge.triggers import Cause, Trigger
-from llmops.problems import Exit, Invalid, Misused
+from llmops.git import tree
+from llmops.git.repository import Repository
 from llmops.reports import comments
-from llmops.repository import Repository
 
 UNSETTLED = "The run ended without a verdict; this says nothing of the change."
 DEFAULTS = ("origin/HEAD", "origin/main", "main")
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     code = None
     voice.begin()
     try:
-        code = duties.propose(duty) if job.trigger.is_proposal else duties.keep(duty)
+        code = ci_pipeline.propose(duty) if job.trigger.is_proposal else ci_pipeline.keep(duty)
     except BaseException as error:
         with arguments.stop.undisturbed():
             code = _give_up(error, duty)
@@ -130,7 +130,7 @@ def _give_up(error: BaseException, duty: Duty) -> Exit:
     state = State.FAILURE if code is Exit.NO else State.ERROR  # what says nothing of the change is no failure of it
     voice.board.close(state, message)
     if isinstance(error, Invalid):
-        voice.annotate(lines.of_problems(error.problems))
+        voice.annotate(workflow_commands.of_problems(error.problems))
         text = comments.refusal(error.problems, error.where, duty.run())
     else:
         say = comments.cannot if code is Exit.NO else comments.trouble

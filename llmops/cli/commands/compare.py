@@ -24,32 +24,29 @@ import shlex
 import time
 from typing import Any
 
-from llmops import commits, compare, ledger, lineups, owed, proposals, reconcile, trust
+from llmops import reconcile
 from llmops.cli import completers
 from llmops.cli.arguments import add_output, check_dry_run, new_file
-from llmops.cli.common import (
-    add_environment,
-    add_trust,
-    need_ledger,
-    open_site,
-    policy,
-    who,
-    write_page,
-)
 from llmops.cli.completers import add_revision
-from llmops.cli.repositories import open_repository
+from llmops.cli.open_repository import open_repository
+from llmops.cli.options import add_environment, add_trust, need_ledger, open_site, policy, who, write_page
 from llmops.cli.terminal import Terminal
-from llmops.commits import Desired
-from llmops.compare import Compared
-from llmops.kinds.evaluation import KIND
-from llmops.lineups import FIELDS, JOINT, Words
-from llmops.problems import Exit, Refused
-from llmops.records import State
+from llmops.domain.problems import Exit, Refused
+from llmops.domain.records import State
+from llmops.environments import trust
+from llmops.environments.workspace import Site
+from llmops.gates import compare, comparison_plan
+from llmops.gates.compare import Compared
+from llmops.gates.comparison_plan import FIELDS, JOINT, Words
+from llmops.index import commits
+from llmops.index.commits import Desired
+from llmops.kinds.evaluation.kind import KIND
+from llmops.ledger import ledger
+from llmops.planning import missing, proposals
 from llmops.reports import comparisons
 from llmops.reports.comments import Run
-from llmops.reports.words import short
-from llmops.settings import stricter
-from llmops.sites import Site
+from llmops.reports.formatting import short
+from llmops.specs.settings import stricter
 
 REPORTS = ("md",)
 
@@ -87,12 +84,12 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments, arguments.head)
     need_ledger(site, "nothing that is found could be kept")
     desired = commits.desire(site.commits, arguments.head)
-    survey = compare.survey(site, desired, lineups.draw_up(_words(arguments), desired.graph))
+    survey = compare.survey(site, desired, comparison_plan.draw_up(_words(arguments), desired.graph))
     refused = _doubt(site, desired, arguments)
     if arguments.dry_run:
         if refused:
             terminal.remark(f"`llmops compare` will refuse to run this: {refused}")
-        known = owed.expected(site, survey.owed, desired.settings)
+        known = missing.expected(site, survey.owed, desired.settings)
         if arguments.output == "json":
             terminal.show(comparisons.dry_json(survey, known))
         else:

@@ -14,7 +14,7 @@ import argparse
 import argcomplete
 
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

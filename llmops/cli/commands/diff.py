@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, diff
 from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
-from llmops.cli.repositories import open_repository
+from llmops.cli.open_repository import open_repository
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit
-from llmops.reports import states
+from llmops.domain.problems import Exit
+from llmops.index import commits
+from llmops.reports import overviews
+from llmops.specs import diff
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     old, new = (commits.desire(known, revision) for revision in (arguments.old, arguments.new))
     found = diff.compare(old.graph, new.graph)
     if arguments.output == "json":
-        terminal.show(states.as_json(found))
+        terminal.show(overviews.as_json(found))
     else:
-        terminal.say(states.changes(found, terminal.paint))
+        terminal.say(overviews.changes(found, terminal.paint))
     return Exit.WELL

@@ -20,17 +20,21 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmops import git, leases, ledger, live, refs, sites, store
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_offline, locate
-from llmops.cli.repositories import open_repository, settings_at
+from llmops.cli.open_repository import open_repository, settings_at
+from llmops.cli.options import add_environment, add_offline, locate
 from llmops.cli.terminal import Terminal
-from llmops.plugin import Phase
-from llmops.problems import Exit, LlmopsError
-from llmops.records import State
-from llmops.reports.words import columns
-from llmops.serving import traffic
-from llmops.sites import Site
+from llmops.domain.problems import Exit, LlmopsError
+from llmops.domain.records import State
+from llmops.environments import workspace
+from llmops.environments.workspace import Site
+from llmops.git import command, refs
+from llmops.ledger import leases, ledger
+from llmops.plugins.runtime import Phase
+from llmops.releases import observe
+from llmops.reports.formatting import columns
+from llmops.serving import gateway_client
+from llmops.store import blobs
 
 EXTRAS = {
     "train": ("ray", "torch", "transformers", "peft", "trl"),
@@ -122,9 +126,9 @@ def _extras() -> Iterator[Finding]:
 
 
 def _git(folder: Path) -> Finding:
-    text = git.run(folder, "--version").split()[2]
+    text = command.run(folder, "--version").split()[2]
     version = tuple(int(part) for part in text.split(".")[:2])
-    remedy = f"Install git {'.'.join(map(str, git.LEAST))} or newer." if version < git.LEAST else ""
+    remedy = f"Install git {'.'.join(map(str, command.LEAST))} or newer." if version < command.LEAST else ""
     return Finding("git", text, remedy)
 
 
@@ -146,9 +150,9 @@ def _ledger(site: Site, *, offline: bool) -> Finding:
 
 
 def _store(site: Site) -> Finding:
-    kept = sites.open_store(site)
-    digest = store.add_bytes(kept, b"llmops doctor\n")
-    store.read(kept, digest)
+    kept = workspace.open_store(site)
+    digest = blobs.add_bytes(kept, b"llmops doctor\n")
+    blobs.read(kept, digest)
     if not kept.local:
         return Finding("store", kept.url)
     free = shutil.disk_usage(site.folder).free
@@ -157,15 +161,15 @@ def _store(site: Site) -> Finding:
 
 
 def _runner(site: Site) -> Finding:
-    sites.open_runner(site)
+    workspace.open_runner(site)
     return Finding("runner", site.settings.runner.type)
 
 
 def _gateway(site: Site) -> Finding:
-    gate = live.gate(site)
-    replicas = live.runtime(site).look()
+    gate = observe.gate(site)
+    replicas = observe.runtime(site).look()
     ready = sum(one.phase is Phase.READY for one in replicas)
-    if traffic.is_up(gate):
+    if gateway_client.is_up(gate):
         return Finding("gateway", f"{gate.url}, {ready} of {len(replicas)} replicas ready")
     wanted = any(release.live for release in (ledger.state(site.ledger) or State()).releases.values())
     return Finding("gateway", "not up", "Start what was released: `llmops apply`." if wanted else "")

@@ -24,17 +24,18 @@ import time
 
 from msgspec.structs import replace
 
-from llmops import integrity, ledger
-from llmops.chain import Finding, Grade
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_offline, locate
-from llmops.cli.repositories import open_repository, settings_at
+from llmops.cli.open_repository import open_repository, settings_at
+from llmops.cli.options import add_environment, add_offline, locate
 from llmops.cli.terminal import Terminal
-from llmops.integrity import How
-from llmops.ledger import Ledger
-from llmops.problems import Exit, Refused
-from llmops.reports import upkeep
-from llmops.signatures import OPEN
+from llmops.domain.problems import Exit, Refused
+from llmops.git.signatures import OPEN
+from llmops.ledger import ledger
+from llmops.ledger.history import Finding, Grade
+from llmops.ledger.ledger import Ledger
+from llmops.maintenance import fsck
+from llmops.maintenance.fsck import How
+from llmops.reports import maintenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,9 +68,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     doubts = tuple(dict.fromkeys(doubt for one in places if (doubt := _fetched(one))))
     read = [replace(one, at=replace(one.at, seal=OPEN)) for one in places]  # what is not believed is looked at, too
     seen = replace(site, ledger=replace(known, at=replace(known.at, seal=OPEN)))
-    found = integrity.examine(seen, read, how, terminal.tell, doubts)
+    found = fsck.examine(seen, read, how, terminal.tell, doubts)
     if arguments.output == "json":
-        terminal.show(upkeep.examined_json(found))
+        terminal.show(maintenance.examined_json(found))
     else:
-        terminal.say(upkeep.examined(found, terminal.paint))
+        terminal.say(maintenance.examined(found, terminal.paint))
     return Exit.WELL if found.is_clean else Exit.NO

@@ -27,25 +27,32 @@ from contextlib import nullcontext
 
 import msgspec
 
-from llmops import commits, fields, gating, isolation, ledger, owed, proposals, reconcile, tree, trust
-from llmops.budgets import Budget
+from llmops import reconcile
 from llmops.cli.arguments import add_output, check_dry_run, new_file
-from llmops.cli.common import add_environment, add_trust, need_ledger, open_site, policy, who, write_page
 from llmops.cli.completers import add_revision
+from llmops.cli.options import add_environment, add_trust, need_ledger, open_site, policy, who, write_page
 from llmops.cli.terminal import Terminal
-from llmops.commits import Desired
-from llmops.fields import DURATION_PATTERN
-from llmops.gating import Comparison, Gated
-from llmops.owed import Expected
-from llmops.problems import Exit, Invalid, Misused, Refused
-from llmops.records import State
+from llmops.domain.plans import Verdict
+from llmops.domain.problems import Exit, Invalid, Misused, Refused
+from llmops.domain.records import State
+from llmops.environments import isolation, trust
+from llmops.environments.trust import Policy
+from llmops.environments.workspace import Site
+from llmops.gates import pull_request
+from llmops.gates.budgets import Budget
+from llmops.gates.pull_request import Comparison, Gated
+from llmops.git import tree
+from llmops.index import commits
+from llmops.index.commits import Desired
+from llmops.ledger import ledger
+from llmops.planning import missing, proposals
+from llmops.planning.missing import Expected
+from llmops.plugins import fields
+from llmops.plugins.fields import DURATION_PATTERN
 from llmops.reports import comments, gates, junit, pages
 from llmops.reports.comments import Run
-from llmops.reports.words import effort, short
-from llmops.settings import stricter
-from llmops.sites import Site
-from llmops.trust import Policy
-from llmops.values import Verdict
+from llmops.reports.formatting import effort, short
+from llmops.specs.settings import stricter
 
 REPORTS = ("md", "junit")
 """Forms that only a verdict has."""
@@ -108,7 +115,7 @@ def affordable(site: Site, comparison: Comparison, asked: Sequence[Budget] | Non
             "of it costs. Add hourly_cost there ({cpu: 0.05, cuda: 2.5}), or give a time (20m)."
         )
     is_limited = seconds is not None or money is not None
-    return gating.within(site, comparison, Budget(seconds=seconds, money=money)) if is_limited else comparison
+    return pull_request.within(site, comparison, Budget(seconds=seconds, money=money)) if is_limited else comparison
 
 
 def options(asked: Sequence[Budget] | None) -> str:
@@ -124,7 +131,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     base = commits.desire(site.commits, arguments.base)
     head_commit = tree.commit_id(site.repo, arguments.head)
     head = merged(site, base.commit, head_commit)
-    comparison = affordable(site, gating.survey(site, base, head), arguments.budget)
+    comparison = affordable(site, pull_request.survey(site, base, head), arguments.budget)
     refused = doubt(site, comparison, policy(arguments, site.repo))
     if arguments.dry_run:
         if refused:
@@ -135,7 +142,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     with isolation.apart(site, head_commit) if arguments.untrusted else nullcontext(site) as place:
         shop = reconcile.open_shop(place, lambda state: state, arguments.stop)
         with shop.stop.in_order():
-            gated = gating.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
+            gated = pull_request.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
     facts = Run(command=_command(arguments, gated), seconds=time.monotonic() - begun)
     if arguments.html:
         write_page(arguments.html, pages.page(gated, facts))
@@ -146,7 +153,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _foresee(site: Site, comparison: Comparison, arguments: argparse.Namespace, terminal: Terminal) -> Exit:
-    known = owed.expected(site, comparison.owed, comparison.base.settings)
+    known = missing.expected(site, comparison.owed, comparison.base.settings)
     if arguments.output == "json":
         terminal.show(_dry_json(comparison, known))
     else:

@@ -25,18 +25,20 @@ import argparse
 import re
 import time
 
-from llmops import garbage, leases, ledger, refs
 from llmops.cli.arguments import add_output, amount
-from llmops.cli.common import add_environment, open_site, who
 from llmops.cli.completers import add_revision
+from llmops.cli.options import add_environment, open_site, who
 from llmops.cli.terminal import Terminal
-from llmops.fields import DURATION_PATTERN, seconds
-from llmops.garbage import Survey
-from llmops.ledger import Ledger
-from llmops.marks import Keep
-from llmops.problems import Exit, Refused
-from llmops.reports import upkeep
-from llmops.sites import Site
+from llmops.domain.problems import Exit, Refused
+from llmops.environments.workspace import Site
+from llmops.git import refs
+from llmops.ledger import leases, ledger
+from llmops.ledger.ledger import Ledger
+from llmops.maintenance import gc_sweep
+from llmops.maintenance.gc_mark import Keep
+from llmops.maintenance.gc_sweep import Survey
+from llmops.plugins.fields import DURATION_PATTERN, seconds
+from llmops.reports import maintenance
 
 DAY = 86400.0
 
@@ -68,14 +70,14 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.prune:
         with leases.all_of(places, who("", "gc").actor) as renew:
             found = _survey(site, places, arguments)
-            garbage.prune(site, places, found, renew)
+            gc_sweep.prune(site, places, found, renew)
         refs.pack(site.ledger.at)
     else:
         found = _survey(site, places, arguments)
     if arguments.output == "json":
-        terminal.show(upkeep.survey_json(found, pruned=arguments.prune))
+        terminal.show(maintenance.survey_json(found, pruned=arguments.prune))
     else:
-        terminal.say(upkeep.survey(found, pruned=arguments.prune, paint=terminal.paint))
+        terminal.say(maintenance.survey(found, pruned=arguments.prune, paint=terminal.paint))
     return Exit.WELL
 
 
@@ -88,7 +90,7 @@ def _survey(site: Site, places: tuple[Ledger, ...], arguments: argparse.Namespac
         good=arguments.keep_good,
         unknown=not arguments.unknown,
     )
-    return garbage.survey(site, places, keep)
+    return gc_sweep.survey(site, places, keep)
 
 
 def _duration(text: str) -> float:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, ledger, status
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_key, add_offline, find_key, open_site
+from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_site
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit
-from llmops.records import State
-from llmops.reports import states
+from llmops.domain.problems import Exit
+from llmops.domain.records import State
+from llmops.index import commits
+from llmops.ledger import ledger
+from llmops.planning import status
+from llmops.reports import overviews
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     key = find_key(arguments.key, commits.desire(site.commits, "HEAD"))
     found = status.history(key, ledger.state(site.ledger) or State(), ledger.outcomes(site.ledger))
     if arguments.output == "json":
-        terminal.show(states.as_json(found))
+        terminal.show(overviews.as_json(found))
     else:
-        terminal.say(states.history(key, found, terminal.paint))
+        terminal.say(overviews.history(key, found, terminal.paint))
     return Exit.WELL

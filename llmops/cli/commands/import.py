@@ -22,17 +22,19 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from llmops import disk, importing, worktree
 from llmops.cli import completers
 from llmops.cli.arguments import add_output
 from llmops.cli.failures import listed
-from llmops.cli.repositories import open_repository, settings_of
+from llmops.cli.open_repository import open_repository, settings_of
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Misused, Problem, Refused
-from llmops.reports.words import count
-from llmops.repository import Repository
-from llmops.translating import Translation, Wish
-from llmops.tree import CommitFiles
+from llmops.domain.problems import Exit, Misused, Problem, Refused
+from llmops.git import worktree
+from llmops.git.repository import Repository
+from llmops.git.tree import CommitFiles
+from llmops.host import disk
+from llmops.importing import convert
+from llmops.importing.translation import Translation, Wish
+from llmops.reports.formatting import count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,11 +80,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         specs=settings_of(files, "the working copy").specs[0],
     )
     paths = _paths(repo, files, [Path(arguments.folder) / name for name in arguments.files])
-    translations = [importing.translate(path, files, wish) for path in dict.fromkeys(paths)]
+    translations = [convert.translate(path, files, wish) for path in dict.fromkeys(paths)]
     made = _together(translations)
-    wrong = (*_taken(repo.top, made), *importing.check(files, made))
+    wrong = (*_taken(repo.top, made), *convert.check(files, made))
     problems = (*(one for found in translations for one in found.problems), *wrong)
-    notes = [*(one for found in translations for one in found.notes), *importing.unused(wish, translations)]
+    notes = [*(one for found in translations for one in found.notes), *convert.unused(wish, translations)]
     is_written = not arguments.dry_run and not wrong
     new = _write(repo.top, made) if is_written else ()
     if arguments.output == "json":

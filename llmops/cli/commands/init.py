@@ -17,12 +17,15 @@ import argparse
 from importlib import resources
 from pathlib import Path
 
-from llmops import disk, ledger, specs, worktree
 from llmops.cli.commands import schema
-from llmops.cli.common import add_environment, locate
-from llmops.cli.repositories import open_repository
+from llmops.cli.open_repository import open_repository
+from llmops.cli.options import add_environment, locate
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Invalid, Misused
+from llmops.domain.problems import Exit, Invalid, Misused
+from llmops.git import worktree
+from llmops.host import disk
+from llmops.ledger import ledger
+from llmops.specs import loading
 
 FOLDERS = {
     "specs": "Specs: one YAML file or several for each resource. `llmops schema` lists the kinds.",
@@ -51,7 +54,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     _write(root / WORKFLOW, (templates / "workflow.yml").read_text(), root, terminal)
     _write(root / ACTION, (templates / "action.yml").read_text(), root, terminal)
     schema.write(root / "specs" / "schemas")
-    settings, problems = specs.read_settings(worktree.files(repo))
+    settings, problems = loading.read_settings(worktree.files(repo))
     if problems:
         raise Invalid(problems)
     where = locate(arguments, repo, settings).ledger

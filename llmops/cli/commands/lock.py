@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import catalogues, disk, drafts, locking, specs, worktree
-from llmops.cli.repositories import open_repository
+from llmops import registry
+from llmops.cli.open_repository import open_repository
 from llmops.cli.terminal import Terminal
-from llmops.problems import Broken, Exit, Invalid
-from llmops.settings import LOCK_FILE
+from llmops.domain.problems import Broken, Exit, Invalid
+from llmops.git import worktree
+from llmops.host import disk
+from llmops.specs import closures, loading, pinning
+from llmops.specs.settings import LOCK_FILE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     files = worktree.files(repo)
-    parsed = specs.parse(files, catalogues.KINDS, catalogues.PLUGINS)
-    locked, problems = specs.read_lock(files)
+    parsed = loading.parse(files, registry.KINDS, registry.PLUGINS)
+    locked, problems = loading.read_lock(files)
     if problems:
         raise Invalid(problems)
-    declared = [drafts.look(one, catalogues.KINDS).spec for one in parsed.drafts.values()]
+    declared = [closures.look(one, registry.KINDS).spec for one in parsed.drafts.values()]
     wanted = {pin.name for spec in declared for pin in spec.pins if pin.is_moving}
     # A file that cannot be read may name what is locked.
     pins, failed = dict(locked) if parsed.unread else {}, []
@@ -41,13 +44,13 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             pins[name] = locked[name]
             continue
         try:
-            pins[name] = locking.resolve(name)
+            pins[name] = pinning.resolve(name)
             terminal.say(f"{name} is {pins[name]}")
         except Broken as error:
             failed.append(str(error))
             pins |= {name: locked[name]} if name in locked else {}
     if pins != locked:
-        disk.write(repo.top / LOCK_FILE, locking.text(pins).encode())
+        disk.write(repo.top / LOCK_FILE, pinning.text(pins).encode())
         terminal.say(f"Wrote {LOCK_FILE}: commit it.")
     elif not failed:
         terminal.say("Nothing to lock." if not wanted else f"{LOCK_FILE} is up to date.")

@@ -17,14 +17,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
-from llmops import commits, live, sites
 from llmops.cli.arguments import amount
-from llmops.cli.common import add_environment, add_key, find_key, locate
-from llmops.cli.repositories import open_repository, settings_at
+from llmops.cli.open_repository import open_repository, settings_at
+from llmops.cli.options import add_environment, add_key, find_key, locate
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Refused
-from llmops.sites import Site
-from llmops.values import Key
+from llmops.domain.problems import Exit, Refused
+from llmops.domain.resources import Key
+from llmops.environments import workspace
+from llmops.environments.workspace import Site
+from llmops.index import commits
+from llmops.releases import observe
 
 Logs: TypeAlias = dict[str, list[str]]
 """The lines of each replica by its name; those of a run have none."""
@@ -65,14 +67,14 @@ def _since(before: Logs, now: Logs) -> Iterator[str]:
 
 def _reader(site: Site, key: Key) -> Callable[[], Logs]:
     """Find who wrote the lines of a resource."""
-    if key.kind == "Deployment" and any(one.deployment == key.name for one in live.runtime(site).look()):
-        return lambda: _by_replica(live.runtime(site).logs(key.name))
+    if key.kind == "Deployment" and any(one.deployment == key.name for one in observe.runtime(site).look()):
+        return lambda: _by_replica(observe.runtime(site).logs(key.name))
     prefix = f"{key.kind.lower()}-{key.name[:40]}-"
     folders = [path for path in site.work.glob(f"{prefix}*") if len(path.name) == len(prefix) + 12]
     if not folders:
         raise Refused(f"nothing of {key} was run on this machine.")
     newest = max(folders, key=lambda path: path.stat().st_mtime)
-    runner = sites.open_runner(site)
+    runner = workspace.open_runner(site)
     return lambda: {"": list(runner.logs(newest))}
 
 

@@ -21,16 +21,19 @@ from pathlib import Path
 
 import msgspec
 
-from llmops import commits, proposals, tree, trust, worktree
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_offline, add_trust, open_site, policy
 from llmops.cli.completers import add_revision
+from llmops.cli.options import add_environment, add_offline, add_trust, open_site, policy
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Misused, Refused
-from llmops.proposals import Proposal
+from llmops.domain.problems import Exit, Misused, Refused
+from llmops.environments import trust
+from llmops.environments.trust import Policy
+from llmops.environments.workspace import Site
+from llmops.git import tree, worktree
+from llmops.index import commits
+from llmops.planning import proposals
+from llmops.planning.proposals import Proposal
 from llmops.reports import plans
-from llmops.sites import Site
-from llmops.trust import Policy
 
 SPECULATIVE = "working copy"
 

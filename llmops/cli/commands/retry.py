@@ -14,13 +14,15 @@ import argparse
 
 from msgspec.structs import replace
 
-from llmops import commits, ledger, live
 from llmops.cli import completers
-from llmops.cli.common import add_environment, add_key, find_key, open_site
+from llmops.cli.options import add_environment, add_key, find_key, open_site
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Refused
-from llmops.records import Release, Standing, State
-from llmops.reports.words import short
+from llmops.domain.problems import Exit, Refused
+from llmops.domain.records import Release, Standing, State
+from llmops.index import commits
+from llmops.ledger import ledger
+from llmops.releases import observe
+from llmops.reports.formatting import short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments)
     desired = commits.desire(site.commits, "HEAD")
     key = find_key(arguments.key, desired)
-    if key not in live.deployments(desired.graph):
+    if key not in observe.deployments(desired.graph):
         raise Refused(
             f"{key} is no deployment, so no revision of it is found bad; `llmops apply` makes what failed again."
         )

@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, ledger, revert, tree
-from llmops.cli.common import add_environment, add_key, add_offline, find_key, open_site
+from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_site
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit
-from llmops.records import Release, State
-from llmops.reports.words import short
+from llmops.domain.problems import Exit
+from llmops.domain.records import Release, State
+from llmops.git import tree
+from llmops.index import commits
+from llmops.ledger import ledger
+from llmops.releases import revert
+from llmops.reports.formatting import short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,10 +16,13 @@ import argparse
 import json
 from pathlib import Path
 
-from llmops import catalogues, disk, schema, specs
+from llmops import registry
 from llmops.cli import completers
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit, Misused, did_you_mean
+from llmops.domain.problems import Exit, Misused, did_you_mean
+from llmops.host import disk
+from llmops.language import json_schema
+from llmops.specs import loading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +50,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def schemas() -> dict[str, dict[str, object]]:
     """Give the schema of every kind, and of llmops.yaml."""
-    kinds = {kind.name: schema.document(kind.name, kind.body, catalogues.PLUGINS) for kind in catalogues.KINDS.values()}
-    return kinds | {"Settings": specs.settings_schema()}
+    kinds = {
+        kind.name: json_schema.document(kind.name, kind.body, registry.PLUGINS) for kind in registry.KINDS.values()
+    }
+    return kinds | {"Settings": loading.settings_schema()}
 
 
 def write(folder: Path) -> None:

@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, leases, ledger, live, proposals, status
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_offline, open_site
+from llmops.cli.options import add_environment, add_offline, open_site
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit
-from llmops.records import State
-from llmops.reports import states
-from llmops.serving import traffic
-from llmops.status import Known
+from llmops.domain.problems import Exit
+from llmops.domain.records import State
+from llmops.index import commits
+from llmops.ledger import leases, ledger
+from llmops.planning import proposals, status
+from llmops.planning.status import Known
+from llmops.releases import observe
+from llmops.reports import overviews
+from llmops.serving import gateway_client
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,19 +38,19 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     site = open_site(arguments)
     desired = commits.desire(site.commits, "HEAD")
     proposal = proposals.propose(site, desired)
-    gate, state = live.gate(site), ledger.state(site.ledger) or State()
+    gate, state = observe.gate(site), ledger.state(site.ledger) or State()
     known = Known(
         state,
         ledger.outcomes(site.ledger),
-        live.seen(site, desired.graph, ledger.units(site.ledger)),
-        live.runtime(site).look(),
-        gate.url if traffic.is_up(gate) else "",
+        observe.seen(site, desired.graph, ledger.units(site.ledger)),
+        observe.runtime(site).look(),
+        gate.url if gateway_client.is_up(gate) else "",
         is_held=state.lease is not None and leases.is_held(state.lease),
         notes=proposal.notes,
     )
     found = status.overview(desired.graph, proposal.plan, known)
     if arguments.output == "json":
-        terminal.show(states.as_json(found))
+        terminal.show(overviews.as_json(found))
     else:
-        terminal.say(states.overview(found, terminal.paint))
+        terminal.say(overviews.overview(found, terminal.paint))
     return Exit.WELL if found.is_healthy else Exit.UNHEALTHY

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, live
-from llmops.cli.common import add_environment
-from llmops.cli.repositories import open_repository, settings_at
+from llmops.cli.open_repository import open_repository, settings_at
+from llmops.cli.options import add_environment
 from llmops.cli.terminal import Terminal
-from llmops.problems import Exit
-from llmops.reports.words import count
-from llmops.serving import programs, traffic
-from llmops.sites import locate
+from llmops.domain.problems import Exit
+from llmops.environments.workspace import locate
+from llmops.index import commits
+from llmops.releases import observe
+from llmops.reports.formatting import count
+from llmops.serving import gateway_client, supervised
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     site = locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
-    gate, runtime = live.gate(site), live.runtime(site)
-    ended = ["the gateway"] if traffic.is_up(gate) else []
-    programs.stop(gate.folder)
+    gate, runtime = observe.gate(site), observe.runtime(site)
+    ended = ["the gateway"] if gateway_client.is_up(gate) else []
+    supervised.stop(gate.folder)
     running = sorted({(one.deployment, one.revision) for one in runtime.look()})
     for deployment, revision in running:
         runtime.stop(deployment, revision)

@@ -18,15 +18,16 @@ import argparse
 import sys
 import time
 
-from llmops import leases, ledger, live
-from llmops.cli.common import add_environment, open_site
+from llmops.cli.options import add_environment, open_site
 from llmops.cli.terminal import Terminal
-from llmops.leases import Whereabouts
-from llmops.problems import Exit, Held, Misused, Refused
-from llmops.records import Lease
-from llmops.reports.words import duration
-from llmops.serving import traffic
-from llmops.sites import Site
+from llmops.domain.problems import Exit, Held, Misused, Refused
+from llmops.domain.records import Lease
+from llmops.environments.workspace import Site
+from llmops.ledger import leases, ledger
+from llmops.ledger.leases import Whereabouts
+from llmops.releases import observe
+from llmops.reports.formatting import duration
+from llmops.serving import gateway_client
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say("Nothing was changed.")
         return Exit.NO
     fence = leases.revoke(site.ledger, state.lease)
-    traffic.fence_off(live.gate(site), fence)  # routes are changed without asking the ledger
+    gateway_client.fence_off(observe.gate(site), fence)  # routes are changed without asking the ledger
     terminal.say(f"The lease of {site.environment} is free. Whoever had it can write no more (fence {fence}).")
     return Exit.WELL
 

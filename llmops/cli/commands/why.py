@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import argparse
 
-from llmops import commits, diff, ledger
 from llmops.cli.arguments import add_output
-from llmops.cli.common import add_environment, add_key, add_offline, find_key, open_site
 from llmops.cli.completers import add_revision
+from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_site
 from llmops.cli.terminal import Terminal
-from llmops.graph import EMPTY
-from llmops.problems import Exit
-from llmops.records import State
-from llmops.reports import states
-from llmops.reports.words import short
+from llmops.domain.problems import Exit
+from llmops.domain.records import State
+from llmops.index import commits
+from llmops.ledger import ledger
+from llmops.reports import overviews
+from llmops.reports.formatting import short
+from llmops.specs import diff
+from llmops.specs.graph import EMPTY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +45,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     old = commits.desire(site.commits, since) if since else None
     chain = diff.why(old.graph if old else EMPTY, desired.graph, key)
     if arguments.output == "json":
-        terminal.show(states.as_json({"key": key, "since": since, "chain": chain}))
+        terminal.show(overviews.as_json({"key": key, "since": since, "chain": chain}))
     else:
         name = short(old.commit) if old else "nothing (no commit was applied yet)"
-        terminal.say(states.why(key, chain, name, terminal.paint))
+        terminal.say(overviews.why(key, chain, name, terminal.paint))
     return Exit.WELL

@@ -13,9 +13,9 @@ import sys
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from llmops.fields import Body, about
-from llmops.plugin import Command, Replica
-from llmops.values import Scope
+from llmops.domain.resources import Scope
+from llmops.plugins.engine import Command, Replica
+from llmops.plugins.fields import Body, about
 
 
 class Config(Body, frozen=True, kw_only=True):

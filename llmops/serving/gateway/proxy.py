@@ -19,11 +19,11 @@ from typing import Any
 import aiohttp
 from msgspec import Struct
 
+from llmops.domain.digests import SHORT
 from llmops.serving.gateway.metrics import Metrics
 from llmops.serving.gateway.requests import Asked, Bad, translate
 from llmops.serving.gateway.routes import Routes
 from llmops.serving.gateway.table import Served
-from llmops.values import SHORT
 
 SERVER_ERROR = 500
 DONE = b"data: [DONE]\n\n"

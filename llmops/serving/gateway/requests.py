@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmops import filling
-from llmops.filling import Unfit
+from llmops.language import prompts
+from llmops.language.prompts import Unfit
 from llmops.serving.gateway.table import PromptPart, Served
 
 LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
@@ -62,7 +62,7 @@ def _through(path: str, body: dict[str, Any], prompt: PromptPart) -> dict[str, A
         raise Bad("messages must be a list of objects.", param="messages")
     values, history = _values(body, messages, prompt)
     try:
-        turns = filling.fill(prompt.turns, prompt.variables, values)
+        turns = prompts.fill(prompt.turns, prompt.variables, values)
     except Unfit as error:
         raise Bad(str(error), param=f"variables.{error.variable}" if error.variable else "variables") from None
     system = [one for one in turns if one["role"] == "system"]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from llmops.domain.digests import SHORT
 from llmops.serving.gateway.metrics import Metrics
 from llmops.serving.gateway.table import Balance, Served, Table
-from llmops.values import SHORT
 
 WATCH_SECONDS = 0.02
 LOG = logging.getLogger("llmops.gateway")

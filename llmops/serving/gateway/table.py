@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops.values import Digest
+from llmops.domain.digests import Digest
 
 
 class Turn(Struct, frozen=True):

@@ -14,11 +14,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from llmops import disk, store
-from llmops.plugin import Catalogue, Phase, Replica, Running, Standby
-from llmops.serving import engines, programs, revisions
-from llmops.store import Store
-from llmops.values import SHORT, Digest
+from llmops.domain.digests import SHORT, Digest
+from llmops.host import disk
+from llmops.plugins.engine import Replica
+from llmops.plugins.registry import Catalogue
+from llmops.plugins.runtime import Phase, Running, Standby
+from llmops.serving import engines, revisions, supervised
+from llmops.store import blobs
+from llmops.store.blobs import Store
 
 HOST = "127.0.0.1"
 LABEL = "replica.json"
@@ -46,7 +49,7 @@ class Local:
         for number in range(standby.replicas):
             name = f"{standby.deployment}-{standby.revision[:SHORT]}-{number}"
             folder = self._folder / "replicas" / name
-            if programs.look(folder).phase in (Phase.STOPPED, Phase.FAILED):
+            if supervised.look(folder).phase in (Phase.STOPPED, Phase.FAILED):
                 self._start(standby, number, folder)
 
     def look(self) -> tuple[Running, ...]:
@@ -60,21 +63,21 @@ class Local:
     def logs(self, deployment: str) -> Iterator[str]:
         for label, folder in self._labels():
             if label.deployment == deployment:
-                yield from (f"{folder.name}: {line}" for line in programs.logs(folder))
+                yield from (f"{folder.name}: {line}" for line in supervised.logs(folder))
 
     def _start(self, standby: Standby, number: int, folder: Path) -> None:
         model = self._folder / "models" / standby.model / "model"
-        store.materialise(self._open_store(), standby.model, model)
+        blobs.materialise(self._open_store(), standby.model, model)
         engine = Catalogue(engines, "ENGINE")[standby.engine]
-        replica = Replica(name=folder.name, model=model, host=HOST, port=programs.free_port(HOST))
+        replica = Replica(name=folder.name, model=model, host=HOST, port=supervised.free_port(HOST))
         command = engine.command(msgspec.convert(standby.config, engine.config), replica)
         folder.mkdir(parents=True, exist_ok=True)
         label = Label(standby.deployment, standby.revision, number, standby.model)
         disk.write(folder / LABEL, msgspec.json.encode(label))
-        programs.start(folder, revisions.program(command, replica, standby.sampling, standby.deadline))
+        supervised.start(folder, revisions.program(command, replica, standby.sampling, standby.deadline))
 
     def _running(self, label: Label, folder: Path) -> Running:
-        state, program = programs.look(folder), programs.program(folder)
+        state, program = supervised.look(folder), supervised.program(folder)
         return Running(
             deployment=label.deployment,
             revision=label.revision,
@@ -95,15 +98,15 @@ class Local:
         return [(la, at) for la, at in self._labels() if (la.deployment, la.revision) == (deployment, revision)]
 
     def _end(self, folder: Path) -> None:
-        programs.stop(folder)
-        programs.remove(folder)
+        supervised.stop(folder)
+        supervised.remove(folder)
 
     def _sweep_models(self) -> None:
         """Remove prepared models that no replica serves; the store keeps them."""
         used = {label.model for label, _ in self._labels()}
         for folder in (self._folder / "models").glob("*"):
             if folder.name not in used:
-                store.remove_folder(folder)
+                blobs.remove_folder(folder)
 
 
 RUNTIME = Local

@@ -9,8 +9,8 @@ import sys
 from types import MappingProxyType
 from typing import Annotated
 
-from llmops.fields import Body, about
-from llmops.plugin import Command, Replica
+from llmops.plugins.engine import Command, Replica
+from llmops.plugins.fields import Body, about
 
 
 class Config(Body, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmops.fields import Body, about, ref
-from llmops.plugin import Kind, Step
-from llmops.values import Scope
+from llmops.domain.resources import Scope
+from llmops.plugins.fields import Body, about, ref
+from llmops.plugins.kind import Kind, Step
 
 
 class Dish(Body, frozen=True, kw_only=True):

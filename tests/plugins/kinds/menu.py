@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmops.fields import Body, about, ref
-from llmops.plugin import Kind, Step
+from llmops.plugins.fields import Body, about, ref
+from llmops.plugins.kind import Kind, Step
 
 
 class Course(Body, frozen=True, kw_only=True):

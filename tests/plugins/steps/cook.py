@@ -7,9 +7,9 @@ import signal
 import time
 from collections.abc import Iterator
 
-from llmops import store
-from llmops.orders import Job
-from llmops.steps.desk import Desk, Product, StepFailed, body
+from llmops.domain.orders import Job
+from llmops.steps.context import Desk, Product, StepFailed, body
+from llmops.store import blobs
 from tests.plugins.kinds.dish import Dish
 
 COUNTER = "COOKED"
@@ -50,11 +50,11 @@ def _figures(job: Job, text: str) -> dict[str, float]:
 def _plate(text: str, job: Job, desk: Desk) -> str:
     folder = desk.scratch("plate", job.unit)
     (folder / "text").write_text(text)
-    return store.add_folder(desk.store, folder)
+    return blobs.add_folder(desk.store, folder)
 
 
 def _said(digest: str, desk: Desk) -> str:
-    return store.read(desk.store, store.manifest(desk.store, digest).files["text"].sha256).decode()
+    return blobs.read(desk.store, blobs.manifest(desk.store, digest).files["text"].sha256).decode()
 
 
 def _note(line: str) -> None:

@@ -1,0 +1,36 @@
+"""arguments -> repository: how commands open one, and read its settings. `check` needs no more than this.
+
+Effects: reads git.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from llmops.domain.problems import Invalid
+from llmops.git import repository, tree
+from llmops.git.repository import Repository
+from llmops.git.tree import CommitFiles
+from llmops.index import commits
+from llmops.specs import loading
+from llmops.specs.settings import Settings
+
+
+def open_repository(arguments: argparse.Namespace) -> Repository:
+    """Open the repository around the folder that was asked for."""
+    return repository.discover(Path(arguments.folder))
+
+
+def settings_at(repo: Repository, revision: str) -> Settings:
+    """Read `llmops.yaml` of a commit."""
+    commit = tree.commit_id(repo, revision)
+    return settings_of(tree.files(repo, commit), commits.named(commit, revision))
+
+
+def settings_of(files: CommitFiles, name: str) -> Settings:
+    """Read `llmops.yaml` of a commit, or of something else that has a name."""
+    settings, problems = loading.read_settings(files)
+    if problems:
+        raise Invalid(problems, name)
+    return settings

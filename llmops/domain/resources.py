@@ -1,0 +1,203 @@
+"""The nouns: frozen values that compare, hash and print.
+
+Pure.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, Protocol, Self
+
+from msgspec import Struct
+
+from llmops.domain.digests import Digest
+
+
+class Key(Struct, frozen=True, order=True, gc=False):
+    """What a resource is called: ``Training/router``."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``Kind/name``; without a slash the kind is empty."""
+        kind, slash, name = text.partition("/")
+        return cls(kind, name) if slash else cls("", kind)
+
+
+class Files(Protocol):
+    """The files of one commit: content that cannot change, so that reading it is pure."""
+
+    def __contains__(self, path: object, /) -> bool:
+        """Whether the commit holds a regular file there."""
+
+    def __getitem__(self, path: str, /) -> bytes:
+        """Give the bytes of a file."""
+
+    def names(self, folder: str = "") -> tuple[str, ...]:
+        """Give the paths of everything under a folder, sorted, odd entries included."""
+
+    def size(self, path: str) -> int:
+        """Give a file's length in bytes without reading it."""
+
+    def sha256(self, path: str) -> Digest:
+        """Give the digest of a file's bytes."""
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """Say which files are read next, so that they can be brought together."""
+
+    def oddity(self, path: str) -> str:
+        """Say what an entry is when it is no regular file ("symbolic link", "submodule"), or ''."""
+
+
+class Scope(StrEnum):
+    """What a field of a spec decides."""
+
+    BUILD = "build"  # what a step makes, and so what is served
+    LIVE = "live"  # what is served, not what a step makes
+    NONE = "none"  # how it is done or shown: in no digest
+
+
+class Fact(Struct, frozen=True, array_like=True, gc=False):
+    """One value that a spec states, where it differs from the default."""
+
+    role: str
+    value: str | int | float | bool | None
+    scope: Scope
+
+
+class Ref(Struct, frozen=True, array_like=True, gc=False):
+    """One resource that a spec names, before it is looked up."""
+
+    role: str
+    kinds: tuple[str, ...]
+    name: str
+    scope: Scope
+
+
+class FileUse(Struct, frozen=True, array_like=True, gc=False):
+    """One file of the repository that a spec names."""
+
+    role: str
+    path: str
+    scope: Scope
+
+
+class Pin(Struct, frozen=True, array_like=True, gc=False):
+    """One thing outside git that a spec leans on, and what it is fixed at ('' is not yet)."""
+
+    role: str
+    name: str
+    value: str = ""
+    is_moving: bool = False
+    """Whether only the lock fixes it."""
+
+
+class Spec(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """One declared resource, typed, with everything it states and names."""
+
+    key: Key
+    body: Any
+    path: str
+    document: int = 0
+    line: int = 1
+    description: str = ""
+    labels: dict[str, str] = {}
+    owner: str = ""
+    facts: tuple[Fact, ...] = ()
+    refs: tuple[Ref, ...] = ()
+    files: tuple[FileUse, ...] = ()
+    pins: tuple[Pin, ...] = ()
+
+
+class Need(Struct, frozen=True, array_like=True, gc=False):
+    """An edge of the graph: in this role the resource leans on that one."""
+
+    role: str
+    key: Key
+    scope: Scope
+
+
+class Unit(Struct, frozen=True, array_like=True, gc=False):
+    """The smallest thing that is made once: its digest names everything that decides it."""
+
+    digest: Digest
+    part: str = ""
+    """Which part of its resource it is: '' for the whole, 'suites[0]' for a suite."""
+    label: str = ""
+    """What people call the part."""
+    trial: int = 0
+    """Which of several samples of the part it is; the first has the digest that the part has without others."""
+
+
+class FileDigest(Struct, frozen=True, array_like=True, gc=False):
+    """A file of a closure: in this role, with this ending, these bytes."""
+
+    role: str
+    suffix: str
+    sha256: Digest
+
+
+class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """A resource in the graph, named by everything that it leans on."""
+
+    spec: Spec
+    digest: Digest
+    needs: tuple[Need, ...]
+    files: tuple[FileDigest, ...]
+    units: tuple[Unit, ...]
+    depth: int = 0
+    """How many resources stand below it, one upon the other: 0 leans on none."""
+
+    @property
+    def key(self) -> Key:
+        """What the resource is called."""
+        return self.spec.key
+
+
+class Known(Protocol):
+    """A commit without a problem that was read before, where it can be asked about single resources."""
+
+    @property
+    def nodes(self) -> Mapping[Key, Node]:
+        """Its resources."""
+
+    def ranks(self) -> Iterable[tuple[int, Key]]:
+        """Give depth and key of every resource, sorted."""
+
+    def leaners(self, key: Key) -> Iterable[Key]:
+        """Give the resources that lean on this one, in any scope."""
+
+    def callers(self, name: str) -> Iterable[Key]:
+        """Give the resources that refer to something of this name."""
+
+    def declared_in(self, path: str) -> Iterable[Key]:
+        """Give the resources that a file of specs declares."""
+
+    def users(self, path: str) -> Iterable[Key]:
+        """Give the resources that name this file, or this folder."""
+
+    def live(self) -> Iterable[Key]:
+        """Give the resources of kinds that are released."""
+
+
+class Alone(Struct, frozen=True):
+    """Resources that others can be built over as if nobody leaned on them."""
+
+    nodes: Mapping[Key, Node] = {}
+
+    def ranks(self) -> Iterable[tuple[int, Key]]:
+        """Give depth and key of every resource."""
+        return ((node.depth, key) for key, node in self.nodes.items())
+
+    def _none(self, *_: object) -> tuple[()]:
+        return ()
+
+    leaners = callers = declared_in = users = live = _none
+
+
+NOTHING: Known = Alone()
+"""No commit was read before."""

@@ -1,0 +1,1 @@
+"""One repository as one environment sees it."""

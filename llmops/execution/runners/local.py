@@ -1,0 +1,105 @@
+"""local: each order is a child process on this machine, in a session of its own, so that it outlives who started it.
+
+Whoever holds the lock in the order's folder does the order; the kernel gives the lock back when that process ends,
+however it ends. That is how a later run knows whether to join an order or to take it up.
+
+Effects: starts and ends processes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmops.domain import orders
+from llmops.host import file_locks, processes
+from llmops.plugins.runner import Doing
+from llmops.specs.settings import RunnerSettings
+
+TOKEN_FILE = "ray.token"  # noqa: S105  a file name
+GRACE_SECONDS = 5.0
+NOISE = ("PlacementGroupCleaner",)
+"""Lines of Ray that say nothing: it looks for a dashboard that an embedded cluster does not have."""
+
+
+class Local:
+    """Child processes here. Training inside them starts a small Ray cluster of its own."""
+
+    cluster = False
+
+    def __init__(self, settings: RunnerSettings, work: Path) -> None:
+        self._settings, self._work = settings, work
+        self._children: dict[Path, int] = {}
+
+    def start(self, folder: Path) -> None:
+        if self.look(folder) in (Doing.RUNNING, Doing.ENDED):
+            return
+        argv = (sys.executable, "-m", "llmops.steps", str(folder))
+        self._children[folder] = processes.detach(argv, folder / orders.LOG, self._environment())
+
+    def look(self, folder: Path) -> Doing:
+        child = self._children.get(folder)
+        gone = child is None or processes.has_ended(child)
+        if (folder / orders.OUTCOME).exists():
+            return Doing.ENDED
+        # Until a child of ours has the lock it is on its way to it.
+        if not gone or file_locks.holder(folder / orders.LOCK):
+            return Doing.RUNNING
+        return Doing.LOST if (folder / orders.LOCK).exists() else Doing.ABSENT
+
+    def stop(self, folder: Path) -> None:
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + GRACE_SECONDS
+            while (pid := file_locks.holder(folder / orders.LOCK)) and time.monotonic() < deadline:
+                if pid > 0:
+                    _signal(pid, how)
+                time.sleep(0.1)
+
+    def logs(self, folder: Path) -> Iterator[str]:
+        path = folder / orders.LOG
+        if path.exists():
+            with path.open(errors="replace") as log:
+                yield from (line.rstrip("\n") for line in log if not any(word in line for word in NOISE))
+
+    def _environment(self) -> dict[str, str]:
+        """Give what a step's process sees: one thread unless told otherwise, no telemetry, a Ray token of our own."""
+        return {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self._token()),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_COLOR_PREFIX": "0",
+            "RAY_TRAIN_METRICS_ENABLED": "0",
+            "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+            "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
+            "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+        }
+
+    def _token(self) -> Path:
+        """Give the file with the secret of embedded clusters. Without it Ray writes one into the home folder."""
+        path = self._work / TOKEN_FILE
+        if not path.exists():
+            partial = path.with_name(f".{TOKEN_FILE}.{os.getpid()}")
+            partial.touch(mode=0o600)
+            partial.write_text(secrets.token_hex(32))
+            partial.replace(path)
+        return path
+
+
+def _signal(pid: int, how: signal.Signals) -> None:
+    try:
+        os.killpg(pid, how)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+RUNNER = Local

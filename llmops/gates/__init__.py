@@ -1,0 +1,1 @@
+"""Turns evidence into verdicts and comparisons."""

@@ -1,0 +1,253 @@
+"""subjects, suites -> a table: what the same questions find of each subject, beside the first.
+
+The evidence of a subject is what the Evaluation would have if it named that one: its spec is restated with another
+subject, so whatever was asked of whom before is found, and only the rest is asked.
+
+Effects: makes the evidence that is missing, reads the ledger and the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmops.domain.digests import Digest
+from llmops.domain.events import Tell
+from llmops.domain.problems import Invalid, Problem
+from llmops.domain.records import Who
+from llmops.domain.resources import Alone, Key, Node
+from llmops.environments.workspace import Site
+from llmops.execution import executor
+from llmops.execution.executor import Shop, Task
+from llmops.gates import judge, verdicts
+from llmops.gates.comparison_plan import Entry, Lineup
+from llmops.gates.verdicts import MISSING, Archive, Evidence
+from llmops.index.commits import Desired
+from llmops.index.outcomes import follow
+from llmops.kinds import dataset
+from llmops.language import prompts
+from llmops.language.prompts import Unfit
+from llmops.planning import missing
+from llmops.planning.missing import Want
+from llmops.registry import KINDS, PLUGINS
+from llmops.specs import graph, loading, parsing
+from llmops.statistics import contrasts
+from llmops.statistics.contrasts import Contrast, Sample, Score
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One subject on one suite."""
+
+    subject: str
+    units: tuple[Digest, ...]
+    """Its evidence, a unit for each trial."""
+    score: Score | None = None
+    contrast: Contrast | None = None
+    """Beside the first; None for the first itself, and where there is nothing to compare."""
+    note: str = ""
+    """Why there is no score."""
+    reused: bool = False
+    """Its evidence was there already."""
+    seconds: float = 0.0
+    """How long that took to make, whenever it was made."""
+
+
+class Table(Struct, frozen=True, kw_only=True):
+    """One suite and all subjects, in the order that they were named."""
+
+    evaluation: Key
+    suite: str
+    metric: str
+    lower_is_better: bool
+    rows: tuple[Row, ...]
+
+
+class Compared(Struct, frozen=True, kw_only=True):
+    """What a comparison found."""
+
+    commit: str
+    tables: tuple[Table, ...]
+    made: int = 0
+    """How many units had to be made."""
+    failed: Mapping[Digest, str] = {}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every subject has a score on every suite."""
+        return all(row.score is not None for table in self.tables for row in table.rows)
+
+
+class Side(Struct, frozen=True):
+    """A subject, and the commit as it would be if the chosen suites asked that one."""
+
+    entry: Entry
+    desired: Desired
+    keys: tuple[Key, ...]
+
+
+class Survey(Struct, frozen=True):
+    """A comparison before anything is run for it."""
+
+    commit: str
+    sides: tuple[Side, ...]
+    owed: tuple[Task, ...]
+
+
+def survey(site: Site, desired: Desired, lineup: Lineup) -> Survey:
+    """Say what has to be made. Raises `Invalid` with every reason why a subject cannot be asked."""
+    sides, problems = [], []
+    for entry in lineup.entries:
+        try:
+            sides.append(_side(desired, entry))
+            problems += [_about(entry, one) for one in _unfit(sides[-1])]
+        except Invalid as error:
+            problems += [_about(entry, one) for one in error.problems]
+    if problems:
+        raise Invalid(problems, "what was to be compared")
+    done = follow(site.commits.index, site.ledger)
+    tasks, _ = missing.find(site, [_want(side, sides) for side in sides], done)
+    return Survey(desired.commit, tuple(sides), tuple(_named(task, sides) for task in tasks))
+
+
+def _want(side: Side, sides: Iterable[Side]) -> Want:
+    beside = tuple(other.desired.graph for other in sides if other is not side)
+    return Want(side.desired, side.keys, beside)
+
+
+def _about(entry: Entry, problem: Problem) -> Problem:
+    return replace(problem, what=f"with {entry.name} as its subject: {problem.what}")
+
+
+def _side(desired: Desired, entry: Entry) -> Side:
+    """Restate the chosen Evaluations with a subject; the suites that are not chosen are left out."""
+    bodies = [(desired.graph[key].spec, body) for key, body in entry.bodies.items()]
+    parsed = loading.restate(bodies, desired.files, KINDS, PLUGINS)
+    made = graph.build(parsed, desired.files, KINDS, Alone(desired.graph.nodes))
+    return Side(entry, replace(desired, graph=made), tuple(entry.bodies))
+
+
+def _unfit(side: Side) -> Iterator[Problem]:
+    """Say where the first row of a suite that will be asked does not fill in the prompt."""
+    found = side.desired.graph
+    for key in side.keys:
+        needs = {need.role: found[need.key] for need in found[key].needs}
+        if prompt := needs.get("subject.prompt"):
+            for role, rows in needs.items():
+                if role.startswith("suites[") and (why := _unfilled(prompt, rows, side.desired)):
+                    what = f"{prompt.key} cannot be filled in from {rows.key}: {why}"
+                    remedy = "Give the rows that column, or ask through another prompt."
+                    place = parsing.place(found[key].spec, side.desired.files)
+                    yield place.problem(parsing.steps_of("suites"), what, remedy)
+
+
+def _unfilled(prompt: Node, rows: Node, desired: Desired) -> str:
+    """Say why a prompt cannot be filled in from the first row of a dataset; '' when it can, or nobody knows yet."""
+    row = _first_row(rows.spec.body, desired)
+    path, variables = prompt.spec.body.template, prompt.spec.body.variables
+    if row is None:
+        return ""
+    try:
+        prompts.fill(prompt.spec.body.turns(desired.files[path].decode() if path else None), variables, row)
+    except Unfit as error:
+        return f"{error} The columns are {', '.join(sorted(row))}."
+    return ""
+
+
+def _first_row(body: Any, desired: Desired) -> dict[str, Any] | None:
+    """Give the first row that is kept for evaluation, of those that lie in the repository."""
+    if not isinstance(body, dataset.Dataset):
+        return None
+    paths = [source.path for source in body.sources if source.path is not None]
+    rows = (row for path in paths for row in dataset.rows(path, desired.files[path]))
+    return next((row for row in rows if body.split is None or dataset.is_test(row, body.split)), None)
+
+
+def _named(task: Task, sides: Iterable[Side]) -> Task:
+    """Say in the name of a task who is asked, where that is not the subject that the Evaluation names."""
+    side = next(one for one in sides if one.desired is task.wanted)
+    if task.action.key not in side.keys or task.action.key not in side.entry.others:
+        return task
+    label = f"{task.action.label} of {side.entry.name}"
+    return replace(task, action=replace(task.action, label=label))
+
+
+def run(found: Survey, shop: Shop, who: Who, tell: Tell) -> Compared:
+    """Make the evidence that is missing and compare. What could not be made is in the report."""
+    result = executor.build(found.owed, shop, who, tell)
+    ran = {task.action.unit for task in found.owed}
+    archive = Archive(shop.ledger, shop.store)
+    tables = [_table(found, key, index, archive) for key, index in _suites(found.sides[0])]
+    tables = [
+        replace(one, rows=tuple(replace(row, reused=ran.isdisjoint(row.units)) for row in one.rows)) for one in tables
+    ]
+    return Compared(commit=found.commit, tables=_corrected(tables), made=len(result.made), failed=result.failed)
+
+
+def _suites(side: Side) -> Iterator[tuple[Key, int]]:
+    for key in side.keys:
+        yield from ((key, index) for index in range(len(side.desired.graph[key].spec.body.suites)))
+
+
+class _Asked(Struct, frozen=True):
+    """One subject's evidence of one suite."""
+
+    name: str
+    units: tuple[Digest, ...]
+    evidence: Evidence | None
+
+
+def _table(found: Survey, key: Key, index: int, archive: Archive) -> Table:
+    asked = [_asked(side, key, f"suites[{index}]", archive) for side in found.sides]
+    suite = found.sides[0].desired.graph[key].spec.body.suites[index]
+    known = next((one.evidence.facts for one in asked if one.evidence), None)
+    metric = suite.metric or next(iter(known.metrics if known else ()), "")
+    lower = bool(known and metric in known.lower_is_better)
+    least = suite.judge.min_agreement if suite.judge else None
+    samples = [verdicts.doubt(one.evidence, metric, least) or _sample(one, metric, lower=lower) for one in asked]
+    rows = [_row(one, sample, samples[0]) for one, sample in zip(asked, samples, strict=True)]
+    first = replace(rows[0], contrast=None)
+    return Table(evaluation=key, suite=suite.label, metric=metric, lower_is_better=lower, rows=(first, *rows[1:]))
+
+
+def _asked(side: Side, key: Key, part: str, archive: Archive) -> _Asked:
+    units = tuple(unit.digest for unit in side.desired.graph[key].units if unit.part == part)
+    return _Asked(side.entry.name, units, verdicts.read(units, archive))
+
+
+def _sample(asked: _Asked, metric: str, *, lower: bool) -> Sample | str:
+    """Give what there is to compare, or say why there is nothing."""
+    found = asked.evidence
+    if found is None:
+        return MISSING
+    if why := found.lack(metric):
+        return why
+    if found.is_silent:
+        return "no call of a model is known: that is no evidence"
+    scores = found.scores(metric)
+    return judge.unusable(scores) or Sample(scores=scores, clusters=found.clusters(), lower_is_better=lower)
+
+
+def _row(asked: _Asked, sample: Sample | str, first: Sample | str) -> Row:
+    seconds = asked.evidence.seconds if asked.evidence else 0.0
+    if isinstance(sample, str):
+        return Row(subject=asked.name, units=asked.units, note=sample, seconds=seconds)
+    beside = contrasts.contrast(first, sample) if isinstance(first, Sample) else None
+    score = contrasts.score(sample)
+    return Row(subject=asked.name, units=asked.units, score=score, contrast=beside, seconds=seconds)
+
+
+def _corrected(tables: Iterable[Table]) -> tuple[Table, ...]:
+    """Look at all differences of all tables as one family."""
+    found = tuple(tables)
+    every = [row.contrast for table in found for row in table.rows if row.contrast]
+    corrected = iter(contrasts.together(every))
+    return tuple(
+        replace(
+            table,
+            rows=tuple(replace(row, contrast=next(corrected)) if row.contrast else row for row in table.rows),
+        )
+        for table in found
+    )

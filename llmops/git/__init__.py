@@ -1,0 +1,1 @@
+"""Everything that is read from git or written to it."""

@@ -1,0 +1,192 @@
+"""commit -> files: the only reader of what is committed.
+
+Effects: reads git, fetches what a partial clone lacks; writes trees that exist only in thought (a merge) as loose
+objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from llmops.domain import digests
+from llmops.domain.digests import Digest
+from llmops.domain.problems import Broken, Misused, Refused
+from llmops.git import command, objects
+from llmops.git.objects import Absent, Entry, Objects
+from llmops.git.repository import Repository
+
+MOST_AHEAD = 1 << 20
+"""Bytes of the largest file that is read before it is asked for."""
+SMALL, MOST_KEPT = 1 << 16, 1000
+"""Bytes of the largest file that is kept once it was read, and how many are."""
+_ODD = {"120000": "symbolic link", "160000": "submodule"}
+
+
+def commit_id(repo: Repository, revision: str) -> str:
+    """Turn a branch, tag or abbreviation into the id of a commit. Raises `Misused` saying why it cannot."""
+    found = repo.objects.find(f"{revision}^{{commit}}")
+    if found is not None:
+        return found.oid
+    if revision == "HEAD" and not repo.objects.find("HEAD"):
+        raise Misused("the repository has no commit yet. Run `llmops init` if you did not yet, and commit your specs.")
+    if repo.is_shallow:
+        hint = "This clone is shallow: run `git fetch --unshallow`, or check out with fetch-depth: 0."
+    else:
+        hint = "Run `git fetch` if it is new, or look at `git log --oneline`."
+    raise Misused(f'there is no commit "{revision}" here. {hint}')
+
+
+class CommitFiles:
+    """The files of one tree, read by object id when they are asked for; nothing of a working copy is seen."""
+
+    def __init__(self, repo: Repository, tree: str) -> None:
+        self._repo, self._objects = repo, repo.objects
+        self.tree = tree
+        """The id of the tree: two commits with the same files have the same."""
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._digests: dict[str, Digest] = {}
+        self._folders: dict[str, dict[str, Entry]] = {}
+        self._entries: dict[str, Entry | None] = {}
+        self._kept: dict[str, bytes] = {}
+
+    def reopened(self) -> CommitFiles:
+        """Give the same files, read through a git of their own: for another process."""
+        made = CommitFiles(self._repo, self.tree)
+        made._objects = Objects(self._repo.around)
+        made._names, made._entries = self._names, self._entries
+        return made
+
+    def changed_since(self, tree: str) -> tuple[str, ...] | None:
+        """Give the paths that are other than in another tree, None when that one is not here."""
+        try:
+            return tuple(sorted(set(objects.changed(self._objects, tree, self.tree)))) if tree != self.tree else ()
+        except Absent:
+            return None
+
+    def __contains__(self, path: object) -> bool:
+        entry = self._entry(str(path))
+        return entry is not None and _is_file(entry)
+
+    def __getitem__(self, path: str) -> bytes:
+        if path in self._kept:
+            return self._kept[path]
+        entry = self._entry(path)
+        if entry is None or not _is_file(entry):
+            raise KeyError(path)
+        try:
+            data = self._objects.read(entry.oid)
+        except Absent:
+            raise Broken(f"{path} ({entry.oid}) is not in this repository. See `git fsck`.") from None
+        if len(data) <= SMALL and len(self._kept) < MOST_KEPT:  # what many specs name is asked for again and again
+            self._kept[path] = data
+        return data
+
+    def names(self, folder: str = "") -> tuple[str, ...]:
+        folder = folder.rstrip("/")
+        if folder not in self._names:
+            entry = self._entry(folder)
+            if entry is not None and entry.is_folder:
+                self._repo.bring(entry.oid)
+            found = self._walk(entry.oid, f"{folder}/" if folder else "") if entry and entry.is_folder else ()
+            self._names[folder] = tuple(sorted(found))
+        return self._names[folder]
+
+    def size(self, path: str) -> int:
+        if path in self._kept:
+            return len(self._kept[path])
+        entry = self._entry(path)
+        found = self._objects.find(entry.oid) if entry and _is_file(entry) else None
+        return found.size if found else 0
+
+    def sha256(self, path: str) -> Digest:
+        if path not in self._digests:
+            self._digests[path] = digests.sha256(self[path])
+        return self._digests[path]
+
+    def oddity(self, path: str) -> str:
+        entry = self._entry(path)
+        return _ODD.get(entry.mode, "") if entry is not None else ""
+
+    def expect(self, paths: Iterable[str]) -> None:
+        new = {path for path in paths if path not in self._digests}  # those that were read have told what counts
+        asked = {path: entry.oid for path in new if (entry := self._entry(path)) and _is_file(entry)}
+        found = self._objects.finds(list(asked.values()))
+        small = {path: one.oid for path, one in zip(asked, found, strict=True) if one and one.size <= MOST_AHEAD}
+        self._kept = dict(zip(small, self._objects.reads(list(small.values())), strict=True))
+
+    def _entry(self, path: str) -> Entry | None:
+        if path not in self._entries:  # of one path it is asked what it is, whether it is there, what is in it
+            self._entries[path] = self._found(path)
+        return self._entries[path]
+
+    def _found(self, path: str) -> Entry | None:
+        entry: Entry | None = Entry("40000", self.tree)
+        for name in path.rstrip("/").split("/") if path else ():
+            if entry is None or not entry.is_folder:
+                return None
+            entry = self._folder(entry.oid).get(name)
+        return entry
+
+    def _folder(self, oid: str) -> dict[str, Entry]:
+        if oid not in self._folders:
+            try:
+                self._folders[oid] = self._objects.folder(oid)
+            except Absent:
+                raise Broken(f"the folder {oid} is not in this repository. See `git fsck`.") from None
+        return self._folders[oid]
+
+    def _walk(self, oid: str, prefix: str) -> Iterator[str]:
+        entries = self._folder(oid)
+        del self._folders[oid]  # what is listed is in `_entries`
+        for name, entry in entries.items():
+            path = f"{prefix}{name}"
+            if entry.is_folder:
+                yield from self._walk(entry.oid, f"{path}/")
+            else:
+                self._entries[path] = entry
+                yield path
+
+
+def _is_file(entry: Entry) -> bool:
+    return not entry.is_folder and entry.mode not in _ODD
+
+
+def files(repo: Repository, commit: str) -> CommitFiles:
+    """Give the files of a commit."""
+    repo.bring("--filter=blob:none", "--no-walk", commit)  # its folders
+    found = repo.objects.find(f"{commit}^{{tree}}")
+    if found is None:
+        raise Broken(f"the folders of commit {commit} are not in this repository. See `git fsck`.")
+    return CommitFiles(repo, found.oid)
+
+
+def merged(repo: Repository, base: str, head: str) -> CommitFiles:
+    """Give the files that merging head into base would give. Raises `Refused` on a conflict."""
+    try:
+        made = command.run(repo.around, "merge-tree", "--write-tree", "--no-messages", "--name-only", "-z", base, head)
+    except command.GitFailed as error:
+        raise _unmerged(error, base, head) from None
+    return CommitFiles(repo, made.rstrip("\0"))
+
+
+def _unmerged(error: command.GitFailed, base: str, head: str) -> Exception:
+    """Say why there is no merge: a conflict (exit code 1), or commits that have nothing in common."""
+    if error.code == 1:
+        paths = sorted(set(error.out.split("\0")[1:]) - {""})
+        return Refused(f"head cannot be merged: both sides changed {', '.join(paths)}. Rebase it onto the base.")
+    if "unrelated histories" in error.words:
+        return Refused(
+            f"{base[:12]} and {head[:12]} have no common ancestor. In a shallow clone run `git fetch --unshallow`."
+        )
+    return error
+
+
+def is_dirty(repo: Repository) -> bool:
+    """Whether the working copy differs from HEAD."""
+    return not repo.is_bare and bool(command.run(repo.top, "status", "--porcelain").strip())
+
+
+def subject(repo: Repository, commit: str) -> str:
+    """Give the first line of a commit's message."""
+    _, _, message = repo.objects.read(commit).partition(b"\n\n")
+    return message.partition(b"\n")[0].decode(errors="replace")

@@ -1,0 +1,28 @@
+"""working copy -> files, as a commit of them would be.
+
+Effects: reads the working copy, writes loose objects of a tree that no commit names.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from llmops.domain.problems import Misused
+from llmops.git import command
+from llmops.git.repository import Repository
+from llmops.git.tree import CommitFiles
+
+
+def files(repo: Repository) -> CommitFiles:
+    """Give the files of the working copy as `git add --all` would commit them; the user's index is not touched."""
+    if repo.is_bare:
+        raise Misused("a bare repository has no working copy.")
+    # Imported here because every plan imports this module, and few read a working copy.
+    with importlib.import_module("tempfile").TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        if repo.objects.find("HEAD"):
+            command.run(repo.top, "read-tree", "HEAD", environment=index)
+        command.run(repo.top, "add", "--all", environment=index)
+        tree = command.run(repo.top, "write-tree", environment=index).strip()
+    return CommitFiles(repo, tree)

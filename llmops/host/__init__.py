@@ -1,0 +1,1 @@
+"""What llmops needs of the machine that it runs on."""

@@ -1,0 +1,1 @@
+"""Turns files of other tools into specs."""

@@ -1,0 +1,1 @@
+"""A local cache, so that a plan costs what the change costs."""

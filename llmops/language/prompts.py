@@ -1,0 +1,53 @@
+"""turns of a prompt, values -> messages: every variable is there and valid, and the templates are rendered.
+
+The gateway fills prompts in so, and so does every step that asks through one.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from llmops.language import jinja, schema_validator
+from llmops.language.jinja_variables import BadTemplate
+from llmops.language.schema_validator import BadSchema
+
+
+class Turn(Protocol):
+    """One message; its content is a Jinja template."""
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def content(self) -> str: ...
+
+
+class Unfit(Exception):
+    """Values do not fill a prompt in; the message says why, ``variable`` which of them it is about, if one."""
+
+    def __init__(self, what: str, variable: str = "") -> None:
+        super().__init__(what)
+        self.variable = variable
+
+
+def fill(turns: Iterable[Turn], variables: Mapping[str, Any], values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Give the messages; ``variables`` are the JSON Schemas of the values. Raises `Unfit`."""
+    for name, schema in variables.items():
+        _check(name, values, schema)
+    try:
+        return [{"role": one.role, "content": jinja.render(one.content, values)} for one in turns]
+    except BadTemplate as error:
+        raise Unfit(f"the prompt cannot be filled in: {error.what}") from None
+
+
+def _check(name: str, values: Mapping[str, Any], schema: Any) -> None:
+    if name not in values:
+        raise Unfit(f'the variable "{name}" is missing.', name)
+    try:
+        why = schema_validator.wrong(values[name], schema)
+    except BadSchema as error:
+        raise Unfit(f'the variable "{name}" cannot be checked: {error}', name) from None
+    if why:
+        raise Unfit(f'the variable "{name}" is not valid: {why}.', name)

@@ -1,0 +1,177 @@
+"""value, schema -> what is wrong: a schema's errors in words that a user can act on.
+
+Whether a document is valid is decided by msgspec, which is many times faster; only when it is not, this module is
+imported (with jsonschema, a tenth of a second) to say everything that is wrong at once.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from msgspec import Struct
+
+from llmops.domain.problems import did_you_mean
+from llmops.plugins.fields import (
+    DURATION_PATTERN,
+    NAME_PATTERN,
+    PATH_PATTERN,
+    REF_PATTERN,
+    SECRET,
+    SECRET_PATTERN,
+    SHA256_PATTERN,
+)
+
+
+class Wrong(Struct, frozen=True):
+    """One error of a document: the steps to the value, what is wrong and what to do."""
+
+    path: tuple[str | int, ...]
+    what: str
+    remedy: str = ""
+
+
+def explain(value: Any, schema: dict[str, Any]) -> tuple[Wrong, ...]:
+    """List everything that a schema has against a value, most important first for each place."""
+    found = (one for error in Draft202012Validator(schema).iter_errors(value) for one in _say(error))
+    return tuple(dict.fromkeys(found))
+
+
+def _say(error: ValidationError) -> Iterable[Wrong]:  # noqa: C901  one arm for each sort of error
+    path = tuple(error.absolute_path)
+    value: Any = error.instance
+    want: Any = error.validator_value
+    if _is_secret(error.schema):
+        yield Wrong(path, *_unsaid(error.schema))
+        return
+    match error.validator:
+        case "additionalProperties":
+            known = list(_known_fields(error))
+            for name in sorted(set(value) - set(known)):
+                yield Wrong((*path, name), "there is no such field.", did_you_mean(name, known))
+        case "required":
+            missing = [name for name in want if name not in value]
+            yield from (Wrong(path, f'"{name}" is missing.', f"Add {name}{_only(error, name)}.") for name in missing)
+        case "anyOf" | "oneOf":
+            meant = _meant(error)
+            yield from (wrong for one in meant for wrong in _say(one))
+            if not meant:
+                hints = filter(None, map(_hint, _types(error)))
+                yield Wrong(path, f"{_brief(value)} is not {_kinds(error)}.", next(hints, ""))
+        case "if" | "allOf":
+            for inner in error.context or ():
+                yield from _say(inner)
+        case "enum" | "const":
+            choices = [str(one) for one in (want if error.validator == "enum" else [want])]
+            yield Wrong(path, f"{_brief(value)} is not allowed here.", did_you_mean(str(value), choices))
+        case "type":
+            yield Wrong(path, f"{_brief(value)} is not {_a(want)}.", _hint(error))
+        case "pattern":
+            yield Wrong(path, f"{_brief(value)} does not have the right form.", _form(want))
+        case _:
+            bound = _BOUNDS.get(str(error.validator))
+            yield Wrong(path, f"{value} is not {bound} {want}." if bound else f"{error.message}.")
+
+
+def _is_secret(schema: Any) -> bool:
+    """Whether a value may be a secret by mistake: then it is not printed."""
+    return bool(schema.get(SECRET)) or any(_is_secret(one) for one in schema.get("anyOf", ()))
+
+
+def _unsaid(schema: Any) -> tuple[str, str]:
+    patterns = {one.get("pattern") for one in (schema, *schema.get("anyOf", ()))}
+    if SECRET_PATTERN in patterns:
+        return "this is not where a secret is.", "Write a reference: env:HF_TOKEN, file:/path, not the secret itself."
+    what = "this is no address, or one with a secret in it."
+    return what, "Write it with its scheme, and without user, password and signature."
+
+
+def _known_fields(error: ValidationError) -> dict[str, Any]:
+    """Give the fields that the schema around an error knows."""
+    schema: Any = error.schema
+    found: dict[str, Any] = schema.get("properties", {})
+    return found
+
+
+def _only(error: ValidationError, name: str) -> str:
+    """Give the one value that a field may have, as it is written behind its name; '' when it may have others."""
+    schema = _known_fields(error).get(name, {})
+    allowed: list[Any] = [schema["const"]] if "const" in schema else schema.get("enum", [])
+    return f": {allowed[0]}" if len(allowed) == 1 else ""
+
+
+def _meant(error: ValidationError) -> list[ValidationError]:
+    """Give the errors of the one choice whose type the value has: that is what the user meant."""
+    choices: dict[Any, list[ValidationError]] = {}
+    for one in error.context or ():
+        choices.setdefault(one.relative_schema_path[0], []).append(one)
+    fitting = [found for found in choices.values() if not any(e.validator == "type" and not e.path for e in found)]
+    return fitting[0] if len(fitting) == 1 else []
+
+
+def _types(error: ValidationError) -> list[ValidationError]:
+    return [one for one in error.context or () if one.validator == "type"]
+
+
+def _kinds(error: ValidationError) -> str:
+    return " or ".join(_a(str(one.validator_value)) for one in _types(error))
+
+
+_BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+}
+_WORDS = {"object": "a mapping", "array": "a list", "integer": "a whole number", "number": "a number"}
+
+
+def _a(type_: str) -> str:
+    return _WORDS.get(type_, "true or false" if type_ == "boolean" else "empty" if type_ == "null" else f"a {type_}")
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "nothing"
+    text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f'{text[:57]}…"'  # noqa: PLR2004  one line of a terminal
+
+
+def _hint(error: ValidationError) -> str:
+    """Say how to write a value whose type is wrong."""
+    value: Any = error.instance
+    want: Any = error.validator_value
+    if want == "string" and isinstance(value, (int, float, bool)):
+        schema: Any = error.schema
+        pattern = schema.get("pattern", "")
+        return "Put it in quotes." if re.search(pattern, _brief(value)) else _form(pattern)
+    if want == "boolean" and value in ("yes", "no", "on", "off"):
+        return "Write true or false: YAML 1.2 reads yes and no as words."
+    if want in ("integer", "number") and isinstance(value, str):
+        return "Remove the quotes." if value.replace(".", "", 1).isdigit() else ""
+    if want == "array":
+        return "Put it in [ ]."
+    return ""
+
+
+def _form(pattern: str) -> str:
+    """Say what a pattern of ours wants, or show it."""
+    return _FORMS.get(pattern, f"It must match {pattern}.")
+
+
+_FORMS = {
+    NAME_PATTERN: "Use lower-case letters, digits and '-', 63 at most (a DNS label).",
+    REF_PATTERN: "Give the name of a resource: router, or Training/router.",
+    PATH_PATTERN: "Give a path from the root of the repository, without '..', '//' or a '/' at either end.",
+    DURATION_PATTERN: "Write a duration: 30s, 5m, 1h30m.",
+    SHA256_PATTERN: "Write sha256: and 64 hexadecimal digits.",
+}

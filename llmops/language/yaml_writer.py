@@ -1,0 +1,58 @@
+"""specs as values -> YAML that reads well, and reads back as the same in our dialect.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from llmops.language import yaml_reader
+
+WIDTH = 110
+
+
+class Line(dict[str, Any]):
+    """A mapping that is written on one line, where it fits."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists stand in from their key, as people write them."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        super().increase_indent(flow=flow, indentless=False)
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Write many lines as a block; put in quotes what our dialect would take for a number, or PyYAML's for a word."""
+    if "\n" in text and not any(line != line.rstrip() for line in text.split("\n")):
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
+    plain = text and _same(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+def _same(text: str) -> bool:
+    try:
+        return [one.value for one in yaml_reader.load(f"- {text}\n".encode())] == [[text]]
+    except yaml_reader.Unreadable:
+        return False
+
+
+def _line(dumper: yaml.SafeDumper, value: Line) -> yaml.MappingNode:
+    fits = "\\n" not in (said := repr(value)) and len(said) <= WIDTH
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=fits)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(Line, _line)
+
+
+def documents(values: Iterable[Mapping[str, Any]], comment: str) -> str:
+    """Write documents, in their order, under a comment."""
+    written = yaml.dump_all(
+        list(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=False
+    )
+    return f"# {comment}\n{written}"

@@ -1,0 +1,1 @@
+"""Records what was built and what runs, in git refs."""

@@ -1,0 +1,1 @@
+"""Finds what is unused or damaged, and removes it."""

@@ -1,0 +1,315 @@
+"""What the fields of a spec's body mean.
+
+A body is a frozen `msgspec.Struct`. Each field is `Annotated` with one of `about`, `ref` and `file`: a line for people
+(it reaches the JSON Schema and the reference page), the limits, and the mark that `collect` acts on: which kind is
+meant, whether it is a file, and what the field decides (`Scope`). Nothing else in llmops knows a field by name.
+
+Pure.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from sys import intern
+from types import NoneType
+from typing import Any, Protocol, Self, TypeAlias
+
+import msgspec
+from msgspec import NODEFAULT, UNSET, Meta, Struct
+from msgspec import inspect as types
+from msgspec.structs import astuple, replace
+
+from llmops.domain.resources import Fact, FileUse, Ref, Scope
+
+# "$" alone would let a final line break through.
+NAME_PATTERN = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$(?!\\n)"
+REF_PATTERN = "^([A-Z][A-Za-z]{0,61}/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$(?!\\n)"
+# From the root, and in one way only: no part is empty, "." or "..", so there is no "/" at either end.
+PATH_PATTERN = r"^(?!.*(^|/)\.{0,2}(/|$))[^\\\x00-\x1f]+$"
+DURATION_PATTERN = "^(?=.)([0-9]+h)?([0-9]+m)?([0-9]+(\\.[0-9]+)?s)?$"
+SHA256_PATTERN = "^sha256:[0-9a-f]{64}$"
+_ENV, _FILE, _VAULT = "env:[A-Za-z_][A-Za-z0-9_]*", r"file:/[^\x00-\x1f]+", r"vault:[^/#\s]+/[^#\s]+#[^#\s]+"
+SECRET_PATTERN = rf"^({_ENV}|{_FILE}|{_VAULT})$(?!\n)"
+# An address stands in public: no password before the host, no token alone there, no signature behind the "?". It is
+# short, because looking for them takes the square of its length.
+_PASSWORD, _LOGIN = "://[^/?#]*:[^/?#]*@", "https?://[^/?#]*@"
+_SIGNED = "[?&](X-Amz-Signature|X-Goog-Signature|sig|access_token|api_key|password)="
+ADDRESS_PATTERN = rf"^(?=[\s\S]{{1,2000}}$)(?![\s\S]*({_PASSWORD}|{_LOGIN}|{_SIGNED}))"
+
+SECRET = "x-llmops-secret"  # noqa: S105  a mark
+"""Marks a field in a schema that may hold a secret by mistake: its value is never printed."""
+
+
+class Mark(Struct, frozen=True):
+    """What `collect` does with a field."""
+
+    scope: Scope = Scope.BUILD
+    refers_to: tuple[str, ...] = ()
+    is_file: bool = False
+    plugin: str = ""
+
+
+def about(text: str, *, scope: Scope = Scope.BUILD, plugin: str = "", **limits: Any) -> Meta:
+    """Describe a field. ``limits`` are those of `msgspec.Meta` (ge, le, pattern, min_length, …).
+
+    ``plugin`` names the plug-in folder that the field chooses from: by its value, or, if it is an object, by its
+    ``type``, which then gives ``config`` its schema (``engines``).
+    """
+    return Meta(description=text, extra={"mark": Mark(scope=scope, plugin=plugin)}, **limits)
+
+
+def ref(*kinds: str, about: str, scope: Scope = Scope.BUILD) -> Meta:
+    """Describe a field that names a resource of one of these kinds."""
+    return Meta(
+        description=about,
+        pattern=REF_PATTERN,
+        extra={"mark": Mark(scope=scope, refers_to=kinds)},
+        extra_json_schema={"x-llmops-refers-to": list(kinds)},
+    )
+
+
+def file(about: str, *, scope: Scope = Scope.BUILD) -> Meta:
+    """Describe a field that names a file of the repository, from its root."""
+    return Meta(
+        description=about,
+        pattern=PATH_PATTERN,
+        extra={"mark": Mark(scope=scope, is_file=True)},
+        extra_json_schema={"x-llmops-file": True},
+    )
+
+
+def secret(about: str) -> Meta:
+    """Describe a field that says where a secret is: never the secret itself, and nothing that decides a digest."""
+    return Meta(
+        description=f"{about} A reference: env:NAME, file:/path or vault:mount/path#field.",
+        pattern=SECRET_PATTERN,
+        extra={"mark": Mark(scope=Scope.NONE)},
+        extra_json_schema={SECRET: True},
+    )
+
+
+def location(text: str, *, scope: Scope = Scope.BUILD, pattern: str = ADDRESS_PATTERN) -> Meta:
+    """Describe a field that holds an address, which must be one without a secret in it."""
+    return Meta(
+        description=text,
+        pattern=pattern,
+        extra={"mark": Mark(scope=scope)},
+        extra_json_schema={SECRET: True},
+    )
+
+
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """The typed ``spec`` of a kind, or a part of one."""
+
+
+Scalar: TypeAlias = str | int | float | bool | None
+Options: TypeAlias = dict[str, Any]
+
+
+def seconds(duration: str) -> float:
+    """Turn ``1h30m``, ``5m`` or ``2.5s`` into seconds."""
+    total, number = 0.0, ""
+    for letter in duration:
+        if letter in "hms":
+            total += float(number) * {"h": 3600, "m": 60, "s": 1}[letter]
+            number = ""
+        else:
+            number += letter
+    return total
+
+
+class Collected(Struct):
+    """What a body states and names, in the order of its fields."""
+
+    facts: list[Fact] = []
+    refs: list[Ref] = []
+    files: list[FileUse] = []
+
+
+class Configured(Protocol):
+    """A plug-in as far as a spec is concerned."""
+
+    config: type[Struct]
+    """The type of the ``config`` beside its name."""
+    decides: Mapping[str, str]
+    """What the choice of the plug-in decides about what a step makes; part of the digest of that."""
+
+
+Plugins: TypeAlias = Callable[[str, str], Configured]
+"""Give a plug-in by folder and type; raises `msgspec.ValidationError` when there is none."""
+
+
+def collect(body: Struct, plugins: Plugins) -> Collected:
+    """Walk a body and list its facts (defaults left out), references and files."""
+    found = Collected()
+    place = _top(type(body), Scope.BUILD)
+    _walk(body, place, "", _Walk(found, plugins))
+    return found
+
+
+class _Walk(Struct):
+    found: Collected
+    plugins: Plugins
+
+
+class _Place(Struct, frozen=True, eq=False):
+    """Where a value stands: the type that is declared there, and the mark that reaches it."""
+
+    kind: types.Type
+    mark: Mark
+
+
+class _Field(Struct, frozen=True):
+    name: str
+    default: Any
+    is_plugged: bool
+    """Whether it chooses a plug-in: then even its default decides something."""
+    place: _Place
+
+
+class _Way(Struct, frozen=True):
+    """What all values of one type in one place have in common; it is costly, so it is found once."""
+
+    visit: Callable[[Any, Self, str, _Walk], None]
+    mark: Mark
+    fields: tuple[_Field, ...]
+    item: _Place
+    """The place of what is inside a list or a mapping."""
+
+
+@cache
+def shape(body: type[Struct]) -> types.Type:
+    """Give msgspec's description of a type; it is costly, so once per type."""
+    return types.type_info(body)
+
+
+@cache
+def _top(body: type[Struct], scope: Scope) -> _Place:
+    return _Place(shape(body), Mark(scope=scope))
+
+
+@cache
+def _way(place: _Place, sort: type) -> _Way:
+    kind, mark = _unwrap(sort, place.kind, place.mark)
+    inner = Mark(scope=mark.scope)  # a field's mark reaches what is inside it only as the scope
+    inside = kind.fields if isinstance(kind, types.StructType) else ()
+    fields = tuple(_Field(f.encode_name, _default(f), _is_plugged(f.type), _Place(f.type, inner)) for f in inside)
+    return _Way(_visitor(sort, kind, mark), mark, fields, _Place(_item_type(kind), inner))
+
+
+def _visitor(sort: type, kind: types.Type, mark: Mark) -> Callable[[Any, _Way, str, _Walk], None]:
+    if mark.refers_to and sort is not NoneType:
+        return _walk_ref
+    if mark.is_file and sort is not NoneType:
+        return _walk_file
+    if isinstance(kind, types.StructType):
+        return _walk_plugged if mark.plugin else _walk_struct
+    if issubclass(sort, (tuple, list)):
+        return _walk_list
+    if issubclass(sort, dict):
+        return _walk_mapping
+    return _walk_choice if mark.plugin else _walk_plain
+
+
+_NARROWEST: Mapping[Scope, int] = {Scope.BUILD: 0, Scope.LIVE: 1, Scope.NONE: 2}
+
+
+def _walk(value: Any, place: _Place, role: str, walk: _Walk) -> None:
+    way = _way(place, value.__class__)
+    way.visit(value, way, role, walk)
+
+
+def _walk_plain(value: Scalar, way: _Way, role: str, walk: _Walk) -> None:
+    walk.found.facts.append(Fact(role, value, way.mark.scope))
+
+
+def _walk_choice(value: Scalar, way: _Way, role: str, walk: _Walk) -> None:
+    walk.plugins(way.mark.plugin, str(value))
+    _walk_plain(value, way, role, walk)
+
+
+def _walk_ref(value: str, way: _Way, role: str, walk: _Walk) -> None:
+    walk.found.refs.append(Ref(role, way.mark.refers_to, value, way.mark.scope))
+
+
+def _walk_file(value: str, way: _Way, role: str, walk: _Walk) -> None:
+    walk.found.files.append(FileUse(role, value, way.mark.scope))
+
+
+def _walk_list(value: Sequence[Any], way: _Way, role: str, walk: _Walk) -> None:
+    _walk_plain(len(value), way, intern(f"{role}[]"), walk)
+    for index, one in enumerate(value):
+        _walk(one, way.item, intern(f"{role}[{index}]"), walk)
+
+
+def _walk_mapping(value: Mapping[str, Any], way: _Way, role: str, walk: _Walk) -> None:
+    if not value:
+        _walk_plain(None, way, f"{role}{{}}", walk)
+    for name in sorted(value):
+        _walk(value[name], way.item, f"{role}.{_step(name)}", walk)
+
+
+def _step(name: str) -> str:
+    """Write a key as a step of a role, so that {"a.b": 1} and {"a": {"b": 1}} have roles of their own."""
+    return name if name.replace("-", "_").isidentifier() else msgspec.json.encode(name).decode()
+
+
+def _walk_struct(value: Struct, way: _Way, role: str, walk: _Walk) -> None:
+    prefix = f"{role}." if role else ""
+    for one, field in zip(astuple(value), way.fields, strict=True):
+        if one != field.default or field.is_plugged:
+            _walk(one, field.place, intern(prefix + field.name), walk)
+
+
+def _walk_plugged(value: Struct, way: _Way, role: str, walk: _Walk) -> None:
+    """Walk an object that chooses a plug-in by its ``type``: what that decides, and ``config`` as it declares it."""
+    plugin = walk.plugins(way.mark.plugin, getattr(value, "type", ""))
+    walk.found.facts.extend(Fact(f"{role}.{name}", said, Scope.BUILD) for name, said in sorted(plugin.decides.items()))
+    for one, field in zip(astuple(value), way.fields, strict=True):
+        here = f"{role}.{field.name}"
+        if field.name == "config":
+            _walk(msgspec.convert(one, plugin.config), _top(plugin.config, Scope.LIVE), here, walk)
+        elif one != field.default or field.is_plugged:
+            _walk(one, field.place, here, walk)
+
+
+def _is_plugged(kind: types.Type) -> bool:
+    mark = (kind.extra or {}).get("mark") if isinstance(kind, types.Metadata) else None
+    return isinstance(mark, Mark) and bool(mark.plugin)
+
+
+def _unwrap(sort: type, kind: types.Type, mark: Mark) -> tuple[types.Type, Mark]:
+    """Take off annotations and unions until a plain type is left; the narrowest scope on the way wins."""
+    while True:
+        if isinstance(kind, types.Metadata):
+            own = (kind.extra or {}).get("mark")
+            if isinstance(own, Mark):
+                scope = max(own.scope, mark.scope, key=_NARROWEST.__getitem__)
+                mark = replace(own, scope=scope)
+            kind = kind.type
+        elif isinstance(kind, types.UnionType):
+            kind = next((t for t in kind.types if _fits(sort, t)), types.AnyType())
+        else:
+            return kind, mark
+
+
+def _fits(sort: type, kind: types.Type) -> bool:
+    plain = kind.type if isinstance(kind, types.Metadata) else kind
+    if isinstance(plain, types.StructType):
+        return issubclass(sort, plain.cls)
+    return isinstance(plain, types.NoneType) == (sort is NoneType) and not issubclass(sort, Struct)
+
+
+def _item_type(kind: types.Type) -> types.Type:
+    if isinstance(kind, (types.VarTupleType, types.ListType)):
+        return kind.item_type
+    if isinstance(kind, types.DictType):
+        return kind.value_type
+    return types.AnyType()
+
+
+def _default(field: types.Field) -> Any:
+    if field.default is not NODEFAULT:
+        return field.default
+    if field.default_factory is not NODEFAULT:
+        return field.default_factory()
+    return UNSET

@@ -1,0 +1,49 @@
+"""Where bytes come from: the shape that several kinds share.
+
+Pure.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from llmops.domain.problems import Complaint
+from llmops.domain.resources import Scope
+from llmops.plugins.fields import SHA256_PATTERN, Body, about, file, location, secret
+
+
+class Source(Body, frozen=True):
+    """Where bytes come from: a file of this repository, or an address with the digest of what is there."""
+
+    path: Annotated[str, file("A file of this repository, from its root.")] | None = None
+    uri: (
+        Annotated[
+            str,
+            location("An address that fsspec reads: https://, s3://, gs://, file://.", scope=Scope.NONE),
+        ]
+        | None
+    ) = None
+    token: (
+        Annotated[str, secret("Bearer token for an https:// address; s3:// and gs:// look in the environment.")] | None
+    ) = None
+    digest: (
+        Annotated[
+            str,
+            about(
+                "SHA-256 of what the address gives; `llmops lock` can pin it instead.",
+                scope=Scope.NONE,
+                pattern=SHA256_PATTERN,
+            ),
+        ]
+        | None
+    ) = None
+
+
+def misplaced_token(source: Source, role: str) -> Iterator[Complaint]:
+    """A token is only sent where nobody can read it on the way."""
+    if source.token is not None and not (source.uri or "").startswith(_SAFE):
+        what = "a token is only for an https:// address."
+        remedy = "Remove it: s3:// and gs:// take their credentials from the environment of the step."
+        yield Complaint(f"{role}.token", what, remedy)
+
+
+_SAFE = ("https://", "http://127.0.0.1", "http://localhost")

@@ -1,0 +1,238 @@
+"""The gateway from the outside: start it, give it routes, see what it saw.
+
+Effects: starts the gateway's process, writes the routing table, speaks HTTP to the gateway.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmops.domain.digests import SHORT, Digest
+from llmops.domain.problems import Broken, Refused, Retry
+from llmops.domain.records import Window
+from llmops.host import disk, file_locks
+from llmops.plugins.runtime import Phase
+from llmops.serving import supervised
+from llmops.serving.gateway.table import Table
+from llmops.serving.supervised import Program
+from llmops.specs.settings import GatewaySettings
+
+TABLE, LOCK = "table.json", "table.lock"
+APPLY_SECONDS = 10.0
+START_SECONDS = 60.0
+LOST = "this run has lost its lease to another one, which changed the routes. Run it again."
+
+
+class Gate(Struct, frozen=True):
+    """The gateway of one environment."""
+
+    folder: Path
+    settings: GatewaySettings
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it, or '' when it never ran."""
+        program = supervised.program(self.folder)
+        return f"http://{program.host}:{program.port}" if program else ""
+
+
+def ensure(gate: Gate) -> None:
+    """Start the gateway unless it runs, and wait until it answers.
+
+    Raises `Refused` when its port is taken, `Broken` when it does not come up.
+    """
+    if supervised.look(gate.folder).phase in (Phase.STOPPED, Phase.FAILED):
+        _start(gate)
+    deadline = time.monotonic() + START_SECONDS
+    while not is_up(gate):
+        if supervised.look(gate.folder).phase is Phase.FAILED or time.monotonic() > deadline:
+            raise Broken(f"the gateway does not come up. Its log is {gate.folder / 'log'}.")
+        time.sleep(0.05)
+
+
+def _start(gate: Gate) -> None:
+    host = gate.settings.host
+    known = supervised.program(gate.folder)
+    port = gate.settings.port or (known.port if known else supervised.free_port(host))
+    if not supervised.is_free(host, port):
+        raise Refused(f"port {port} of {host} is taken. Set $.spec.gateway.port in llmops.yaml, or 0 for a free one.")
+    argv = (sys.executable, "-m", "llmops.serving.gateway", str(gate.folder / TABLE), host, str(port))
+    program = Program(
+        argv=argv,
+        environment={},
+        cwd=str(gate.folder),
+        host=host,
+        port=port,
+        health="/health",
+        deadline=START_SECONDS,
+    )
+    gate.folder.mkdir(parents=True, exist_ok=True)
+    supervised.start(gate.folder, program)
+
+
+def read(gate: Gate) -> Table:
+    """Give the routes as they were last written."""
+    try:
+        return msgspec.json.decode((gate.folder / TABLE).read_bytes(), type=Table)
+    except FileNotFoundError:
+        return Table()
+
+
+def change(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> float:
+    """Replace the routes and wait until the gateway serves them; give the seconds that this took.
+
+    The gateway is started if it does not run. Raises `Retry` when a newer holder of the lease has changed the routes.
+    """
+    ensure(gate)
+    new = _write(gate, fence, edit)
+    started = time.monotonic()
+    while (serves := _health(gate)) is None or serves["generation"] < new.generation:
+        if time.monotonic() > started + APPLY_SECONDS:
+            raise Broken(f"the gateway at {gate.url} does not take its new routes. Its log is {gate.folder / 'log'}.")
+        time.sleep(0.005)
+    if serves["fence"] != fence:
+        raise Retry(LOST)
+    return time.monotonic() - started
+
+
+def fence_off(gate: Gate, fence: int) -> None:
+    """Let no older holder of the lease change the routes any more, whether the gateway runs or not."""
+    if gate.folder.exists():
+        _write(gate, fence, lambda table: table)
+
+
+def _write(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> Table:
+    """Replace the routes on the disk, unless a newer holder of the lease has; give those that are there then."""
+    with _alone(gate):
+        old = read(gate)
+        new = edit(old)
+        if old.fence > fence:
+            raise Retry(LOST)
+        if new == old and old.fence == fence:
+            return old
+        new = replace(new, generation=old.generation + 1, fence=fence)
+        disk.write(gate.folder / TABLE, msgspec.json.encode(new, order="sorted"))
+        return new
+
+
+@contextmanager
+def _alone(gate: Gate) -> Iterator[None]:
+    """Be the only process that changes the routes: what is read must still be so when it is replaced."""
+    deadline = time.monotonic() + APPLY_SECONDS
+    while (lock := file_locks.take(gate.folder / LOCK)) is None:
+        if time.monotonic() > deadline:
+            raise Retry(f"another process holds {gate.folder / LOCK}. Run it again.")
+        time.sleep(0.005)
+    with lock:
+        yield
+
+
+def _health(gate: Gate) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(get(gate, "/health"))
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def is_up(gate: Gate) -> bool:
+    """Whether the gateway answers."""
+    return _health(gate) is not None
+
+
+def get(gate: Gate, path: str) -> bytes:
+    """Ask the gateway for a path. Raises OSError when it cannot be reached or does not answer 200."""
+    program = supervised.program(gate.folder)
+    if program is None:
+        raise ConnectionError("the gateway was never started")
+    connection = http.client.HTTPConnection(program.host, program.port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise ConnectionError(f"the gateway answered {answer.status} to {path}")
+    return body
+
+
+class Counters(Struct, frozen=True):
+    """What the gateway has counted of one revision since it started."""
+
+    requests: float = 0.0
+    errors: float = 0.0
+    buckets: tuple[tuple[float, float], ...] = ()
+    """Answers within so many seconds, cumulative."""
+
+
+def counters(gate: Gate, deployment: str, revision: Digest) -> Counters:
+    """Read the gateway's counters of a revision. Requests that the client broke off or got wrong are no errors."""
+    wanted = {"deployment": deployment, "revision": revision[:SHORT]}
+    requests, errors, buckets = 0.0, 0.0, []
+    for name, labels, value in _samples(get(gate, "/metrics").decode()):
+        if wanted.items() <= labels.items():
+            if name.endswith("_requests_total"):
+                requests += value
+                errors += value if not labels["code"].startswith(("2", "4")) else 0.0
+            elif name.endswith("request_seconds_bucket"):
+                buckets.append((float(labels["le"]), value))
+    return Counters(requests, errors, tuple(sorted(buckets)))
+
+
+def busy(gate: Gate) -> frozenset[str]:
+    """Give the addresses of the replicas that are answering requests; none when the gateway does not run."""
+    try:
+        samples = _samples(get(gate, "/metrics").decode())
+    except OSError:
+        return frozenset()
+    return frozenset(labels["replica"] for _, labels, value in samples if "replica" in labels and value)
+
+
+def _samples(text: str) -> list[tuple[str, dict[str, str], float]]:
+    """Read Prometheus' text format as far as our own gateway writes it."""
+    found = []
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            series, _, value = line.rpartition(" ")
+            name, _, inside = series.partition("{")
+            pairs = (pair.partition("=") for pair in inside.rstrip("}").split(",") if pair)
+            found.append((name, {label: quoted.strip('"') for label, _, quoted in pairs}, float(value)))
+    return found
+
+
+def window(before: Counters, after: Counters) -> Window:
+    """Give what happened between two readings."""
+    old = dict(before.buckets)
+    grown = [(limit, count - old.get(limit, 0.0)) for limit, count in after.buckets]
+    return Window(
+        requests=round(after.requests - before.requests),
+        errors=round(after.errors - before.errors),
+        latency_p95=quantile(grown, 0.95),
+    )
+
+
+def quantile(buckets: list[tuple[float, float]], share: float) -> float | None:
+    """Estimate a quantile from cumulative buckets, as Prometheus' histogram_quantile does."""
+    total = buckets[-1][1] if buckets else 0.0
+    if not total:
+        return None
+    rank, low, below = share * total, 0.0, 0.0
+    for limit, count in buckets:
+        if count >= rank:
+            return low if limit == float("inf") else low + (limit - low) * (rank - below) / max(count - below, 1.0)
+        low, below = limit, count
+    return low

@@ -1,0 +1,225 @@
+"""file -> specs: one file of specs, read, checked and typed, or everything that is wrong with it.
+
+What is found depends on the bytes of the file and on the plug-ins alone.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Struct, ValidationError
+from msgspec.structs import replace
+
+from llmops.domain.problems import Problem, did_you_mean
+from llmops.domain.resources import Files, Key, Spec
+from llmops.language import json_schema, yaml_reader
+from llmops.plugins.fields import collect
+from llmops.plugins.kind import Kind
+
+Kinds: TypeAlias = Mapping[str, Kind[Any]]
+Plugins: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Plug-ins that specs configure: folder -> type -> plug-in."""
+
+
+T = TypeVar("T")
+TOGETHER = 500
+"""How many things have their files brought at once."""
+
+
+class Reading(Struct):
+    """What one file gave."""
+
+    specs: list[Spec] = []
+    problems: list[Problem] = []
+    broken: list[Key] = []
+    """Keys that could be read from documents that could not."""
+    is_partial: bool = False
+    """Whether there are documents of which not even the key is known."""
+
+
+class Place(Struct, frozen=True):
+    """Where a document stands, to find the line of anything in it."""
+
+    path: str
+    files: Files
+    document: int = 0
+
+    def problem(self, steps: Sequence[str | int], what: str, remedy: str = "") -> Problem:
+        """Make a problem with the line of the value that the steps lead to."""
+        line = yaml_reader.line_of(self.files[self.path], self.document, steps)
+        return Problem(self.path, line, json_path(steps), what, remedy)
+
+
+class Declared(Protocol):
+    """What stands in a document of a file."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def document(self) -> int: ...
+
+
+def place(one: Declared, files: Files) -> Place:
+    """Give the place of a spec, for problems that are found later."""
+    return Place(one.path, files, one.document)
+
+
+def json_path(steps: Sequence[str | int]) -> str:
+    """Write steps as a JSON path: ``$.spec.suites[0].task``."""
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+
+
+def steps_of(role: str) -> tuple[str | int, ...]:
+    """Turn a role within a body into steps from the document: ``suites[0].task`` -> spec, suites, 0, task."""
+    parts = re.findall(r"\[(\d+)\]|([^.\[\]:{}]+)", role.partition(":")[0])
+    return ("spec", *(int(number) if number else name for number, name in parts))
+
+
+def together(things: Iterable[T], names: Callable[[T], Iterable[str]], files: Files) -> Iterator[T]:
+    """Give things one after another, whose files are brought many at once."""
+    waiting = list(things)
+    for start in range(0, len(waiting), TOGETHER):
+        some = waiting[start : start + TOGETHER]
+        if len(some) > 1:
+            files.expect(name for one in some for name in names(one))
+        yield from some
+
+
+def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins) -> Iterator[Reading]:
+    """Read several files, in their order."""
+    return (read(path, files, kinds, plugins) for path in together(paths, lambda path: (path,), files))
+
+
+def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> Reading:
+    """Read one file. Never raises for what is in it."""
+    found = Reading()
+    if oddity := files.oddity(path):
+        found.problems.append(Problem(path, 0, "", f"a spec cannot be a {oddity}.", "Commit a regular file."))
+        found.is_partial = True
+        return found
+    try:
+        yaml_reader.check_size(files.size(path))
+        data = files[path]
+        for number, document in enumerate(yaml_reader.load(data)):
+            if document.value is not None:
+                _read_document(Place(path, files, number), document, (kinds, plugins), found)
+    except yaml_reader.Unreadable as error:
+        found.problems.append(Problem(path, error.line, "", error.what, error.remedy))
+        found.is_partial = True
+    return found
+
+
+def _read_document(at: Place, document: yaml_reader.Document, known: tuple[Kinds, Plugins], found: Reading) -> None:
+    kinds, plugins = known
+    kind = _kind_of(document.value, kinds)
+    if kind is None:
+        found.problems.append(_unknown_kind(at, document.value, kinds))
+        found.is_partial = True
+        return
+    try:
+        spec = _typed(at, document, kind, plugins)
+    except ValidationError as error:
+        wrong = _explained(at, document.value, kind, plugins) or [at.problem([], f"{error}.")]
+        found.problems += wrong
+        claimed = list(_claimed_key(document.value, kind))
+        found.broken += claimed
+        found.is_partial |= not claimed
+        return
+    complaints = tuple(kind.check(spec.body))
+    if complaints:
+        found.problems += [at.problem(steps_of(c.role), c.what, c.remedy) for c in complaints]
+        found.broken.append(spec.key)
+        return
+    found.specs.append(spec)
+
+
+def _kind_of(value: Any, kinds: Kinds) -> Kind[Any] | None:
+    name = value.get("kind") if isinstance(value, dict) else None
+    try:
+        return kinds[name] if isinstance(name, str) else None
+    except KeyError:
+        return None
+
+
+def _unknown_kind(at: Place, value: Any, kinds: Kinds) -> Problem:
+    if not isinstance(value, dict):
+        return at.problem([], "a spec is a mapping.", f"Begin with apiVersion: {json_schema.API_VERSION} and kind:.")
+    if "kind" not in value:
+        return at.problem([], '"kind" is missing.', f"Add kind: one of {', '.join(sorted(kinds))}.")
+    return at.problem(["kind"], f'no kind is called "{value["kind"]}".', did_you_mean(str(value["kind"]), kinds))
+
+
+class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything around a body."""
+
+    apiVersion: Literal["llmops/v1alpha1"]  # noqa: N815  the word of the file
+    kind: str
+    metadata: json_schema.Metadata
+    spec: dict[str, Any]
+
+
+def _typed(at: Place, document: yaml_reader.Document, kind: Kind[Any], plugins: Plugins) -> Spec:
+    envelope = msgspec.convert(document.value, _Envelope)
+    body = msgspec.convert(envelope.spec, kind.body)
+    metadata = envelope.metadata
+    named = collect(body, lambda folder, type_: _plugin(plugins, folder, type_))
+    return Spec(
+        key=Key(kind.name, metadata.name),
+        body=body,
+        path=at.path,
+        document=at.document,
+        line=document.line,
+        description=metadata.description,
+        labels=_labels(tuple(metadata.labels.items())),
+        owner=metadata.owner,
+        facts=tuple(named.facts),
+        refs=tuple(named.refs),
+        files=tuple(named.files),
+        pins=tuple(kind.pins(body)),
+    )
+
+
+def restated(spec: Spec, body: Any, kind: Kind[Any], plugins: Plugins) -> Spec:
+    """Give a spec as it would be with another body."""
+    named = collect(body, lambda folder, type_: _plugin(plugins, folder, type_))
+    return replace(
+        spec,
+        body=body,
+        facts=tuple(named.facts),
+        refs=tuple(named.refs),
+        files=tuple(named.files),
+        pins=tuple(kind.pins(body)),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _labels(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Give the same mapping for the same labels: those of 100,000 specs are few, and take 23 MiB."""
+    return dict(pairs)
+
+
+def _plugin(plugins: Plugins, folder: str, type_: str) -> Any:
+    try:
+        return plugins[folder][type_]
+    except KeyError:
+        raise ValidationError(f"no plug-in is called {type_}") from None
+
+
+def _explained(at: Place, value: Any, kind: Kind[Any], plugins: Plugins) -> list[Problem]:
+    # Imported only for a document that is wrong: jsonschema costs a tenth of a second.
+    explain = importlib.import_module("llmops.language.schema_errors")
+    wrong = explain.explain(value, json_schema.document(kind.name, kind.body, plugins))
+    return [at.problem(one.path, one.what, one.remedy) for one in wrong]
+
+
+def _claimed_key(value: Any, kind: Kind[Any]) -> list[Key]:
+    metadata = value.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return [Key(kind.name, name)] if isinstance(name, str) else []

@@ -1,0 +1,1 @@
+"""The steps that evaluate models and deployments."""

@@ -1,0 +1,46 @@
+"""fuse: merges a LoRA adapter into its base, and proves on real inputs that the merged model says the same.
+
+Effects: reads and writes model folders.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from llmops.domain.orders import Input
+from llmops.steps.context import Desk, StepFailed
+
+TOLERANCE = 1e-3
+"""Largest difference of a logit between adapter and merged model, in float32."""
+PROBE_TOKENS = 32
+
+
+def merged(given: Input, desk: Desk) -> Path:
+    """Give a folder with the whole model of an input that has a base and an adapter."""
+    target = desk.scratch("merged", given.outputs["adapter"])
+    if not (target / "config.json").exists():
+        merge(desk.folder_of(given, "base"), desk.folder_of(given, "adapter"), target)
+    return target
+
+
+def merge(base: Path, adapter: Path, out: Path) -> None:
+    """Write base + adapter as one model, tokenizer included.
+
+    Raises `StepFailed` when the merged model, read back, differs from base with adapter by more than `TOLERANCE`.
+    """
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(adapter)).eval()
+    size = int(model.config.vocab_size)
+    probe = torch.randint(size, (1, min(PROBE_TOKENS, size)), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = model(probe).logits
+        whole = model.merge_and_unload(safe_merge=True)
+        whole.save_pretrained(out)
+        after = AutoModelForCausalLM.from_pretrained(out).eval()(probe).logits
+    difference = float((before - after).abs().max())
+    if not difference <= TOLERANCE:
+        raise StepFailed(f"merging {adapter.name} changed the model's output by {difference:.2g}; it is not used.")
+    AutoTokenizer.from_pretrained(base).save_pretrained(out)

@@ -1,0 +1,1 @@
+"""Keeps bytes under their digests."""
