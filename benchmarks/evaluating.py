@@ -22,7 +22,7 @@ from msgspec import Struct
 from benchmarks import rig
 from benchmarks.results import Figure
 from benchmarks.rig import LLMOPS, Command
-from llmops.environments import workspace
+from llmops.environments import workspaces
 from llmops.git import repository
 from llmops.index import commits
 from llmops.ledger import ledger
@@ -122,7 +122,7 @@ def _make(at: Path, size: Size, items: dict[str, int], env: tuple[str, ...]) -> 
     _git(at, "init", "--quiet", "--initial-branch=main")
     _commit(at)
     known = commits.open_at(repository.discover(at))
-    ledger.start(workspace.locate(known, commits.desire(known, "HEAD").settings, None).ledger)
+    ledger.start(workspaces.locate(known, commits.desire(known, "HEAD").settings, None).ledger)
     subprocess.run((*env, *LLMOPS, "apply"), cwd=at, env=rig.environment(), check=True, stdout=subprocess.DEVNULL)
     suites = "".join(f"\n    - {{task: evals/{name}.yaml}}" for name in items)
     body = f"subject: {{model: drawn}}\n  batch_size: {BATCH}\n  suites:{suites}"

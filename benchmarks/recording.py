@@ -24,7 +24,7 @@ from benchmarks.rig import Command
 from llmops.domain.digests import Digest
 from llmops.domain.records import Outcome
 from llmops.domain.resources import Key
-from llmops.environments import workspace
+from llmops.environments import workspaces
 from llmops.git import repository
 from llmops.index import commits
 from llmops.ledger import ledger
@@ -61,7 +61,7 @@ def _begin(folder: Path, remote: Path) -> None:
 
 def _ledger(folder: Path) -> Ledger:
     known = commits.open_at(repository.discover(folder))
-    return workspace.locate(known, commits.desire(known, "HEAD").settings, None).ledger
+    return workspaces.locate(known, commits.desire(known, "HEAD").settings, None).ledger
 
 
 def _record(folder: str, amount: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmops.domain.records import Outcome, Provenance
-from llmops.environments import workspace
+from llmops.environments import workspaces
 from llmops.git import repository
 from llmops.index import commits
 from llmops.ledger import ledger
@@ -148,10 +148,10 @@ def fill(folder: Path) -> int:
     """Write down that everything of the first commit was made, as after an apply; give how many outcomes that are."""
     known = commits.open_at(repository.discover(folder))
     desired = commits.desire(known, "HEAD~1")
-    site = workspace.locate(known, desired.settings, None)
-    ledger.start(site.ledger)
+    workspace = workspaces.locate(known, desired.settings, None)
+    ledger.start(workspace.ledger)
     (folder / ".git" / "made").mkdir(exist_ok=True)
-    made = blobs.add_folder(workspace.open_store(site), folder / ".git" / "made")
+    made = blobs.add_folder(workspaces.open_store(workspace), folder / ".git" / "made")
     outcomes = [
         Outcome(
             unit=unit.digest,
@@ -165,5 +165,5 @@ def fill(folder: Path) -> int:
         for key, node in desired.graph.nodes.items()
         for unit in node.units
     ]
-    ledger.record(site.ledger, outcomes, "all")
+    ledger.record(workspace.ledger, outcomes, "all")
     return len(outcomes)

@@ -32,7 +32,7 @@ from llmops.domain import problems
 from llmops.domain.problems import Exit, LlmopsError
 from llmops.domain.resources import Scope
 from llmops.language.json_schema import Metadata
-from llmops.plugins.fields import Mark
+from llmops.plugins.fields import FieldMeta
 from llmops.plugins.kind import Kind
 from llmops.specs.settings import Settings
 
@@ -83,7 +83,7 @@ def kinds_page() -> str:
     kinds = [registry.KINDS[name] for name in sorted(registry.KINDS)]
     names = ["Metadata", *(kind.name for kind in kinds), "Settings", "Engines"]
     contents = "\n" + " · ".join(f"[{name}](#{name.lower()})" for name in names) + "\n"
-    nothing = Mark(scope=Scope.NONE)
+    nothing = FieldMeta(scope=Scope.NONE)
     metadata = ["## Metadata", summary(Metadata), tables.of(Metadata, nothing)]
     settings = [
         "## Settings",
@@ -102,7 +102,7 @@ def kind_section(kind: Kind[Any]) -> list[str]:
         summary(kind.body),
         made(kind),
         example(kind.name),
-        tables.of(kind.body, Mark()),
+        tables.of(kind.body, FieldMeta()),
     ]
 
 
@@ -145,7 +145,7 @@ def engine_sections() -> Iterator[list[str]]:
         decides = f" Choosing it decides the digest of what is prepared: {chosen}." if chosen else ""
         versions = f"Checked against version {', '.join(engine.versions)}." if engine.versions else ""
         about = f"{summary(type(engine))} {versions}{decides}"
-        yield [f"### {name}", about, tables.of(engine.config, Mark(scope=Scope.LIVE))]
+        yield [f"### {name}", about, tables.of(engine.config, FieldMeta(scope=Scope.LIVE))]
 
 
 # The command line.

@@ -15,7 +15,7 @@ from msgspec import inspect as types
 
 from llmops.domain.resources import Scope
 from llmops.plugins import fields
-from llmops.plugins.fields import Mark, shape
+from llmops.plugins.fields import FieldMeta, shape
 
 
 class Row(Struct, frozen=True):
@@ -32,7 +32,7 @@ DECIDES = {Scope.BUILD: "digest", Scope.LIVE: "revision", Scope.NONE: "nothing"}
 NARROWEST = list(Scope)
 
 
-def of(body: type[Struct], mark: Mark) -> str:
+def of(body: type[Struct], mark: FieldMeta) -> str:
     """Write the fields of a type as a Markdown table."""
     return table(rows(body, mark))
 
@@ -48,12 +48,12 @@ def line(*cells: str) -> str:
     return "|" + "|".join(f" {one} " if one else " " for one in cells) + "|"
 
 
-def rows(body: type[Struct], mark: Mark) -> Iterator[Row]:
+def rows(body: type[Struct], mark: FieldMeta) -> Iterator[Row]:
     """List the fields of a type, those of its parts after each."""
     yield from _rows(shape(body), "", mark)
 
 
-def _rows(kind: Any, prefix: str, mark: Mark) -> Iterator[Row]:
+def _rows(kind: Any, prefix: str, mark: FieldMeta) -> Iterator[Row]:
     for field in kind.fields:
         path = f"{prefix}{field.encode_name}"
         plain = bare(field.type, mark)
@@ -72,16 +72,16 @@ class Bare(Struct, frozen=True):
     """A field's type without annotations and without "or nothing"."""
 
     type: Any
-    mark: Mark
+    mark: FieldMeta
     about: str = ""
 
 
-def bare(kind: types.Type, around: Mark) -> Bare:
+def bare(kind: types.Type, around: FieldMeta) -> Bare:
     """Take the annotations off a type; the narrowest scope of what is around it and its own wins."""
-    mark, about = Mark(scope=around.scope), ""
+    mark, about = FieldMeta(scope=around.scope), ""
     while True:
         if isinstance(kind, types.Metadata):
-            own = (kind.extra or {}).get("mark", Mark(scope=mark.scope))
+            own = (kind.extra or {}).get("mark", FieldMeta(scope=mark.scope))
             scope = max(own.scope, mark.scope, key=NARROWEST.index)
             mark = msgspec.structs.replace(own, scope=scope)
             about = about or (kind.extra_json_schema or {}).get("description", "")

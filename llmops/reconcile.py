@@ -14,29 +14,29 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from llmops.domain.digests import Digest
-from llmops.domain.events import Event, Happening, Tell
+from llmops.domain.events import Event, EventSink, EventType
 from llmops.domain.plans import Action, Blocked, Plan, Verb
 from llmops.domain.problems import Refused, Unfinished, Unhealthy
-from llmops.domain.records import Release, State, Who
-from llmops.environments import workspace
-from llmops.environments.workspace import Site
+from llmops.domain.records import EnvironmentState, Initiator, Release
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
-from llmops.execution.executor import Shop, Task
+from llmops.execution.executor import BuildContext, BuildTask
 from llmops.gates import sampling, verdicts
-from llmops.gates.verdicts import Archive, Report
+from llmops.gates.verdicts import EvidenceStore, SuiteReport
 from llmops.git import refs
 from llmops.host.signals import NEVER, Stop
 from llmops.index.commits import Desired
 from llmops.ledger import leases, ledger
-from llmops.ledger.leases import Claim
+from llmops.ledger.leases import ApplyClaim
 from llmops.planning import proposals
 from llmops.planning.proposals import Proposal
 from llmops.releases import observe, release
-from llmops.releases.release import Floor
+from llmops.releases.release import ReleaseContext
 from llmops.specs.graph import Graph
 
 
-class Allowed(Struct, frozen=True, kw_only=True):
+class ApplyOptions(Struct, frozen=True, kw_only=True):
     """What is only done when it is said to be meant."""
 
     deletes: bool = False
@@ -45,17 +45,17 @@ class Allowed(Struct, frozen=True, kw_only=True):
     """Applying a commit that comes before one whose apply began."""
 
 
-STRICT = Allowed()
+STRICT = ApplyOptions()
 
 
-class Applied(Struct, frozen=True, kw_only=True):
+class ApplyResult(Struct, frozen=True, kw_only=True):
     """What came of an apply."""
 
     failed: Mapping[Digest, str] = {}
     blocked: tuple[Blocked, ...] = ()
     unwell: tuple[Unhealthy | Unfinished, ...] = ()
     """Releases that were aborted, or that wait."""
-    reports: tuple[Report, ...] = ()
+    reports: tuple[SuiteReport, ...] = ()
 
     @property
     def is_well(self) -> bool:
@@ -64,13 +64,13 @@ class Applied(Struct, frozen=True, kw_only=True):
 
 
 def apply(
-    site: Site,
+    workspace: Workspace,
     proposal: Proposal,
-    who: Who,
-    tell: Tell,
-    allowed: Allowed = STRICT,
+    initiator: Initiator,
+    emit: EventSink,
+    allowed: ApplyOptions = STRICT,
     stop: Stop = NEVER,
-) -> Applied:
+) -> ApplyResult:
     """Carry out a plan.
 
     Raises `Held` while another run has the lease, `Retry` when the plan was applied before, is stale by now, is of an
@@ -80,25 +80,31 @@ def apply(
     made = proposal.plan
     if not allowed.deletes:
         _refuse_mass_deletes(made, proposal.desired.graph)
-    known = ledger.state(site.ledger) or State()
-    if not made.actions and not _is_untidy(proposal.desired.graph, known, site):
-        is_late = not allowed.older and refs.is_older(site.ledger.at, made.commit, known.begun)
+    known = ledger.state(workspace.ledger) or EnvironmentState()
+    if not made.actions and not _is_untidy(proposal.desired.graph, known, workspace):
+        is_late = not allowed.older and refs.is_older(workspace.ledger.at, made.commit, known.begun)
         if is_late or known.commit == made.commit:
-            return Applied(blocked=made.blocked)
-    ledger.publish_results(site.ledger)  # those of a run that could not
+            return ApplyResult(blocked=made.blocked)
+    ledger.publish_results(workspace.ledger)  # those of a run that could not
     with stop.in_order():
-        claim = Claim(plan=made.id if made.actions else "", commit=made.commit, older=allowed.older)
-        fence = leases.take(site.ledger, who.actor, claim)
+        claim = ApplyClaim(plan=made.id if made.actions else "", commit=made.commit, older=allowed.older)
+        fence = leases.take(workspace.ledger, initiator.actor, claim)
         applied = None
         try:
             if fence != proposal.fence + 1:  # another run changed something after this was planned
-                proposal = proposals.as_kept(made, proposals.propose(site, proposal.desired, made.base))
-            shop = open_shop(site, leases.guard(fence), stop)
-            applied = _carry_out(site, proposal, who, shop, observe.floor(site, shop, fence, who.commit, tell))
+                proposal = proposals.confirm(made, proposals.propose(workspace, proposal.desired, made.base))
+            build_context = open_build_context(workspace, leases.guard(fence), stop)
+            applied = _carry_out(
+                workspace,
+                proposal,
+                initiator,
+                build_context,
+                observe.release_context(workspace, build_context, fence, initiator.commit, emit),
+            )
         finally:
             with stop.undisturbed():
-                leases.give_back(site.ledger, fence, who.commit if applied and applied.is_well else "")
-    refs.pack(site.ledger.at)
+                leases.give_back(workspace.ledger, fence, initiator.commit if applied and applied.is_well else "")
+    refs.pack(workspace.ledger.at)
     return applied
 
 
@@ -108,57 +114,69 @@ def _refuse_mass_deletes(made: Plan, desired: Graph) -> None:
         raise Refused(f"this removes {len(gone)} deployments: {', '.join(gone)}. Say --allow-deletes if it is meant.")
 
 
-def _carry_out(site: Site, proposal: Proposal, who: Who, shop: Shop, floor: Floor) -> Applied:
+def _carry_out(
+    workspace: Workspace,
+    proposal: Proposal,
+    initiator: Initiator,
+    build_context: BuildContext,
+    release_context: ReleaseContext,
+) -> ApplyResult:
     """Build what is owed, then release what may be released, then end what need not run any more."""
-    actions, tell = proposal.plan.actions, floor.tell
-    desired, settings = proposal.desired, site.settings
+    actions, emit = proposal.plan.actions, release_context.emit
+    desired, settings = proposal.desired, workspace.settings
     builds = [
-        Task(action, desired, growth=sampling.alone(desired.graph[action.key], action.unit, settings))
+        BuildTask(action, desired, growth=sampling.alone(desired.graph[action.key], action.unit, settings))
         for action in actions
         if action.verb not in set(Verb)
     ]
-    failed = executor.build(builds, shop, who, tell).failed
+    failed = executor.build(builds, build_context, initiator, emit).failed
     blocked: list[Blocked] = list(proposal.plan.blocked)
     unwell: list[Unhealthy | Unfinished] = []
-    reports: list[Report] = []
+    reports: list[SuiteReport] = []
     for action in (action for action in actions if action.verb in set(Verb)):
-        shop.stop.check()
-        found, unknown = _judge_gates(site, action, proposal, shop)
+        build_context.stop.check()
+        found, unknown = _judge_gates(workspace, action, proposal, build_context)
         reports += found
         for report in found:
-            tell(Event(happening=Happening.JUDGED, key=action.key, text=f"{report.suite}: {report.judgement.verdict}"))
+            emit(Event(type=EventType.JUDGED, key=action.key, text=f"{report.suite}: {report.judgement.verdict}"))
         if stop := _stop(action, failed, found, unknown):
             blocked.append(stop)
             continue
         try:
-            _release(site, action, proposal.desired, floor)
+            _release(workspace, action, proposal.desired, release_context)
         except (Unhealthy, Unfinished) as error:
             unwell.append(error)
-    _tidy(proposal.desired.graph, floor)
-    return Applied(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
+    _tidy(proposal.desired.graph, release_context)
+    return ApplyResult(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
 
 
-def open_shop(site: Site, guard: Callable[[State], State], stop: Stop = NEVER) -> Shop:
+def open_build_context(
+    workspace: Workspace, guard: Callable[[EnvironmentState], EnvironmentState], stop: Stop = NEVER
+) -> BuildContext:
     """Give what work is done with."""
-    return Shop(
-        ledger=site.ledger,
-        store=workspace.open_store(site),
-        runner=workspace.open_runner(site),
-        work=site.work,
-        parallel=site.settings.runner.parallel,
+    return BuildContext(
+        ledger=workspace.ledger,
+        store=workspaces.open_store(workspace),
+        runner=workspaces.open_runner(workspace),
+        work=workspace.work,
+        parallel=workspace.settings.runner.parallel,
         guard=guard,
         stop=stop,
     )
 
 
-def _release(site: Site, action: Action, desired: Desired, floor: Floor) -> None:
+def _release(workspace: Workspace, action: Action, desired: Desired, release_context: ReleaseContext) -> None:
     if action.verb == Verb.REMOVE:
-        release.remove(action.key, floor)
+        release.remove(action.key, release_context)
     else:
-        release.carry_out(action, observe.candidate(site, desired.graph, desired.files, action.key), floor)
+        release.converge(
+            action, observe.candidate(workspace, desired.graph, desired.files, action.key), release_context
+        )
 
 
-def _stop(action: Action, failed: Mapping[Digest, str], reports: tuple[Report, ...], unknown: str) -> Blocked | None:
+def _stop(
+    action: Action, failed: Mapping[Digest, str], reports: tuple[SuiteReport, ...], unknown: str
+) -> Blocked | None:
     """Say why a release may not happen, or None."""
     if set(action.after) & failed.keys():
         why, remedy = "what it leans on was not made", "See what failed above."
@@ -173,33 +191,35 @@ def _stop(action: Action, failed: Mapping[Digest, str], reports: tuple[Report, .
     return Blocked(key=action.key, digest=action.unit, why=why, remedy=remedy)
 
 
-def _judge_gates(site: Site, action: Action, proposal: Proposal, shop: Shop) -> tuple[tuple[Report, ...], str]:
+def _judge_gates(
+    workspace: Workspace, action: Action, proposal: Proposal, build_context: BuildContext
+) -> tuple[tuple[SuiteReport, ...], str]:
     """Judge the evaluations that a release requires, against the revision that is live.
 
     When that revision cannot be read, say why instead: worse would pass as the first evidence.
     """
-    state = ledger.state(site.ledger) or State()
+    state = ledger.state(workspace.ledger) or EnvironmentState()
     known = state.releases.get(str(action.key), Release())
     base = proposal.old
     notes: tuple[str, ...] = ()
     if action.gates and (action.key not in base or base[action.key].digest != known.live):
-        past = proposals.earlier(site, known.revisions[known.live].commit if known.live else "")
+        past = proposals.previous(workspace, known.revisions[known.live].commit if known.live else "")
         base, notes = past.graph, past.notes
     if notes:
         return (), " ".join(notes)
-    archive = Archive(shop.ledger, shop.store)
-    return verdicts.admit(action.gates, proposal.desired.graph, base, archive), ""
+    archive = EvidenceStore(build_context.ledger, build_context.store)
+    return verdicts.judge_release(action.gates, proposal.desired.graph, base, archive), ""
 
 
-def _is_untidy(desired: Graph, state: State, site: Site) -> bool:
+def _is_untidy(desired: Graph, state: EnvironmentState, workspace: Workspace) -> bool:
     """Whether something runs that need not stay warm any more."""
-    running = observe.runtime(site).look()
+    running = observe.runtime(workspace).look()
     return any(
         release.spare(key, desired[key].spec.body, state.releases.get(str(key), Release()), running)
         for key in observe.deployments(desired)
     )
 
 
-def _tidy(desired: Graph, floor: Floor) -> None:
+def _tidy(desired: Graph, release_context: ReleaseContext) -> None:
     for key in observe.deployments(desired):
-        release.tidy(key, desired[key].spec.body, floor)
+        release.tidy(key, desired[key].spec.body, release_context)

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmops.environments import workspace
-from llmops.environments.workspace import Site
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.git import repository
 from llmops.git.repository import Repository
 from llmops.index import commits
@@ -64,8 +64,8 @@ class Repo:
     def ledger(self, environment: str = "local") -> Ledger:
         return ledger.locate(self.open(), LedgerSettings(), environment)
 
-    def site(self, settings: Settings | None = None) -> Site:
-        return workspace.locate(commits.open_at(self.open()), settings or Settings(), None)
+    def workspace(self, settings: Settings | None = None) -> Workspace:
+        return workspaces.locate(commits.open_at(self.open()), settings or Settings(), None)
 
     def desire(self, revision: str = "HEAD") -> Desired:
         """Read what a revision declares."""

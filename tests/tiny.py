@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from llmops.domain.orders import Growth, Input, Job
+from llmops.domain.orders import Input, Job, SamplingBudget
 from llmops.domain.resources import Key
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
-from llmops.steps.context import Failure, Product, StepFailed
+from llmops.steps.context import JobFailure, JobOutput, StepFailed
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs
 from llmops.store.blobs import Store
@@ -68,7 +68,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     suite: Mapping[str, Any] = {}
     fields: Mapping[str, Any] = {}
     files: Mapping[str, str] = {}
-    growth: Growth | None = None
+    growth: SamplingBudget | None = None
 
 
 def of_model(kept: Store, at: Path) -> dict[str, Any]:
@@ -102,21 +102,21 @@ def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
 
 def evaluated(folder: Path, kept: Store, *asked: Asked) -> list[Found]:
     """Run suites in this process, as one order."""
-    from llmops.steps.context import Desk
+    from llmops.steps.context import StepContext
     from llmops.steps.evaluation import evaluate
 
     work = folder / "work"
     work.mkdir(parents=True)
     jobs = tuple(job(kept, folder, number, one) for number, one in enumerate(asked))
-    found = evaluate.run(jobs, Desk(work, kept, cluster=False, redaction=Redaction()))
+    found = evaluate.run(jobs, StepContext(work, kept, cluster=False, redaction=Redaction()))
     made = {one.job.unit: one for one in all_made(found)}
     return [_found(kept, made[one.unit].outputs["evidence"], made[one.unit].metrics) for one in jobs]
 
 
-def all_made(found: Iterable[Product | Failure]) -> Iterator[Product]:
+def all_made(found: Iterable[JobOutput | JobFailure]) -> Iterator[JobOutput]:
     """Give what a step made. Raises `StepFailed` for the first job that came to nothing."""
     for one in list(found):
-        if isinstance(one, Failure):
+        if isinstance(one, JobFailure):
             raise StepFailed(one.why)
         yield one
 

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the edge: whatever happens is a line and a code
         if glimpse.debug:
             importlib.import_module("traceback").print_exc()
-        return failures.tell(error, terminal)
+        return failures.report(error, terminal)
 
 
 def _wanted(given: Sequence[str], command: str) -> Sequence[str]:

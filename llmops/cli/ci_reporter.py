@@ -17,18 +17,18 @@ from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Broken
 from llmops.forge import comments, job_outputs, statuses, workflow_commands
 from llmops.forge.github import Client
-from llmops.forge.jobs import Job
+from llmops.forge.jobs import CiJob
 from llmops.forge.redact import redact
-from llmops.forge.statuses import Board, State, Status
+from llmops.forge.statuses import Status, StatusBoard, StatusState
 from llmops.forge.workflow_commands import Annotation, Level
 
-SIGNS = {State.PENDING: "…", State.SUCCESS: "✓", State.FAILURE: "✗", State.ERROR: "!"}
+SIGNS = {StatusState.PENDING: "…", StatusState.SUCCESS: "✓", StatusState.FAILURE: "✗", StatusState.ERROR: "!"}
 
 
-class Voice:
+class CiReporter:
     """Says what is found to whoever shall know it."""
 
-    def __init__(self, job: Job, environment: str | None, terminal: Terminal, *, is_job: bool) -> None:
+    def __init__(self, job: CiJob, environment: str | None, terminal: Terminal, *, is_job: bool) -> None:
         self._job, self._terminal, self._is_job = job, terminal, is_job
         self._environment = environment
         # The token of a fork's job can only read, so nothing is tried with it.
@@ -36,7 +36,7 @@ class Voice:
         self.client = Client(job.access) if job.access is not None and speaks else None
         self.redact = partial(redact, secrets=[job.access.token] if job.access else [])
         terminal.edit = self.redact
-        self.board = Board(self._say_status, self.redact)
+        self.board = StatusBoard(self._say_status, self.redact)
         self.comment = ""
         self.annotations: list[Annotation] = []
         self.outputs: dict[str, str] = {}
@@ -84,7 +84,7 @@ class Voice:
         """Say what went wrong on the side."""
         self.annotations.append(Annotation(level=Level.WARNING, title=title, text=self.redact(text)))
 
-    def tell(self, **values: object) -> None:
+    def set_outputs(self, **values: object) -> None:
         """Tell later jobs."""
         words = {True: "true", False: "false"}
         self.outputs |= {name: words[one] if isinstance(one, bool) else str(one) for name, one in values.items()}

@@ -9,11 +9,11 @@ import contextlib
 from collections.abc import Iterable
 
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit, Invalid, LlmopsError, Problem, refusal
+from llmops.domain.problems import Exit, Invalid, LlmopsError, Problem, os_refusal
 from llmops.reports.formatting import count
 
 
-def tell(error: BaseException, terminal: Terminal) -> int:
+def report(error: BaseException, terminal: Terminal) -> int:
     """Say why a command ended early, for people and, where JSON was asked for, for machines; give its exit code."""
     message, code = words(error)
     with contextlib.suppress(OSError):  # where it is said may be what is full: the code says it all the same
@@ -44,7 +44,7 @@ def words(error: BaseException) -> tuple[str, Exit]:
         case KeyboardInterrupt():
             return "Interrupted. What was started goes on; the next run joins it.", Exit.INTERRUPTED
         case OSError():
-            return refusal(error), Exit.FAULT
+            return os_refusal(error), Exit.FAULT
         case _:
             why = f"{type(error).__name__}: {error}".rstrip(".")
             return (

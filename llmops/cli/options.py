@@ -15,14 +15,14 @@ from llmops.cli import completers
 from llmops.cli.completers import Completer
 from llmops.cli.open_repository import open_repository, settings_at
 from llmops.domain.problems import Misused, Refused, did_you_mean
-from llmops.domain.records import Who
+from llmops.domain.records import Initiator
 from llmops.domain.resources import Key
-from llmops.environments import workspace
+from llmops.environments import workspaces
 from llmops.environments.trust import Policy
-from llmops.environments.workspace import Site
+from llmops.environments.workspaces import Workspace
 from llmops.git import signatures
 from llmops.git.repository import Repository
-from llmops.git.signatures import OPEN, Keys, Seal
+from llmops.git.signatures import UNSIGNED, Keys, SigningPolicy
 from llmops.index import commits
 from llmops.index.commits import Desired
 from llmops.ledger import ledger
@@ -47,40 +47,40 @@ def add_key(parser: argparse.ArgumentParser, about: str, completer: Completer = 
     completers.complete(parser.add_argument("key", metavar="KEY", help=about), completer)
 
 
-def open_site(arguments: argparse.Namespace, revision: str = "HEAD") -> Site:
+def open_workspace(arguments: argparse.Namespace, revision: str = "HEAD") -> Workspace:
     """Find the things of a repository and bring its ledger up to the remote's, unless ``--offline``."""
     repo = open_repository(arguments)
-    site = locate(arguments, repo, settings_at(repo, revision))
+    workspace = locate(arguments, repo, settings_at(repo, revision))
     if not getattr(arguments, "offline", False):
-        ledger.fetch(site.ledger)
-    return site
+        ledger.fetch(workspace.ledger)
+    return workspace
 
 
-def need_ledger(site: Site, so: str) -> None:
+def need_ledger(workspace: Workspace, so: str) -> None:
     """Raise `Refused` where an environment has no ledger yet; ``so`` is what follows from that."""
-    if not ledger.exists(site.ledger):
+    if not ledger.exists(workspace.ledger):
         raise Refused(
-            f"there is no ledger of the environment {site.environment}, so {so}. "
-            f"`llmops init -e {site.environment}` begins one."
+            f"there is no ledger of the environment {workspace.environment}, so {so}. "
+            f"`llmops init -e {workspace.environment}` begins one."
         )
 
 
-def locate(arguments: argparse.Namespace, repo: Repository, settings: Settings) -> Site:
+def locate(arguments: argparse.Namespace, repo: Repository, settings: Settings) -> Workspace:
     """Find the things of a repository, its ledger with the keys that the environment names."""
-    return workspace.locate(commits.open_at(repo), settings, arguments.environment, _seal(repo))
+    return workspaces.locate(commits.open_at(repo), settings, arguments.environment, _seal(repo))
 
 
-def _seal(repo: Repository) -> Seal:
+def _seal(repo: Repository) -> SigningPolicy:
     """Read how the ledger is signed: it must be alike for every command, so these are no options."""
     key, keys = os.environ.get("LLMOPS_SIGNING_KEY"), os.environ.get("LLMOPS_LEDGER_KEYS")
     if not key and not keys:
-        return OPEN
+        return UNSIGNED
     paths = [path for path in (keys or "").split(os.pathsep) if path]
     if keys and not paths:
         raise Misused(
             f"LLMOPS_LEDGER_KEYS is {keys!r}, which names no key. Name a file of allowed signers, or unset it."
         )
-    return Seal(
+    return SigningPolicy(
         str(signatures.outside(key, repo.top)) if key else "", signatures.keys_at(paths, repo.top) if paths else None
     )
 
@@ -113,12 +113,12 @@ def policy(arguments: argparse.Namespace, repo: Repository) -> Policy:
     return Policy(stricter((least, arguments.trust or "none")), keys)
 
 
-def who(commit: str, purpose: str) -> Who:
+def initiator(commit: str, purpose: str) -> Initiator:
     """Say on whose behalf this runs: the actor of a CI job, or the user."""
     environment = os.environ
     run = environment.get("GITHUB_RUN_ID") or environment.get("CI_JOB_ID") or ""
     actor = environment.get("GITHUB_ACTOR") or environment.get("GITLAB_USER_LOGIN") or _user()
-    return Who(actor=actor, run=run, commit=commit, purpose=purpose)
+    return Initiator(actor=actor, run=run, commit=commit, purpose=purpose)
 
 
 def _user() -> str:

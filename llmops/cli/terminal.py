@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from llmops.domain.events import Event, Happening
+from llmops.domain.events import Event, EventType
 from llmops.domain.formatting import figures
 from llmops.reports.formatting import duration
 
@@ -76,17 +76,17 @@ class Terminal:
         self._erase()
         _write(self._err, self.edit(f"{self.paint(text, 'bad') if self._coloured else text}\n"))
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Print what happens while a plan is carried out."""
         name = f"{event.key} {event.label}".strip()
-        if event.happening is Happening.PROGRESS:
+        if event.type is EventType.PROGRESS:
             self._progress(name, event)
             return
-        if event.happening in (Happening.STARTED, Happening.JOINED):
+        if event.type in (EventType.STARTED, EventType.JOINED):
             self._begun[str(event.key), event.label] = time.monotonic()
         words = _words(event)
-        style = {Happening.MADE: "good", Happening.LIVE: "good", Happening.FAILED: "bad", Happening.ABORTED: "bad"}
-        self.remark(self.paint(f"  {name}: {words}", style.get(event.happening, "dim")))
+        style = {EventType.MADE: "good", EventType.LIVE: "good", EventType.FAILED: "bad", EventType.ABORTED: "bad"}
+        self.remark(self.paint(f"  {name}: {words}", style.get(event.type, "dim")))
 
     def _progress(self, name: str, event: Event) -> None:
         now = time.monotonic()
@@ -133,18 +133,18 @@ def _left(event: Event, now: float, first: tuple[float, int] | None) -> str:
 def _words(event: Event) -> str:
     made = f"done in {duration(event.seconds)}{': ' if event.figures else ''}{figures(event.figures)}"
     words = {
-        Happening.STARTED: f"started as {event.order}",
-        Happening.JOINED: f"joined {event.order}, which runs already or has ended",
-        Happening.AGAIN: f"{event.order} vanished; it is begun again, from what it kept",
-        Happening.MADE: made,
-        Happening.FAILED: f"failed: {event.text}\n    Its log: llmops logs {event.key}",
-        Happening.SKIPPED: "not begun, because what it leans on failed",
-        Happening.WEIGHT: f"{event.text} (served after {event.seconds * 1000:.0f} ms)",
-        Happening.LIVE: f"live: revision {event.text}",
-        Happening.ABORTED: f"aborted: {event.text}",
-        Happening.REMOVED: "removed",
+        EventType.STARTED: f"started as {event.order}",
+        EventType.JOINED: f"joined {event.order}, which runs already or has ended",
+        EventType.AGAIN: f"{event.order} vanished; it is begun again, from what it kept",
+        EventType.MADE: made,
+        EventType.FAILED: f"failed: {event.text}\n    Its log: llmops logs {event.key}",
+        EventType.SKIPPED: "not begun, because what it leans on failed",
+        EventType.WEIGHT: f"{event.text} (served after {event.seconds * 1000:.0f} ms)",
+        EventType.LIVE: f"live: revision {event.text}",
+        EventType.ABORTED: f"aborted: {event.text}",
+        EventType.REMOVED: "removed",
     }
-    return words.get(event.happening, event.text)
+    return words.get(event.type, event.text)
 
 
 def open_streams() -> None:

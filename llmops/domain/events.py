@@ -13,7 +13,7 @@ from msgspec import Struct
 from llmops.domain.resources import Key
 
 
-class Happening(StrEnum):
+class EventType(StrEnum):
     """What happened."""
 
     STARTED = "started"
@@ -36,7 +36,7 @@ class Happening(StrEnum):
 class Event(Struct, frozen=True, kw_only=True):
     """One thing that happened."""
 
-    happening: Happening
+    type: EventType
     key: Key
     label: str = ""
     """Which part of the resource."""
@@ -48,4 +48,4 @@ class Event(Struct, frozen=True, kw_only=True):
     figures: dict[str, float] = {}
 
 
-Tell = Callable[[Event], None]
+EventSink = Callable[[Event], None]

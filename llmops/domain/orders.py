@@ -6,8 +6,8 @@ An order is a folder that the runner's machines see:
     lock            held by the process that does it; its pid is inside
     log             everything that the process prints
     progress.json   how far it is (`Progress`), replaced now and then
-    results/        one `Made` for each unit that is finished, or of what there is of it, if it grows
-    outcome.json    written last (`Report`)
+    results/        one `JobResult` for each unit that is finished, or of what there is of it, if it grows
+    outcome.json    written last (`OrderReport`)
 
 Pure.
 """
@@ -33,7 +33,7 @@ class Input(Struct, frozen=True, kw_only=True):
     outputs: dict[str, Digest] = {}
 
 
-class Growth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SamplingBudget(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far the result of a job is to grow: items are asked in batches until they decide, or there are enough."""
 
     gate: Raw = Raw(b"")
@@ -72,7 +72,7 @@ class Job(Struct, frozen=True, kw_only=True):
     """What it leans on, by role: ``base``, ``datasets[0].name``."""
     earlier: tuple[Digest, ...] = ()
     """Evidence that was made before of the same thing: what in it still holds need not be made again."""
-    growth: Growth | None = None
+    growth: SamplingBudget | None = None
     """How far it is to grow, if its result is one that grows."""
 
 
@@ -96,7 +96,7 @@ class Progress(Struct, frozen=True):
     total: int = 0
 
 
-class Made(Struct, frozen=True, kw_only=True):
+class JobResult(Struct, frozen=True, kw_only=True):
     """What came of one job."""
 
     unit: Digest
@@ -107,7 +107,7 @@ class Made(Struct, frozen=True, kw_only=True):
     environment: dict[str, str]
 
 
-class Report(Struct, frozen=True):
+class OrderReport(Struct, frozen=True):
     """How an order ended."""
 
     error: str = ""

@@ -57,7 +57,7 @@ class Problem(Struct, frozen=True, order=True):
         return f"{place}:{middle} {self.what}{end}"
 
 
-class Complaint(Struct, frozen=True):
+class FieldProblem(Struct, frozen=True):
     """A problem that does not know its file yet: a role of the spec (``lora.r``), what, what to do."""
 
     role: str
@@ -88,7 +88,7 @@ REMEDIES = {
 }
 
 
-def refusal(error: OSError) -> str:
+def os_refusal(error: OSError) -> str:
     """Say what the operating system refused: where, why, and what to do."""
     where = error.filename2 or error.filename
     why = str(error.strerror or error).rstrip(".")

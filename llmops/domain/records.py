@@ -11,7 +11,7 @@ from llmops.domain.digests import Digest
 from llmops.domain.resources import Key
 
 
-class Who(Struct, frozen=True, kw_only=True):
+class Initiator(Struct, frozen=True, kw_only=True):
     """On whose behalf work is done; recorded with every outcome."""
 
     actor: str
@@ -113,7 +113,7 @@ class Lease(Struct, frozen=True, kw_only=True):
     """When it lapses, seconds since the epoch."""
 
 
-class State(Struct, frozen=True, kw_only=True):
+class EnvironmentState(Struct, frozen=True, kw_only=True):
     """What runs in one environment: one commit of its ledger ref."""
 
     releases: dict[str, Release] = {}

@@ -158,7 +158,7 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
         return self.spec.key
 
 
-class Known(Protocol):
+class KnownCommit(Protocol):
     """A commit without a problem that was read before, where it can be asked about single resources."""
 
     @property
@@ -168,10 +168,10 @@ class Known(Protocol):
     def ranks(self) -> Iterable[tuple[int, Key]]:
         """Give depth and key of every resource, sorted."""
 
-    def leaners(self, key: Key) -> Iterable[Key]:
+    def dependents(self, key: Key) -> Iterable[Key]:
         """Give the resources that lean on this one, in any scope."""
 
-    def callers(self, name: str) -> Iterable[Key]:
+    def referrers(self, name: str) -> Iterable[Key]:
         """Give the resources that refer to something of this name."""
 
     def declared_in(self, path: str) -> Iterable[Key]:
@@ -184,7 +184,7 @@ class Known(Protocol):
         """Give the resources of kinds that are released."""
 
 
-class Alone(Struct, frozen=True):
+class DetachedNodes(Struct, frozen=True):
     """Resources that others can be built over as if nobody leaned on them."""
 
     nodes: Mapping[Key, Node] = {}
@@ -196,8 +196,8 @@ class Alone(Struct, frozen=True):
     def _none(self, *_: object) -> tuple[()]:
         return ()
 
-    leaners = callers = declared_in = users = live = _none
+    dependents = referrers = declared_in = users = live = _none
 
 
-NOTHING: Known = Alone()
+NOTHING_KNOWN: KnownCommit = DetachedNodes()
 """No commit was read before."""

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 
 from llmops.domain.digests import SHORT
 from llmops.domain.problems import Held
-from llmops.environments import workspace
-from llmops.environments.workspace import Site
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.git import refs
 from llmops.git.refs import Refs
 from llmops.host import file_locks
@@ -33,37 +33,37 @@ PREFIX = "untrusted-"
 
 
 @contextmanager
-def apart(site: Site, commit: str) -> Iterator[Site]:
+def isolated(workspace: Workspace, commit: str) -> Iterator[Workspace]:
     """Give a site whose ledger and store are read through and never written. Raises `Held` while another run has it."""
     name = commit[:SHORT]
-    folder = (site.work / f"{PREFIX}{name}").absolute()
+    folder = (workspace.work / f"{PREFIX}{name}").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     lock = file_locks.take(folder / LOCK)
     if lock is None:
         raise Held(f"another run tries {name} already, in {folder}. Wait for it.")
     with lock:
-        url = f"{blobs.OVER}{(folder / 'store').as_uri()}|{workspace.address(site)}"
-        settings = replace(site.settings, store=StoreSettings(url=url))
-        copy = _copy(site.ledger, name)
-        yield replace(site, ledger=copy, settings=settings, work=folder / "work")
-        _clear(site, folder)
+        url = f"{blobs.OVER}{(folder / 'store').as_uri()}|{workspaces.address(workspace)}"
+        settings = replace(workspace.settings, store=StoreSettings(url=url))
+        copy = _copy(workspace.ledger, name)
+        yield replace(workspace, ledger=copy, settings=settings, work=folder / "work")
+        _clear(workspace, folder)
 
 
-def left(work: Path) -> tuple[Path, ...]:
+def leftovers(work: Path) -> tuple[Path, ...]:
     """Give the folders of runs that go on, or were broken off."""
     return tuple(sorted(work.glob(f"{PREFIX}*")))
 
 
-def give_up(site: Site, folder: Path) -> None:
+def discard(workspace: Workspace, folder: Path) -> None:
     """Remove what a run left that was broken off, unless somebody goes on with it by now."""
     if (lock := file_locks.take(folder / LOCK)) is not None:
         with lock:
-            _clear(site, folder)
+            _clear(workspace, folder)
 
 
-def _clear(site: Site, folder: Path) -> None:
+def _clear(workspace: Workspace, folder: Path) -> None:
     """Remove the refs of a run, then its folder: where there are refs, there is a folder."""
-    here = Refs(site.repo, "")
+    here = Refs(workspace.repo, "")
     refs.drop(here, refs.below(here, f"{FOLDER}/{folder.name.removeprefix(PREFIX)}"))
     blobs.remove_folder(folder)
 

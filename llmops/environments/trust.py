@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from llmops.domain.digests import SHORT
 from llmops.domain.problems import LlmopsError, Refused
-from llmops.environments.workspace import Site
+from llmops.environments.workspaces import Workspace
 from llmops.git import signatures, tree
 from llmops.git.repository import Repository
-from llmops.git.signatures import Keys, Signature, Standing
+from llmops.git.signatures import Keys, Signature, SignatureStatus
 from llmops.specs.settings import Trust, stricter
 
 MOST_COMMITS = 5
@@ -32,24 +32,24 @@ class Policy(Struct, frozen=True):
     keys: Keys = Keys()
 
 
-def require(site: Site, commit: str, since: str, level: Trust, policy: Policy) -> None:
+def require(workspace: Workspace, commit: str, since: str, level: Trust, policy: Policy) -> None:
     """Raise `Refused` unless a commit may be carried out.
 
     ``level`` is what the settings ask for; ``since`` is the commit that was trusted last, '' when there is none.
     """
-    if doubt := doubts(site, commit, since, level, policy):
+    if doubt := doubts(workspace, commit, since, level, policy):
         raise Refused(doubt)
 
 
-def doubts(site: Site, commit: str, since: str, level: Trust, policy: Policy) -> str:
+def doubts(workspace: Workspace, commit: str, since: str, level: Trust, policy: Policy) -> str:
     """Say why a commit may not be carried out, and what to do; '' when it may. The arguments are those of `require`."""
     asked = stricter((level, policy.least))
     if asked == "none":
         return ""
-    folder = site.repo.around
+    folder = workspace.repo.around
     try:
         found = signatures.read(folder, policy.keys, [commit], "--no-walk")
-        found += _between(site, commit, since, policy.keys) if asked == "strict" else ()
+        found += _between(workspace, commit, since, policy.keys) if asked == "strict" else ()
     except LlmopsError as error:
         return f"commit {commit[:SHORT]} cannot be verified (trust: {asked}): {error}"
     wrong = {one.commit: one for one in found if not one.is_good}
@@ -61,12 +61,12 @@ def doubts(site: Site, commit: str, since: str, level: Trust, policy: Policy) ->
     return f"commit {commit[:SHORT]} is not trusted (trust: {asked}). {words}. {remedies}"
 
 
-def _between(site: Site, commit: str, since: str, keys: Keys) -> tuple[Signature, ...]:
+def _between(workspace: Workspace, commit: str, since: str, keys: Keys) -> tuple[Signature, ...]:
     """Verify every commit that a commit holds and the one trusted last does not. Raises when they are not all here."""
     if since:
-        since = tree.commit_id(site.repo, since)
-    found = signatures.read(site.repo.around, keys, [commit, *([f"^{since}"] if since else [])])
-    if _ends(site.repo) & {one.commit for one in found}:
+        since = tree.commit_id(workspace.repo, since)
+    found = signatures.read(workspace.repo.around, keys, [commit, *([f"^{since}"] if since else [])])
+    if _ends(workspace.repo) & {one.commit for one in found}:
         raise Refused(f"every commit {'since ' + since[:SHORT] if since else 'of it'} must be signed. {DEEPEN}")
     return found
 
@@ -78,14 +78,14 @@ def _ends(repo: Repository) -> set[str]:
 
 def _remedies(wrong: Iterable[Signature], policy: Policy) -> Iterator[str]:
     found = {one.standing for one in wrong}
-    if Standing.BAD in found:
+    if SignatureStatus.BAD in found:
         yield "Find out who changed it: do not sign it before you know."
-    if Standing.UNKNOWN in found:
+    if SignatureStatus.UNKNOWN in found:
         if policy.keys == Keys():
             yield "No trusted keys were given: --trusted-keys FILE, or LLMOPS_TRUSTED_KEYS."
         else:
             yield f"Add the key to {policy.keys} if you trust it."
-    if found & {Standing.EXPIRED, Standing.REVOKED}:
+    if found & {SignatureStatus.EXPIRED, SignatureStatus.REVOKED}:
         yield "Let somebody sign it whose key is valid."
-    if Standing.UNSIGNED in found:
+    if SignatureStatus.UNSIGNED in found:
         yield "Sign what is yours: `git commit --amend --no-edit -S`, or `git rebase --exec` with it; merge signed."

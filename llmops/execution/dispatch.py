@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from llmops.domain import orders
 from llmops.domain.digests import Digest
-from llmops.domain.orders import Input, Job, Made, Report
+from llmops.domain.orders import Input, Job, JobResult, OrderReport
 from llmops.domain.plans import Action
 from llmops.domain.resources import Files, Key, Node, Scope
 from llmops.execution.evidence import EVIDENCE
@@ -84,10 +84,10 @@ def evidence_of(units: Sequence[Digest], where: Ledger, kept: Store) -> tuple[Di
     return tuple(digest for digest in found if digest and blobs.complete(kept, digest))
 
 
-def report(folder: Path) -> Report | None:
+def report(folder: Path) -> OrderReport | None:
     """Give how an order ended, as its process said; None if it has not said."""
     try:
-        return msgspec.json.decode((folder / orders.OUTCOME).read_bytes(), type=Report)
+        return msgspec.json.decode((folder / orders.OUTCOME).read_bytes(), type=OrderReport)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
@@ -111,14 +111,14 @@ def forget_what_does_not_hold(folder: Path, kept: Store) -> None:
         (folder / orders.OUTCOME).unlink(missing_ok=True)
 
 
-def result(folder: Path, unit: Digest) -> Made | None:
+def result(folder: Path, unit: Digest) -> JobResult | None:
     """Read what an order made of a unit; None when there is nothing, or nothing that can be read."""
     return _decoded(folder / orders.RESULTS / f"{unit}.json")
 
 
-def _decoded(path: Path) -> Made | None:
+def _decoded(path: Path) -> JobResult | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Made)
+        return msgspec.json.decode(path.read_bytes(), type=JobResult)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 

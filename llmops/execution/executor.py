@@ -18,11 +18,11 @@ from msgspec.structs import replace
 
 from llmops.domain import orders
 from llmops.domain.digests import Digest
-from llmops.domain.events import Event, Happening, Tell
-from llmops.domain.orders import Growth, Job, Made, Order, Progress, Report
+from llmops.domain.events import Event, EventSink, EventType
+from llmops.domain.orders import Job, JobResult, Order, OrderReport, Progress, SamplingBudget
 from llmops.domain.plans import Action
 from llmops.domain.problems import Stopped
-from llmops.domain.records import Intent, Outcome, Provenance, State, Who
+from llmops.domain.records import EnvironmentState, Initiator, Intent, Outcome, Provenance
 from llmops.execution import dispatch
 from llmops.host import disk
 from llmops.host.signals import NEVER, Stop
@@ -30,7 +30,7 @@ from llmops.index.commits import Desired
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 from llmops.plugins.kind import Step
-from llmops.plugins.runner import Doing, Runner
+from llmops.plugins.runner import OrderState, Runner
 from llmops.registry import KINDS
 from llmops.store import blobs
 from llmops.store.blobs import Store
@@ -43,7 +43,7 @@ MAX_ATTEMPTS = 2
 VANISHED = "its process vanished without a report: was it killed, is memory short, or the disk of {folder} full?"
 
 
-class Shop(Struct, frozen=True, kw_only=True):
+class BuildContext(Struct, frozen=True, kw_only=True):
     """What work is done with."""
 
     ledger: Ledger
@@ -51,23 +51,23 @@ class Shop(Struct, frozen=True, kw_only=True):
     runner: Runner
     work: Path
     parallel: int
-    guard: Callable[[State], State]
+    guard: Callable[[EnvironmentState], EnvironmentState]
     """Applied to every state before it is changed: raises when the lease is lost, renews it when it is due."""
     stop: Stop = NEVER
 
 
-class Task(Struct, frozen=True):
+class BuildTask(Struct, frozen=True):
     """One unit to make, and the commit that wants it."""
 
     action: Action
     wanted: Desired
     earlier: tuple[Digest, ...] = ()
     """Units whose evidence may spare some of the work: the same suite of another commit."""
-    growth: Growth | None = None
+    growth: SamplingBudget | None = None
     """How far it is to grow, if it is something that grows: what there is of it then is recorded, whatever happens."""
 
 
-class Result(Struct):
+class BuildResult(Struct):
     """What came of a build."""
 
     made: set[Digest] = set()
@@ -77,20 +77,22 @@ class Result(Struct):
     """Units of orders that an earlier run began, as it saw fit."""
 
 
-def build(tasks: Iterable[Task], shop: Shop, who: Who, tell: Tell) -> Result:
+def build(
+    tasks: Iterable[BuildTask], build_context: BuildContext, initiator: Initiator, emit: EventSink
+) -> BuildResult:
     """Make every unit that the tasks name, and record each as soon as it is there.
 
     Raises `Stopped` when somebody asks for it: what runs by then runs on, and the next one who wants it joins it.
     """
-    building = _Building(tuple(tasks), shop, who, tell)
+    building = _Building(tuple(tasks), build_context, initiator, emit)
     building.adopt()
     while building.is_busy():
-        if shop.stop.is_asked:
+        if build_context.stop.is_asked:
             building.leave()
         building.begin()
         building.collect()
         if building.running:
-            ledger.transact(shop.ledger, shop.guard, "lease: renewed")
+            ledger.transact(build_context.ledger, build_context.guard, "lease: renewed")
             time.sleep(POLL_SECONDS)
     return building.result
 
@@ -109,34 +111,36 @@ class _Running(Struct):
 
 
 class _Building:
-    def __init__(self, tasks: tuple[Task, ...], shop: Shop, who: Who, tell: Tell) -> None:
-        self.shop, self.who, self.tell = shop, who, tell
+    def __init__(
+        self, tasks: tuple[BuildTask, ...], build_context: BuildContext, initiator: Initiator, emit: EventSink
+    ) -> None:
+        self.build_context, self.initiator, self.emit = build_context, initiator, emit
         self.waiting = {task.action.unit: task.action for task in tasks}
         self.tasks = {task.action.unit: task for task in tasks}
         self.running: list[_Running] = []
-        self.result = Result()
+        self.result = BuildResult()
 
     def is_busy(self) -> bool:
         return bool(self.waiting or self.running)
 
     def adopt(self) -> None:
         """Take up what an earlier run began: join what runs, collect what ended, clear what is gone or over."""
-        state = ledger.state(self.shop.ledger) or State()
-        done = ledger.units(self.shop.ledger) if state.intents else frozenset()
+        state = ledger.state(self.build_context.ledger) or EnvironmentState()
+        done = ledger.units(self.build_context.ledger) if state.intents else frozenset()
         for intent in state.intents.values():
-            folder = self.shop.work / intent.name
+            folder = self.build_context.work / intent.name
             ours = set(intent.units) <= self.waiting.keys()
-            doing = self.shop.runner.look(folder)
-            is_over = not ours and doing is not Doing.RUNNING and done.issuperset(intent.units)
+            order_state = self.build_context.runner.look(folder)
+            is_over = not ours and order_state is not OrderState.RUNNING and done.issuperset(intent.units)
             if not (is_over or self._may_take(intent, ours=ours)):
                 continue
-            if doing is Doing.RUNNING and not ours:
-                self.shop.runner.stop(folder)
-            if doing in (Doing.RUNNING, Doing.ENDED) and ours:
+            if order_state is OrderState.RUNNING and not ours:
+                self.build_context.runner.stop(folder)
+            if order_state in (OrderState.RUNNING, OrderState.ENDED) and ours:
                 actions = tuple(self.waiting.pop(unit) for unit in intent.units)
                 self.running.append(_Running(folder, actions))
                 self.result.joined.update(intent.units)
-                self._say(Happening.JOINED, actions, intent.name)
+                self._emit(EventType.JOINED, actions, intent.name)
             else:
                 if is_over:
                     dispatch.sweep(folder)
@@ -144,25 +148,25 @@ class _Building:
 
     def _may_take(self, intent: Intent, *, ours: bool) -> bool:
         """Whether an intent of an earlier run is this run's to go on with, or to give up."""
-        return intent.purpose == self.who.purpose and (ours or self.who.purpose == "apply")
+        return intent.purpose == self.initiator.purpose and (ours or self.initiator.purpose == "apply")
 
     def begin(self) -> None:
         """Start what is ready, as far as there is room, intents first."""
         self._give_up_on_the_stranded()
-        room = self.shop.parallel - len(self.running)
+        room = self.build_context.parallel - len(self.running)
         started = [self._write_order(batch) for batch in list(self._batches())[: max(room, 0)]]
         if not started:
             return
         intents = {one.name: self._intent(one) for one in started}
         ledger.transact(
-            self.shop.ledger,
-            lambda state: replace(self.shop.guard(state), intents=state.intents | intents),
+            self.build_context.ledger,
+            lambda state: replace(self.build_context.guard(state), intents=state.intents | intents),
             f"intent: {', '.join(sorted(intents))}",
         )
         for one in started:
             self.running.append(one)
-            self._say(Happening.STARTED, one.actions, one.name)
-            self.shop.runner.start(one.folder)
+            self._emit(EventType.STARTED, one.actions, one.name)
+            self.build_context.runner.start(one.folder)
 
     def collect(self) -> None:
         """See what has ended, record it and forget its intent."""
@@ -172,8 +176,8 @@ class _Building:
             outcomes = list(self._outcomes(one))
             if outcomes:
                 made = ", ".join(sorted({str(outcome.key) for outcome in outcomes}))
-                blobs.settle(self.shop.store)
-                ledger.record(self.shop.ledger, outcomes, f"results: {made}")
+                blobs.settle(self.build_context.store)
+                ledger.record(self.build_context.ledger, outcomes, f"results: {made}")
             self._settle(one, outcomes)
         for one in ended:
             dispatch.sweep(one.folder)
@@ -219,27 +223,31 @@ class _Building:
             for action in stranded:
                 del self.waiting[action.unit]
                 self.result.failed[action.unit] = "what it leans on was not made"
-                self.tell(Event(happening=Happening.SKIPPED, key=action.key, label=action.label))
+                self.emit(Event(type=EventType.SKIPPED, key=action.key, label=action.label))
 
     def _write_order(self, batch: tuple[Action, ...]) -> _Running:
         jobs = tuple(self._job(self.tasks[action.unit]) for action in batch)
         step = self._step(batch[0])
-        folder = self.shop.work / orders.name(jobs)
+        folder = self.build_context.work / orders.name(jobs)
         folder.mkdir(parents=True, exist_ok=True)
         order = Order(
-            name=folder.name, step=step.run, jobs=jobs, store=self.shop.store.url, cluster=self.shop.runner.cluster
+            name=folder.name,
+            step=step.run,
+            jobs=jobs,
+            store=self.build_context.store.url,
+            cluster=self.build_context.runner.cluster,
         )
-        dispatch.forget_what_does_not_hold(folder, self.shop.store)
-        if any(job.growth for job in jobs) and self.shop.runner.look(folder) is not Doing.RUNNING:
+        dispatch.forget_what_does_not_hold(folder, self.build_context.store)
+        if any(job.growth for job in jobs) and self.build_context.runner.look(folder) is not OrderState.RUNNING:
             dispatch.reopen(folder)
         disk.write(folder / orders.ORDER, orders.encode(order))
         for action in batch:
             del self.waiting[action.unit]
         return _Running(folder, batch)
 
-    def _job(self, task: Task) -> Job:
-        made = dispatch.job(task.action, task.wanted, self.shop.ledger, self.shop.store)
-        earlier = dispatch.evidence_of(task.earlier, self.shop.ledger, self.shop.store)
+    def _job(self, task: BuildTask) -> Job:
+        made = dispatch.job(task.action, task.wanted, self.build_context.ledger, self.build_context.store)
+        earlier = dispatch.evidence_of(task.earlier, self.build_context.ledger, self.build_context.store)
         return replace(made, earlier=earlier, growth=task.growth)
 
     def _intent(self, one: _Running) -> Intent:
@@ -247,20 +255,24 @@ class _Building:
             name=one.name,
             keys=tuple(sorted({action.key for action in one.actions})),
             units=tuple(action.unit for action in one.actions),
-            purpose=self.who.purpose,
-            commit=self.who.commit,
+            purpose=self.initiator.purpose,
+            commit=self.initiator.commit,
             at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
 
     def _has_ended(self, one: _Running) -> bool:
-        doing = self.shop.runner.look(one.folder)
+        order_state = self.build_context.runner.look(one.folder)
         self._pass_on_progress(one)
-        if doing in (Doing.LOST, Doing.ABSENT) and one.attempts < MAX_ATTEMPTS and not self.shop.stop.is_asked:
+        if (
+            order_state in (OrderState.LOST, OrderState.ABSENT)
+            and one.attempts < MAX_ATTEMPTS
+            and not self.build_context.stop.is_asked
+        ):
             one.attempts += 1
-            self._say(Happening.AGAIN, one.actions, one.name)
-            self.shop.runner.start(one.folder)
+            self._emit(EventType.AGAIN, one.actions, one.name)
+            self.build_context.runner.start(one.folder)
             return False
-        return doing is not Doing.RUNNING
+        return order_state is not OrderState.RUNNING
 
     def _pass_on_progress(self, one: _Running) -> None:
         try:
@@ -271,15 +283,15 @@ class _Building:
             one.said = said
             first = one.actions[0]
             label = first.label if len(one.actions) == 1 else f"and {len(one.actions) - 1} more"
-            event = Event(happening=Happening.PROGRESS, key=first.key, label=label, text=said.text)
-            self.tell(replace(event, done=said.done, total=said.total))
+            event = Event(type=EventType.PROGRESS, key=first.key, label=label, text=said.text)
+            self.emit(replace(event, done=said.done, total=said.total))
 
     def _outcomes(self, one: _Running) -> Iterator[Outcome]:
         for action in one.actions:
             if made := dispatch.result(one.folder, action.unit):
                 yield self._outcome(made, action)
 
-    def _outcome(self, made: Made, action: Action) -> Outcome:
+    def _outcome(self, made: JobResult, action: Action) -> Outcome:
         return Outcome(
             unit=made.unit,
             key=action.key,
@@ -288,9 +300,9 @@ class _Building:
             outputs=made.outputs,
             metrics=made.metrics,
             provenance=Provenance(
-                commit=self.who.commit,
-                actor=self.who.actor,
-                run=self.who.run,
+                commit=self.initiator.commit,
+                actor=self.initiator.actor,
+                run=self.initiator.run,
                 started=made.started,
                 seconds=made.seconds,
                 environment=made.environment,
@@ -301,27 +313,27 @@ class _Building:
         """Say what was made and what was not."""
         found = {outcome.unit: outcome for outcome in outcomes}
         vanished = VANISHED.format(folder=one.folder)
-        said = dispatch.report(one.folder) or Report(vanished)
+        said = dispatch.report(one.folder) or OrderReport(vanished)
         for action in one.actions:
-            event = Event(happening=Happening.MADE, key=action.key, label=action.label, order=one.name)
+            event = Event(type=EventType.MADE, key=action.key, label=action.label, order=one.name)
             why = said.failed.get(action.unit) or said.error
             if action.unit in found and not (why and self.tasks[action.unit].growth):
                 self.result.made.add(action.unit)
                 outcome = found[action.unit]
-                self.tell(replace(event, seconds=outcome.provenance.seconds, figures=outcome.metrics))
+                self.emit(replace(event, seconds=outcome.provenance.seconds, figures=outcome.metrics))
             else:
                 self.result.failed[action.unit] = why or vanished
-                self.tell(replace(event, happening=Happening.FAILED, text=why or vanished))
+                self.emit(replace(event, type=EventType.FAILED, text=why or vanished))
 
-    def _say(self, happening: Happening, actions: Iterable[Action], order: str) -> None:
+    def _emit(self, kind: EventType, actions: Iterable[Action], order: str) -> None:
         for action in actions:
-            self.tell(Event(happening=happening, key=action.key, label=action.label, order=order))
+            self.emit(Event(type=kind, key=action.key, label=action.label, order=order))
 
     def _forget(self, names: list[str]) -> None:
         ledger.transact(
-            self.shop.ledger,
+            self.build_context.ledger,
             lambda state: replace(
-                self.shop.guard(state), intents={k: v for k, v in state.intents.items() if k not in names}
+                self.build_context.guard(state), intents={k: v for k, v in state.intents.items() if k not in names}
             ),
             f"settled: {', '.join(names)}",
         )

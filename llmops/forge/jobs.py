@@ -18,7 +18,7 @@ from llmops.forge.triggers import Trigger
 API, SERVER = "https://api.github.com", "https://github.com"
 
 
-class Job(Struct, frozen=True, kw_only=True):
+class CiJob(Struct, frozen=True, kw_only=True):
     """The job that this process is."""
 
     trigger: Trigger
@@ -37,7 +37,7 @@ def is_one(variables: Mapping[str, str]) -> bool:
     return bool(variables.get("GITHUB_EVENT_NAME") and variables.get("GITHUB_EVENT_PATH"))
 
 
-def read(variables: Mapping[str, str], file: Callable[[str], bytes]) -> Job:
+def read(variables: Mapping[str, str], file: Callable[[str], bytes]) -> CiJob:
     """Read the job's variables. ``file`` reads the event's payload from the path they name."""
     get = variables.get
     trigger = triggers.read(
@@ -48,7 +48,7 @@ def read(variables: Mapping[str, str], file: Callable[[str], bytes]) -> Job:
     )
     token, repository = get("GITHUB_TOKEN", ""), get("GITHUB_REPOSITORY", "")
     run = get("GITHUB_RUN_ID", "")
-    return Job(
+    return CiJob(
         trigger=trigger,
         access=Access(get("GITHUB_API_URL") or API, repository, token) if token and repository else None,
         page=f"{get('GITHUB_SERVER_URL') or SERVER}/{repository}/actions/runs/{run}" if run and repository else "",

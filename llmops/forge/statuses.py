@@ -25,7 +25,7 @@ PATIENCE = 2
 """After how many statuses in a row that got no answer no more are tried: each takes minutes."""
 
 
-class State(StrEnum):
+class StatusState(StrEnum):
     """How a status stands, in GitHub's words."""
 
     PENDING = "pending"
@@ -38,7 +38,7 @@ class Status(Struct, frozen=True):
     """What is said to a commit."""
 
     context: str
-    state: State
+    state: StatusState
     description: str
 
 
@@ -59,13 +59,13 @@ def pending(client: Client, sha: str, page: str) -> Iterator[str]:
     for one in client.pages(f"/commits/{sha}/statuses", needs="statuses: read"):  # the latest first
         name = one["context"]
         is_ours = name.startswith(f"{PREFIX}/") and (one.get("target_url") or "") == page
-        is_open = one["state"] == State.PENDING and not (one.get("description") or "").startswith(ANSWERED)
+        is_open = one["state"] == StatusState.PENDING and not (one.get("description") or "").startswith(ANSWERED)
         if is_ours and name not in seen and is_open:
             yield name
         seen.add(name)
 
 
-class Board:
+class StatusBoard:
     """The statuses of one run: what was begun here is settled here."""
 
     def __init__(self, say: Callable[[Status], None], edit: Callable[[str], str] = str) -> None:
@@ -80,23 +80,23 @@ class Board:
     def begin(self, name: str, description: str) -> None:
         """Say that something is looked at."""
         self._open[name] = None
-        self._set(name, State.PENDING, description)
+        self._set(name, StatusState.PENDING, description)
 
-    def settle(self, name: str, state: State, description: str) -> None:
+    def settle(self, name: str, state: StatusState, description: str) -> None:
         """Say what came of it."""
         self._open.pop(name, None)
         self._set(name, state, description)
 
     def leave(self, name: str, description: str) -> None:
         """Say that something waits for another run, which settles it."""
-        self._set(name, State.PENDING, description)
+        self._set(name, StatusState.PENDING, description)
 
-    def close(self, state: State, description: str) -> None:
+    def close(self, state: StatusState, description: str) -> None:
         """Settle what nothing came of."""
         for name in tuple(self._open):
             self.settle(name, state, description)
 
-    def _set(self, name: str, state: State, description: str) -> None:
+    def _set(self, name: str, state: StatusState, description: str) -> None:
         status = Status(name, state, _short(self._edit(description)))
         self.said.append(status)
         if self._refused or self._silences == PATIENCE:

@@ -44,7 +44,7 @@ class Price(Struct, frozen=True):
     """None where a device has no price."""
 
 
-class Offer(Struct, frozen=True, kw_only=True):
+class SuiteOffer(Struct, frozen=True, kw_only=True):
     """A suite whose evidence is not there yet."""
 
     evaluation: Key
@@ -55,7 +55,7 @@ class Offer(Struct, frozen=True, kw_only=True):
     """How much of the evidence that its gate asks for it would bring, 0 to 1; None when that is not known."""
 
 
-class LeftOut(Struct, frozen=True, kw_only=True):
+class SkippedSuite(Struct, frozen=True, kw_only=True):
     """A suite that the budget does not reach."""
 
     evaluation: Key
@@ -69,8 +69,8 @@ class LeftOut(Struct, frozen=True, kw_only=True):
 class Choice(Struct, frozen=True):
     """What a budget is spent on."""
 
-    taken: tuple[Offer, ...]
-    left_out: tuple[LeftOut, ...]
+    taken: tuple[SuiteOffer, ...]
+    left_out: tuple[SkippedSuite, ...]
 
     @property
     def units(self) -> frozenset[Digest]:
@@ -78,13 +78,13 @@ class Choice(Struct, frozen=True):
         return frozenset[Digest]().union(*(offer.units for offer in self.taken))
 
 
-def choose(offers: Iterable[Offer], prices: Mapping[Digest, Price], budget: Budget) -> Choice:
+def choose(offers: Iterable[SuiteOffer], prices: Mapping[Digest, Price], budget: Budget) -> Choice:
     """Take the suites that a budget reaches, in the order of `rank`."""
     found = list(offers)
     certain = {unit for unit, price in prices.items() if budget.knows(price)}
     known = [offer for offer in found if offer.units <= certain]
-    taken: list[Offer] = []
-    left_out: list[LeftOut] = []
+    taken: list[SuiteOffer] = []
+    left_out: list[SkippedSuite] = []
     spent: set[Digest] = set()
     for offer in rank(known, prices, by_money=budget.seconds is None and budget.money is not None):
         spent |= offer.units
@@ -100,13 +100,15 @@ def choose(offers: Iterable[Offer], prices: Mapping[Digest, Price], budget: Budg
     return Choice(tuple(taken), tuple(left_out))
 
 
-def rank(offers: Sequence[Offer], prices: Mapping[Digest, Price], *, by_money: bool = False) -> tuple[Offer, ...]:
+def rank(
+    offers: Sequence[SuiteOffer], prices: Mapping[Digest, Price], *, by_money: bool = False
+) -> tuple[SuiteOffer, ...]:
     """Order suites: the most told for the cost first, where those that wait for the same work share its cost.
 
     After each choice it is reckoned anew: work that was chosen costs the others nothing. Those of which nobody knows
     what they tell come last, the cheapest first. Ties go by name.
     """
-    waiting, ranked = sorted(offers, key=_name), list[Offer]()
+    waiting, ranked = sorted(offers, key=_name), list[SuiteOffer]()
     cost = {unit: _amount(price) if by_money else price.seconds for unit, price in prices.items()}
     while waiting:
         users = Counter(unit for offer in waiting for unit in offer.units)
@@ -119,14 +121,14 @@ def rank(offers: Sequence[Offer], prices: Mapping[Digest, Price], *, by_money: b
     return tuple(ranked)
 
 
-def _reluctance(offer: Offer, share: float) -> tuple[bool, float, float]:
+def _reluctance(offer: SuiteOffer, share: float) -> tuple[bool, float, float]:
     """Give what an offer is ordered by, least first."""
     if offer.tells is None:
         return share > 0, 1.0, share
     return share > 0, 0.0, -offer.tells / share if share else -offer.tells
 
 
-def _name(offer: Offer) -> tuple[Key, str]:
+def _name(offer: SuiteOffer) -> tuple[Key, str]:
     return offer.evaluation, offer.suite
 
 
@@ -134,8 +136,8 @@ def _amount(price: Price) -> float:
     return price.cost.amount if price.cost else 0.0
 
 
-def _without(offer: Offer, price: Price | None = None, reached_by: Budget | None = None) -> LeftOut:
-    return LeftOut(evaluation=offer.evaluation, suite=offer.suite, price=price, reached_by=reached_by)
+def _without(offer: SuiteOffer, price: Price | None = None, reached_by: Budget | None = None) -> SkippedSuite:
+    return SkippedSuite(evaluation=offer.evaluation, suite=offer.suite, price=price, reached_by=reached_by)
 
 
 def _as_large_as(price: Price, budget: Budget) -> Budget:

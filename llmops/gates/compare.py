@@ -15,30 +15,30 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
-from llmops.domain.events import Tell
+from llmops.domain.events import EventSink
 from llmops.domain.problems import Invalid, Problem
-from llmops.domain.records import Who
-from llmops.domain.resources import Alone, Key, Node
-from llmops.environments.workspace import Site
+from llmops.domain.records import Initiator
+from llmops.domain.resources import DetachedNodes, Key, Node
+from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
-from llmops.execution.executor import Shop, Task
+from llmops.execution.executor import BuildContext, BuildTask
 from llmops.gates import judge, verdicts
-from llmops.gates.comparison_plan import Entry, Lineup
-from llmops.gates.verdicts import MISSING, Archive, Evidence
+from llmops.gates.comparison_plan import ComparisonPlan, SubjectEntry
+from llmops.gates.verdicts import MISSING, Evidence, EvidenceStore
 from llmops.index.commits import Desired
 from llmops.index.outcomes import follow
 from llmops.kinds import dataset
 from llmops.language import prompts
-from llmops.language.prompts import Unfit
+from llmops.language.prompts import InvalidVariables
 from llmops.planning import missing
-from llmops.planning.missing import Want
+from llmops.planning.missing import ResultRequest
 from llmops.registry import KINDS, PLUGINS
 from llmops.specs import graph, loading, parsing
 from llmops.statistics import contrasts
 from llmops.statistics.contrasts import Contrast, Sample, Score
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class ComparisonRow(Struct, frozen=True, kw_only=True):
     """One subject on one suite."""
 
     subject: str
@@ -55,21 +55,21 @@ class Row(Struct, frozen=True, kw_only=True):
     """How long that took to make, whenever it was made."""
 
 
-class Table(Struct, frozen=True, kw_only=True):
+class ComparisonTable(Struct, frozen=True, kw_only=True):
     """One suite and all subjects, in the order that they were named."""
 
     evaluation: Key
     suite: str
     metric: str
     lower_is_better: bool
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
 
 
-class Compared(Struct, frozen=True, kw_only=True):
+class ComparisonResult(Struct, frozen=True, kw_only=True):
     """What a comparison found."""
 
     commit: str
-    tables: tuple[Table, ...]
+    tables: tuple[ComparisonTable, ...]
     made: int = 0
     """How many units had to be made."""
     failed: Mapping[Digest, str] = {}
@@ -80,26 +80,26 @@ class Compared(Struct, frozen=True, kw_only=True):
         return all(row.score is not None for table in self.tables for row in table.rows)
 
 
-class Side(Struct, frozen=True):
+class ComparedSubject(Struct, frozen=True):
     """A subject, and the commit as it would be if the chosen suites asked that one."""
 
-    entry: Entry
+    entry: SubjectEntry
     desired: Desired
     keys: tuple[Key, ...]
 
 
-class Survey(Struct, frozen=True):
+class PreparedComparison(Struct, frozen=True):
     """A comparison before anything is run for it."""
 
     commit: str
-    sides: tuple[Side, ...]
-    owed: tuple[Task, ...]
+    sides: tuple[ComparedSubject, ...]
+    owed: tuple[BuildTask, ...]
 
 
-def survey(site: Site, desired: Desired, lineup: Lineup) -> Survey:
+def prepare(workspace: Workspace, desired: Desired, comparison_plan: ComparisonPlan) -> PreparedComparison:
     """Say what has to be made. Raises `Invalid` with every reason why a subject cannot be asked."""
     sides, problems = [], []
-    for entry in lineup.entries:
+    for entry in comparison_plan.entries:
         try:
             sides.append(_side(desired, entry))
             problems += [_about(entry, one) for one in _unfit(sides[-1])]
@@ -107,29 +107,29 @@ def survey(site: Site, desired: Desired, lineup: Lineup) -> Survey:
             problems += [_about(entry, one) for one in error.problems]
     if problems:
         raise Invalid(problems, "what was to be compared")
-    done = follow(site.commits.index, site.ledger)
-    tasks, _ = missing.find(site, [_want(side, sides) for side in sides], done)
-    return Survey(desired.commit, tuple(sides), tuple(_named(task, sides) for task in tasks))
+    done = follow(workspace.commits.index, workspace.ledger)
+    tasks, _ = missing.find(workspace, [_want(side, sides) for side in sides], done)
+    return PreparedComparison(desired.commit, tuple(sides), tuple(_named(task, sides) for task in tasks))
 
 
-def _want(side: Side, sides: Iterable[Side]) -> Want:
+def _want(side: ComparedSubject, sides: Iterable[ComparedSubject]) -> ResultRequest:
     beside = tuple(other.desired.graph for other in sides if other is not side)
-    return Want(side.desired, side.keys, beside)
+    return ResultRequest(side.desired, side.keys, beside)
 
 
-def _about(entry: Entry, problem: Problem) -> Problem:
+def _about(entry: SubjectEntry, problem: Problem) -> Problem:
     return replace(problem, what=f"with {entry.name} as its subject: {problem.what}")
 
 
-def _side(desired: Desired, entry: Entry) -> Side:
+def _side(desired: Desired, entry: SubjectEntry) -> ComparedSubject:
     """Restate the chosen Evaluations with a subject; the suites that are not chosen are left out."""
     bodies = [(desired.graph[key].spec, body) for key, body in entry.bodies.items()]
-    parsed = loading.restate(bodies, desired.files, KINDS, PLUGINS)
-    made = graph.build(parsed, desired.files, KINDS, Alone(desired.graph.nodes))
-    return Side(entry, replace(desired, graph=made), tuple(entry.bodies))
+    parsed = loading.with_bodies(bodies, desired.files, KINDS, PLUGINS)
+    made = graph.build(parsed, desired.files, KINDS, DetachedNodes(desired.graph.nodes))
+    return ComparedSubject(entry, replace(desired, graph=made), tuple(entry.bodies))
 
 
-def _unfit(side: Side) -> Iterator[Problem]:
+def _unfit(side: ComparedSubject) -> Iterator[Problem]:
     """Say where the first row of a suite that will be asked does not fill in the prompt."""
     found = side.desired.graph
     for key in side.keys:
@@ -139,7 +139,7 @@ def _unfit(side: Side) -> Iterator[Problem]:
                 if role.startswith("suites[") and (why := _unfilled(prompt, rows, side.desired)):
                     what = f"{prompt.key} cannot be filled in from {rows.key}: {why}"
                     remedy = "Give the rows that column, or ask through another prompt."
-                    place = parsing.place(found[key].spec, side.desired.files)
+                    place = parsing.location(found[key].spec, side.desired.files)
                     yield place.problem(parsing.steps_of("suites"), what, remedy)
 
 
@@ -151,7 +151,7 @@ def _unfilled(prompt: Node, rows: Node, desired: Desired) -> str:
         return ""
     try:
         prompts.fill(prompt.spec.body.turns(desired.files[path].decode() if path else None), variables, row)
-    except Unfit as error:
+    except InvalidVariables as error:
         return f"{error} The columns are {', '.join(sorted(row))}."
     return ""
 
@@ -165,7 +165,7 @@ def _first_row(body: Any, desired: Desired) -> dict[str, Any] | None:
     return next((row for row in rows if body.split is None or dataset.is_test(row, body.split)), None)
 
 
-def _named(task: Task, sides: Iterable[Side]) -> Task:
+def _named(task: BuildTask, sides: Iterable[ComparedSubject]) -> BuildTask:
     """Say in the name of a task who is asked, where that is not the subject that the Evaluation names."""
     side = next(one for one in sides if one.desired is task.wanted)
     if task.action.key not in side.keys or task.action.key not in side.entry.others:
@@ -174,19 +174,21 @@ def _named(task: Task, sides: Iterable[Side]) -> Task:
     return replace(task, action=replace(task.action, label=label))
 
 
-def run(found: Survey, shop: Shop, who: Who, tell: Tell) -> Compared:
+def run(
+    found: PreparedComparison, build_context: BuildContext, initiator: Initiator, emit: EventSink
+) -> ComparisonResult:
     """Make the evidence that is missing and compare. What could not be made is in the report."""
-    result = executor.build(found.owed, shop, who, tell)
+    result = executor.build(found.owed, build_context, initiator, emit)
     ran = {task.action.unit for task in found.owed}
-    archive = Archive(shop.ledger, shop.store)
+    archive = EvidenceStore(build_context.ledger, build_context.store)
     tables = [_table(found, key, index, archive) for key, index in _suites(found.sides[0])]
     tables = [
         replace(one, rows=tuple(replace(row, reused=ran.isdisjoint(row.units)) for row in one.rows)) for one in tables
     ]
-    return Compared(commit=found.commit, tables=_corrected(tables), made=len(result.made), failed=result.failed)
+    return ComparisonResult(commit=found.commit, tables=_corrected(tables), made=len(result.made), failed=result.failed)
 
 
-def _suites(side: Side) -> Iterator[tuple[Key, int]]:
+def _suites(side: ComparedSubject) -> Iterator[tuple[Key, int]]:
     for key in side.keys:
         yield from ((key, index) for index in range(len(side.desired.graph[key].spec.body.suites)))
 
@@ -199,20 +201,22 @@ class _Asked(Struct, frozen=True):
     evidence: Evidence | None
 
 
-def _table(found: Survey, key: Key, index: int, archive: Archive) -> Table:
+def _table(found: PreparedComparison, key: Key, index: int, archive: EvidenceStore) -> ComparisonTable:
     asked = [_asked(side, key, f"suites[{index}]", archive) for side in found.sides]
     suite = found.sides[0].desired.graph[key].spec.body.suites[index]
     known = next((one.evidence.facts for one in asked if one.evidence), None)
     metric = suite.metric or next(iter(known.metrics if known else ()), "")
     lower = bool(known and metric in known.lower_is_better)
     least = suite.judge.min_agreement if suite.judge else None
-    samples = [verdicts.doubt(one.evidence, metric, least) or _sample(one, metric, lower=lower) for one in asked]
+    samples = [verdicts.judge_doubt(one.evidence, metric, least) or _sample(one, metric, lower=lower) for one in asked]
     rows = [_row(one, sample, samples[0]) for one, sample in zip(asked, samples, strict=True)]
     first = replace(rows[0], contrast=None)
-    return Table(evaluation=key, suite=suite.label, metric=metric, lower_is_better=lower, rows=(first, *rows[1:]))
+    return ComparisonTable(
+        evaluation=key, suite=suite.label, metric=metric, lower_is_better=lower, rows=(first, *rows[1:])
+    )
 
 
-def _asked(side: Side, key: Key, part: str, archive: Archive) -> _Asked:
+def _asked(side: ComparedSubject, key: Key, part: str, archive: EvidenceStore) -> _Asked:
     units = tuple(unit.digest for unit in side.desired.graph[key].units if unit.part == part)
     return _Asked(side.entry.name, units, verdicts.read(units, archive))
 
@@ -230,16 +234,16 @@ def _sample(asked: _Asked, metric: str, *, lower: bool) -> Sample | str:
     return judge.unusable(scores) or Sample(scores=scores, clusters=found.clusters(), lower_is_better=lower)
 
 
-def _row(asked: _Asked, sample: Sample | str, first: Sample | str) -> Row:
+def _row(asked: _Asked, sample: Sample | str, first: Sample | str) -> ComparisonRow:
     seconds = asked.evidence.seconds if asked.evidence else 0.0
     if isinstance(sample, str):
-        return Row(subject=asked.name, units=asked.units, note=sample, seconds=seconds)
+        return ComparisonRow(subject=asked.name, units=asked.units, note=sample, seconds=seconds)
     beside = contrasts.contrast(first, sample) if isinstance(first, Sample) else None
     score = contrasts.score(sample)
-    return Row(subject=asked.name, units=asked.units, score=score, contrast=beside, seconds=seconds)
+    return ComparisonRow(subject=asked.name, units=asked.units, score=score, contrast=beside, seconds=seconds)
 
 
-def _corrected(tables: Iterable[Table]) -> tuple[Table, ...]:
+def _corrected(tables: Iterable[ComparisonTable]) -> tuple[ComparisonTable, ...]:
     """Look at all differences of all tables as one family."""
     found = tuple(tables)
     every = [row.contrast for table in found for row in table.rows if row.contrast]

@@ -24,7 +24,7 @@ JOINT = "+"
 NOTHING = "This commit has none: commit one, or name another commit with --head."
 
 
-class Words(Struct, frozen=True, kw_only=True):
+class ComparisonRequest(Struct, frozen=True, kw_only=True):
     """What somebody asks to compare."""
 
     subjects: tuple[str, ...]
@@ -35,7 +35,7 @@ class Words(Struct, frozen=True, kw_only=True):
     """The model of subjects that name only a prompt."""
 
 
-class Entry(Struct, frozen=True):
+class SubjectEntry(Struct, frozen=True):
     """One subject, and the Evaluations as they are when they ask that one, with the chosen suites alone."""
 
     name: str
@@ -44,13 +44,13 @@ class Entry(Struct, frozen=True):
     """Those that name another subject by themselves."""
 
 
-class Lineup(Struct, frozen=True):
+class ComparisonPlan(Struct, frozen=True):
     """What is compared."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[SubjectEntry, ...]
 
 
-def draw_up(words: Words, graph: Graph) -> Lineup:
+def make(words: ComparisonRequest, graph: Graph) -> ComparisonPlan:
     """Find what the words mean. Raises `Misused` with everything that is wrong with them."""
     wrong: list[str] = []
     chosen = _chosen(words, graph, wrong)
@@ -63,10 +63,10 @@ def draw_up(words: Words, graph: Graph) -> Lineup:
         wrong += _twice(entries)
     if wrong:
         raise Misused("\n".join(dict.fromkeys(wrong)))
-    return Lineup(entries)
+    return ComparisonPlan(entries)
 
 
-def _chosen(words: Words, graph: Graph, wrong: list[str]) -> dict[Key, tuple[str, ...]]:
+def _chosen(words: ComparisonRequest, graph: Graph, wrong: list[str]) -> dict[Key, tuple[str, ...]]:
     """Give the labels of the chosen suites of each Evaluation, in the Evaluation's order."""
     labels = {key: _labels(key, graph) for key in graph.nodes if key.kind == KIND.name}
     if not words.suites and not words.evaluations:
@@ -140,7 +140,9 @@ def _fields(name: str, model: Key | None, graph: Graph, wrong: list[str]) -> dic
     return fields | {"deployment": None} if "model" in fields else fields
 
 
-def _entry(name: str, fields: Mapping[str, str | None], chosen: Mapping[Key, tuple[str, ...]], graph: Graph) -> Entry:
+def _entry(
+    name: str, fields: Mapping[str, str | None], chosen: Mapping[Key, tuple[str, ...]], graph: Graph
+) -> SubjectEntry:
     bodies, others = {}, set()
     for key, labels in chosen.items():
         body: Evaluation = graph[key].spec.body
@@ -153,7 +155,7 @@ def _entry(name: str, fields: Mapping[str, str | None], chosen: Mapping[Key, tup
         bodies[key] = replace(body, subject=asked, suites=suites)
         if bodies[key].subject != own:
             others.add(key)
-    return Entry(name, bodies, frozenset(others))
+    return SubjectEntry(name, bodies, frozenset(others))
 
 
 def _whole(suite: Suite) -> Suite:
@@ -170,7 +172,7 @@ def _spelled_out(subject: Subject, node: Node) -> Subject:
     return replace(subject, **meant)
 
 
-def _twice(entries: Iterable[Entry]) -> Iterator[str]:
+def _twice(entries: Iterable[SubjectEntry]) -> Iterator[str]:
     found = list(entries)
     for number, entry in enumerate(found):
         if same := next((one for one in found[:number] if one.bodies == entry.bodies), None):

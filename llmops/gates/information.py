@@ -14,16 +14,16 @@ from llmops.domain.digests import Digest
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import judge
-from llmops.gates.judge import Case
-from llmops.gates.pairing import Side
-from llmops.gates.verdicts import Archive
-from llmops.index.outcomes import Done
+from llmops.gates.judge import GateCase
+from llmops.gates.pairing import SuiteRef
+from llmops.gates.verdicts import EvidenceStore
+from llmops.index.outcomes import DoneUnits
 from llmops.kinds.evaluation.kind import Gate
 from llmops.ledger import ledger
 from llmops.store import blobs
 
 
-def tells(side: Side, done: Done, archive: Archive) -> float | None:
+def tells(side: SuiteRef, done: DoneUnits, archive: EvidenceStore) -> float | None:
     """Give how much of the evidence that its gate asks for a suite would bring, 0 to 1; None when nobody knows.
 
     ``side`` is whose gate judges, and under whose name it was run before: the base's, where it has the suite.
@@ -36,7 +36,7 @@ def tells(side: Side, done: Done, archive: Archive) -> float | None:
         return None
     (items, facts), (earlier, _) = found[0], found[-1]
     metric = suite.metric or next(iter(facts.metrics), "")
-    case = Case(
+    case = GateCase(
         gate=suite.gate,
         head=_scores(items, metric),
         base=_scores(earlier, metric),
@@ -54,7 +54,7 @@ def _aim(gate: Gate) -> float:
     return (gate.margin if gate.rule == "non_inferiority" else None) or gate.detect
 
 
-def _read(unit: Digest, archive: Archive) -> tuple[tuple[Item, ...], SuiteFacts] | None:
+def _read(unit: Digest, archive: EvidenceStore) -> tuple[tuple[Item, ...], SuiteFacts] | None:
     """Read what a suite found once; None where its bytes are not in this store."""
     outcome = ledger.outcome(archive.ledger, unit)
     kept = outcome.outputs.get("evidence", "") if outcome else ""

@@ -22,7 +22,7 @@ from llmops.domain.plans import Verdict
 from llmops.kinds.evaluation.kind import Gate, OnInconclusive
 from llmops.statistics import betting, paired_tests
 from llmops.statistics.families import Scores, clusters_of, holm
-from llmops.statistics.paired_tests import Found
+from llmops.statistics.paired_tests import TestResult
 
 FIRST = "first evidence: there is no base to compare with"
 UNBOUNDED = (
@@ -32,7 +32,7 @@ UNBOUNDED = (
 ANOTHER = "not comparable: the suite asks something else than the base's"
 
 
-class Case(Struct, frozen=True, kw_only=True):
+class GateCase(Struct, frozen=True, kw_only=True):
     """One suite that is to be judged."""
 
     gate: Gate
@@ -115,10 +115,10 @@ class _Sample(Struct, frozen=True, kw_only=True):
 
 def judge(gate: Gate, head: Scores, base: Scores | None) -> Judgement:
     """Judge one suite by itself, of which higher scores are better."""
-    return judge_together([Case(gate=gate, head=head, base=base)])[0]
+    return judge_together([GateCase(gate=gate, head=head, base=base)])[0]
 
 
-def judge_together(cases: Sequence[Case]) -> tuple[Judgement, ...]:
+def judge_together(cases: Sequence[GateCase]) -> tuple[Judgement, ...]:
     """Judge suites as one family, each by its own gate."""
     prepared = [_sample(case) for case in cases]
     samples = [sample for sample in prepared if isinstance(sample, _Sample)]
@@ -129,7 +129,7 @@ def judge_together(cases: Sequence[Case]) -> tuple[Judgement, ...]:
     return tuple(_turned_back(one) if case.lower_is_better else one for case, one in zip(cases, judged, strict=True))
 
 
-def is_decided(case: Case, together: int) -> bool:
+def is_decided(case: GateCase, together: int) -> bool:
     """Whether it is in vain to ask more items of a sequential suite that is judged together with others.
 
     Its verdict will stand whatever theirs is; or there will be none.
@@ -140,7 +140,7 @@ def is_decided(case: Case, together: int) -> bool:
     return betting.look(sample.gate, Counter(_moves(sample)), together) is not Verdict.INCONCLUSIVE
 
 
-def _sample(case: Case) -> _Sample | Judgement:
+def _sample(case: GateCase) -> _Sample | Judgement:
     """Pair what is to be judged, or say why it cannot be."""
     gate, head = case.gate, case.head
     base = case.base if case.is_comparable else None
@@ -174,7 +174,7 @@ def _silent(gate: Gate, note: str, items: int) -> Judgement:
     return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=note, items=items)
 
 
-def _alone(gate: Gate, head: Scores, base: Scores | None, case: Case) -> _Sample:
+def _alone(gate: Gate, head: Scores, base: Scores | None, case: GateCase) -> _Sample:
     """Take head by itself; base's mean is only shown."""
     ids = sorted(head)
     known = [score for score in (base or {}).values() if score is not None]
@@ -190,7 +190,7 @@ def _alone(gate: Gate, head: Scores, base: Scores | None, case: Case) -> _Sample
     )
 
 
-def _uncompared(gate: Gate, head: Scores, case: Case) -> Judgement:
+def _uncompared(gate: Gate, head: Scores, case: GateCase) -> Judgement:
     """Judge head where there is nothing to compare with.
 
     A first revision cannot be a regression, but it shows nothing either. A suite that asks something else than before
@@ -247,7 +247,7 @@ def _moves(sample: _Sample) -> list[float]:
     return [head - (base if base is not None else sample.gate.value or 0.0) for head, base in sample.scores]
 
 
-def _measure(sample: _Sample, together: int) -> Found:
+def _measure(sample: _Sample, together: int) -> TestResult:
     """Compare with base, or with the minimum. A drop must be visible to the strictest test of the family."""
     gate = sample.gate
     if sample.of:
@@ -262,7 +262,7 @@ def _measure(sample: _Sample, together: int) -> Found:
     return paired_tests.stand_alone(scores, sample.clusters, gate.value or 0.0, gate.alpha, sample.lowest)
 
 
-def _decide(sample: _Sample, found: Found, p: float, together: int) -> Judgement:
+def _decide(sample: _Sample, found: TestResult, p: float, together: int) -> Judgement:
     gate = sample.gate
     verdict = _RULES[gate.rule](gate, found, p < gate.alpha)
     note = sample.note
@@ -297,7 +297,7 @@ def _decide(sample: _Sample, found: Found, p: float, together: int) -> Judgement
     )
 
 
-def _no_regression(gate: Gate, found: Found, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
+def _no_regression(gate: Gate, found: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
     """Fail when head is shown to be worse; else pass when the suite could have seen a drop of ``detect``.
 
     A drop that the bounds refute could be seen, whatever the power: items that got better are no noise.
@@ -306,17 +306,17 @@ def _no_regression(gate: Gate, found: Found, is_worse: bool) -> Verdict:  # noqa
     return Verdict.FAIL if is_worse else Verdict.PASS if sees else Verdict.INCONCLUSIVE
 
 
-def _non_inferiority(gate: Gate, found: Found, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
+def _non_inferiority(gate: Gate, found: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
     within = found.low > -(gate.margin or 0.0)
     return Verdict.PASS if within else Verdict.FAIL if is_worse else Verdict.INCONCLUSIVE
 
 
-def _superiority(gate: Gate, found: Found, is_worse: bool) -> Verdict:  # noqa: ARG001, FBT001  what the test said
+def _superiority(gate: Gate, found: TestResult, is_worse: bool) -> Verdict:  # noqa: ARG001, FBT001  what the test said
     below = found.high < 0 and is_worse
     return Verdict.PASS if found.low > 0 else Verdict.FAIL if below else Verdict.INCONCLUSIVE
 
 
-def _minimum(gate: Gate, found: Found, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
+def _minimum(gate: Gate, found: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
     if gate.value is None:
         return Verdict.INCONCLUSIVE
     reached = found.low >= gate.value and found.better < gate.alpha

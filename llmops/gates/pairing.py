@@ -23,7 +23,7 @@ class Rule(Struct, frozen=True):
     min_agreement: float | None
 
 
-class Side(Struct, frozen=True):
+class SuiteRef(Struct, frozen=True):
     """One suite of one commit."""
 
     graph: Graph
@@ -79,7 +79,7 @@ class Side(Struct, frozen=True):
         return sorted(facts), sorted(files), sorted(needs), sorted(pins)
 
 
-def pairs(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[Side, Side | None]]:
+def pairs(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[SuiteRef, SuiteRef | None]]:
     """Give every suite of head, with the base's of the same name; or, if it has none, with the one it was before."""
     gone = [side for key in base.nodes if key.kind == KIND.name for side in _sides(key, base) if not _has(head, side)]
     for key in keys:
@@ -88,15 +88,19 @@ def pairs(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[Side,
             yield side, by_label.get(side.suite.label) or _renamed(side, gone)
 
 
-def _sides(key: Key, graph: Graph) -> list[Side]:
-    return [Side(graph, graph[key], index) for index in range(len(graph[key].spec.body.suites))] if key in graph else []
+def _sides(key: Key, graph: Graph) -> list[SuiteRef]:
+    return (
+        [SuiteRef(graph, graph[key], index) for index in range(len(graph[key].spec.body.suites))]
+        if key in graph
+        else []
+    )
 
 
-def _has(graph: Graph, side: Side) -> bool:
+def _has(graph: Graph, side: SuiteRef) -> bool:
     return side.suite.label in {one.suite.label for one in _sides(side.node.key, graph)}
 
 
-def _renamed(side: Side, gone: Iterable[Side]) -> Side | None:
+def _renamed(side: SuiteRef, gone: Iterable[SuiteRef]) -> SuiteRef | None:
     """Find the suite that asked the same of the same: under another name, a change would bring its own gate."""
     asked = [one for one in gone if one.definition() == side.definition() and one.subjects() == side.subjects()]
     return asked[0] if len(asked) == 1 else None

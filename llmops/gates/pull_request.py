@@ -14,27 +14,27 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
-from llmops.domain.events import Tell
-from llmops.domain.orders import Growth
+from llmops.domain.events import EventSink
+from llmops.domain.orders import SamplingBudget
 from llmops.domain.plans import Change, Cost, Sign, Verdict
 from llmops.domain.problems import Invalid, Problem
-from llmops.domain.records import Who
+from llmops.domain.records import Initiator
 from llmops.domain.resources import Key
-from llmops.environments import workspace
-from llmops.environments.workspace import Site
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
-from llmops.execution.executor import Result, Shop, Task
+from llmops.execution.executor import BuildContext, BuildResult, BuildTask
 from llmops.gates import budgets, information, pairing, sampling, verdicts
-from llmops.gates.budgets import Budget, LeftOut, Offer, Price
+from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteOffer
 from llmops.gates.judge import Judgement
-from llmops.gates.pairing import Side
-from llmops.gates.verdicts import Archive, Report
+from llmops.gates.pairing import SuiteRef
+from llmops.gates.verdicts import EvidenceStore, SuiteReport
 from llmops.index.commits import Desired
 from llmops.index.outcomes import follow
 from llmops.kinds.evaluation import kind
 from llmops.ledger import ledger
 from llmops.planning import missing, plan
-from llmops.planning.missing import Want
+from llmops.planning.missing import ResultRequest
 from llmops.registry import KINDS
 from llmops.specs import diff, parsing, pricing
 from llmops.specs.graph import Graph
@@ -42,13 +42,13 @@ from llmops.specs.parsing import steps_of
 from llmops.specs.settings import Settings
 
 
-class Gated(Struct, frozen=True, kw_only=True):
+class GateResult(Struct, frozen=True, kw_only=True):
     """What the gate of a pull request says."""
 
     base: str
     head: str
     changes: tuple[Change, ...]
-    reports: tuple[Report, ...]
+    reports: tuple[SuiteReport, ...]
     unaffected: tuple[Key, ...]
     """Evaluations that the change cannot touch."""
     removed: tuple[str, ...]
@@ -86,9 +86,9 @@ class Comparison(Struct, frozen=True, kw_only=True):
     unaffected: tuple[Key, ...]
     removed: tuple[str, ...]
     """Suites that head does not have any more."""
-    owed: tuple[Task, ...] = ()
+    owed: tuple[BuildTask, ...] = ()
     """What has to be made before it can be judged: of head, and of base where its evidence is missing."""
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[SkippedSuite, ...] = ()
     """Suites that the budget does not reach: what only they wait for is not owed."""
 
     @property
@@ -97,7 +97,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
         return bool(self.affected or self.removed)
 
 
-def survey(site: Site, base: Desired, head: Desired) -> Comparison:
+def survey(workspace: Workspace, base: Desired, head: Desired) -> Comparison:
     """Say what a pull request touches and what has to be made: what nobody made, and what this store does not hold.
 
     Raises `Invalid` for a change of a spec that is not allowed.
@@ -105,27 +105,27 @@ def survey(site: Site, base: Desired, head: Desired) -> Comparison:
     found = compare(base, head)
     pairs = tuple(pairing.pairs(found.affected, head.graph, base.graph))
     before = tuple(dict.fromkeys(one.node.key for _, one in pairs if one is not None))  # under whatever name
-    wants = [Want(head, found.affected, (base.graph,)), Want(base, before, (head.graph,))]
-    tasks, done = missing.find(site, wants, follow(site.commits.index, site.ledger))
-    more = _more(found, Archive(site.ledger, workspace.open_store(site)), done.without)
+    wants = [ResultRequest(head, found.affected, (base.graph,)), ResultRequest(base, before, (head.graph,))]
+    tasks, done = missing.find(workspace, wants, follow(workspace.commits.index, workspace.ledger))
+    more = _more(found, EvidenceStore(workspace.ledger, workspaces.open_store(workspace)), done.without)
     if again := frozenset(unit for unit in more if unit in done):
-        tasks, _ = missing.find(site, wants, done.but(again))
+        tasks, _ = missing.find(workspace, wants, done.but(again))
     asked = _asked(tasks, pairs)
     return replace(found, owed=tuple(_grown(task, more, base.settings) for task in asked))
 
 
-def _more(found: Comparison, archive: Archive, lost: Container[Digest]) -> dict[Digest, Growth]:
+def _more(found: Comparison, archive: EvidenceStore, lost: Container[Digest]) -> dict[Digest, SamplingBudget]:
     """Say of which sequential suites more has to be asked, and how much; ``lost`` are units whose bytes are."""
     base, head = found.base.graph, found.head.graph
     if not any(suite.sequential for key in found.affected for suite in head[key].spec.body.suites):
         return {}
-    hearings = tuple(verdicts.hear(found.affected, head, base, archive))
-    units = {side.unit for one in hearings for side in (one.head, one.base) if side is not None}
+    cases = tuple(verdicts.collect(found.affected, head, base, archive))
+    units = {side.unit for one in cases for side in (one.head, one.base) if side is not None}
     outcomes = ledger.outcomes_of(archive.ledger, sorted(unit for unit in units if unit not in lost))
-    return sampling.owed(hearings, sampling.Known(outcomes, found.base.settings))
+    return sampling.owed(cases, sampling.KnownResults(outcomes, found.base.settings))
 
 
-def _grown(task: Task, more: Mapping[Digest, Growth], settings: Settings) -> Task:
+def _grown(task: BuildTask, more: Mapping[Digest, SamplingBudget], settings: Settings) -> BuildTask:
     """Say with a task how far it is to grow, if what it makes grows."""
     unit = task.action.unit
     known = more.get(unit) or sampling.alone(task.wanted.graph[task.action.key], unit, settings)
@@ -162,10 +162,10 @@ def _forbidden_moves(changes: Iterable[Change], base: Desired, head: Desired) ->
         if change.key in base.graph and change.key in head.graph:
             old, new = base.graph[change.key].spec, head.graph[change.key].spec
             for one in KINDS[change.key.kind].moves(old.body, new.body):
-                yield parsing.place(new, head.files).problem(steps_of(one.role), one.what, one.remedy)
+                yield parsing.location(new, head.files).problem(steps_of(one.role), one.what, one.remedy)
 
 
-def _asked(tasks: tuple[Task, ...], pairs: Iterable[tuple[Side, Side | None]]) -> tuple[Task, ...]:
+def _asked(tasks: tuple[BuildTask, ...], pairs: Iterable[tuple[SuiteRef, SuiteRef | None]]) -> tuple[BuildTask, ...]:
     """Leave out what only suites of base wait for that nobody compares with, or whose gates judge head alone."""
     units: set[Digest] = set()
     for now, before in pairs:
@@ -184,18 +184,21 @@ def _costs(comparison: Comparison, seconds: Mapping[Digest, float]) -> dict[Dige
     return missing.costs_of(seconds, nodes, comparison.base.settings)
 
 
-def within(site: Site, comparison: Comparison, budget: Budget) -> Comparison:
+def fit_to_budget(workspace: Workspace, comparison: Comparison, budget: Budget) -> Comparison:
     """Give what a budget reaches of a comparison: what is owed shrinks to that."""
     if not comparison.owed:
         return comparison
-    done, archive = follow(site.commits.index, site.ledger), Archive(site.ledger, workspace.open_store(site))
+    done, archive = (
+        follow(workspace.commits.index, workspace.ledger),
+        EvidenceStore(workspace.ledger, workspaces.open_store(workspace)),
+    )
     seconds = plan.estimates((task.action for task in comparison.owed), done.past)
     money = _costs(comparison, seconds)
     prices = {unit: Price(known, money[unit]) for unit, known in seconds.items()}
     needs = _needs(comparison.owed)
     base, head = comparison.base.graph, comparison.head.graph
     offers = [
-        Offer(
+        SuiteOffer(
             evaluation=now.node.key,
             suite=now.suite.label,
             units=units,
@@ -203,7 +206,7 @@ def within(site: Site, comparison: Comparison, budget: Budget) -> Comparison:
         )
         for (now, before), one in zip(
             pairing.pairs(comparison.affected, head, base),
-            verdicts.hear(comparison.affected, head, base, archive),
+            verdicts.collect(comparison.affected, head, base, archive),
             strict=True,
         )
         if (units := frozenset[Digest]().union(*(needs.get(unit, ()) for unit in one.report.units)))
@@ -213,7 +216,7 @@ def within(site: Site, comparison: Comparison, budget: Budget) -> Comparison:
     return replace(comparison, owed=reached, left_out=choice.left_out)
 
 
-def _needs(tasks: Iterable[Task]) -> dict[Digest, frozenset[Digest]]:
+def _needs(tasks: Iterable[BuildTask]) -> dict[Digest, frozenset[Digest]]:
     """Give for each unit all that has to be made for it, itself included. What is leaned on comes first."""
     found: dict[Digest, frozenset[Digest]] = {}
     for task in tasks:
@@ -222,7 +225,7 @@ def _needs(tasks: Iterable[Task]) -> dict[Digest, frozenset[Digest]]:
     return found
 
 
-def _judged(report: Report, left_out: Iterable[LeftOut]) -> Report:
+def _judged(report: SuiteReport, left_out: Iterable[SkippedSuite]) -> SuiteReport:
     """Mark a suite that the budget did not reach: nothing is said of it, whatever older evidence there is."""
     why = next((one for one in left_out if (one.evaluation, one.suite) == (report.evaluation, report.suite)), None)
     if why is None:
@@ -231,16 +234,16 @@ def _judged(report: Report, left_out: Iterable[LeftOut]) -> Report:
     return replace(report, judgement=judgement, left_out=why)
 
 
-def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
+def run(comparison: Comparison, build_context: BuildContext, initiator: Initiator, emit: EventSink) -> GateResult:
     """Make the evidence that is missing and judge. Raises nothing for a bad change: that is the report."""
-    result = _make(comparison, shop, who, tell)
-    archive = Archive(shop.ledger, shop.store)
+    result = _make(comparison, build_context, initiator, emit)
+    archive = EvidenceStore(build_context.ledger, build_context.store)
     ran = {task.action.unit for task in comparison.owed}
     base, head = comparison.base.graph, comparison.head.graph
-    reviewed = verdicts.review(comparison.affected, head, base, archive)
+    reviewed = verdicts.judge_change(comparison.affected, head, base, archive)
     found = [_judged(report, comparison.left_out) for report in reviewed]
     leaned_on = result.made.union(*(report.units for report in found))
-    took = ledger.outcomes_of(shop.ledger, tuple(leaned_on))
+    took = ledger.outcomes_of(build_context.ledger, tuple(leaned_on))
     cost = _costs(comparison, {unit: outcome.provenance.seconds for unit, outcome in took.items()})
     before = {task.action.unit: task.growth.spent for task in comparison.owed if task.growth}
     now = {unit: took[unit].provenance.seconds - before.get(unit, 0.0) for unit in result.made}
@@ -252,7 +255,7 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
         )
         for report in found
     ]
-    return Gated(
+    return GateResult(
         base=comparison.base.commit,
         head=comparison.head.commit,
         changes=comparison.changes,
@@ -266,18 +269,18 @@ def run(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Gated:
     )
 
 
-def _make(comparison: Comparison, shop: Shop, who: Who, tell: Tell) -> Result:
+def _make(comparison: Comparison, build_context: BuildContext, initiator: Initiator, emit: EventSink) -> BuildResult:
     """Make what is owed; what an earlier run began grew as far as that run's gates wanted, so it is looked at again."""
-    result = executor.build(comparison.owed, shop, who, tell)
-    while again := _unfinished(comparison, result, Archive(shop.ledger, shop.store)):
-        more = executor.build(again, shop, who, tell)
+    result = executor.build(comparison.owed, build_context, initiator, emit)
+    while again := _unfinished(comparison, result, EvidenceStore(build_context.ledger, build_context.store)):
+        more = executor.build(again, build_context, initiator, emit)
         result.made = (result.made - more.failed.keys()) | more.made
         result.failed |= more.failed
         result.joined = more.joined
     return result
 
 
-def _unfinished(comparison: Comparison, result: Result, archive: Archive) -> tuple[Task, ...]:
+def _unfinished(comparison: Comparison, result: BuildResult, archive: EvidenceStore) -> tuple[BuildTask, ...]:
     """Give what was joined and does not decide yet, and what is compared with it; all that it leans on is there."""
     if not result.joined:
         return ()

@@ -15,13 +15,13 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
-from llmops.domain.orders import Growth
+from llmops.domain.orders import SamplingBudget
 from llmops.domain.problems import Refused
 from llmops.domain.records import Outcome
 from llmops.domain.resources import Node
 from llmops.gates import judge
-from llmops.gates.pairing import Side
-from llmops.gates.verdicts import Hearing
+from llmops.gates.pairing import SuiteRef
+from llmops.gates.verdicts import PreparedCase
 from llmops.kinds.evaluation import kind
 from llmops.kinds.evaluation.kind import Gate, Suite
 from llmops.registry import KINDS
@@ -30,7 +30,7 @@ from llmops.specs.settings import FILE, Settings
 from llmops.statistics import betting
 
 
-class Known(Struct, frozen=True):
+class KnownResults(Struct, frozen=True):
     """What limits are held to."""
 
     outcomes: Mapping[Digest, Outcome]
@@ -38,7 +38,7 @@ class Known(Struct, frozen=True):
     settings: Settings
 
 
-def alone(node: Node, unit: Digest, settings: Settings) -> Growth | None:
+def alone(node: Node, unit: Digest, settings: Settings) -> SamplingBudget | None:
     """Say how far a unit grows that nobody judges meanwhile; None for one that is made at once."""
     if node.key.kind != kind.KIND.name:
         return None
@@ -47,17 +47,17 @@ def alone(node: Node, unit: Digest, settings: Settings) -> Growth | None:
     return _within(suite.gate, node, settings) if suite.sequential else None
 
 
-def owed(hearings: Iterable[Hearing], known: Known) -> dict[Digest, Growth]:
+def owed(cases: Iterable[PreparedCase], known: KnownResults) -> dict[Digest, SamplingBudget]:
     """Say which units are to grow, and how far: those of suites that do not decide yet and could."""
-    family = list(hearings)
-    found: dict[Digest, Growth] = {}
+    family = list(cases)
+    found: dict[Digest, SamplingBudget] = {}
     for one in family:
         if one.head.suite.sequential:
             found |= dict(_of(one, len(family), known))
     return found
 
 
-def _of(one: Hearing, together: int, known: Known) -> Iterator[tuple[Digest, Growth]]:
+def _of(one: PreparedCase, together: int, known: KnownResults) -> Iterator[tuple[Digest, SamplingBudget]]:
     """Give what one suite needs: of base first, so that head counts where both are the same."""
     stands_alone = one.gate.rule == "minimum"
     base = None if stands_alone else one.base
@@ -87,7 +87,7 @@ def _raw(gate: Gate) -> Raw:
     return Raw(msgspec.json.encode(gate))
 
 
-def _so_far(side: Side, gate: Gate, known: Known) -> Growth:
+def _so_far(side: SuiteRef, gate: Gate, known: KnownResults) -> SamplingBudget:
     """Say how far a side may grow, and how far it is."""
     growth = _within(gate, side.node, known.settings)
     if made := known.outcomes.get(side.unit):
@@ -95,13 +95,13 @@ def _so_far(side: Side, gate: Gate, known: Known) -> Growth:
     return growth
 
 
-def _could_grow(growths: Sequence[Growth]) -> bool:
+def _could_grow(growths: Sequence[SamplingBudget]) -> bool:
     """Whether those that have the fewest items may be asked more."""
     fewest = min(growth.metrics.get("items", 0.0) for growth in growths)
     return all(_may_grow(growth) for growth in growths if growth.metrics.get("items", 0.0) == fewest)
 
 
-def _may_grow(growth: Growth) -> bool:
+def _may_grow(growth: SamplingBudget) -> bool:
     items, total = round(growth.metrics.get("items", 0.0)), round(growth.metrics.get("of", 0.0))
     stop = betting.stop_after(items, total)
     is_room = growth.items is None or stop <= growth.items
@@ -109,7 +109,7 @@ def _may_grow(growth: Growth) -> bool:
     return items < total and is_room and is_time
 
 
-def _within(gate: Gate, node: Node, settings: Settings) -> Growth:
+def _within(gate: Gate, node: Node, settings: Settings) -> SamplingBudget:
     """Give the limits of a gate. Raises `Refused` where what it may cost cannot be told."""
     seconds = [] if gate.max_minutes is None else [60 * gate.max_minutes]
     if gate.max_cost is not None:
@@ -122,4 +122,4 @@ def _within(gate: Gate, node: Node, settings: Settings) -> Growth:
                 "Add hourly_cost, or use max_minutes."
             )
         seconds += [pricing.HOUR * gate.max_cost / hourly.amount] if hourly.amount else []
-    return Growth(items=gate.max_items, seconds=min(seconds, default=None))
+    return SamplingBudget(items=gate.max_items, seconds=min(seconds, default=None))

@@ -18,9 +18,9 @@ from llmops.domain.resources import Key
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import judge, pairing
-from llmops.gates.budgets import LeftOut
-from llmops.gates.judge import Case, Judgement
-from llmops.gates.pairing import Rule, Side
+from llmops.gates.budgets import SkippedSuite
+from llmops.gates.judge import GateCase, Judgement
+from llmops.gates.pairing import Rule, SuiteRef
 from llmops.kinds.evaluation.kind import Gate
 from llmops.kinds.evaluation.rubrics import Agreement
 from llmops.ledger import ledger
@@ -35,7 +35,7 @@ MOST_ITEMS = 20
 """How many items that got worse, and how many that got better, are kept in a report."""
 
 
-class Flip(Struct, frozen=True, kw_only=True):
+class ItemChange(Struct, frozen=True, kw_only=True):
     """An item on which head is worse than base, or better."""
 
     question: str
@@ -53,7 +53,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     head: float | None
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class SuiteReport(Struct, frozen=True, kw_only=True):
     """One suite, judged."""
 
     evaluation: Key
@@ -66,11 +66,11 @@ class Report(Struct, frozen=True, kw_only=True):
     """Head has another gate or metric than base; it was judged by the base's."""
     is_new: bool = False
     """Base has no such suite; it was judged by head's own gate."""
-    worse: tuple[Flip, ...] = ()
+    worse: tuple[ItemChange, ...] = ()
     """The first of the items on which head is worse, worst first."""
     got_worse: int = 0
     """How many there are."""
-    better: tuple[Flip, ...] = ()
+    better: tuple[ItemChange, ...] = ()
     """The first of the items on which head is better, best first."""
     got_better: int = 0
     figures: Figures | None = None
@@ -87,26 +87,26 @@ class Report(Struct, frozen=True, kw_only=True):
     """Head has other labels than base for the judge to be held to."""
     reused: bool = False
     """Nothing had to be run for it."""
-    left_out: LeftOut | None = None
+    left_out: SkippedSuite | None = None
     """The budget did not reach it, so there is no evidence of this change."""
 
 
-class Archive(Struct, frozen=True):
+class EvidenceStore(Struct, frozen=True):
     """Where evidence lies."""
 
     ledger: Ledger
     store: Store
 
 
-def review(keys: Iterable[Key], head: Graph, base: Graph, archive: Archive) -> tuple[Report, ...]:
+def judge_change(keys: Iterable[Key], head: Graph, base: Graph, archive: EvidenceStore) -> tuple[SuiteReport, ...]:
     """Judge every suite of some evaluations as a change of them: by the base's gates, so that no change judges itself.
 
     All of them are one family: the chance that any fails when nothing changed is at most a gate's ``alpha``.
     """
-    return _settle(hear(keys, head, base, archive))
+    return _settle(collect(keys, head, base, archive))
 
 
-def hear(keys: Iterable[Key], head: Graph, base: Graph, archive: Archive) -> Iterator[Hearing]:
+def collect(keys: Iterable[Key], head: Graph, base: Graph, archive: EvidenceStore) -> Iterator[PreparedCase]:
     """Collect the evidence of every suite of some evaluations, for the base's gates."""
     for now, before in pairing.pairs(keys, head, base):
         heard = _hear(before.rule if before else now.rule, now, before, archive)
@@ -116,31 +116,31 @@ def hear(keys: Iterable[Key], head: Graph, base: Graph, archive: Archive) -> Ite
         yield replace(heard, report=report)
 
 
-def admit(keys: Iterable[Key], head: Graph, live: Graph, archive: Archive) -> tuple[Report, ...]:
+def judge_release(keys: Iterable[Key], head: Graph, live: Graph, archive: EvidenceStore) -> tuple[SuiteReport, ...]:
     """Judge every suite of some evaluations before a release, as one family: by their own, reviewed gates."""
     return _settle(_hear(now.rule, now, before, archive) for now, before in pairing.pairs(keys, head, live))
 
 
-class Hearing(Struct, frozen=True, kw_only=True):
+class PreparedCase(Struct, frozen=True, kw_only=True):
     """One suite before it is judged."""
 
-    report: Report
+    report: SuiteReport
     gate: Gate
-    head: Side
-    base: Side | None
+    head: SuiteRef
+    base: SuiteRef | None
     """What head is compared with, if there is something that asks the same."""
-    case: Case | None = None
+    case: GateCase | None = None
     """None where the report says already why there is nothing to judge."""
 
 
-def _settle(hearings: Iterable[Hearing]) -> tuple[Report, ...]:
+def _settle(cases: Iterable[PreparedCase]) -> tuple[SuiteReport, ...]:
     """Judge suites as one family."""
-    found = tuple(hearings)
+    found = tuple(cases)
     judged = iter(judge.judge_together([one.case for one in found if one.case is not None]))
     return tuple(replace(one.report, judgement=next(judged)) if one.case is not None else one.report for one in found)
 
 
-def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearing:
+def _hear(rule: Rule, head: SuiteRef, base: SuiteRef | None, archive: EvidenceStore) -> PreparedCase:
     """Collect the evidence of a suite."""
     is_comparable = base is None or base.definition() == head.definition()
     base = base if rule.gate.against == "base" else None
@@ -148,7 +148,7 @@ def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearin
     now = read(head.units[:trials], archive)
     before = read(base.units[:trials], archive) if base else None
     metric = rule.metric or next(iter(now.facts.metrics if now else ()), "")
-    report = Report(
+    report = SuiteReport(
         evaluation=head.node.key,
         suite=head.suite.label,
         metric=metric,
@@ -160,11 +160,11 @@ def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearin
         agreement=now.facts.agreement if now and metric in now.facts.judged else None,
     )
     gap = _gap(now, before, metric, expected=base is not None and is_comparable)
-    if why := gap or doubt(now, metric, rule.min_agreement):
+    if why := gap or judge_doubt(now, metric, rule.min_agreement):
         report = replace(report, judgement=_undecided(rule.gate, why))
-        return Hearing(report=report, gate=rule.gate, head=head, base=base if is_comparable else None)
+        return PreparedCase(report=report, gate=rule.gate, head=head, base=base if is_comparable else None)
     assert now is not None  # noqa: S101  that would be a gap
-    case = Case(
+    case = GateCase(
         gate=rule.gate,
         head=now.scores(metric),
         base=before.scores(metric) if before and is_comparable else None,
@@ -175,7 +175,7 @@ def _hear(rule: Rule, head: Side, base: Side | None, archive: Archive) -> Hearin
     )
     if before is not None and is_comparable:
         report = _with_flips(report, now, before)
-    return Hearing(report=report, gate=rule.gate, head=head, base=base if is_comparable else None, case=case)
+    return PreparedCase(report=report, gate=rule.gate, head=head, base=base if is_comparable else None, case=case)
 
 
 def _figures(now: Evidence | None, before: Evidence | None, metric: str) -> Figures | None:
@@ -196,7 +196,7 @@ def _gap(now: Evidence | None, before: Evidence | None, metric: str, *, expected
     return ""
 
 
-def doubt(now: Evidence | None, metric: str, least: float | None) -> str:
+def judge_doubt(now: Evidence | None, metric: str, least: float | None) -> str:
     """Say why a judge is not believed, or ''; ``least`` is how far it has to agree with people."""
     if now is None or least is None or metric not in now.facts.judged:
         return ""
@@ -213,7 +213,7 @@ def _undecided(gate: Gate, note: str) -> Judgement:
     return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=note)
 
 
-def _trials(gate: Gate, head: Side, base: Side | None) -> tuple[int, str]:
+def _trials(gate: Gate, head: SuiteRef, base: SuiteRef | None) -> tuple[int, str]:
     """Say how many trials of each side are judged, and why not all.
 
     In pairs as many as both have: when nothing changed, a mean of three and one answer differ by something that leans
@@ -254,7 +254,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
         return self.facts.unscored.get(metric, "")
 
 
-def read(units: Iterable[Digest], archive: Archive) -> Evidence | None:
+def read(units: Iterable[Digest], archive: EvidenceStore) -> Evidence | None:
     """Put the trials of a suite together; None where one is missing."""
     found = [_trial(unit, archive) for unit in units]
     known = [one for one in found if one is not None]
@@ -278,7 +278,7 @@ def _together(trials: list[SuiteFacts]) -> SuiteFacts:
     )
 
 
-def _trial(unit: Digest, archive: Archive) -> Evidence | None:
+def _trial(unit: Digest, archive: EvidenceStore) -> Evidence | None:
     outcome = ledger.outcome(archive.ledger, unit)
     if outcome is None or not blobs.complete(archive.store, outcome.outputs["evidence"]):
         return None
@@ -291,7 +291,7 @@ def _trial(unit: Digest, archive: Archive) -> Evidence | None:
     )
 
 
-def _with_flips(report: Report, head: Evidence, base: Evidence) -> Report:
+def _with_flips(report: SuiteReport, head: Evidence, base: Evidence) -> SuiteReport:
     worse, better = (_flips(head, base, report.metric, way) for way in (-1.0, 1.0))
     return replace(
         report,
@@ -302,7 +302,7 @@ def _with_flips(report: Report, head: Evidence, base: Evidence) -> Report:
     )
 
 
-def _flips(head: Evidence, base: Evidence, metric: str, way: float) -> tuple[Flip, ...]:
+def _flips(head: Evidence, base: Evidence, metric: str, way: float) -> tuple[ItemChange, ...]:
     """Give the items that moved one way (-1.0: got worse), the farthest first."""
     sign = -way if metric in head.facts.lower_is_better else way
     now, then = head.scores(metric), base.scores(metric)
@@ -310,6 +310,8 @@ def _flips(head: Evidence, base: Evidence, metric: str, way: float) -> tuple[Fli
     moves = {one: sign * ((now[one] or 0.0) - (then[one] or 0.0)) for one in now.keys() & then.keys()}
     moved = {item.id: item for item in reversed(head.items) if moves.get(item.id, 0.0) > 0}
     return tuple(
-        Flip(question=item.question, target=item.target, base=answers[item.id], head=item.answer, moved=moves[item.id])
+        ItemChange(
+            question=item.question, target=item.target, base=answers[item.id], head=item.answer, moved=moves[item.id]
+        )
         for item in sorted(moved.values(), key=lambda item: (-moves[item.id], item.id))
     )

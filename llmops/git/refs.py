@@ -22,7 +22,7 @@ from llmops.domain.problems import Broken, Closed, LlmopsError, Refused
 from llmops.git import command, ref_locks, signatures
 from llmops.git.objects import Entry
 from llmops.git.repository import Repository
-from llmops.git.signatures import OPEN, Seal
+from llmops.git.signatures import UNSIGNED, SigningPolicy
 
 LOST_RACE = ("stale info", "fetch first", "cannot lock ref", "reference already exists")
 """What git says when a push is too late."""
@@ -49,7 +49,7 @@ class Refs(Struct, frozen=True):
 
     repo: Repository
     remote: str
-    seal: Seal = OPEN
+    seal: SigningPolicy = UNSIGNED
     closed: bool = False
     """Nothing is written, here or there: what is computed comes from somebody who may not."""
 
@@ -58,7 +58,7 @@ def tip(refs: Refs, ref: str) -> str:
     """Give where a ref is here; '' when it is missing. Raises `Refused` when it is not signed as it must be."""
     found = refs.repo.objects.find(ref)
     oid = found.oid if found else ""
-    signatures.vouch(refs.repo.around, refs.seal, ref, oid)
+    signatures.verify(refs.repo.around, refs.seal, ref, oid)
     return oid
 
 
@@ -96,7 +96,7 @@ def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
             folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-filter", refs.remote, *wanted
         )
     for ref, oid in there.items():
-        signatures.vouch(refs.repo.around, refs.seal, f"{ref} of {refs.remote}", oid)
+        signatures.verify(refs.repo.around, refs.seal, f"{ref} of {refs.remote}", oid)
         refs.repo.bring("--no-walk", oid)
         if tracked(refs, ref) != oid:
             _patiently(refs, "update-ref", _tracking(refs, ref), oid)
@@ -293,7 +293,7 @@ def _signed(refs: Refs, commit: str) -> str:
     """Make the same commit with a signature. Raises `Refused` when those who read the ledger would not believe it."""
     data = signatures.sign(refs.seal.key, refs.repo.objects.read(commit))
     made = command.run(refs.repo.around, *DURABLE, "hash-object", "-t", "commit", "-w", "--stdin", stdin=data).strip()
-    signatures.vouch(refs.repo.around, refs.seal, "what this run writes", made)
+    signatures.verify(refs.repo.around, refs.seal, "what this run writes", made)
     return made
 
 

@@ -40,7 +40,7 @@ class Keys(Struct, frozen=True):
         return " and ".join(path for path in (self.signers, self.keyring) if path)
 
 
-class Seal(Struct, frozen=True):
+class SigningPolicy(Struct, frozen=True):
     """How the commits of a ledger are signed, and whose signatures count there."""
 
     key: str = ""
@@ -49,10 +49,10 @@ class Seal(Struct, frozen=True):
     """None: whoever could push the ledger is believed."""
 
 
-OPEN = Seal()
+UNSIGNED = SigningPolicy()
 
 
-class Standing(StrEnum):
+class SignatureStatus(StrEnum):
     """What a signature is worth."""
 
     GOOD = "good"
@@ -68,7 +68,7 @@ class Signature(Struct, frozen=True, kw_only=True):
 
     commit: str
     subject: str
-    standing: Standing
+    standing: SignatureStatus
     signer: str
     key: str
     """The key's fingerprint, or '' when there is no signature."""
@@ -76,17 +76,17 @@ class Signature(Struct, frozen=True, kw_only=True):
     @property
     def is_good(self) -> bool:
         """Whether a known key made it, of this."""
-        return self.standing is Standing.GOOD
+        return self.standing is SignatureStatus.GOOD
 
 
 _LETTERS = {
-    "G": Standing.GOOD,
-    "B": Standing.BAD,
-    "X": Standing.EXPIRED,
-    "Y": Standing.EXPIRED,
-    "R": Standing.REVOKED,
-    "E": Standing.UNKNOWN,
-    "N": Standing.UNSIGNED,
+    "G": SignatureStatus.GOOD,
+    "B": SignatureStatus.BAD,
+    "X": SignatureStatus.EXPIRED,
+    "Y": SignatureStatus.EXPIRED,
+    "R": SignatureStatus.REVOKED,
+    "E": SignatureStatus.UNKNOWN,
+    "N": SignatureStatus.UNSIGNED,
 }
 _DATES = ("key has expired", "key is not yet valid")
 """What ssh-keygen says of a known key at another time than its own."""
@@ -110,12 +110,14 @@ def read(folder: Path, keys: Keys, revisions: Iterable[str], *how: str) -> tuple
     )
 
 
-def _standing(letter: str, key: str, words: str) -> Standing:
+def _standing(letter: str, key: str, words: str) -> SignatureStatus:
     if letter != "U":
-        return _LETTERS.get(letter, Standing.UNKNOWN)
+        return _LETTERS.get(letter, SignatureStatus.UNKNOWN)
     if not key.startswith(_SSH_KEY):
-        return Standing.GOOD  # of the keyring that was given; that GnuPG does not trust its owner says nothing here
-    return Standing.EXPIRED if any(one in words for one in _DATES) else Standing.UNKNOWN
+        return (
+            SignatureStatus.GOOD
+        )  # of the keyring that was given; that GnuPG does not trust its owner says nothing here
+    return SignatureStatus.EXPIRED if any(one in words for one in _DATES) else SignatureStatus.UNKNOWN
 
 
 @lru_cache(4096)
@@ -124,7 +126,7 @@ def _of(folder: Path, keys: Keys, commit: str) -> Signature:
     return read(folder, keys, [commit], "--no-walk")[0]
 
 
-def vouch(folder: Path, seal: Seal, ref: str, commit: str) -> None:
+def verify(folder: Path, seal: SigningPolicy, ref: str, commit: str) -> None:
     """Raise `Refused` when a ledger's commit ('' is none) is not signed by one of the keys that count, if any do."""
     if seal.keys is None or not commit:
         return
@@ -134,7 +136,7 @@ def vouch(folder: Path, seal: Seal, ref: str, commit: str) -> None:
         raise Refused(f"{ref} is not believed: {what}. {_remedy(found, seal)}")
 
 
-def may_write(seal: Seal) -> None:
+def may_write(seal: SigningPolicy) -> None:
     """Raise `Refused` when what is written would not be believed when it is read."""
     if seal.keys is not None and not seal.key:
         raise Refused(
@@ -143,22 +145,22 @@ def may_write(seal: Seal) -> None:
         )
 
 
-def _remedy(found: Signature, seal: Seal) -> str:
+def _remedy(found: Signature, seal: SigningPolicy) -> str:
     look = f"Look at it: `git show {found.commit[:SHORT]}`."
-    if found.standing is Standing.UNSIGNED:
+    if found.standing is SignatureStatus.UNSIGNED:
         return (
             f"{look} If llmops wrote it before the ledger was signed, run `llmops init` once with LLMOPS_SIGNING_KEY "
             "and without LLMOPS_LEDGER_KEYS; else somebody else did: push the last signed one again."
         )
-    if found.standing in (Standing.UNKNOWN, Standing.EXPIRED):
+    if found.standing in (SignatureStatus.UNKNOWN, SignatureStatus.EXPIRED):
         return f"{look} If that reconciler is yours, add its key to {seal.keys}; else push the last signed one again."
     return f"{look} Push the last one again that was signed well."
 
 
 def named(found: Signature) -> str:
     """Name the key of a signature behind what is said of it; '' when there is none."""
-    who = f"{found.signer}, " if found.signer else ""
-    return f" ({who}{found.key})" if found.key else ""
+    signer = f"{found.signer}, " if found.signer else ""
+    return f" ({signer}{found.key})" if found.key else ""
 
 
 def sign(key: str, commit: bytes) -> bytes:

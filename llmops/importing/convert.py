@@ -14,8 +14,8 @@ from llmops.domain.digests import Digest
 from llmops.domain.problems import Invalid, Problem, did_you_mean
 from llmops.domain.resources import Files
 from llmops.importing import formats, translation
-from llmops.importing.source_model import Format, Spot
-from llmops.importing.translation import Translation, Wish
+from llmops.importing.source_model import Format, SourceLocation
+from llmops.importing.translation import ImportOptions, Translation
 from llmops.language import yaml_reader
 from llmops.plugins.registry import Catalogue
 from llmops.registry import KINDS, PLUGINS
@@ -24,7 +24,7 @@ from llmops.specs import graph, loading
 FORMATS = Catalogue(formats, "FORMAT")
 
 
-def translate(path: str, files: Files, wish: Wish) -> Translation:
+def translate(path: str, files: Files, options: ImportOptions) -> Translation:
     """Say what a file of the repository becomes."""
     try:
         documents = [one for one in yaml_reader.load(files[path]) if one.value is not None]
@@ -38,25 +38,25 @@ def translate(path: str, files: Files, wish: Wish) -> Translation:
     if known is None:
         names = " and ".join(one.says for one in known_formats)
         return _refused(Problem(path, 1, "", "the file is of no format that is known.", f"Known are {names}."))
-    return translation.translate(known.read(Spot(path, files), value), wish)
+    return translation.translate(known.read(SourceLocation(path, files), value), options)
 
 
 def _refused(problem: Problem) -> Translation:
     return Translation(files={}, problems=(problem,), notes=())
 
 
-def unused(wish: Wish, translations: Iterable[Translation]) -> tuple[Problem, ...]:
+def unused(options: ImportOptions, translations: Iterable[Translation]) -> tuple[Problem, ...]:
     """Say which wishes the files had no use for: a name with a mistake in it would be passed over."""
     found = list(translations)
     known = frozenset[str]().union(*(one.providers for one in found))
-    unknown = [(f"--provider {name}={wish.models[name]}", name) for name in wish.models if name not in known]
+    unknown = [(f"--provider {name}={options.models[name]}", name) for name in options.models if name not in known]
     notes = [
         Problem(option, 0, "", "no file names this model, so it was not used.", did_you_mean(name, known))
         for option, name in unknown
     ]
-    if wish.judge and not any(one.needs_judge for one in found):
+    if options.judge and not any(one.needs_judge for one in found):
         what = "no file has a rubric that lacks a judge, so it was not used."
-        notes.append(Problem(f"--judge {wish.judge}", 0, "", what))
+        notes.append(Problem(f"--judge {options.judge}", 0, "", what))
     return tuple(notes)
 
 

@@ -19,7 +19,7 @@ from llmops.language import yaml_reader
 from llmops.specs.parsing import json_path
 
 
-class Spot(Struct, frozen=True):
+class SourceLocation(Struct, frozen=True):
     """A place in a file of the repository."""
 
     path: str
@@ -28,7 +28,7 @@ class Spot(Struct, frozen=True):
     line: int = 0
     """Where it is, in a file that is no YAML."""
 
-    def at(self, *steps: str | int) -> Spot:
+    def at(self, *steps: str | int) -> SourceLocation:
         """Give a place inside."""
         return replace(self, steps=(*self.steps, *steps))
 
@@ -44,7 +44,7 @@ class Spot(Struct, frozen=True):
         return posixpath.normpath(posixpath.join(posixpath.dirname(self.path), reference.removeprefix("file://")))
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class ImportedAssertion(Struct, frozen=True, kw_only=True):
     """One assertion, in the words of our suites."""
 
     fields: Mapping[str, Any]
@@ -52,26 +52,26 @@ class Claim(Struct, frozen=True, kw_only=True):
     value: Any = None
     judge: str = ""
     """Who decides, as the other tool calls it."""
-    spot: Spot
+    spot: SourceLocation
 
 
-class Case(Struct, frozen=True, kw_only=True):
+class ImportedTest(Struct, frozen=True, kw_only=True):
     """One question: the columns of its row, and what is asserted of the answer."""
 
     row: Mapping[str, Any]
-    claims: tuple[Claim, ...]
+    claims: tuple[ImportedAssertion, ...]
     threshold: float | None = None
-    spot: Spot
+    spot: SourceLocation
 
 
-class Wording(Struct, frozen=True, kw_only=True):
+class ImportedPrompt(Struct, frozen=True, kw_only=True):
     """One prompt: a template in a file that is there, a template to write, or messages."""
 
     name: str
     path: str = ""
     text: str = ""
     messages: tuple[tuple[str, str], ...] = ()
-    spot: Spot
+    spot: SourceLocation
 
     def texts(self) -> tuple[str, ...]:
         """Give every template in it."""
@@ -86,35 +86,35 @@ class Provider(Struct, frozen=True, kw_only=True):
     name: str
     parameters: Mapping[str, Any] = {}
     """In the words of our prompts."""
-    spot: Spot
+    spot: SourceLocation
 
 
-class Foreign(Struct, kw_only=True):
+class SourceConfig(Struct, kw_only=True):
     """What a file says, and what of it has no counterpart here."""
 
     name: str
-    spot: Spot
+    spot: SourceLocation
     description: str = ""
-    wordings: list[Wording] = []
+    wordings: list[ImportedPrompt] = []
     providers: list[Provider] = []
-    cases: list[Case] = []
+    cases: list[ImportedTest] = []
     trials: int = 1
     problems: list[Problem] = []
     """What could not be translated."""
     notes: list[Problem] = []
     """What is said otherwise here, or decides nothing."""
 
-    def refuse(self, spot: Spot, what: str, remedy: str) -> None:
+    def refuse(self, spot: SourceLocation, what: str, remedy: str) -> None:
         """Note that something is not translated."""
         self.problems.append(spot.problem(what, remedy))
 
-    def listed(self, given: Any, spot: Spot) -> list[Any]:
+    def listed(self, given: Any, spot: SourceLocation) -> list[Any]:
         """Give the items of what has to be a list, or say that it is none; what is not there has no items."""
         if given is not None and not isinstance(given, list):
             self.refuse(spot, "this is not a list.", "Write it as one: - …")
         return given if isinstance(given, list) else []
 
-    def remark(self, spot: Spot, what: str, remedy: str = "") -> None:
+    def remark(self, spot: SourceLocation, what: str, remedy: str = "") -> None:
         """Note that something is otherwise here."""
         self.notes.append(spot.problem(what, remedy))
 
@@ -126,7 +126,7 @@ class Format(Struct, frozen=True, kw_only=True):
     """What it is called."""
     recognises: Callable[[str, Mapping[str, Any]], bool]
     """Whether a file of this path and content is of the format."""
-    read: Callable[[Spot, Mapping[str, Any]], Foreign]
+    read: Callable[[SourceLocation, Mapping[str, Any]], SourceConfig]
     """Say what a file means. Never raises for what is in it."""
 
 
@@ -134,7 +134,7 @@ class Unloadable(Exception):
     """A file that is named and cannot be read as values."""
 
 
-def text(spot: Spot, reference: str) -> str:
+def text(spot: SourceLocation, reference: str) -> str:
     """Read a file that is named (file://…). Raises `Unloadable` for one that is not there, or is no text."""
     path = spot.beside(reference)
     try:
@@ -143,7 +143,7 @@ def text(spot: Spot, reference: str) -> str:
         raise Unloadable(f"{path} is not UTF-8 text.") from None
 
 
-def load(spot: Spot, reference: str) -> tuple[Any, Spot]:
+def load(spot: SourceLocation, reference: str) -> tuple[Any, SourceLocation]:
     """Read the values of a YAML or JSON file that is named (file://…). Raises `Unloadable`."""
     path = spot.beside(reference)
     try:
@@ -152,21 +152,21 @@ def load(spot: Spot, reference: str) -> tuple[Any, Spot]:
         raise Unloadable(f"{path}:{error.line}: {error.what}") from None
     if len(documents) != 1:
         raise Unloadable(f"{path} does not hold one document.")
-    return documents[0], Spot(path, spot.files)
+    return documents[0], SourceLocation(path, spot.files)
 
 
-def lines(spot: Spot, reference: str) -> Iterator[tuple[Any, Spot]]:
+def lines(spot: SourceLocation, reference: str) -> Iterator[tuple[Any, SourceLocation]]:
     """Read the values of a JSON Lines file that is named. Raises `Unloadable`."""
     path = spot.beside(reference)
     for number, line in enumerate(_bytes(spot, path).splitlines(), 1):
         if line.strip():
             try:
-                yield msgspec.json.decode(line), Spot(path, spot.files, (), number)
+                yield msgspec.json.decode(line), SourceLocation(path, spot.files, (), number)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Unloadable(f"{path}:{number}: {error}.") from None
 
 
-def _bytes(spot: Spot, path: str) -> bytes:
+def _bytes(spot: SourceLocation, path: str) -> bytes:
     if path not in spot.files:
         raise Unloadable(f"there is no file {path}.")
     return spot.files[path]

@@ -17,11 +17,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.problems import Problem
-from llmops.importing.source_model import Case, Claim, Foreign, Provider, Spot, Wording
+from llmops.importing.source_model import (
+    ImportedAssertion,
+    ImportedPrompt,
+    ImportedTest,
+    Provider,
+    SourceConfig,
+    SourceLocation,
+)
 from llmops.kinds.evaluation import assertions
 from llmops.kinds.evaluation.assertions import Assert
 from llmops.language import jinja, jinja_variables, yaml_writer
-from llmops.language.jinja_variables import BadTemplate
+from llmops.language.jinja_variables import InvalidTemplate
 from llmops.language.json_schema import API_VERSION
 from llmops.language.yaml_writer import Line
 
@@ -32,7 +39,7 @@ LITERAL = frozenset({"is-json", "contains-json"})
 """Types whose value is no template: a JSON Schema."""
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class ImportOptions(Struct, frozen=True, kw_only=True):
     """How a file is to be translated."""
 
     models: Mapping[str, str] = {}
@@ -66,21 +73,21 @@ def slug(text: str) -> str:
     return found[:LONGEST_NAME].rstrip("-") or "imported"
 
 
-def translate(foreign: Foreign, wish: Wish) -> Translation:
+def translate(foreign: SourceConfig, options: ImportOptions) -> Translation:
     """Translate a file."""
-    return _Translating(foreign, wish).whole()
+    return _Translating(foreign, options).whole()
 
 
 class _Group(Struct, frozen=True):
     """Cases that are held to the same sorts of assertion."""
 
-    cases: tuple[Case, ...]
+    cases: tuple[ImportedTest, ...]
 
 
 class _Translating:
-    def __init__(self, foreign: Foreign, wish: Wish) -> None:
-        self.foreign, self.wish = foreign, wish
-        self.name = slug(wish.name or foreign.name)
+    def __init__(self, foreign: SourceConfig, options: ImportOptions) -> None:
+        self.foreign, self.options = foreign, options
+        self.name = slug(options.name or foreign.name)
         self.files: dict[str, str] = {}
         self.specs: list[dict[str, Any]] = []
 
@@ -92,7 +99,7 @@ class _Translating:
         self._evaluations(names, [one for one in suites if one["assert"]])
         if self.specs:
             head = f"Made from {self.foreign.spot.path} by `llmops import`."
-            self.files[f"{self.wish.specs}/{self.name}.yaml"] = yaml_writer.documents(self.specs, head)
+            self.files[f"{self.options.specs}/{self.name}.yaml"] = yaml_writer.documents(self.specs, head)
         problems, notes = self.foreign.problems, self.foreign.notes
         judges = {claim.judge for case in cases for claim in case.claims if _is_rubric(claim)}
         return Translation(
@@ -100,7 +107,7 @@ class _Translating:
             problems=tuple(dict.fromkeys(problems)),
             notes=tuple(dict.fromkeys(notes)),
             providers=frozenset({one.name for one in self.foreign.providers} | judges - {""}),
-            needs_judge=any(judge not in self.wish.models for judge in judges),
+            needs_judge=any(judge not in self.options.models for judge in judges),
         )
 
     def _spec(self, kind: str, name: str, body: dict[str, Any]) -> None:
@@ -111,10 +118,10 @@ class _Translating:
 
     # Prompts
 
-    def _is_sound(self, wording: Wording) -> bool:
+    def _is_sound(self, wording: ImportedPrompt) -> bool:
         try:
             names = frozenset[str]().union(*map(jinja_variables.variables, wording.texts()))
-        except BadTemplate as error:
+        except InvalidTemplate as error:
             remedy = "Write it in Jinja, in which our prompts are written."
             self.foreign.refuse(wording.spot, f"the prompt cannot be used: {error.what}", remedy)
             return False
@@ -123,9 +130,11 @@ class _Translating:
             self.foreign.refuse(wording.spot, "the prompt reads an environment variable (env).", remedy)
         return "env" not in names
 
-    def _prompts(self, wordings: Sequence[Wording], cases: Sequence[Case]) -> list[tuple[str, Wording]]:
+    def _prompts(
+        self, wordings: Sequence[ImportedPrompt], cases: Sequence[ImportedTest]
+    ) -> list[tuple[str, ImportedPrompt]]:
         parameters = self._parameters()
-        names: list[tuple[str, Wording]] = []
+        names: list[tuple[str, ImportedPrompt]] = []
         for wording in wordings:
             name = self._free(
                 slug(f"{self.name}-{wording.name}") if len(wordings) > 1 else self.name, [one for one, _ in names]
@@ -143,7 +152,7 @@ class _Translating:
         numbered = (f"{name[: LONGEST_NAME - 4]}-{number}" for number in range(2, 1000))
         return next(one for one in (name, *numbered) if one not in taken)
 
-    def _said(self, name: str, wording: Wording) -> dict[str, Any]:
+    def _said(self, name: str, wording: ImportedPrompt) -> dict[str, Any]:
         if wording.messages:
             return {"messages": [{"role": role, "content": content} for role, content in wording.messages]}
         if wording.path:
@@ -166,7 +175,7 @@ class _Translating:
 
     # Rows and suites
 
-    def _asserted(self) -> Iterator[Case]:
+    def _asserted(self) -> Iterator[ImportedTest]:
         """Give the cases of which something is asserted, with what can be."""
         for case in self.foreign.cases:
             if claims := tuple(one for one in case.claims if self._can_be_asserted(one)):
@@ -176,7 +185,7 @@ class _Translating:
                 what = "nothing is asserted of this test, or nothing that is known here."
                 self.foreign.refuse(case.spot, what, remedy)
 
-    def _can_be_asserted(self, claim: Claim) -> bool:
+    def _can_be_asserted(self, claim: ImportedAssertion) -> bool:
         given = dict(claim.fields) | ({} if claim.value is None else {"value": claim.value})
         try:
             wrong = [(one.what, one.remedy) for one in assertions.wrong(msgspec.convert(given, Assert), "")]
@@ -186,7 +195,7 @@ class _Translating:
             self.foreign.refuse(claim.spot, what, remedy)
         return not wrong
 
-    def _suite(self, group: _Group, number: int, wordings: Sequence[Wording]) -> dict[str, Any]:
+    def _suite(self, group: _Group, number: int, wordings: Sequence[ImportedPrompt]) -> dict[str, Any]:
         name = self.name if number == 0 else f"{self.name}-{number + 1}"
         rows = [dict(case.row) for case in group.cases]
         columns = _Columns(rows, self.foreign)
@@ -205,7 +214,7 @@ class _Translating:
             suite["trials"] = self.foreign.trials
         return suite
 
-    def _fill(self, rows: list[dict[str, Any]], group: _Group, wordings: Sequence[Wording]) -> None:
+    def _fill(self, rows: list[dict[str, Any]], group: _Group, wordings: Sequence[ImportedPrompt]) -> None:
         """Give every row what a prompt asks for: where nothing is given, the other tools put nothing."""
         asked = sorted({name for wording in wordings for name in _variables(wording)})
         for name in asked:
@@ -217,10 +226,10 @@ class _Translating:
                 what = f"{len(lacking)} of {len(rows)} tests give no {name}: it is empty for them."
                 self.foreign.remark(spot, what)
 
-    def _judge(self, claim: Claim) -> str:
-        return self.wish.models.get(claim.judge, "") or self.wish.judge
+    def _judge(self, claim: ImportedAssertion) -> str:
+        return self.options.models.get(claim.judge, "") or self.options.judge
 
-    def _has_judge(self, claims: Sequence[Claim]) -> bool:
+    def _has_judge(self, claims: Sequence[ImportedAssertion]) -> bool:
         if not _is_rubric(claims[0]) or self._judge(claims[0]):
             return True
         asked = f"--provider {claims[0].judge}=MODEL or " if claims[0].judge else ""
@@ -230,7 +239,7 @@ class _Translating:
 
     # Evaluations
 
-    def _evaluations(self, names: Sequence[tuple[str, Wording]], suites: Sequence[dict[str, Any]]) -> None:
+    def _evaluations(self, names: Sequence[tuple[str, ImportedPrompt]], suites: Sequence[dict[str, Any]]) -> None:
         models = [(one, self._model(one)) for one in self.foreign.providers]
         known = list(dict.fromkeys(model for _, model in models if model))
         if suites and not self.foreign.providers:
@@ -244,7 +253,7 @@ class _Translating:
                 self._spec("Evaluation", name, body)
 
     def _model(self, provider: Provider) -> str:
-        found = self.wish.models.get(provider.name, "")
+        found = self.options.models.get(provider.name, "")
         if not found:
             what = f"{provider.name} is a hosted model: its weights are not here."
             remedy = f"Say which of yours stands for it: --provider {provider.name}=MODEL."
@@ -252,40 +261,40 @@ class _Translating:
         return found
 
 
-def _is_rubric(claim: Claim) -> bool:
+def _is_rubric(claim: ImportedAssertion) -> bool:
     return str(claim.fields["type"]).endswith("llm-rubric")
 
 
-def _ordered(claim: Claim, value: Any) -> dict[str, Any]:
+def _ordered(claim: ImportedAssertion, value: Any) -> dict[str, Any]:
     """Put the fields of an assertion in the order in which people read them."""
     fields = dict(claim.fields)
     head = {"type": fields.pop("type")}
     return head | ({} if value is None else {"value": value}) | fields
 
 
-def _variables(wording: Wording) -> list[str]:
+def _variables(wording: ImportedPrompt) -> list[str]:
     return sorted(frozenset[str]().union(*map(jinja_variables.variables, wording.texts())))
 
 
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
 
-def _schema(name: str, cases: Iterable[Case]) -> dict[str, Any]:
+def _schema(name: str, cases: Iterable[ImportedTest]) -> dict[str, Any]:
     """Give the JSON Schema of a variable: the type that all its values have."""
     found = {TYPES.get(type(case.row.get(name, "")), "") for case in cases} or {"string"}
     return {"type": found.pop()} if len(found) == 1 and "" not in found else {}
 
 
-def _groups(cases: Iterable[Case]) -> Iterator[_Group]:
+def _groups(cases: Iterable[ImportedTest]) -> Iterator[_Group]:
     """Put together what can be asserted in the same words, in the order in which each sort first comes."""
-    found: dict[str, list[Case]] = {}
+    found: dict[str, list[ImportedTest]] = {}
     for case in cases:
         alike = [(sorted(claim.fields.items()), claim.judge, _bones(claim)) for claim in case.claims]
         found.setdefault(repr((case.threshold, alike)), []).append(case)
     return (_Group(tuple(same)) for same in found.values())
 
 
-def _bones(claim: Claim) -> object:
+def _bones(claim: ImportedAssertion) -> object:
     """Give what of a value cannot differ within a suite: all but its texts."""
     return claim.value if claim.fields["type"].removeprefix("not-") in LITERAL else _without_texts(claim.value)
 
@@ -301,16 +310,16 @@ def _without_texts(value: Any) -> object:
 class _Columns:
     """Gives values that differ from row to row a column of their own."""
 
-    def __init__(self, rows: list[dict[str, Any]], foreign: Foreign) -> None:
+    def __init__(self, rows: list[dict[str, Any]], foreign: SourceConfig) -> None:
         self.rows, self.foreign = rows, foreign
 
-    def value(self, claims: Sequence[Claim]) -> Any:
+    def value(self, claims: Sequence[ImportedAssertion]) -> Any:
         """Give the value of an assertion that stands for those of every row."""
         if claims[0].fields["type"].removeprefix("not-") in LITERAL:
             return claims[0].value
         return self._merged([one.value for one in claims], [one.spot for one in claims])
 
-    def _merged(self, values: Sequence[Any], spots: Sequence[Spot]) -> Any:
+    def _merged(self, values: Sequence[Any], spots: Sequence[SourceLocation]) -> Any:
         first = values[0]
         if all(one == first for one in values[1:]):
             return first
@@ -320,7 +329,7 @@ class _Columns:
             return [self._merged([one[at] for one in values], spots) for at in range(len(first))]
         return self._column(values, spots)
 
-    def _column(self, values: Sequence[Any], spots: Sequence[Spot]) -> str:
+    def _column(self, values: Sequence[Any], spots: Sequence[SourceLocation]) -> str:
         taken = {name for row in self.rows for name in row}
         names = ("expected", *(f"expected_{number}" for number in range(2, 1000)))
         name = next(one for one in names if one not in taken)
@@ -329,10 +338,10 @@ class _Columns:
             row[name] = text
         return f"{{{{ {name} }}}}"
 
-    def _filled(self, value: str, row: Mapping[str, Any], spot: Spot) -> str:
+    def _filled(self, value: str, row: Mapping[str, Any], spot: SourceLocation) -> str:
         """Fill the columns of a row in, as it would be when the answer is scored: a column is no template."""
         try:
             return jinja.render(value, row)
-        except BadTemplate as error:
+        except InvalidTemplate as error:
             self.foreign.refuse(spot, f'"{value}" cannot be filled in: {error.what}', "Correct the template.")
             return value

@@ -29,9 +29,9 @@ from llmops.git.tree import CommitFiles
 from llmops.index import database, workers
 from llmops.index.database import Database, Unwritable
 from llmops.specs import closures, graph, loading
-from llmops.specs.closures import Made
-from llmops.specs.graph import Building, Graph
-from llmops.specs.loading import Gathering
+from llmops.specs.closures import ResolvedSpec
+from llmops.specs.graph import Graph, GraphBuilder
+from llmops.specs.loading import CommitReader
 from llmops.specs.parsing import Kinds, Plugins
 from llmops.specs.settings import Settings
 
@@ -126,10 +126,10 @@ class Generation:
     def ranks(self) -> Iterable[tuple[int, Key]]:
         return _ranks(self._kept)
 
-    def leaners(self, key: Key) -> Iterable[Key]:
+    def dependents(self, key: Key) -> Iterable[Key]:
         return self._keys("SELECT key FROM leans WHERE name = ? AND kind = ?", key.name, key.kind)
 
-    def callers(self, name: str) -> Iterable[Key]:
+    def referrers(self, name: str) -> Iterable[Key]:
         return self._keys("SELECT DISTINCT key FROM leans WHERE name = ?", name)
 
     def declared_in(self, path: str) -> Iterable[Key]:
@@ -162,7 +162,7 @@ class _Nodes(Mapping[Key, Node]):
             data, checksum = found[0]
             if zlib.crc32(data) != checksum:
                 raise self._kept.damaged(f"{key} is not what was written")
-            self._decoded[key] = closures.opened(msgspec.msgpack.decode(data, type=Made), self._kinds)
+            self._decoded[key] = closures.to_node(msgspec.msgpack.decode(data, type=ResolvedSpec), self._kinds)
         return self._decoded[key]
 
     def __contains__(self, key: object) -> bool:
@@ -193,22 +193,22 @@ def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings
                 _write_over(index, files.tree, settings, made)
             return settings, made
     with _quiet():
-        gathering = loading.Gathering(files, index.kinds, plugins, workers.read_all)
+        gathering = loading.CommitReader(files, index.kinds, plugins, workers.read_all)
         if is_wrong or generation.is_read:  # there is nothing to write, or a graph still reads what was written
             return gathering.settings, _read_whole(index, files, gathering)
         return gathering.settings, _read_anew(index, files, gathering)
 
 
-def _read_whole(index: Index, files: CommitFiles, gathering: Gathering) -> Graph:
-    building = Building(index.kinds)
+def _read_whole(index: Index, files: CommitFiles, gathering: CommitReader) -> Graph:
+    building = GraphBuilder(index.kinds)
     for draft in gathering:
         building.add(draft)
     return building.finish(gathering.parsed(), files)
 
 
-def _read_anew(index: Index, files: CommitFiles, gathering: Gathering) -> Graph:
+def _read_anew(index: Index, files: CommitFiles, gathering: CommitReader) -> Graph:
     """Read everything, and go on with it as it was written."""
-    building = Building(index.kinds)
+    building = GraphBuilder(index.kinds)
     made = _write_whole(index, files, gathering, building)
     if made is None:
         made = building.finish(gathering.parsed(), files)
@@ -218,7 +218,7 @@ def _read_anew(index: Index, files: CommitFiles, gathering: Gathering) -> Graph:
     return made
 
 
-def _write_whole(index: Index, files: CommitFiles, gathering: Gathering, building: Building) -> Graph | None:
+def _write_whole(index: Index, files: CommitFiles, gathering: CommitReader, building: GraphBuilder) -> Graph | None:
     """Write a generation anew while it is read and named; None when that is not possible, with the rest left unread."""
     try:
         with index.database.writing() as writer:
@@ -289,9 +289,9 @@ class _Rows:
 
     def __init__(self, writer: sqlite3.Connection, kinds: Kinds) -> None:
         self._writer, self._kinds = writer, kinds
-        self._waiting: list[Made] = []
+        self._waiting: list[ResolvedSpec] = []
 
-    def put(self, made: list[Made]) -> None:
+    def put(self, made: list[ResolvedSpec]) -> None:
         """Take some. Raises `Unwritable`, here or in `flush`, for what cannot be written.
 
         That is a name that is not UTF-8, and a number of more than 64 bits: such a repository is read whole every time.
@@ -319,12 +319,12 @@ class _Rows:
 Row: TypeAlias = tuple[str | bytes, ...]
 
 
-def _row(key: str, made: Made, is_live: bool) -> tuple[object, ...]:  # noqa: FBT001  a column
+def _row(key: str, made: ResolvedSpec, is_live: bool) -> tuple[object, ...]:  # noqa: FBT001  a column
     data = msgspec.msgpack.encode(closures.packed(made))
     return key, _bytes(made.path), made.depth, is_live, data, zlib.crc32(data)
 
 
-def _leans(them: Mapping[str, Node | Made]) -> set[Row]:
+def _leans(them: Mapping[str, Node | ResolvedSpec]) -> set[Row]:
     return {(need.key.name, need.key.kind, key) for key, one in them.items() for need in one.needs}
 
 
@@ -332,7 +332,7 @@ def _uses(them: Mapping[str, Iterable[str]]) -> set[Row]:
     return {(_bytes(path), key) for key, paths in them.items() for path in paths}
 
 
-def _units(them: Mapping[str, Node | Made]) -> set[Row]:
+def _units(them: Mapping[str, Node | ResolvedSpec]) -> set[Row]:
     return {(unit.digest, key) for key, one in them.items() for unit in one.units}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 
 from llmops.domain.digests import Digest
 from llmops.domain.records import Outcome
-from llmops.domain.resources import NOTHING, Key
+from llmops.domain.resources import NOTHING_KNOWN, Key
 from llmops.index import index
 from llmops.index.database import Unwritable
 from llmops.index.index import Index
@@ -24,7 +24,7 @@ LIKE = 100
 """How many of the latest runs of a kind an estimate looks at."""
 
 
-class Done:
+class DoneUnits:
     """The units whose outcome is in the ledger: a container, and what else a plan asks about them."""
 
     def __init__(self, at: Index, held: Index, without: frozenset[Digest] = frozenset()) -> None:
@@ -36,13 +36,13 @@ class Done:
         asked = "SELECT 1 FROM outcome WHERE unit = ?"
         return unit not in self.without and bool(self._held.database.read_now(asked, unit))
 
-    def but(self, lost: AbstractSet[Digest]) -> Done:
+    def but(self, lost: AbstractSet[Digest]) -> DoneUnits:
         """Give the same without some whose bytes are lost."""
-        return Done(self._index, self._held, self.without | lost)
+        return DoneUnits(self._index, self._held, self.without | lost)
 
     def pending(self, made: Graph) -> frozenset[Key]:
         """Give the resources of a graph that may lack an outcome: perhaps too many, never too few."""
-        if made.known is NOTHING:
+        if made.known is NOTHING_KNOWN:
             return frozenset(made.nodes)
         same = self._held is self._index and _now(self._index, "tree") == self._index.generation.tree
         # Else the units that are marked as owed are not those of the generation that this process reads.
@@ -62,7 +62,7 @@ class Done:
         return [unit for (unit,) in self._held.database.read_now(asked, str(key), part, most)]
 
 
-def follow(at: Index, where: Ledger) -> Done:
+def follow(at: Index, where: Ledger) -> DoneUnits:
     """Bring the outcomes up to the ledger's; in memory, when the file cannot be written."""
     try:
         _bring_up(at, where)
@@ -71,7 +71,7 @@ def follow(at: Index, where: Ledger) -> Done:
         held = index.in_memory(at.kinds)
         _bring_up(held, where)
     held.database.hold()
-    return Done(at, held)
+    return DoneUnits(at, held)
 
 
 def _bring_up(at: Index, where: Ledger) -> None:

@@ -22,7 +22,7 @@ import msgspec
 from llmops.git.tree import CommitFiles
 from llmops.host.signals import SIGNALS
 from llmops.specs import closures, loading
-from llmops.specs.loading import Drafted, Pins
+from llmops.specs.loading import ParsedFile, Pins
 from llmops.specs.parsing import TOGETHER, Kinds, Plugins
 
 MANY = 1000
@@ -33,7 +33,9 @@ LENGTH = 8
 """Bytes of the length in front of what a process delivers."""
 
 
-def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[Drafted]:
+def read_all(
+    paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Plugins, lock: Pins
+) -> Iterator[ParsedFile]:
     """Read files as `specs.read_all` does, in their order."""
     amount = len(os.sched_getaffinity(0))
     if len(paths) < MANY or amount == 1 or threading.active_count() > 1:  # who forks beside threads copies their locks
@@ -55,7 +57,7 @@ def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Pl
             own = number % amount
             data = workers[own].take() if own < len(workers) else b""
             if data:
-                yield from msgspec.msgpack.decode(data, type=list[Drafted])
+                yield from msgspec.msgpack.decode(data, type=list[ParsedFile])
             else:
                 yield from loading.read_all(chunk, files, kinds, plugins, lock)
     finally:
@@ -63,7 +65,7 @@ def read_all(paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Pl
             worker.end()
 
 
-def _encoded(found: Iterable[Drafted]) -> bytes:
+def _encoded(found: Iterable[ParsedFile]) -> bytes:
     readings = list(found)
     for one in readings:
         one.drafts = [closures.packed(draft) for draft in one.drafts]

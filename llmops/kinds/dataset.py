@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from llmops.domain import digests
-from llmops.domain.problems import Complaint, Problem
+from llmops.domain.problems import FieldProblem, Problem
 from llmops.domain.resources import Files, Pin
 from llmops.plugins.fields import Body, about
 from llmops.plugins.kind import Kind, Step
@@ -98,16 +98,16 @@ class Dataset(Body, frozen=True, kw_only=True):
     split: Annotated[Split | None, about("Without it every row is in both the train and the test side.")] = None
 
 
-def check(dataset: Dataset) -> Iterable[Complaint]:
+def check(dataset: Dataset) -> Iterable[FieldProblem]:
     """Each source is one file whose ending says how it is read."""
     for index, source in enumerate(dataset.sources):
         role = f"sources[{index}]"
         if (source.path is None) == (source.uri is None):
-            yield Complaint(role, "a source is either a path or a uri.", "Give exactly one of them.")
+            yield FieldProblem(role, "a source is either a path or a uri.", "Give exactly one of them.")
         yield from misplaced_token(source, role)
         name = source.path or source.uri or ""
         if not readable(name, dataset.format):
-            yield Complaint(role, f"{name or 'this'} is not a file of rows.", f"Use {endings(dataset.format)}.")
+            yield FieldProblem(role, f"{name or 'this'} is not a file of rows.", f"Use {endings(dataset.format)}.")
 
 
 def endings(format_: Format) -> str:

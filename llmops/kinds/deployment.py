@@ -10,13 +10,13 @@ from typing import Annotated
 
 from msgspec import field
 
-from llmops.domain.problems import Complaint
+from llmops.domain.problems import FieldProblem
 from llmops.domain.resources import Key, Node, Scope
 from llmops.plugins.fields import DURATION_PATTERN, Body, Options, about, ref
 from llmops.plugins.kind import Kind, Step
 
 
-class Engine(Body, frozen=True, kw_only=True):
+class EngineSpec(Body, frozen=True, kw_only=True):
     """What answers: an external program that speaks the OpenAI API."""
 
     type: Annotated[str, about("Which engine: transformers, …", scope=Scope.LIVE, pattern="^[a-z][a-z0-9_]*$")] = (
@@ -84,7 +84,7 @@ class Deployment(Body, frozen=True, kw_only=True):
     prompt: Annotated[str, ref("Prompt", about="Every request goes through this prompt.", scope=Scope.LIVE)] | None = (
         None
     )
-    engine: Annotated[Engine, about("What answers.", plugin="engines")] = Engine()
+    engine: Annotated[EngineSpec, about("What answers.", plugin="engines")] = EngineSpec()
     runtime: Annotated[
         str, about("Where it runs.", scope=Scope.NONE, plugin="runtimes", pattern="^[a-z][a-z0-9_]*$")
     ] = "local"
@@ -100,26 +100,26 @@ class Deployment(Body, frozen=True, kw_only=True):
     ] = "10m"
 
 
-def check(deployment: Deployment) -> Iterable[Complaint]:
+def check(deployment: Deployment) -> Iterable[FieldProblem]:
     """Steps are one thing each, and weights rise."""
     weight = 0
     for index, step in enumerate(deployment.strategy.canary.steps):
         role = f"strategy.canary.steps[{index}]"
         given = [name for name in ("set_weight", "pause", "analysis") if getattr(step, name) is not None]
         if len(given) != 1:
-            yield Complaint(role, "a step is one of set_weight, pause and analysis.", "Make several steps of it.")
+            yield FieldProblem(role, "a step is one of set_weight, pause and analysis.", "Make several steps of it.")
         if step.set_weight is not None:
             if step.set_weight < weight:
-                yield Complaint(f"{role}.set_weight", "the weight falls.", "Let the weights rise from step to step.")
+                yield FieldProblem(f"{role}.set_weight", "the weight falls.", "Let the weights rise from step to step.")
             weight = step.set_weight
 
 
-def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[Complaint]:
+def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[FieldProblem]:
     """A required evaluation is about the model that serves, or about this very deployment."""
     model = next((need.key for need in node.needs if need.role == "model"), None)
     for need in node.needs:
         if need.role.startswith("requires[") and not {model, node.key} & _subjects(nodes[need.key]):
-            yield Complaint(
+            yield FieldProblem(
                 need.role,
                 f"{need.key} does not evaluate {model}.",
                 "Require one whose subject is it, or this deployment.",

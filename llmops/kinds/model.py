@@ -6,7 +6,7 @@ Pure.
 from collections.abc import Collection, Iterable
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from llmops.domain.problems import Complaint
+from llmops.domain.problems import FieldProblem
 from llmops.domain.resources import Files, Pin, Scope
 from llmops.plugins.fields import Body, about, file, secret
 from llmops.plugins.kind import Kind, Step
@@ -64,29 +64,29 @@ class Model(Body, frozen=True, kw_only=True):
     )
 
 
-def check(model: Model) -> Iterable[Complaint]:
+def check(model: Model) -> Iterable[FieldProblem]:
     """One source, and a card where cards live."""
     given = [name for name in ("hf", "path", "uri") if getattr(model.source, name) is not None]
     if len(given) != 1:
         found = f"{' and '.join(given)} are given" if given else "no source is given"
-        yield Complaint("source", f"{found}.", "Give exactly one of hf, path and uri.")
+        yield FieldProblem("source", f"{found}.", "Give exactly one of hf, path and uri.")
     yield from misplaced_token(model.source, "source")
     if model.card is not None and not (model.card.startswith("models/") and model.card.endswith(".md")):
-        yield Complaint("card", f"{model.card} is not a model card.", "Put it under models/ as a .md file.")
+        yield FieldProblem("card", f"{model.card} is not a model card.", "Put it under models/ as a .md file.")
 
 
-def examine(model: Model, files: Files) -> Iterable[Complaint]:
+def examine(model: Model, files: Files) -> Iterable[FieldProblem]:
     """A folder must hold a model that transformers can load without running code from it."""
     folder = model.source.path
     if folder is None:
         return
     names = {path[len(folder) + 1 :] for path in files.names(folder)}
     if "config.json" not in names:
-        yield Complaint(
+        yield FieldProblem(
             "source.path", f"{folder} holds no config.json.", "Name the folder of a transformers checkpoint."
         )
     elif wrong := unsafe(names, model):
-        yield Complaint("source.path", f"{folder} {wrong}.", REMEDY)
+        yield FieldProblem("source.path", f"{folder} {wrong}.", REMEDY)
 
 
 REMEDY = "Save the weights as safetensors, or say why not: allow_pickle: {reason: …}."
@@ -127,10 +127,10 @@ def permits(model: Model, live: bool) -> str:  # noqa: FBT001  the signature of 
     return ""
 
 
-def moves(old: Model, new: Model) -> Iterable[Complaint]:
+def moves(old: Model, new: Model) -> Iterable[FieldProblem]:
     """A model goes through its stages one at a time, and back the same way, so that every step can be reverted."""
     if abs(STAGES.index(new.stage) - STAGES.index(old.stage)) > 1:
-        yield Complaint(
+        yield FieldProblem(
             "stage",
             f'a model cannot go from "{old.stage}" to "{new.stage}" in one step.',
             f"The stages are {' - '.join(STAGES)}: move by one.",

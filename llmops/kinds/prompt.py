@@ -6,10 +6,10 @@ Pure.
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from llmops.domain.problems import Complaint, Problem
+from llmops.domain.problems import FieldProblem, Problem
 from llmops.domain.resources import Files
 from llmops.language import jinja_variables, user_schemas
-from llmops.language.jinja_variables import BadTemplate
+from llmops.language.jinja_variables import InvalidTemplate
 from llmops.plugins.fields import Body, about, file
 from llmops.plugins.kind import Kind
 
@@ -44,26 +44,26 @@ class Prompt(Body, frozen=True, kw_only=True):
         return self.messages if template is None else (Message(role="user", content=template),)
 
 
-def check(prompt: Prompt) -> Iterable[Complaint]:
+def check(prompt: Prompt) -> Iterable[FieldProblem]:
     """Either a file or messages; schemas that are schemas; variables that match the messages."""
     if (prompt.template is None) == (not prompt.messages):
-        yield Complaint("", "a prompt has either a template or messages.", "Give exactly one of them.")
+        yield FieldProblem("", "a prompt has either a template or messages.", "Give exactly one of them.")
     for name, schema in prompt.variables.items():
         if not name.isidentifier():
-            yield Complaint(f"variables.{name}", f'"{name}" cannot be a variable.', "Use letters, digits and _.")
+            yield FieldProblem(f"variables.{name}", f'"{name}" cannot be a variable.', "Use letters, digits and _.")
         yield from user_schemas.complaints(schema, f"variables.{name}")
     if prompt.messages:
         used: set[str] = set()
         for index, message in enumerate(prompt.messages):
             try:
                 used |= jinja_variables.variables(message.content)
-            except BadTemplate as error:
-                yield Complaint(f"messages[{index}].content", error.what, "Correct the template.")
+            except InvalidTemplate as error:
+                yield FieldProblem(f"messages[{index}].content", error.what, "Correct the template.")
                 return
         yield from _undeclared(prompt, used)
 
 
-def examine(prompt: Prompt, files: Files) -> Iterable[Complaint | Problem]:
+def examine(prompt: Prompt, files: Files) -> Iterable[FieldProblem | Problem]:
     """The template file parses, and its variables are the declared ones."""
     path = prompt.template
     if path is None:
@@ -72,17 +72,19 @@ def examine(prompt: Prompt, files: Files) -> Iterable[Complaint | Problem]:
         used = jinja_variables.variables(files[path].decode())
     except UnicodeDecodeError:
         yield Problem(path, 1, "", "the template is not UTF-8.", "Save the file as UTF-8.")
-    except BadTemplate as error:
+    except InvalidTemplate as error:
         yield Problem(path, error.line, "", error.what, "Correct the template.")
     else:
         yield from _undeclared(prompt, used)
 
 
-def _undeclared(prompt: Prompt, used: Iterable[str]) -> Iterable[Complaint]:
+def _undeclared(prompt: Prompt, used: Iterable[str]) -> Iterable[FieldProblem]:
     for name in sorted(set(used) - set(prompt.variables)):
-        yield Complaint("variables", f'the template uses "{name}", which is not declared.', f"Add {name} to variables.")
+        yield FieldProblem(
+            "variables", f'the template uses "{name}", which is not declared.', f"Add {name} to variables."
+        )
     for name in sorted(set(prompt.variables) - set(used)):
-        yield Complaint(f"variables.{name}", "the template does not use it.", "Remove it, or use it.")
+        yield FieldProblem(f"variables.{name}", "the template does not use it.", "Remove it, or use it.")
 
 
 KIND = Kind(body=Prompt, check=check, examine=examine)

@@ -9,7 +9,7 @@ Pure.
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
-from llmops.domain.problems import Complaint
+from llmops.domain.problems import FieldProblem
 from llmops.domain.resources import Key, Node, Scope
 from llmops.plugins.fields import Body, Options, about, file, ref
 from llmops.plugins.kind import ONE_MACHINE, Kind, Step
@@ -133,45 +133,45 @@ class Training(Body, frozen=True, kw_only=True):
     checkpoint: Annotated[Checkpoint, about("What is kept on the way.", scope=Scope.NONE)] = Checkpoint()
 
 
-def check(training: Training) -> Iterable[Complaint]:
+def check(training: Training) -> Iterable[FieldProblem]:
     """The fields of a task belong together."""
     if training.base is None:
         yield from _from_scratch(training)
     else:
         for name in ("architecture", "tokenizer"):
             if getattr(training, name) is not None:
-                yield Complaint(name, f"the base brings its own {name}.", f"Remove {name}, or remove base.")
+                yield FieldProblem(name, f"the base brings its own {name}.", f"Remove {name}, or remove base.")
     if training.finetuning == "lora" and training.base is None:
-        yield Complaint("finetuning", "adapters need a base.", "Give base, or train full.")
+        yield FieldProblem("finetuning", "adapters need a base.", "Give base, or train full.")
     if training.lora is not None and training.finetuning != "lora":
-        yield Complaint(
+        yield FieldProblem(
             "lora", "finetuning is full, so adapters are not used.", "Set finetuning: lora, or remove lora."
         )
     if training.arguments.packing and training.task == "pretrain":
-        yield Complaint("arguments.packing", "pretrain packs its blocks always.", "Remove it.")
+        yield FieldProblem("arguments.packing", "pretrain packs its blocks always.", "Remove it.")
     batch = training.arguments.per_device_train_batch_size * training.arguments.gradient_accumulation_steps
     if batch % training.resources.workers:
-        yield Complaint(
+        yield FieldProblem(
             "resources.workers",
             f"{batch} rows of a step cannot be shared evenly by {training.resources.workers} workers.",
             "Choose a divisor, so that the result does not depend on it.",
         )
 
 
-def _from_scratch(training: Training) -> Iterable[Complaint]:
+def _from_scratch(training: Training) -> Iterable[FieldProblem]:
     if training.task != "pretrain":
-        yield Complaint("base", f"{training.task} needs a base.", "Name a Model or a Training.")
+        yield FieldProblem("base", f"{training.task} needs a base.", "Name a Model or a Training.")
         return
     for name in ("architecture", "tokenizer"):
         if getattr(training, name) is None:
-            yield Complaint(name, f"pretrain without a base needs {name}.", f"Give base, or {name}.")
+            yield FieldProblem(name, f"pretrain without a base needs {name}.", f"Give base, or {name}.")
 
 
 FORMATS = {"pretrain": ("text",), "sft": ("text", "messages", "prompt_completion")}
 """Which dataset formats a task can learn from."""
 
 
-def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[Complaint]:
+def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[FieldProblem]:
     """Every dataset has a format that the task can learn from, and all have the same."""
     task = node.spec.body.task
     mixture = [need for need in node.needs if need.role.startswith("datasets[")]
@@ -180,10 +180,10 @@ def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[Complaint]:
         first, own = mixture[0].key, formats[need.key]
         if own not in FORMATS[task]:
             what = f"{task} cannot learn from {need.key}, whose format is {own}."
-            yield Complaint(need.role, what, f"Use a dataset of format {' or '.join(FORMATS[task])}.")
+            yield FieldProblem(need.role, what, f"Use a dataset of format {' or '.join(FORMATS[task])}.")
         elif own != formats[first]:
             what = f"the format of {need.key} is {own}, that of {first} is {formats[first]}."
-            yield Complaint(need.role, what, "Use datasets of one format.")
+            yield FieldProblem(need.role, what, "Use datasets of one format.")
 
 
 def _format(dataset: Node) -> object:

@@ -14,7 +14,7 @@ from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.compiler import CodeGenerator
 
 from llmops.language.jinja_sandbox import MAX_NUMBER, Counting, Sandbox, counting
-from llmops.language.jinja_variables import BadTemplate
+from llmops.language.jinja_variables import InvalidTemplate
 
 MAX_CHARACTERS = 200_000
 """Longest template and longest rendered text."""
@@ -44,16 +44,18 @@ _GIVEN = frozenset({*_ENVIRONMENT.globals, "self"})
 def variables(source: str) -> frozenset[str]:
     """Do what `placeholders.variables` does, for whatever stands in a template."""
     if len(source) > MAX_CHARACTERS:
-        raise BadTemplate(1, f"the template has over {MAX_CHARACTERS:,} characters.")
+        raise InvalidTemplate(1, f"the template has over {MAX_CHARACTERS:,} characters.")
     if "{" not in source:
         return frozenset()  # whatever Jinja acts on begins so
     try:
         return _read(_ENVIRONMENT.parse(source))
     except TemplateSyntaxError as error:
-        raise BadTemplate(error.lineno, f"this is not a Jinja template: {str(error.message).rstrip('.')}.") from None
+        raise InvalidTemplate(
+            error.lineno, f"this is not a Jinja template: {str(error.message).rstrip('.')}."
+        ) from None
     except (TemplateError, RecursionError, MemoryError, SyntaxError, ValueError) as error:
         why = str(error).rstrip(".") or "it is nested too deep"  # CPython's parser has no other word for it
-        raise BadTemplate(1, f"this is not a Jinja template: {why}.") from None
+        raise InvalidTemplate(1, f"this is not a Jinja template: {why}.") from None
 
 
 def _read(tree: nodes.Template) -> frozenset[str]:
@@ -62,7 +64,7 @@ def _read(tree: nodes.Template) -> frozenset[str]:
         _refuse(node)
         found += node.iter_child_nodes()
         if len(found) > MAX_PARTS:
-            raise BadTemplate(1, f"the template has over {MAX_PARTS:,} expressions and tags.")
+            raise InvalidTemplate(1, f"the template has over {MAX_PARTS:,} expressions and tags.")
     if len(found) <= _FEW and _PLAIN.issuperset(map(type, found)):
         return frozenset(node.name for node in found if isinstance(node, nodes.Name)) - _GIVEN
     generator = _Reading(_ENVIRONMENT)
@@ -74,11 +76,11 @@ def _read(tree: nodes.Template) -> frozenset[str]:
 
 def _refuse(node: nodes.Node) -> None:
     if isinstance(node, _REACHES_OUT):
-        raise BadTemplate(node.lineno, "a prompt cannot include or import another template.")
+        raise InvalidTemplate(node.lineno, "a prompt cannot include or import another template.")
     if isinstance(node, nodes.EvalContextModifier):
-        raise BadTemplate(node.lineno, "a prompt is plain text: nothing of it is escaped.")
+        raise InvalidTemplate(node.lineno, "a prompt is plain text: nothing of it is escaped.")
     if isinstance(node, nodes.Const) and isinstance(node.value, (int, float)) and abs(node.value) > MAX_NUMBER:
-        raise BadTemplate(node.lineno, f"a prompt cannot hold a number over {MAX_NUMBER:,}; pass it as a variable.")
+        raise InvalidTemplate(node.lineno, f"a prompt cannot hold a number over {MAX_NUMBER:,}; pass it as a variable.")
 
 
 @lru_cache(MOST_REMEMBERED)
@@ -90,7 +92,7 @@ def _compiled(source: str) -> Template:
 def render(source: str, values: Mapping[str, Any]) -> str:
     """Fill a template in.
 
-    Raises `BadTemplate` when a value is missing, the sandbox refuses something, the text grows too long, or
+    Raises `InvalidTemplate` when a value is missing, the sandbox refuses something, the text grows too long, or
     it takes too many steps.
     """
     try:
@@ -100,10 +102,10 @@ def render(source: str, values: Mapping[str, Any]) -> str:
             for piece in template.generate(values):
                 size += len(piece)
                 if size > MAX_CHARACTERS:
-                    raise BadTemplate(1, f"the rendered prompt has over {MAX_CHARACTERS:,} characters.")
+                    raise InvalidTemplate(1, f"the rendered prompt has over {MAX_CHARACTERS:,} characters.")
                 text.append(piece)
     except (RecursionError, MemoryError, SyntaxError):
-        raise BadTemplate(1, "the template is nested too deep, or calls itself too deep.") from None
+        raise InvalidTemplate(1, "the template is nested too deep, or calls itself too deep.") from None
     except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise BadTemplate(getattr(error, "lineno", 1) or 1, f"{str(error).rstrip('.')}.") from None
+        raise InvalidTemplate(getattr(error, "lineno", 1) or 1, f"{str(error).rstrip('.')}.") from None
     return "".join(text)

@@ -22,7 +22,7 @@ _OTHERS = frozenset(
 """Names that may mean something else than a variable."""
 
 
-class BadTemplate(Exception):
+class InvalidTemplate(Exception):
     """A template that cannot be used: the line in it (from 1) and what is wrong."""
 
     def __init__(self, line: int, what: str) -> None:
@@ -33,7 +33,7 @@ class BadTemplate(Exception):
 def variables(source: str) -> frozenset[str]:
     """Give the names that a template asks for.
 
-    Raises `BadTemplate` for a syntax error, an over-long template, and tags that reach for other files.
+    Raises `InvalidTemplate` for a syntax error, an over-long template, and tags that reach for other files.
     """
     found = plain(source)
     if found is None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec import inspect as types
 
-from llmops.plugins.fields import NAME_PATTERN, Body, Mark, shape
+from llmops.plugins.fields import NAME_PATTERN, Body, FieldMeta, shape
 
 API_VERSION = "llmops/v1alpha1"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -76,7 +76,7 @@ def _named(kind: types.Type) -> Iterator[tuple[str, str]]:
 def _choices(kind: types.Type) -> Iterator[tuple[str, types.Field]]:
     for field in kind.fields if isinstance(kind, types.StructType) else ():
         mark = (field.type.extra or {}).get("mark") if isinstance(field.type, types.Metadata) else None
-        if isinstance(mark, Mark) and mark.plugin:
+        if isinstance(mark, FieldMeta) and mark.plugin:
             yield mark.plugin, field
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from llmops.language import jinja, schema_validator
-from llmops.language.jinja_variables import BadTemplate
-from llmops.language.schema_validator import BadSchema
+from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language.schema_validator import InvalidSchema
 
 
 class Turn(Protocol):
@@ -24,7 +24,7 @@ class Turn(Protocol):
     def content(self) -> str: ...
 
 
-class Unfit(Exception):
+class InvalidVariables(Exception):
     """Values do not fill a prompt in; the message says why, ``variable`` which of them it is about, if one."""
 
     def __init__(self, what: str, variable: str = "") -> None:
@@ -33,21 +33,21 @@ class Unfit(Exception):
 
 
 def fill(turns: Iterable[Turn], variables: Mapping[str, Any], values: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Give the messages; ``variables`` are the JSON Schemas of the values. Raises `Unfit`."""
+    """Give the messages; ``variables`` are the JSON Schemas of the values. Raises `InvalidVariables`."""
     for name, schema in variables.items():
         _check(name, values, schema)
     try:
         return [{"role": one.role, "content": jinja.render(one.content, values)} for one in turns]
-    except BadTemplate as error:
-        raise Unfit(f"the prompt cannot be filled in: {error.what}") from None
+    except InvalidTemplate as error:
+        raise InvalidVariables(f"the prompt cannot be filled in: {error.what}") from None
 
 
 def _check(name: str, values: Mapping[str, Any], schema: Any) -> None:
     if name not in values:
-        raise Unfit(f'the variable "{name}" is missing.', name)
+        raise InvalidVariables(f'the variable "{name}" is missing.', name)
     try:
         why = schema_validator.wrong(values[name], schema)
-    except BadSchema as error:
-        raise Unfit(f'the variable "{name}" cannot be checked: {error}', name) from None
+    except InvalidSchema as error:
+        raise InvalidVariables(f'the variable "{name}" cannot be checked: {error}', name) from None
     if why:
-        raise Unfit(f'the variable "{name}" is not valid: {why}.', name)
+        raise InvalidVariables(f'the variable "{name}" is not valid: {why}.', name)

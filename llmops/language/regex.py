@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from llmops.domain.problems import Complaint
+from llmops.domain.problems import FieldProblem
 
 LONGEST = 10_000
 """Characters of a regular expression or a path."""
@@ -31,13 +31,13 @@ def regex(text: str) -> Any:
         raise ValueError(why.decode(errors="replace") if isinstance(why, bytes) else str(why)) from None
 
 
-def wrong(text: str, role: str, hint: str = "") -> Iterator[Complaint]:
+def wrong(text: str, role: str, hint: str = "") -> Iterator[FieldProblem]:
     """Say why a text is not a regular expression; ``hint`` is what else could be done."""
     try:
         regex(text)
     except ValueError as error:
         remedy = f"Use RE2's syntax, without lookaround and back-references{hint}."
-        yield Complaint(role, f"this is not a regular expression of RE2: {error}.", remedy)
+        yield FieldProblem(role, f"this is not a regular expression of RE2: {error}.", remedy)
 
 
 def finds(pattern: str, text: str) -> bool:

@@ -28,7 +28,7 @@ from llmops.plugins.fields import (
 )
 
 
-class Wrong(Struct, frozen=True):
+class SchemaError(Struct, frozen=True):
     """One error of a document: the steps to the value, what is wrong and what to do."""
 
     path: tuple[str | int, ...]
@@ -36,46 +36,48 @@ class Wrong(Struct, frozen=True):
     remedy: str = ""
 
 
-def explain(value: Any, schema: dict[str, Any]) -> tuple[Wrong, ...]:
+def explain(value: Any, schema: dict[str, Any]) -> tuple[SchemaError, ...]:
     """List everything that a schema has against a value, most important first for each place."""
     found = (one for error in Draft202012Validator(schema).iter_errors(value) for one in _say(error))
     return tuple(dict.fromkeys(found))
 
 
-def _say(error: ValidationError) -> Iterable[Wrong]:  # noqa: C901  one arm for each sort of error
+def _say(error: ValidationError) -> Iterable[SchemaError]:  # noqa: C901  one arm for each sort of error
     path = tuple(error.absolute_path)
     value: Any = error.instance
     want: Any = error.validator_value
     if _is_secret(error.schema):
-        yield Wrong(path, *_unsaid(error.schema))
+        yield SchemaError(path, *_unsaid(error.schema))
         return
     match error.validator:
         case "additionalProperties":
             known = list(_known_fields(error))
             for name in sorted(set(value) - set(known)):
-                yield Wrong((*path, name), "there is no such field.", did_you_mean(name, known))
+                yield SchemaError((*path, name), "there is no such field.", did_you_mean(name, known))
         case "required":
             missing = [name for name in want if name not in value]
-            yield from (Wrong(path, f'"{name}" is missing.', f"Add {name}{_only(error, name)}.") for name in missing)
+            yield from (
+                SchemaError(path, f'"{name}" is missing.', f"Add {name}{_only(error, name)}.") for name in missing
+            )
         case "anyOf" | "oneOf":
             meant = _meant(error)
             yield from (wrong for one in meant for wrong in _say(one))
             if not meant:
                 hints = filter(None, map(_hint, _types(error)))
-                yield Wrong(path, f"{_brief(value)} is not {_kinds(error)}.", next(hints, ""))
+                yield SchemaError(path, f"{_brief(value)} is not {_kinds(error)}.", next(hints, ""))
         case "if" | "allOf":
             for inner in error.context or ():
                 yield from _say(inner)
         case "enum" | "const":
             choices = [str(one) for one in (want if error.validator == "enum" else [want])]
-            yield Wrong(path, f"{_brief(value)} is not allowed here.", did_you_mean(str(value), choices))
+            yield SchemaError(path, f"{_brief(value)} is not allowed here.", did_you_mean(str(value), choices))
         case "type":
-            yield Wrong(path, f"{_brief(value)} is not {_a(want)}.", _hint(error))
+            yield SchemaError(path, f"{_brief(value)} is not {_a(want)}.", _hint(error))
         case "pattern":
-            yield Wrong(path, f"{_brief(value)} does not have the right form.", _form(want))
+            yield SchemaError(path, f"{_brief(value)} does not have the right form.", _form(want))
         case _:
             bound = _BOUNDS.get(str(error.validator))
-            yield Wrong(path, f"{value} is not {bound} {want}." if bound else f"{error.message}.")
+            yield SchemaError(path, f"{value} is not {bound} {want}." if bound else f"{error.message}.")
 
 
 def _is_secret(schema: Any) -> bool:

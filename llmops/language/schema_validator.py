@@ -25,21 +25,21 @@ MOST_SHOWN = 300
 """Characters of what is said of a value, which may be in it."""
 
 
-class BadSchema(Exception):
+class InvalidSchema(Exception):
     """A schema cannot be applied; the message says why and what to do."""
 
 
 def wrong(value: Any, schema: Any) -> str:
-    """Say the first thing that is wrong with a value; '' when it is valid. Raises `BadSchema`."""
+    """Say the first thing that is wrong with a value; '' when it is valid. Raises `InvalidSchema`."""
     try:
         error = next(_validator(msgspec.json.encode(schema)).iter_errors(value), None)
     except (RecursionError, OverflowError):
         return "it is nested too deep, or has a number that is too large to be divided"
     except Unresolvable as error:
         what = f'the JSON Schema refers to "{error.ref}", which is not in it. Correct the reference.'
-        raise BadSchema(what) from None
+        raise InvalidSchema(what) from None
     except ValueError as error:
-        raise BadSchema(f"a pattern of the JSON Schema is not RE2's: {error}. Correct it.") from None
+        raise InvalidSchema(f"a pattern of the JSON Schema is not RE2's: {error}. Correct it.") from None
     return "" if error is None else _said(error)
 
 
@@ -78,7 +78,9 @@ def _others(validator: Any, allowed: Any, value: Any, schema: Mapping[str, Any])
 
 
 def _unsupported(*_: Any) -> Iterator[ValidationError]:
-    raise BadSchema("the JSON Schema has unevaluatedProperties, which is not supported. Write additionalProperties.")
+    raise InvalidSchema(
+        "the JSON Schema has unevaluatedProperties, which is not supported. Write additionalProperties."
+    )
 
 
 _Validator = validators.extend(  # type: ignore[no-untyped-call]

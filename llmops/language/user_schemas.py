@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, ValidationError
 
-from llmops.domain.problems import Complaint
+from llmops.domain.problems import FieldProblem
 from llmops.language import regex as expressions
 
 Count = Annotated[int, Meta(ge=0)]
@@ -41,18 +41,18 @@ class _Plain(Struct, forbid_unknown_fields=True, rename="camel"):
     properties: "dict[str, _Plain | bool]" = {}
 
 
-def complaints(schema: Any, role: str) -> Iterator[Complaint]:
+def complaints(schema: Any, role: str) -> Iterator[FieldProblem]:
     """Say why something is not a JSON Schema that can be applied to whatever comes."""
     if _is_plain(schema):
         return
     if wrong := _wrong(schema):
-        yield Complaint(role, f"this is not a JSON Schema: {wrong}.", "See json-schema.org.")
+        yield FieldProblem(role, f"this is not a JSON Schema: {wrong}.", "See json-schema.org.")
     elif any(word == "unevaluatedProperties" for word, _ in words(schema)):
         # jsonschema matches names for it with `re`, whose time has no bound.
-        yield Complaint(role, "unevaluatedProperties is not supported.", "Write additionalProperties.")
+        yield FieldProblem(role, "unevaluatedProperties is not supported.", "Write additionalProperties.")
     elif away := leads_away(schema):
         remedy = "Put what it means under $defs, and refer to it as #/$defs/name."
-        yield Complaint(role, f'"{away}" leads out of the schema, and nothing is fetched.', remedy)
+        yield FieldProblem(role, f'"{away}" leads out of the schema, and nothing is fetched.', remedy)
     else:
         for pattern in patterns(schema):
             yield from expressions.wrong(pattern, role)

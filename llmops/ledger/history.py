@@ -17,10 +17,10 @@ from msgspec import Struct
 
 from llmops.domain.digests import SHORT
 from llmops.domain.problems import LlmopsError
-from llmops.domain.records import State
+from llmops.domain.records import EnvironmentState
 from llmops.git import refs, signatures
 from llmops.git.objects import Absent
-from llmops.git.signatures import Seal, Standing
+from llmops.git.signatures import SignatureStatus, SigningPolicy
 from llmops.ledger import ledger
 from llmops.ledger.ledger import STATE_FILE, Ledger
 
@@ -28,7 +28,7 @@ HEXADECIMAL = frozenset("0123456789abcdef")
 LOOK = "Look at who wrote it: `git log --stat {ref}`. What llmops writes has a Write-Id in its message."
 
 
-class Grade(StrEnum):
+class Severity(StrEnum):
     """How much a finding matters."""
 
     PROBLEM = "problem"
@@ -38,7 +38,7 @@ class Grade(StrEnum):
 class Finding(Struct, frozen=True, kw_only=True):
     """Something that is not as it should be: where, what, what to do."""
 
-    grade: Grade
+    grade: Severity
     where: str
     what: str
     remedy: str
@@ -46,7 +46,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 def _problem(where: str, what: str, remedy: str) -> Finding:
-    return Finding(grade=Grade.PROBLEM, where=where, what=what, remedy=remedy)
+    return Finding(grade=Severity.PROBLEM, where=where, what=what, remedy=remedy)
 
 
 def results(where: Ledger) -> Iterator[Finding]:
@@ -58,7 +58,7 @@ def results(where: Ledger) -> Iterator[Finding]:
         yield _problem(where.results, f"its history cannot be read: {error}.", remedy)
 
 
-def signed(where: Ledger, ref: str, seal: Seal) -> Iterator[Finding]:
+def signed(where: Ledger, ref: str, seal: SigningPolicy) -> Iterator[Finding]:
     """Find commits of a ref that are not signed as they must be; that it was not signed once is a note."""
     tip = refs.tip(where.at, ref)
     if seal.keys is None or not tip:
@@ -70,7 +70,7 @@ def signed(where: Ledger, ref: str, seal: Seal) -> Iterator[Finding]:
         one = read[str(commit.id)]
         after = any(has_begun[str(parent)] for parent in commit.parent_ids)
         has_begun[one.commit] = after or one.is_good
-        if one.standing is Standing.UNSIGNED and not after:
+        if one.standing is SignatureStatus.UNSIGNED and not after:
             before += 1
         elif not one.is_good:
             what = f"of commit {one.commit[:SHORT]}, {one.standing}{signatures.named(one)}."
@@ -78,7 +78,7 @@ def signed(where: Ledger, ref: str, seal: Seal) -> Iterator[Finding]:
     if before:
         what = f"commits that are older than the first signed one, and not signed: {before}."
         remedy = "Whoever signed the next one believed them; there is nothing to do."
-        yield Finding(grade=Grade.NOTE, where=ref, what=what, remedy=remedy)
+        yield Finding(grade=Severity.NOTE, where=ref, what=what, remedy=remedy)
 
 
 class _Results:
@@ -174,7 +174,7 @@ def _fences(where: Ledger) -> Iterator[Finding]:
         least = fence if least is None else min(least, fence)
 
 
-def state(where: Ledger) -> State | Finding:
+def state(where: Ledger) -> EnvironmentState | Finding:
     """Read what runs in an environment, or say why that cannot be read."""
     try:
         found = ledger.state(where)

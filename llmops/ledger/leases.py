@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from llmops.domain.digests import SHORT
 from llmops.domain.problems import Held, Retry
-from llmops.domain.records import Lease, State
+from llmops.domain.records import EnvironmentState, Lease
 from llmops.git import refs
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
@@ -33,7 +33,7 @@ CONSUMED = 100
 """How many applied plans are remembered."""
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class ApplyClaim(Struct, frozen=True, kw_only=True):
     """What an apply is about to do; noted with its lease, so that neither the same nor an older one comes after it."""
 
     plan: str = ""
@@ -44,11 +44,11 @@ class Claim(Struct, frozen=True, kw_only=True):
     """Whether the commit may come before one whose apply began earlier."""
 
 
-NO_COMMIT = Claim()
+NO_COMMIT = ApplyClaim()
 """For what takes the lease to clear up."""
 
 
-def take(where: Ledger, actor: str, claim: Claim = NO_COMMIT) -> int:
+def take(where: Ledger, actor: str, claim: ApplyClaim = NO_COMMIT) -> int:
     """Take the lease and give the fence.
 
     Raises `Held` while another run has the lease, `Retry` when the plan was applied before, or the commit comes before
@@ -56,7 +56,7 @@ def take(where: Ledger, actor: str, claim: Claim = NO_COMMIT) -> int:
     """
     process = _process(os.getpid())
 
-    def change(state: State) -> State:
+    def change(state: EnvironmentState) -> EnvironmentState:
         lease = state.lease
         if lease is not None and lease.process != process and is_held(lease):
             left = lease.until - time.time()
@@ -82,10 +82,10 @@ def take(where: Ledger, actor: str, claim: Claim = NO_COMMIT) -> int:
     return ledger.transact(where, change, f"lease: {actor}").fence
 
 
-def guard(fence: int) -> Callable[[State], State]:
+def guard(fence: int) -> Callable[[EnvironmentState], EnvironmentState]:
     """Give a function that passes a state on while the lease with this fence holds, renewed when it is due."""
 
-    def check(state: State) -> State:
+    def check(state: EnvironmentState) -> EnvironmentState:
         lease = state.lease
         if lease is None or lease.fence != fence:
             raise Retry("this run has lost its lease to another one. Run it again.")
@@ -99,7 +99,7 @@ def guard(fence: int) -> Callable[[State], State]:
 def give_back(where: Ledger, fence: int, commit: str = "") -> None:
     """End the lease; with a commit, note it as applied. Nothing is done when the lease is not ours any more."""
 
-    def change(state: State) -> State:
+    def change(state: EnvironmentState) -> EnvironmentState:
         if state.lease is None or state.lease.fence != fence:
             return state
         return replace(state, lease=None, commit=commit or state.commit)
@@ -130,7 +130,7 @@ def revoke(where: Ledger, lease: Lease) -> int:
     Raises `Retry` when it is another's by now.
     """
 
-    def change(state: State) -> State:
+    def change(state: EnvironmentState) -> EnvironmentState:
         if state.lease is None or state.lease.fence != lease.fence:
             raise Retry(f"{lease.holder} does not hold the lease any more. Look again: `llmops unlock`.")
         return replace(state, lease=None, fence=state.fence + 1)
@@ -152,7 +152,7 @@ def since(where: Ledger, lease: Lease) -> float:
     return taken
 
 
-class Whereabouts(StrEnum):
+class HolderLocation(StrEnum):
     """What can be seen from here of the process that holds a lease."""
 
     HERE = "runs on this machine"
@@ -160,17 +160,17 @@ class Whereabouts(StrEnum):
     ELSEWHERE = "cannot be seen from here: it is of another machine, or of an earlier boot of this one"
 
 
-def whereabouts(process: str) -> Whereabouts:
+def holder_location(process: str) -> HolderLocation:
     """Say whether the process that holds a lease still runs."""
     place, _, which = process.rpartition(" ")
     if place != _here():
-        return Whereabouts.ELSEWHERE
-    return Whereabouts.HERE if process == _process(int(which.partition(":")[0])) else Whereabouts.ENDED
+        return HolderLocation.ELSEWHERE
+    return HolderLocation.HERE if process == _process(int(which.partition(":")[0])) else HolderLocation.ENDED
 
 
 def is_held(lease: Lease) -> bool:
     """Whether a lease counts: it has not lapsed, and its process is not one of this machine that is gone."""
-    return lease.until > time.time() and whereabouts(lease.process) is not Whereabouts.ENDED
+    return lease.until > time.time() and holder_location(lease.process) is not HolderLocation.ENDED
 
 
 def _process(pid: int) -> str:

@@ -1,8 +1,8 @@
 """outcomes <-> git refs: what was done and what runs, shared by every clone; the only writer of those refs.
 
 Two refs (their names are settings): ``results`` holds one JSON file per unit of work, so that writers merge
-by union; ``releases/<environment>`` holds one `State` and moves by compare-and-swap only. A ref that is missing means
-unknown, never empty.
+by union; ``releases/<environment>`` holds one `EnvironmentState` and moves by compare-and-swap only. A ref that is
+missing means unknown, never empty.
 
 Effects: reads and writes git refs and objects, talks to the git remote.
 """
@@ -18,12 +18,12 @@ from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
 from llmops.domain.problems import Broken, Refused, Retry
-from llmops.domain.records import Outcome, State
+from llmops.domain.records import EnvironmentState, Outcome
 from llmops.git import refs
 from llmops.git.objects import Entry
 from llmops.git.refs import Refs
 from llmops.git.repository import Repository
-from llmops.git.signatures import OPEN, Seal
+from llmops.git.signatures import UNSIGNED, SigningPolicy
 from llmops.specs.settings import LedgerSettings
 
 FORMAT = 1
@@ -55,7 +55,7 @@ class Ledger(Struct, frozen=True):
         return self.results, self.releases
 
 
-def locate(repo: Repository, settings: LedgerSettings, environment: str, seal: Seal = OPEN) -> Ledger:
+def locate(repo: Repository, settings: LedgerSettings, environment: str, seal: SigningPolicy = UNSIGNED) -> Ledger:
     """Say where the ledger of an environment is. Raises `Refused` for a remote that the repository does not have."""
     known = repo.remotes
     remote = settings.remote or ""
@@ -78,7 +78,7 @@ def start(ledger: Ledger) -> bool:
     Gives whether any of it was begun by this. Raises `Retry` when others keep doing the same.
     """
     began = False
-    for ref, files in ((ledger.results, {}), (ledger.releases, {STATE_FILE: _encode(State())})):
+    for ref, files in ((ledger.results, {}), (ledger.releases, {STATE_FILE: _encode(EnvironmentState())})):
         for attempt in range(ATTEMPTS):
             fetch(ledger)
             here = refs.tip(ledger.at, ref)
@@ -243,10 +243,10 @@ def path_of(unit: Digest) -> str:
 # Releases: one state, by compare-and-swap.
 
 
-def state(ledger: Ledger) -> State | None:
+def state(ledger: Ledger) -> EnvironmentState | None:
     """Read what runs; None when that is not known here."""
     data = refs.read(ledger.at, ledger.releases, STATE_FILE)
-    return decode(data, State) if data is not None else None
+    return decode(data, EnvironmentState) if data is not None else None
 
 
 class Moment(Struct, frozen=True):
@@ -265,7 +265,7 @@ def moments(ledger: Ledger) -> Iterator[Moment]:
         yield Moment(str(commit.id), commit.commit_time, data or b"")
 
 
-def transact(ledger: Ledger, change: Callable[[State], State], message: str) -> State:
+def transact(ledger: Ledger, change: Callable[[EnvironmentState], EnvironmentState], message: str) -> EnvironmentState:
     """Change the state: read, apply ``change``, swap if nobody was faster, else begin again.
 
     ``change`` may raise to give up, for instance because the lease was lost. Raises `Retry` after many lost races.
@@ -273,7 +273,7 @@ def transact(ledger: Ledger, change: Callable[[State], State], message: str) -> 
     for attempt in range(ATTEMPTS):
         old = _known_tip(ledger, ledger.releases)
         before = state(ledger)
-        after = change(before or State())
+        after = change(before or EnvironmentState())
         if after == before:
             return after
         new = refs.write(ledger.at, {STATE_FILE: _encode(after)}, message, [old])
@@ -330,7 +330,7 @@ class _Format(Struct):
 
 
 def decode(data: bytes, kind: Any) -> Any:
-    """Read an `Outcome` or a `State` as it is written.
+    """Read an `Outcome` or a `EnvironmentState` as it is written.
 
     Raises `Refused` for one that a newer llmops wrote, `Broken` for what is neither.
     """

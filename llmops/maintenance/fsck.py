@@ -14,16 +14,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.digests import SHORT, Digest
-from llmops.domain.events import Event, Happening
+from llmops.domain.events import Event, EventType
 from llmops.domain.problems import LlmopsError
-from llmops.domain.records import Outcome, State
+from llmops.domain.records import EnvironmentState, Outcome
 from llmops.domain.resources import Key
-from llmops.environments import workspace
-from llmops.environments.workspace import Site
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.git import refs
-from llmops.git.signatures import OPEN, Seal
+from llmops.git.signatures import UNSIGNED, SigningPolicy
 from llmops.ledger import history, ledger
-from llmops.ledger.history import Finding, Grade
+from llmops.ledger.history import Finding, Severity
 from llmops.ledger.ledger import Ledger
 from llmops.maintenance import gc_mark
 from llmops.maintenance.gc_mark import Root
@@ -35,12 +35,12 @@ STALE_SECONDS = 3600.0
 REPAIR = "Remove it: `llmops fsck --repair`. What it is part of is made again when it is needed."
 
 
-class How(Struct, frozen=True, kw_only=True):
+class FsckOptions(Struct, frozen=True, kw_only=True):
     """How closely to look, and what to do about it."""
 
     now: float
     """Seconds since the epoch."""
-    seal: Seal = OPEN
+    seal: SigningPolicy = UNSIGNED
     """How the ledger has to be signed."""
     quick: bool = False
     """Only whether everything is there and as long as it should be; the bytes are not read."""
@@ -48,7 +48,7 @@ class How(Struct, frozen=True, kw_only=True):
     """Remove what is of no use."""
 
 
-class Examined(Struct, frozen=True, kw_only=True):
+class FsckReport(Struct, frozen=True, kw_only=True):
     """What was looked at, and what is not as it should be."""
 
     findings: tuple[Finding, ...]
@@ -61,24 +61,28 @@ class Examined(Struct, frozen=True, kw_only=True):
     @property
     def is_clean(self) -> bool:
         """Whether there is no problem left."""
-        return not any(one.grade is Grade.PROBLEM and not one.repaired for one in self.findings)
+        return not any(one.grade is Severity.PROBLEM and not one.repaired for one in self.findings)
 
 
-def examine(
-    site: Site,
+def check(
+    workspace: Workspace,
     environments: Iterable[Ledger],
-    how: How,
-    tell: Callable[[Event], None],
+    how: FsckOptions,
+    emit: Callable[[Event], None],
     doubts: tuple[Finding, ...] = (),
-) -> Examined:
+) -> FsckReport:
     """Look at the ledger and the store of all environments; ``doubts`` is what was found when they were fetched.
 
     The ledgers come without a seal: one that is not signed as it must be is read, and that is a finding.
     """
     places = tuple(environments)
-    outcomes, findings = _outcomes(site.ledger)
-    findings += [*doubts, *history.results(site.ledger), *history.signed(site.ledger, site.ledger.results, how.seal)]
-    states: dict[str, State] = {}
+    outcomes, findings = _outcomes(workspace.ledger)
+    findings += [
+        *doubts,
+        *history.results(workspace.ledger),
+        *history.signed(workspace.ledger, workspace.ledger.results, how.seal),
+    ]
+    states: dict[str, EnvironmentState] = {}
     for where in places:
         findings += [*history.releases(where), *history.signed(where, where.releases, how.seal)]
         match history.state(where):
@@ -86,13 +90,13 @@ def examine(
                 findings.append(found)
             case found:
                 states[where.environment] = found
-    live, unknown = _live(site, states)
-    findings += [*unknown, *_intents(states, outcomes), *_git_locks(site, places, how)]
-    shelf = _Shelf(workspace.open_store(site), how)
-    findings += shelf.examine(outcomes, tell)
+    live, unknown = _live(workspace, states)
+    findings += [*unknown, *_intents(states, outcomes), *_git_locks(workspace, places, how)]
+    shelf = _Shelf(workspaces.open_store(workspace), how)
+    findings += shelf.examine(outcomes, emit)
     findings += [*_missing(outcomes, shelf, live), *_without_outcome(outcomes, live)]
-    return Examined(
-        findings=tuple(sorted(findings, key=lambda one: (one.grade is Grade.NOTE, one.where, one.what))),
+    return FsckReport(
+        findings=tuple(sorted(findings, key=lambda one: (one.grade is Severity.NOTE, one.where, one.what))),
         blobs=len(shelf.listed),
         bytes=sum(one.size for one in shelf.listed),
         results=len(outcomes),
@@ -101,11 +105,11 @@ def examine(
 
 
 def _problem(where: str, what: str, remedy: str) -> Finding:
-    return Finding(grade=Grade.PROBLEM, where=where, what=what, remedy=remedy)
+    return Finding(grade=Severity.PROBLEM, where=where, what=what, remedy=remedy)
 
 
 def _note(where: str, what: str, remedy: str) -> Finding:
-    return Finding(grade=Grade.NOTE, where=where, what=what, remedy=remedy)
+    return Finding(grade=Severity.NOTE, where=where, what=what, remedy=remedy)
 
 
 def _outcomes(where: Ledger) -> tuple[dict[Digest, Outcome], list[Finding]]:
@@ -128,7 +132,7 @@ def _outcomes(where: Ledger) -> tuple[dict[Digest, Outcome], list[Finding]]:
     return found, wrong
 
 
-def _live(site: Site, states: Mapping[str, State]) -> tuple[dict[Digest, str], list[Finding]]:
+def _live(workspace: Workspace, states: Mapping[str, EnvironmentState]) -> tuple[dict[Digest, str], list[Finding]]:
     """Give the units that live revisions lean on: their model, and the evidence that the next one is compared with."""
     live: dict[Digest, str] = {}
     unknown: list[Finding] = []
@@ -138,7 +142,9 @@ def _live(site: Site, states: Mapping[str, State]) -> tuple[dict[Digest, str], l
                 continue
             name, key = f"{text} in {environment}", Key.parse(text)
             try:
-                graph = gc_mark.graph_of(site.commits, Root(release.revisions[release.live].commit, f"{name}: live"))
+                graph = gc_mark.graph_of(
+                    workspace.commits, Root(release.revisions[release.live].commit, f"{name}: live")
+                )
             except (LlmopsError, KeyError) as error:
                 unknown.append(_problem(name, f"what is live cannot be checked: {error}", "Fetch that commit."))
                 continue
@@ -148,7 +154,7 @@ def _live(site: Site, states: Mapping[str, State]) -> tuple[dict[Digest, str], l
     return live, unknown
 
 
-def _intents(states: Mapping[str, State], outcomes: Mapping[Digest, Outcome]) -> Iterator[Finding]:
+def _intents(states: Mapping[str, EnvironmentState], outcomes: Mapping[Digest, Outcome]) -> Iterator[Finding]:
     for environment, state in states.items():
         for name, intent in state.intents.items():
             if all(unit in outcomes for unit in intent.units):
@@ -158,9 +164,9 @@ def _intents(states: Mapping[str, State], outcomes: Mapping[Digest, Outcome]) ->
                 )
 
 
-def _git_locks(site: Site, environments: Iterable[Ledger], how: How) -> Iterator[Finding]:
+def _git_locks(workspace: Workspace, environments: Iterable[Ledger], how: FsckOptions) -> Iterator[Finding]:
     """Find locks of the ledger's refs that a git left behind when it was killed: nothing can be written under them."""
-    for path in refs.left_over_locks(site.ledger.at, (ref for where in environments for ref in where.refs)):
+    for path in refs.left_over_locks(workspace.ledger.at, (ref for where in environments for ref in where.refs)):
         what = "a git that was killed left it behind, and the ref cannot be written."
         found = _problem(str(path), what, "Remove it: `llmops fsck --repair --offline`.")
         if how.repair:
@@ -171,17 +177,17 @@ def _git_locks(site: Site, environments: Iterable[Ledger], how: How) -> Iterator
 class _Shelf:
     """The store, as far as it is looked through."""
 
-    def __init__(self, kept: Store, how: How) -> None:
+    def __init__(self, kept: Store, how: FsckOptions) -> None:
         self._store, self._how = kept, how
         self.listed = sorted(blobs.listing(kept), key=lambda one: one.path)
         self.there = {one.digest: one for one in self.listed if one.digest}
         """What is there, less what was removed."""
         self.folders: dict[Digest, Manifest] = {}
 
-    def examine(self, outcomes: Mapping[Digest, Outcome], tell: Callable[[Event], None]) -> list[Finding]:
+    def examine(self, outcomes: Mapping[Digest, Outcome], emit: Callable[[Event], None]) -> list[Finding]:
         """Find what is not what its name says, and what was never finished; with a repair, remove it."""
         wrong = self._open(outcomes)
-        wrong |= self._wrong_sizes() if self._how.quick else self._wrong_bytes(tell)
+        wrong |= self._wrong_sizes() if self._how.quick else self._wrong_bytes(emit)
         findings = [_problem(one.path, what, REPAIR) for one, what in wrong.items()]
         stale = [one for one in self.listed if not one.digest and self._how.now - one.time > STALE_SECONDS]
         what = "a write was broken off and left it behind; it only takes space."
@@ -215,14 +221,14 @@ class _Shelf:
                     wrong[found] = f"it is {found.size} bytes long; as {name} of a result it was {entry.size}."
         return wrong
 
-    def _wrong_bytes(self, tell: Callable[[Event], None]) -> dict[Stored, str]:
+    def _wrong_bytes(self, emit: Callable[[Event], None]) -> dict[Stored, str]:
         wrong: dict[Stored, str] = {}
         left = [one for digest, one in self.there.items() if digest not in self.folders]
         for done, one in enumerate(left, start=1):
             if not blobs.is_sound(self._store, one):
                 wrong[one] = "it is corrupt: its bytes do not have its name."
-            event = Event(happening=Happening.PROGRESS, key=Key("Store", "objects"), text="reading")
-            tell(replace(event, done=done, total=len(left)))
+            event = Event(type=EventType.PROGRESS, key=Key("Store", "objects"), text="reading")
+            emit(replace(event, done=done, total=len(left)))
         return wrong
 
 

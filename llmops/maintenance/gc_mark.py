@@ -15,9 +15,9 @@ from datetime import datetime
 from msgspec import Struct
 
 from llmops.domain.digests import SHORT, Digest
-from llmops.domain.orders import Made, Order
+from llmops.domain.orders import JobResult, Order
 from llmops.domain.problems import Invalid, Misused, Refused
-from llmops.domain.records import Outcome, Release, Standing, State
+from llmops.domain.records import EnvironmentState, Outcome, Release, Standing
 from llmops.domain.resources import Key
 from llmops.git import refs, tree
 from llmops.git.refs import Refs
@@ -34,7 +34,7 @@ YOUNG = "younger than the grace period"
 UNKNOWN = "results that this ledger does not name: another repository's? (--unknown gives them up)"
 
 
-class Keep(Struct, frozen=True, kw_only=True):
+class RetentionPolicy(Struct, frozen=True, kw_only=True):
     """What is kept besides what runs."""
 
     now: float
@@ -77,7 +77,7 @@ def graph_of(known: Commits, root: Root) -> Graph:
         ) from None
 
 
-class Marks:
+class MarkedBlobs:
     """What is kept so far."""
 
     def __init__(self, known: Commits, kept: Store, outcomes: dict[Digest, Outcome]) -> None:
@@ -104,14 +104,14 @@ class Marks:
                         self.folders(outcome.outputs.values(), root.why)
         return self._graphs[root.commit]
 
-    def environment(self, name: str, state: State, keep: Keep) -> None:
+    def environment(self, name: str, state: EnvironmentState, keep: RetentionPolicy) -> None:
         """Keep what an environment was brought to, and what it may go back to."""
         if state.commit:
             self.commit(Root(state.commit, f"applied to {name}"))
         for text, found in sorted(state.releases.items()):
             self._release(Key.parse(text), name, found, keep)
 
-    def order(self, order: Order, made: Iterable[Made], why: str) -> None:
+    def order(self, order: Order, made: Iterable[JobResult], why: str) -> None:
         """Keep what an order reads and what it has made."""
         for job in order.jobs:
             self._blobs(job.files.values(), why)
@@ -159,7 +159,7 @@ class Marks:
         for digest in digests:
             self.why.setdefault(digest, why)
 
-    def _release(self, key: Key, environment: str, found: Release, keep: Keep) -> None:
+    def _release(self, key: Key, environment: str, found: Release, keep: RetentionPolicy) -> None:
         kept = {found.live: "live"} | ({found.rollout.revision: "on its way"} if found.rollout else {})
         for what, digest in self._good(key, environment, found, keep):
             kept.setdefault(digest, what)
@@ -169,7 +169,7 @@ class Marks:
                 if key not in graph or graph[key].digest != digest:
                     self._all_of(key, f"{key} in {environment}: revisions that another llmops made")
 
-    def _good(self, key: Key, environment: str, found: Release, keep: Keep) -> Iterator[tuple[str, Digest]]:
+    def _good(self, key: Key, environment: str, found: Release, keep: RetentionPolicy) -> Iterator[tuple[str, Digest]]:
         """Give the earlier good revisions that are kept: the warm ones, and the newest."""
         if found.live in found.revisions:
             graph = self.commit(Root(found.revisions[found.live].commit, f"{key} in {environment}: live"))

@@ -22,25 +22,25 @@ from msgspec.structs import replace
 
 from llmops.domain import orders
 from llmops.domain.digests import Digest
-from llmops.domain.orders import Made, Order
+from llmops.domain.orders import JobResult, Order
 from llmops.domain.problems import Refused
-from llmops.domain.records import Intent, Outcome, State
-from llmops.environments import isolation, workspace
-from llmops.environments.workspace import Site
+from llmops.domain.records import EnvironmentState, Intent, Outcome
+from llmops.environments import isolation, workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.execution import dispatch
 from llmops.host import file_locks
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 from llmops.maintenance import gc_mark
-from llmops.maintenance.gc_mark import YOUNG, Keep, Marks, Root
-from llmops.plugins.runner import Doing, Runner
+from llmops.maintenance.gc_mark import YOUNG, MarkedBlobs, RetentionPolicy, Root
+from llmops.plugins.runner import OrderState, Runner
 from llmops.store import blobs
 from llmops.store.blobs import Store, Stored
 
 UNNAMED, BROKEN_OFF = "no result of the ledger", "writes that were broken off"
 
 
-class Share(Struct, frozen=True, kw_only=True):
+class BlobShare(Struct, frozen=True, kw_only=True):
     """Some of what is in the store, and what it is or why it is there."""
 
     what: str
@@ -59,11 +59,11 @@ class Survey(Struct, frozen=True, kw_only=True):
     """What is kept, and what is not."""
 
     roots: tuple[Root, ...]
-    kept: tuple[Share, ...]
+    kept: tuple[BlobShare, ...]
     """By the first reason that applies."""
     blobs: tuple[Stored, ...]
     """What nobody needs, manifests first: a folder is never there with half of its files."""
-    garbage: tuple[Share, ...]
+    garbage: tuple[BlobShare, ...]
     """The same, by the resource that it was made for."""
     folders: tuple[Folder, ...]
     intents: dict[str, tuple[str, ...]]
@@ -75,18 +75,18 @@ class Survey(Struct, frozen=True, kw_only=True):
         return sum(one.size for one in self.blobs) + sum(one.bytes for one in self.folders)
 
 
-def survey(site: Site, environments: Iterable[Ledger], keep: Keep) -> Survey:
+def survey(workspace: Workspace, environments: Iterable[Ledger], keep: RetentionPolicy) -> Survey:
     """Find what nobody needs. Nothing is changed.
 
     Raises `Refused` when something that decides what is kept cannot be read, `Broken` when the store or the runner
     cannot be.
     """
     states = {where.environment: _state(where) for where in environments}
-    outcomes = ledger.outcomes(site.ledger)
-    kept = workspace.open_store(site)
-    bench = _Bench(site.work, workspace.open_runner(site), keep.limit)
-    marked = Marks(site.commits, kept, outcomes)
-    for root in gc_mark.protected(site.ledger.at, keep.protect):
+    outcomes = ledger.outcomes(workspace.ledger)
+    kept = workspaces.open_store(workspace)
+    bench = _Bench(workspace.work, workspaces.open_runner(workspace), keep.limit)
+    marked = MarkedBlobs(workspace.commits, kept, outcomes)
+    for root in gc_mark.protected(workspace.ledger.at, keep.protect):
         marked.commit(root)
     for name, state in states.items():
         marked.environment(name, state, keep)
@@ -110,7 +110,7 @@ def survey(site: Site, environments: Iterable[Ledger], keep: Keep) -> Survey:
     )
 
 
-def _state(where: Ledger) -> State:
+def _state(where: Ledger) -> EnvironmentState:
     found = ledger.state(where) if ledger.exists(where) else None
     if found is None:
         raise Refused(
@@ -120,11 +120,11 @@ def _state(where: Ledger) -> State:
     return found
 
 
-def _others(state: State, names: Iterable[str]) -> Iterator[Intent]:
+def _others(state: EnvironmentState, names: Iterable[str]) -> Iterator[Intent]:
     yield from (one for name, one in state.intents.items() if name not in set(names))
 
 
-def _is_garbage(one: Stored, marked: Marks, limit: float) -> bool:
+def _is_garbage(one: Stored, marked: MarkedBlobs, limit: float) -> bool:
     return one.digest not in marked.why and one.time <= limit
 
 
@@ -139,12 +139,12 @@ def _made_for(kept: Store, outcomes: Mapping[Digest, Outcome], gone: Container[D
     return found
 
 
-def _shares(found: Iterable[tuple[str, Stored]]) -> tuple[Share, ...]:
+def _shares(found: Iterable[tuple[str, Stored]]) -> tuple[BlobShare, ...]:
     """Add up, in the order of what comes first by name."""
     sizes: dict[str, list[int]] = {}
     for what, one in found:
         sizes.setdefault(what, []).append(one.size)
-    return tuple(Share(what=what, blobs=len(one), bytes=sum(one)) for what, one in sorted(sizes.items()))
+    return tuple(BlobShare(what=what, blobs=len(one), bytes=sum(one)) for what, one in sorted(sizes.items()))
 
 
 class _Bench(Struct, frozen=True):
@@ -155,7 +155,7 @@ class _Bench(Struct, frozen=True):
     limit: float
     """When what is young was added, or later."""
 
-    def over(self, state: State, done: Container[Digest]) -> Iterator[str]:
+    def over(self, state: EnvironmentState, done: Container[Digest]) -> Iterator[str]:
         """Give the intents that nobody will take up: all is done, or it is old and nobody works on it."""
         for name, one in state.intents.items():
             if not self._is_busy(self.work / name) and (
@@ -163,7 +163,7 @@ class _Bench(Struct, frozen=True):
             ):
                 yield name
 
-    def sort(self, taken_up: Mapping[str, Intent], marked: Marks) -> Iterator[Folder]:
+    def sort(self, taken_up: Mapping[str, Intent], marked: MarkedBlobs) -> Iterator[Folder]:
         """Keep what orders read that are not over; give those that nobody needs.
 
         One that made something which is kept stays: its log is what `llmops logs` shows, and what it began, when it
@@ -185,7 +185,7 @@ class _Bench(Struct, frozen=True):
 
     def broken_off(self) -> Iterator[Folder]:
         """Give what gates that nothing is kept of left when they were killed, and that nobody went on with."""
-        for folder in isolation.left(self.work):
+        for folder in isolation.leftovers(self.work):
             files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
             is_busy = any(file_locks.holder(path) for path in files if path.name == orders.LOCK)
             if not is_busy and _latest(files) <= self.limit:
@@ -199,10 +199,10 @@ class _Bench(Struct, frozen=True):
                 yield path.parent.name, msgspec.json.decode(path.read_bytes(), type=Order)
 
     def _is_busy(self, folder: Path) -> bool:
-        return self.runner.look(folder) is Doing.RUNNING or file_locks.holder(folder / orders.LOCK) != 0
+        return self.runner.look(folder) is OrderState.RUNNING or file_locks.holder(folder / orders.LOCK) != 0
 
 
-def _made(folder: Path) -> Iterator[Made]:
+def _made(folder: Path) -> Iterator[JobResult]:
     for path in (folder / orders.RESULTS).glob("*.json"):
         if (made := dispatch.result(folder, path.stem)) is not None:
             yield made
@@ -213,14 +213,14 @@ def _latest(files: Iterable[Path]) -> float:
     return max((about.st_mtime for about in (path.stat() for path in files) if about.st_nlink == 1), default=0.0)
 
 
-def prune(site: Site, environments: Iterable[Ledger], found: Survey, renew: Callable[[], None]) -> None:
+def prune(workspace: Workspace, environments: Iterable[Ledger], found: Survey, renew: Callable[[], None]) -> None:
     """Remove what nobody needs, under the leases of all environments, which ``renew`` keeps."""
-    for _ in blobs.remove(workspace.open_store(site), found.blobs):
+    for _ in blobs.remove(workspaces.open_store(workspace), found.blobs):
         renew()
     for one in found.folders:
-        folder = site.work / one.name
-        if folder in isolation.left(site.work):
-            isolation.give_up(site, folder)
+        folder = workspace.work / one.name
+        if folder in isolation.leftovers(workspace.work):
+            isolation.discard(workspace, folder)
         else:
             _remove_order(folder)
     for where in environments:
@@ -228,7 +228,7 @@ def prune(site: Site, environments: Iterable[Ledger], found: Survey, renew: Call
             ledger.transact(where, partial(_without, names), f"gc: {', '.join(names)}")
 
 
-def _without(names: Container[str], state: State) -> State:
+def _without(names: Container[str], state: EnvironmentState) -> EnvironmentState:
     return replace(state, intents={name: one for name, one in state.intents.items() if name not in names})
 
 

@@ -12,19 +12,19 @@ from msgspec import Struct
 from llmops.domain.digests import Digest
 from llmops.domain.plans import Action, Cost
 from llmops.domain.resources import Key, Node
-from llmops.environments.workspace import Site
-from llmops.execution.executor import Task
+from llmops.environments.workspaces import Workspace
+from llmops.execution.executor import BuildTask
 from llmops.index.commits import Desired
-from llmops.index.outcomes import Done, follow
+from llmops.index.outcomes import DoneUnits, follow
 from llmops.planning import plan, proposals
-from llmops.planning.plan import Origin, World
+from llmops.planning.plan import CurrentState, PlanOrigin
 from llmops.registry import KINDS
 from llmops.specs import pricing
 from llmops.specs.graph import Graph
 from llmops.specs.settings import Settings
 
 
-class Want(Struct, frozen=True):
+class ResultRequest(Struct, frozen=True):
     """Resources of a commit whose results will be read."""
 
     desired: Desired
@@ -38,26 +38,28 @@ class Want(Struct, frozen=True):
         return tuple(key for key in self.keys if key in self.desired.graph)
 
 
-def find(site: Site, wants: Iterable[Want], done: Done) -> tuple[tuple[Task, ...], Done]:
+def find(
+    workspace: Workspace, wants: Iterable[ResultRequest], done: DoneUnits
+) -> tuple[tuple[BuildTask, ...], DoneUnits]:
     """List what has to be made before the results of all that is wanted can be read; and what is done without that."""
     asked = tuple(wants)
     found = _tasks(asked, done)
-    while gone := proposals.lost(site, _read(asked, found, done)):
+    while gone := proposals.lost_units(workspace, _read(asked, found, done)):
         done = done.but(gone)
         found = _tasks(asked, done)
     return found, done
 
 
-def _tasks(wants: Iterable[Want], done: Container[Digest]) -> tuple[Task, ...]:
+def _tasks(wants: Iterable[ResultRequest], done: Container[Digest]) -> tuple[BuildTask, ...]:
     return tuple({task.action.unit: task for want in wants for task in _missing(want, done)}.values())
 
 
-def _missing(want: Want, done: Container[Digest]) -> Iterator[Task]:
+def _missing(want: ResultRequest, done: Container[Digest]) -> Iterator[BuildTask]:
     whole = want.desired.graph
     needed = {key for one in want.there() for key in whole.closure(one)}
     part = Graph({key: whole[key] for key in whole.order(needed)})
-    made = plan.make((), part, KINDS, World(done=done), Origin(want.desired.commit, "", ""))
-    yield from (Task(action, want.desired, tuple(_same(action, want.beside))) for action in made.actions)
+    made = plan.make((), part, KINDS, CurrentState(done=done), PlanOrigin(want.desired.commit, "", ""))
+    yield from (BuildTask(action, want.desired, tuple(_same(action, want.beside))) for action in made.actions)
 
 
 def _same(action: Action, graphs: Iterable[Graph]) -> Iterator[Digest]:
@@ -67,7 +69,7 @@ def _same(action: Action, graphs: Iterable[Graph]) -> Iterator[Digest]:
         yield from (unit.digest for unit in units if unit.label == action.label)
 
 
-def _read(wants: Iterable[Want], found: Iterable[Task], done: Container[Digest]) -> set[Digest]:
+def _read(wants: Iterable[ResultRequest], found: Iterable[BuildTask], done: Container[Digest]) -> set[Digest]:
     """Give the results that will be read: what is wanted, and what the work that is owed begins with."""
     read: set[Digest] = set()
     for want in wants:
@@ -78,7 +80,7 @@ def _read(wants: Iterable[Want], found: Iterable[Task], done: Container[Digest])
     return {unit for unit in read if unit in done}
 
 
-class Expected(Struct, frozen=True):
+class Estimate(Struct, frozen=True):
     """What work is expected to take."""
 
     seconds: float
@@ -86,14 +88,14 @@ class Expected(Struct, frozen=True):
     """None where a device has no price."""
 
 
-def expected(site: Site, tasks: Sequence[Task], prices: Settings) -> Expected | None:
+def estimate(workspace: Workspace, tasks: Sequence[BuildTask], prices: Settings) -> Estimate | None:
     """Say what tasks are expected to take; None when one of them is of a sort that was never done."""
     nodes = {task.action.unit: task.wanted.graph[task.action.key] for task in tasks}
-    past = follow(site.commits.index, site.ledger).past
+    past = follow(workspace.commits.index, workspace.ledger).past
     known = plan.estimates((task.action for task in tasks), past)
     if len(known) < len(nodes):
         return None
-    return Expected(sum(known.values()), pricing.total(costs_of(known, nodes, prices).values()))
+    return Estimate(sum(known.values()), pricing.total(costs_of(known, nodes, prices).values()))
 
 
 def costs_of(

@@ -16,15 +16,15 @@ from msgspec import Struct
 
 from llmops.domain.digests import SHORT, Digest, digest
 from llmops.domain.plans import Action, Blocked, Change, Plan, Reason, Reuse, Sign, Tier, Verb
-from llmops.domain.records import Release, Standing, State
+from llmops.domain.records import EnvironmentState, Release, Standing
 from llmops.domain.resources import Key, Node, Scope, Unit
 from llmops.releases import rollouts
-from llmops.releases.rollouts import Due, Seen
+from llmops.releases.rollouts import Observed, RequiredChange
 from llmops.specs.graph import Graph
 from llmops.specs.parsing import Kinds
 
 
-class Origin(Struct, frozen=True):
+class PlanOrigin(Struct, frozen=True):
     """What a plan is made from, by name."""
 
     commit: str
@@ -33,26 +33,28 @@ class Origin(Struct, frozen=True):
     ledger: tuple[str, str] = ("", "")
 
 
-class World(Struct, frozen=True):
+class CurrentState(Struct, frozen=True):
     """What is known outside the tree."""
 
     done: Container[Digest] = frozenset()
     """Units whose outcome is in the ledger."""
-    state: State = State()
-    seen: Mapping[Key, Seen] = {}
+    state: EnvironmentState = EnvironmentState()
+    seen: Mapping[Key, Observed] = {}
     """What runs."""
     pending: AbstractSet[Key] | None = None
     """The resources that may be owed; None is all."""
 
 
-def make(changes: tuple[Change, ...], graph: Graph, kinds: Kinds, world: World, origin: Origin) -> Plan:
+def make(changes: tuple[Change, ...], graph: Graph, kinds: Kinds, world: CurrentState, origin: PlanOrigin) -> Plan:
     """Choose the actions: builds first, in the order of the graph, then releases, then removals."""
     maker = _Maker(graph, kinds, world, {change.key: change for change in changes})
     dues = {key: maker.due(graph[key]) for key in graph.live}
-    content = frozenset(key for key, due in dues.items() if not isinstance(due, Due))
+    content = frozenset(key for key, due in dues.items() if not isinstance(due, RequiredChange))
     builds = maker.builds(content)
     owed = frozenset(action.unit for action in builds)
-    releases = tuple(maker.release(graph[key], due, owed) for key, due in dues.items() if isinstance(due, Due))
+    releases = tuple(
+        maker.release(graph[key], due, owed) for key, due in dues.items() if isinstance(due, RequiredChange)
+    )
     return Plan(
         commit=origin.commit,
         base=origin.base,
@@ -82,10 +84,10 @@ class _Maker(Struct, frozen=True):
 
     graph: Graph
     kinds: Kinds
-    world: World
+    world: CurrentState
     changes: dict[Key, Change]
 
-    def due(self, node: Node) -> Due | Blocked | None:
+    def due(self, node: Node) -> RequiredChange | Blocked | None:
         """Say what a live resource needs."""
         release = self.world.state.releases.get(str(node.key), Release())
         known = release.revisions.get(node.digest)
@@ -93,7 +95,7 @@ class _Maker(Struct, frozen=True):
             why = f"revision {node.digest[:SHORT]} was found bad at {known.since}: {known.reason}"
             remedy = f"Change the spec, or say `llmops retry {node.key}`."
             return Blocked(key=node.key, digest=node.digest, why=why, remedy=remedy)
-        return rollouts.due(node.digest, node.spec.body.replicas, release, self.world.seen.get(node.key, Seen()))
+        return rollouts.due(node.digest, node.spec.body.replicas, release, self.world.seen.get(node.key, Observed()))
 
     def builds(self, content: AbstractSet[Key]) -> tuple[Action, ...]:
         """List the units that are owed. Nothing is prepared for what is content, unless something owed leans on it."""
@@ -129,7 +131,7 @@ class _Maker(Struct, frozen=True):
             after=tuple(sorted(owed & needed)),
         )
 
-    def release(self, node: Node, due: Due, owed: AbstractSet[Digest]) -> Action:
+    def release(self, node: Node, due: RequiredChange, owed: AbstractSet[Digest]) -> Action:
         """Turn what is due into an action. Going back waits for no gate: that revision was good."""
         gates = tuple(need.key for need in node.needs if need.role.startswith("requires"))
         judged = gates if due.verb in (Verb.RELEASE, Verb.RESUME) else ()
@@ -165,18 +167,18 @@ def _signed(change: Change | None) -> tuple[Sign, Reason]:
     return change.sign, {Sign.ADD: Reason.NEW, Sign.EDIT: Reason.EDITED}.get(change.sign, Reason.FOLLOWS)
 
 
-def _removals(graph: Graph, state: State) -> Iterator[Action]:
+def _removals(graph: Graph, state: EnvironmentState) -> Iterator[Action]:
     for name, release in sorted(state.releases.items()):
         key = Key.parse(name)
         if key not in graph and (release.live or release.rollout):
             yield Action(sign=Sign.DROP, verb=Verb.REMOVE, key=key, unit=release.live, reason=Reason.DROPPED)
 
 
-Past: TypeAlias = Callable[[Key, str], Sequence[float]]
+PastDurations: TypeAlias = Callable[[Key, str], Sequence[float]]
 """Gives the seconds that past runs of a part of a resource took, or, if it never ran, runs of its kind."""
 
 
-def estimates(builds: Iterable[Action], past: Past) -> dict[Digest, float]:
+def estimates(builds: Iterable[Action], past: PastDurations) -> dict[Digest, float]:
     """Give the seconds that units are expected to take: the median of the same resource's runs, or of its kind's."""
     took = {action.unit: past(action.key, action.label) for action in builds}
     return {unit: sorted(seconds)[len(seconds) // 2] for unit, seconds in took.items() if seconds}

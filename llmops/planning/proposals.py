@@ -14,15 +14,15 @@ from msgspec import Struct
 from llmops.domain.digests import Digest
 from llmops.domain.plans import Cost, Plan, Verb
 from llmops.domain.problems import Invalid, Misused, Retry
-from llmops.domain.records import State
-from llmops.environments import workspace
-from llmops.environments.workspace import Site
+from llmops.domain.records import EnvironmentState
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.index import commits
 from llmops.index.commits import Desired
-from llmops.index.outcomes import Done, follow
+from llmops.index.outcomes import DoneUnits, follow
 from llmops.ledger import ledger
 from llmops.planning import plan
-from llmops.planning.plan import Origin, World
+from llmops.planning.plan import CurrentState, PlanOrigin
 from llmops.registry import KINDS
 from llmops.specs import diff
 from llmops.specs.graph import EMPTY, Graph
@@ -49,7 +49,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     """That of the last lease when this was made: nobody changed the environment since, unless it rose."""
 
 
-class Past(Struct, frozen=True, kw_only=True):
+class AppliedCommit(Struct, frozen=True, kw_only=True):
     """What is known of a commit of before."""
 
     graph: Graph = EMPTY
@@ -58,29 +58,33 @@ class Past(Struct, frozen=True, kw_only=True):
     """Why it could not be read."""
 
 
-def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
+def propose(workspace: Workspace, desired: Desired, base: str | None = None) -> Proposal:
     """Plan what makes the environment what a commit says. Nothing is changed.
 
     ``base`` only chooses which changes are shown: those since the commit that was applied last, if it is not given.
     """
-    known = ledger.state(site.ledger)
-    notes = () if known else (_unknown(site),)
-    state = known or State()
+    known = ledger.state(workspace.ledger)
+    notes = () if known else (_unknown(workspace),)
+    state = known or EnvironmentState()
     base = base or state.commit
-    past = earlier(site, base)
-    before = past if base == state.commit else earlier(site, state.commit)
+    past = previous(workspace, base)
+    before = past if base == state.commit else previous(workspace, state.commit)
     old, more = past.graph, past.notes
-    done = follow(site.commits.index, site.ledger)
+    done = follow(workspace.commits.index, workspace.ledger)
     # What runs is looked at only when something was released: speaking to a gateway takes a while to import.
-    seen = importlib.import_module("llmops.releases.observe").seen(site, desired.graph, done) if state.releases else {}
-    origin = Origin(desired.commit, base, site.environment, ledger.tips(site.ledger))
+    seen = (
+        importlib.import_module("llmops.releases.observe").seen(workspace, desired.graph, done)
+        if state.releases
+        else {}
+    )
+    origin = PlanOrigin(desired.commit, base, workspace.environment, ledger.tips(workspace.ledger))
     changes = diff.compare(old, desired.graph)
     pending = done.pending(desired.graph)
-    made = plan.make(changes, desired.graph, KINDS, World(done, state, seen, pending), origin)
-    while gone := lost(site, (one.unit for one in made.reused if made.actions)):
+    made = plan.make(changes, desired.graph, KINDS, CurrentState(done, state, seen, pending), origin)
+    while gone := lost_units(workspace, (one.unit for one in made.reused if made.actions)):
         done = done.but(gone)  # what is made again may lean on more that is gone
         pending |= {one.key for one in made.reused}
-        made = plan.make(changes, desired.graph, KINDS, World(done, state, seen, pending), origin)
+        made = plan.make(changes, desired.graph, KINDS, CurrentState(done, state, seen, pending), origin)
     if again := len(done.without):
         more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
     more = (*more, *_remarks(made, desired.graph))
@@ -98,7 +102,7 @@ def propose(site: Site, desired: Desired, base: str | None = None) -> Proposal:
     )
 
 
-def as_kept(kept: Plan, proposal: Proposal) -> Proposal:
+def confirm(kept: Plan, proposal: Proposal) -> Proposal:
     """Go on with a plan that was made earlier if the same comes out now, whatever else moved. Raises `Retry` if not."""
     made = proposal.plan
     if (kept.actions, kept.blocked, kept.policy) != (made.actions, made.blocked, made.policy):
@@ -108,32 +112,32 @@ def as_kept(kept: Plan, proposal: Proposal) -> Proposal:
     return msgspec.structs.replace(proposal, plan=kept)
 
 
-def _unknown(site: Site) -> str:
-    name = site.environment
+def _unknown(workspace: Workspace) -> str:
+    name = workspace.environment
     return f"There is no ledger yet of the environment {name}, so nothing is known of it: `llmops init -e {name}`."
 
 
-def earlier(site: Site, commit: str) -> Past:
+def previous(workspace: Workspace, commit: str) -> AppliedCommit:
     """Give what a commit declared that was applied before ('' is none); nothing, and why, when it cannot be read."""
     if not commit:
-        return Past()
+        return AppliedCommit()
     try:
-        found = commits.desire(site.commits, commit)
+        found = commits.desire(workspace.commits, commit)
     except Misused:
         why = f"Commit {commit[:12]}, applied before, is not in this clone: everything shows as new."
     except Invalid:
         why = f"The specs of {commit[:12]}, applied before, are not valid: everything shows as new."
     else:
-        return Past(graph=found.graph, trust=found.settings.trust)
-    return Past(notes=(why,))
+        return AppliedCommit(graph=found.graph, trust=found.settings.trust)
+    return AppliedCommit(notes=(why,))
 
 
-def lost(site: Site, units: Iterable[Digest]) -> frozenset[Digest]:
+def lost_units(workspace: Workspace, units: Iterable[Digest]) -> frozenset[Digest]:
     """Find results of the ledger whose bytes are not in the store: it was lost, or is another machine's."""
-    found = ledger.outcomes_of(site.ledger, tuple(units))
+    found = ledger.outcomes_of(workspace.ledger, tuple(units))
     if not found:
         return frozenset()
-    kept = workspace.open_store(site)
+    kept = workspaces.open_store(workspace)
     return frozenset(
         unit
         for unit, outcome in found.items()
@@ -149,7 +153,7 @@ def _remarks(made: Plan, graph: Graph) -> Iterator[str]:
             yield from (f"{key}: {words}." for words in say(graph[key].spec.body))
 
 
-def _estimates(made: Plan, done: Done) -> dict[Digest, float]:
+def _estimates(made: Plan, done: DoneUnits) -> dict[Digest, float]:
     return plan.estimates((action for action in made.actions if action.verb not in set(Verb)), done.past)
 
 

@@ -13,10 +13,10 @@ from msgspec import Struct
 from llmops.domain.digests import SHORT, Digest
 from llmops.domain.formatting import figures
 from llmops.domain.plans import Blocked, Plan
-from llmops.domain.records import Outcome, Release, Standing, State
+from llmops.domain.records import EnvironmentState, Outcome, Release, Standing
 from llmops.domain.resources import Key, Node, Unit
-from llmops.plugins.runtime import Running
-from llmops.releases.rollouts import Seen
+from llmops.plugins.runtime import ReplicaStatus
+from llmops.releases.rollouts import Observed
 from llmops.specs.graph import Graph
 
 
@@ -68,20 +68,20 @@ class Overview(Struct, frozen=True, kw_only=True):
         return not any(row.condition in (Condition.DOWN, Condition.BLOCKED) for row in self.rows)
 
 
-class Known(Struct, frozen=True):
+class StatusInputs(Struct, frozen=True):
     """What is known outside the tree."""
 
-    state: State
+    state: EnvironmentState
     outcomes: Mapping[Digest, Outcome]
-    seen: Mapping[Key, Seen]
-    running: tuple[Running, ...]
+    seen: Mapping[Key, Observed]
+    running: tuple[ReplicaStatus, ...]
     endpoint: str
     is_held: bool = False
     """Whether the lease in the state counts."""
     notes: tuple[str, ...] = ()
 
 
-def overview(graph: Graph, plan: Plan, known: Known) -> Overview:
+def overview(graph: Graph, plan: Plan, known: StatusInputs) -> Overview:
     """Say how every resource of a commit stands."""
     lease = known.state.lease
     return Overview(
@@ -97,7 +97,7 @@ def overview(graph: Graph, plan: Plan, known: Known) -> Overview:
     )
 
 
-def _rows(graph: Graph, plan: Plan, known: Known) -> Iterator[Row]:
+def _rows(graph: Graph, plan: Plan, known: StatusInputs) -> Iterator[Row]:
     blocked = {one.key: one for one in plan.blocked}
     busy = {unit for intent in known.state.intents.values() for unit in intent.units}
     owed = {action.unit for action in plan.actions}  # also what was made, if its bytes are gone
@@ -108,7 +108,7 @@ def _rows(graph: Graph, plan: Plan, known: Known) -> Iterator[Row]:
             yield _built(node, known, busy, owed)
 
 
-def _built(node: Node, known: Known, busy: set[Digest], owed: set[Digest]) -> Row:
+def _built(node: Node, known: StatusInputs, busy: set[Digest], owed: set[Digest]) -> Row:
     # By today's label: the same unit may have been made under another one.
     made = {_named(unit): known.outcomes[unit.digest].metrics for unit in node.units if unit.digest in known.outcomes}
     units = {unit.digest for unit in node.units}
@@ -132,9 +132,9 @@ def _measured(made: Mapping[str, Mapping[str, float]]) -> str:
     return "; ".join(f"{label}: {figures(found)}" for label, found in made.items())
 
 
-def _live(node: Node, known: Known, blocked: Blocked | None) -> Row:
+def _live(node: Node, known: StatusInputs, blocked: Blocked | None) -> Row:
     release = known.state.releases.get(str(node.key), Release())
-    seen = known.seen.get(node.key, Seen())
+    seen = known.seen.get(node.key, Observed())
     ready, weight = seen.ready.get(release.live, 0), seen.weights.get(release.live, 0)
     serving = f"revision {release.live[:SHORT]}, {ready} ready, {weight} % of the traffic" if release.live else ""
     errors = "; ".join(one.error for one in known.running if one.deployment == node.key.name and one.error)
@@ -166,7 +166,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-def history(key: Key, state: State, outcomes: Mapping[Digest, Outcome]) -> tuple[Entry, ...]:
+def history(key: Key, state: EnvironmentState, outcomes: Mapping[Digest, Outcome]) -> tuple[Entry, ...]:
     """Give what was made and released of a resource, newest first."""
     made = [
         Entry(

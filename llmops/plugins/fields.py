@@ -39,7 +39,7 @@ SECRET = "x-llmops-secret"  # noqa: S105  a mark
 """Marks a field in a schema that may hold a secret by mistake: its value is never printed."""
 
 
-class Mark(Struct, frozen=True):
+class FieldMeta(Struct, frozen=True):
     """What `collect` does with a field."""
 
     scope: Scope = Scope.BUILD
@@ -54,7 +54,7 @@ def about(text: str, *, scope: Scope = Scope.BUILD, plugin: str = "", **limits: 
     ``plugin`` names the plug-in folder that the field chooses from: by its value, or, if it is an object, by its
     ``type``, which then gives ``config`` its schema (``engines``).
     """
-    return Meta(description=text, extra={"mark": Mark(scope=scope, plugin=plugin)}, **limits)
+    return Meta(description=text, extra={"mark": FieldMeta(scope=scope, plugin=plugin)}, **limits)
 
 
 def ref(*kinds: str, about: str, scope: Scope = Scope.BUILD) -> Meta:
@@ -62,7 +62,7 @@ def ref(*kinds: str, about: str, scope: Scope = Scope.BUILD) -> Meta:
     return Meta(
         description=about,
         pattern=REF_PATTERN,
-        extra={"mark": Mark(scope=scope, refers_to=kinds)},
+        extra={"mark": FieldMeta(scope=scope, refers_to=kinds)},
         extra_json_schema={"x-llmops-refers-to": list(kinds)},
     )
 
@@ -72,7 +72,7 @@ def file(about: str, *, scope: Scope = Scope.BUILD) -> Meta:
     return Meta(
         description=about,
         pattern=PATH_PATTERN,
-        extra={"mark": Mark(scope=scope, is_file=True)},
+        extra={"mark": FieldMeta(scope=scope, is_file=True)},
         extra_json_schema={"x-llmops-file": True},
     )
 
@@ -82,7 +82,7 @@ def secret(about: str) -> Meta:
     return Meta(
         description=f"{about} A reference: env:NAME, file:/path or vault:mount/path#field.",
         pattern=SECRET_PATTERN,
-        extra={"mark": Mark(scope=Scope.NONE)},
+        extra={"mark": FieldMeta(scope=Scope.NONE)},
         extra_json_schema={SECRET: True},
     )
 
@@ -92,7 +92,7 @@ def location(text: str, *, scope: Scope = Scope.BUILD, pattern: str = ADDRESS_PA
     return Meta(
         description=text,
         pattern=pattern,
-        extra={"mark": Mark(scope=scope)},
+        extra={"mark": FieldMeta(scope=scope)},
         extra_json_schema={SECRET: True},
     )
 
@@ -117,7 +117,7 @@ def seconds(duration: str) -> float:
     return total
 
 
-class Collected(Struct):
+class CollectedFields(Struct):
     """What a body states and names, in the order of its fields."""
 
     facts: list[Fact] = []
@@ -138,16 +138,16 @@ Plugins: TypeAlias = Callable[[str, str], Configured]
 """Give a plug-in by folder and type; raises `msgspec.ValidationError` when there is none."""
 
 
-def collect(body: Struct, plugins: Plugins) -> Collected:
+def collect(body: Struct, plugins: Plugins) -> CollectedFields:
     """Walk a body and list its facts (defaults left out), references and files."""
-    found = Collected()
+    found = CollectedFields()
     place = _top(type(body), Scope.BUILD)
     _walk(body, place, "", _Walk(found, plugins))
     return found
 
 
 class _Walk(Struct):
-    found: Collected
+    found: CollectedFields
     plugins: Plugins
 
 
@@ -155,7 +155,7 @@ class _Place(Struct, frozen=True, eq=False):
     """Where a value stands: the type that is declared there, and the mark that reaches it."""
 
     kind: types.Type
-    mark: Mark
+    mark: FieldMeta
 
 
 class _Field(Struct, frozen=True):
@@ -170,7 +170,7 @@ class _Way(Struct, frozen=True):
     """What all values of one type in one place have in common; it is costly, so it is found once."""
 
     visit: Callable[[Any, Self, str, _Walk], None]
-    mark: Mark
+    mark: FieldMeta
     fields: tuple[_Field, ...]
     item: _Place
     """The place of what is inside a list or a mapping."""
@@ -184,19 +184,19 @@ def shape(body: type[Struct]) -> types.Type:
 
 @cache
 def _top(body: type[Struct], scope: Scope) -> _Place:
-    return _Place(shape(body), Mark(scope=scope))
+    return _Place(shape(body), FieldMeta(scope=scope))
 
 
 @cache
 def _way(place: _Place, sort: type) -> _Way:
     kind, mark = _unwrap(sort, place.kind, place.mark)
-    inner = Mark(scope=mark.scope)  # a field's mark reaches what is inside it only as the scope
+    inner = FieldMeta(scope=mark.scope)  # a field's mark reaches what is inside it only as the scope
     inside = kind.fields if isinstance(kind, types.StructType) else ()
     fields = tuple(_Field(f.encode_name, _default(f), _is_plugged(f.type), _Place(f.type, inner)) for f in inside)
     return _Way(_visitor(sort, kind, mark), mark, fields, _Place(_item_type(kind), inner))
 
 
-def _visitor(sort: type, kind: types.Type, mark: Mark) -> Callable[[Any, _Way, str, _Walk], None]:
+def _visitor(sort: type, kind: types.Type, mark: FieldMeta) -> Callable[[Any, _Way, str, _Walk], None]:
     if mark.refers_to and sort is not NoneType:
         return _walk_ref
     if mark.is_file and sort is not NoneType:
@@ -274,15 +274,15 @@ def _walk_plugged(value: Struct, way: _Way, role: str, walk: _Walk) -> None:
 
 def _is_plugged(kind: types.Type) -> bool:
     mark = (kind.extra or {}).get("mark") if isinstance(kind, types.Metadata) else None
-    return isinstance(mark, Mark) and bool(mark.plugin)
+    return isinstance(mark, FieldMeta) and bool(mark.plugin)
 
 
-def _unwrap(sort: type, kind: types.Type, mark: Mark) -> tuple[types.Type, Mark]:
+def _unwrap(sort: type, kind: types.Type, mark: FieldMeta) -> tuple[types.Type, FieldMeta]:
     """Take off annotations and unions until a plain type is left; the narrowest scope on the way wins."""
     while True:
         if isinstance(kind, types.Metadata):
             own = (kind.extra or {}).get("mark")
-            if isinstance(own, Mark):
+            if isinstance(own, FieldMeta):
                 scope = max(own.scope, mark.scope, key=_NARROWEST.__getitem__)
                 mark = replace(own, scope=scope)
             kind = kind.type

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from llmops.domain.problems import Complaint, Problem
+from llmops.domain.problems import FieldProblem, Problem
 from llmops.domain.resources import Files, FileUse, Key, Node, Pin
 
 B = TypeVar("B", bound=Struct)
@@ -57,15 +57,15 @@ class Kind(Struct, Generic[B], frozen=True):
     """None: there is nothing to make; the spec is the thing."""
     live: bool = False
     """Converged to what runs, instead of made once."""
-    check: Callable[[B], Iterable[Complaint]] = _nothing
+    check: Callable[[B], Iterable[FieldProblem]] = _nothing
     """What the schema cannot say about one spec."""
-    examine: Callable[[B, Files], Iterable[Complaint | Problem]] = _nothing
+    examine: Callable[[B, Files], Iterable[FieldProblem | Problem]] = _nothing
     """What is wrong inside the files that the spec names (all of them exist when this is called)."""
     leads_to: Callable[[B, Files], Iterable[FileUse]] = _nothing
     """Files that the named files name in turn."""
     pins: Callable[[B], Iterable[Pin]] = _nothing
     """Things outside git, each fixed by the spec itself or by `llmops.lock`."""
-    review: Callable[[Node, Mapping[Key, Node]], Iterable[Complaint]] | None = None
+    review: Callable[[Node, Mapping[Key, Node]], Iterable[FieldProblem]] | None = None
     """What is wrong with a resource among those that it leans on."""
     beside: tuple[str, ...] = ()
     """The kinds of those that `review` looks at: a resource that leans on none of them is not opened."""
@@ -75,7 +75,7 @@ class Kind(Struct, Generic[B], frozen=True):
     """What whoever reviews a plan should know of a resource that is new or other."""
     permits: Callable[[B, bool], str] | None = None
     """Why this resource may not be leaned on (by something live, if so told), or ''."""
-    moves: Callable[[B, B], Iterable[Complaint]] = _nothing
+    moves: Callable[[B, B], Iterable[FieldProblem]] = _nothing
     """What is wrong with going from the old body to the new one."""
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Doing(StrEnum):
+class OrderState(StrEnum):
     """Where an order stands."""
 
     ABSENT = "absent"  # nobody has begun it
@@ -29,7 +29,7 @@ class Runner(Protocol):
     def start(self, folder: Path) -> None:
         """Start the order in a folder, or join it when it runs already."""
 
-    def look(self, folder: Path) -> Doing:
+    def look(self, folder: Path) -> OrderState:
         """Say where an order stands."""
 
     def stop(self, folder: Path) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from llmops.domain.digests import Digest
 
 
-class Standby(Struct, frozen=True, kw_only=True):
+class ReplicaSetSpec(Struct, frozen=True, kw_only=True):
     """A revision that shall run: everything a runtime needs to start it."""
 
     deployment: str
@@ -41,7 +41,7 @@ class Phase(StrEnum):
     STOPPED = "stopped"
 
 
-class Running(Struct, frozen=True, kw_only=True):
+class ReplicaStatus(Struct, frozen=True, kw_only=True):
     """One replica as it is at this moment."""
 
     deployment: str
@@ -56,10 +56,10 @@ class Running(Struct, frozen=True, kw_only=True):
 class Runtime(Protocol):
     """Where replicas run. What it starts outlives the process that asked for it and is found again by the next one."""
 
-    def ensure(self, standby: Standby) -> None:
+    def ensure(self, replica_set: ReplicaSetSpec) -> None:
         """Start what is missing of a revision, and end what is too much."""
 
-    def look(self) -> tuple[Running, ...]:
+    def look(self) -> tuple[ReplicaStatus, ...]:
         """Give every replica there is."""
 
     def stop(self, deployment: str, revision: Digest) -> None:

@@ -6,7 +6,7 @@ Pure.
 from collections.abc import Iterator
 from typing import Annotated
 
-from llmops.domain.problems import Complaint
+from llmops.domain.problems import FieldProblem
 from llmops.domain.resources import Scope
 from llmops.plugins.fields import SHA256_PATTERN, Body, about, file, location, secret
 
@@ -38,12 +38,12 @@ class Source(Body, frozen=True):
     ) = None
 
 
-def misplaced_token(source: Source, role: str) -> Iterator[Complaint]:
+def misplaced_token(source: Source, role: str) -> Iterator[FieldProblem]:
     """A token is only sent where nobody can read it on the way."""
     if source.token is not None and not (source.uri or "").startswith(_SAFE):
         what = "a token is only for an https:// address."
         remedy = "Remove it: s3:// and gs:// take their credentials from the environment of the step."
-        yield Complaint(f"{role}.token", what, remedy)
+        yield FieldProblem(f"{role}.token", what, remedy)
 
 
 _SAFE = ("https://", "http://127.0.0.1", "http://localhost")

@@ -15,22 +15,22 @@ from llmops.domain.digests import Digest
 from llmops.domain.events import Event
 from llmops.domain.problems import Broken
 from llmops.domain.resources import Files, Key, Node
-from llmops.environments import workspace
-from llmops.environments.workspace import Site
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.execution import dispatch
-from llmops.execution.executor import Shop
+from llmops.execution.executor import BuildContext
 from llmops.kinds.deployment import Deployment
 from llmops.kinds.prompt import Prompt
 from llmops.plugins.engine import Replica
 from llmops.plugins.fields import seconds
-from llmops.plugins.runtime import Phase, Runtime, Standby
+from llmops.plugins.runtime import Phase, ReplicaSetSpec, Runtime
 from llmops.registry import ENGINES, RUNTIMES
-from llmops.releases.release import Candidate, Floor
-from llmops.releases.rollouts import Seen
+from llmops.releases.release import ReleaseCandidate, ReleaseContext
+from llmops.releases.rollouts import Observed
 from llmops.serving import gateway_client, revisions
-from llmops.serving.gateway.table import PromptPart
-from llmops.serving.gateway_client import Gate
-from llmops.serving.runtime_set import Everywhere
+from llmops.serving.gateway.table import PromptRoute
+from llmops.serving.gateway_client import Gateway
+from llmops.serving.runtime_set import RuntimeSet
 from llmops.specs.graph import Graph
 
 
@@ -39,22 +39,24 @@ def deployments(graph: Graph) -> tuple[Key, ...]:
     return tuple(key for key in graph.live if isinstance(graph[key].spec.body, Deployment))
 
 
-def gate(site: Site) -> Gate:
+def gateway(workspace: Workspace) -> Gateway:
     """Give the gateway of an environment."""
-    return Gate(site.runtime / "gateway", site.settings.gateway)
+    return Gateway(workspace.runtime / "gateway", workspace.settings.gateway)
 
 
-def runtime(site: Site) -> Runtime:
+def runtime(workspace: Workspace) -> Runtime:
     """Give the runtimes of an environment."""
-    return Everywhere({name: made(site.runtime, lambda: workspace.open_store(site)) for name, made in RUNTIMES.items()})
+    return RuntimeSet(
+        {name: made(workspace.runtime, lambda: workspaces.open_store(workspace)) for name, made in RUNTIMES.items()}
+    )
 
 
-def seen(site: Site, graph: Graph, done: Container[Digest]) -> dict[Key, Seen]:
+def observe(workspace: Workspace, graph: Graph, done: Container[Digest]) -> dict[Key, Observed]:
     """Look at what runs of every deployment."""
-    found: dict[Key, Seen] = {}
-    table = gateway_client.read(gate(site))
-    running = runtime(site).look()
-    serves = gateway_client.is_up(gate(site))
+    found: dict[Key, Observed] = {}
+    table = gateway_client.read(gateway(workspace))
+    running = runtime(workspace).look()
+    serves = gateway_client.is_up(gateway(workspace))
     for key in deployments(graph):
         ready: dict[Digest, set[str]] = {}
         for one in running:
@@ -62,7 +64,7 @@ def seen(site: Site, graph: Graph, done: Container[Digest]) -> dict[Key, Seen]:
                 ready.setdefault(one.revision, set()).add(one.url)
         routed = table.routes.get(key.name, ()) if serves else ()
         node = graph[key]
-        found[key] = Seen(
+        found[key] = Observed(
             ready={revision: len(urls) for revision, urls in ready.items()},
             weights={one.revision: one.weight for one in routed},
             prepared=frozenset([node.digest] if all(unit.digest in done for unit in node.units) else []),
@@ -71,21 +73,23 @@ def seen(site: Site, graph: Graph, done: Container[Digest]) -> dict[Key, Seen]:
     return found
 
 
-def floor(site: Site, shop: Shop, fence: int, commit: str, tell: Callable[[Event], None]) -> Floor:
+def release_context(
+    workspace: Workspace, build_context: BuildContext, fence: int, commit: str, emit: Callable[[Event], None]
+) -> ReleaseContext:
     """Give the place where releases happen, by the rules of the shop where things are made."""
-    return Floor(
-        ledger=site.ledger,
-        runtime=runtime(site),
-        gate=gate(site),
+    return ReleaseContext(
+        ledger=workspace.ledger,
+        runtime=runtime(workspace),
+        gate=gateway(workspace),
         fence=fence,
         commit=commit,
-        tell=tell,
-        guard=shop.guard,
-        stop=shop.stop,
+        emit=emit,
+        guard=build_context.guard,
+        stop=build_context.stop,
     )
 
 
-def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
+def candidate(workspace: Workspace, graph: Graph, files: Files, key: Key) -> ReleaseCandidate:
     """Say what a deployment's revision needs to run.
 
     Raises `Broken` when its model was not prepared, or its engine is not the version that the spec asks for.
@@ -99,30 +103,30 @@ def candidate(site: Site, graph: Graph, files: Files, key: Key) -> Candidate:
     config = msgspec.convert(body.engine.config, engine.config)
     # Only to learn how the engine is spoken to; the address does not matter for that.
     command = engine.command(config, Replica(name="", model=Path("model"), host="", port=0))
-    standby = Standby(
+    replica_set = ReplicaSetSpec(
         deployment=key.name,
         revision=node.digest,
         runtime=body.runtime,
         replicas=body.replicas,
         engine=body.engine.type,
         config=body.engine.config,
-        model=_prepared(node, site),
+        model=_prepared(node, workspace),
         sampling=revisions.sampling(command, part),
         deadline=seconds(body.progress_deadline),
     )
     serve = partial(revisions.served, node.digest, command, part)
-    return Candidate(key=key, body=body, standby=standby, serve=serve)
+    return ReleaseCandidate(key=key, body=body, replica_set=replica_set, serve=serve)
 
 
-def _prepared(node: Node, site: Site) -> Digest:
+def _prepared(node: Node, workspace: Workspace) -> Digest:
     """Give the model that an engine serves."""
-    found = dispatch.outputs(node, site.ledger).get("model")
+    found = dispatch.outputs(node, workspace.ledger).get("model")
     if found is None:
         raise Broken(f"the model of {node.key} was not prepared. Run `llmops apply` again.")
     return found
 
 
-def _prompt(node: Node, graph: Graph, files: Files) -> PromptPart | None:
+def _prompt(node: Node, graph: Graph, files: Files) -> PromptRoute | None:
     key = next((need.key for need in node.needs if need.role == "prompt"), None)
     if key is None:
         return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # a plan in which nothing is released does without the kind
     from llmops.kinds.deployment import Analysis, CanaryStep
 
 
-class Seen(Struct, frozen=True, kw_only=True):
+class Observed(Struct, frozen=True, kw_only=True):
     """What runs of one deployment at this moment."""
 
     ready: dict[Digest, int] = {}
@@ -36,7 +36,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     """Revisions whose traffic does not go to exactly the replicas that answer."""
 
 
-class Due(Struct, frozen=True, kw_only=True):
+class RequiredChange(Struct, frozen=True, kw_only=True):
     """What a deployment needs now."""
 
     verb: Verb
@@ -44,36 +44,36 @@ class Due(Struct, frozen=True, kw_only=True):
     tier: Tier | None = None
 
 
-def due(desired: Digest, replicas: int, release: Release, seen: Seen) -> Due | None:
+def due(desired: Digest, replicas: int, release: Release, seen: Observed) -> RequiredChange | None:
     """Say what makes a deployment what it shall be, or None when it is.
 
     A revision with the standing *bad* is not looked at here: `plan` blocks it.
     """
     if desired != release.live:
         if release.rollout is not None and release.rollout.revision == desired:
-            return Due(verb=Verb.RESUME, reason=Reason.UNFINISHED)
+            return RequiredChange(verb=Verb.RESUME, reason=Reason.UNFINISHED)
         known = release.revisions.get(desired)
         if known is not None and known.standing is Standing.GOOD:
-            return Due(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier(desired, replicas, seen))
-        return Due(verb=Verb.RELEASE, reason=Reason.EDITED if release.live else Reason.NEW)
+            return RequiredChange(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier(desired, replicas, seen))
+        return RequiredChange(verb=Verb.RELEASE, reason=Reason.EDITED if release.live else Reason.NEW)
     if release.rollout is not None:
-        return Due(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier(desired, replicas, seen))
+        return RequiredChange(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier(desired, replicas, seen))
     ready = seen.ready.get(desired, 0)
     if ready == 0 or seen.weights.get(desired, 0) != 100:  # noqa: PLR2004  percent
-        return Due(verb=Verb.RESTORE, reason=Reason.DRIFT, tier=tier(desired, replicas, seen))
+        return RequiredChange(verb=Verb.RESTORE, reason=Reason.DRIFT, tier=tier(desired, replicas, seen))
     if ready != replicas:
-        return Due(verb=Verb.SCALE, reason=Reason.EDITED)
-    return Due(verb=Verb.SCALE, reason=Reason.DRIFT) if desired in seen.astray else None
+        return RequiredChange(verb=Verb.SCALE, reason=Reason.EDITED)
+    return RequiredChange(verb=Verb.SCALE, reason=Reason.DRIFT) if desired in seen.astray else None
 
 
-def tier(revision: Digest, replicas: int, seen: Seen) -> Tier:
+def tier(revision: Digest, replicas: int, seen: Observed) -> Tier:
     """Say how soon a revision can answer: capacity first, so hot means as many replicas as are wanted."""
     if seen.ready.get(revision, 0) >= replicas:
         return Tier.HOT
     return Tier.WARM if revision in seen.prepared else Tier.COLD
 
 
-class Mark(StrEnum):
+class TransitionKind(StrEnum):
     """Where a rollout stands after a step."""
 
     WAIT = "wait"  # nothing to do before the time comes
@@ -82,10 +82,10 @@ class Mark(StrEnum):
     ABORT = "abort"  # the revision is bad
 
 
-class Move(Struct, frozen=True, kw_only=True):
+class Transition(Struct, frozen=True, kw_only=True):
     """What to do next with a rollout."""
 
-    mark: Mark
+    mark: TransitionKind
     rollout: Rollout
     wait: float = 0.0
     """Seconds until it is worth looking again."""
@@ -94,17 +94,17 @@ class Move(Struct, frozen=True, kw_only=True):
     """What to do when it waits for too long."""
 
 
-def again(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Move:
+def again(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Transition:
     """Take up a step that was broken off. What an analysis had seen is forgotten, so it is watched from the start.
 
     The steps may be others than when it began: the weight is what the step says now.
     """
     if not 0 <= rollout.step < len(steps):
-        return Move(mark=Mark.ON, rollout=rollout)
+        return Transition(mark=TransitionKind.ON, rollout=rollout)
     step = steps[rollout.step]
     entered = rollout.entered if step.analysis is None else now
     weight = rollout.weight if step.set_weight is None else step.set_weight
-    return Move(mark=Mark.ON, rollout=replace(rollout, entered=entered, weight=weight))
+    return Transition(mark=TransitionKind.ON, rollout=replace(rollout, entered=entered, weight=weight))
 
 
 def watched(steps: tuple[CanaryStep, ...], rollout: Rollout) -> float:
@@ -113,46 +113,50 @@ def watched(steps: tuple[CanaryStep, ...], rollout: Rollout) -> float:
     return seconds(analysis.duration) if analysis is not None else 0.0
 
 
-def advance(steps: tuple[CanaryStep, ...], rollout: Rollout, window: Window, now: float) -> Move:
+def advance(steps: tuple[CanaryStep, ...], rollout: Rollout, window: Window, now: float) -> Transition:
     """Take a rollout on by at most one step.
 
     ``now`` is seconds since the epoch. The replicas of the new revision are ready when this is called.
     """
     if rollout.step >= len(steps):
-        return Move(mark=Mark.DONE, rollout=replace(rollout, weight=100))
+        return Transition(mark=TransitionKind.DONE, rollout=replace(rollout, weight=100))
     if rollout.step < 0:
         return _enter(steps, rollout, now)
     step = steps[rollout.step]
     if step.pause is not None and step.pause.duration is None:
         remedy = "Remove the pause from the steps and apply."
         reason = "paused until the spec changes"
-        return Move(mark=Mark.WAIT, rollout=rollout, wait=float("inf"), reason=reason, remedy=remedy)
+        return Transition(mark=TransitionKind.WAIT, rollout=rollout, wait=float("inf"), reason=reason, remedy=remedy)
     if step.pause is not None and step.pause.duration is not None:
         left = rollout.entered + seconds(step.pause.duration) - now
         if left > 0:
-            return Move(mark=Mark.WAIT, rollout=rollout, wait=left, reason=f"paused for {step.pause.duration}")
+            return Transition(
+                mark=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"paused for {step.pause.duration}"
+            )
     if step.analysis is not None:
         return _analyse(steps, step.analysis, rollout, window, now)
     return _enter(steps, rollout, now)
 
 
-def _enter(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Move:
+def _enter(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Transition:
     index = rollout.step + 1
     weight = steps[index].set_weight if index < len(steps) else 100
     moved = replace(rollout, step=index, entered=now, weight=rollout.weight if weight is None else weight)
-    return Move(mark=Mark.ON, rollout=moved)
+    return Transition(mark=TransitionKind.ON, rollout=moved)
 
 
-def _analyse(steps: tuple[CanaryStep, ...], limits: Analysis, rollout: Rollout, window: Window, now: float) -> Move:
+def _analyse(
+    steps: tuple[CanaryStep, ...], limits: Analysis, rollout: Rollout, window: Window, now: float
+) -> Transition:
     reason = worse(limits, window)
     if reason:
-        return Move(mark=Mark.ABORT, rollout=rollout, reason=reason)
+        return Transition(mark=TransitionKind.ABORT, rollout=rollout, reason=reason)
     left = rollout.entered + seconds(limits.duration) - now
     if left > 0:
-        return Move(mark=Mark.WAIT, rollout=rollout, wait=left, reason=f"watched for {limits.duration}")
+        return Transition(mark=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"watched for {limits.duration}")
     if window.requests < limits.min_requests:
         said = f"{window.requests} of {limits.min_requests} requests seen; without traffic there is no verdict"
-        return Move(mark=Mark.WAIT, rollout=rollout, wait=1.0, reason=said)
+        return Transition(mark=TransitionKind.WAIT, rollout=rollout, wait=1.0, reason=said)
     return _enter(steps, rollout, now)
 
 

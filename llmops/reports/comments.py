@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Problem
-from llmops.gates.pull_request import Gated
-from llmops.gates.verdicts import Report
+from llmops.gates.pull_request import GateResult
+from llmops.gates.verdicts import SuiteReport
 from llmops.reports import gates
 from llmops.reports.formatting import count, effort, short
 
@@ -59,7 +59,7 @@ def marker(environment: str) -> str:
     return f"<!-- {' '.join(filter(None, ('llmops-gate', environment)))} -->"
 
 
-def verdict(gated: Gated, run: Run) -> str:
+def verdict(gated: GateResult, run: Run) -> str:
     """Write what the gate of a pull request found."""
     reports = sorted(gated.reports, key=lambda one: SEVERITY.index(one.judgement.verdict))
     lines = [f"### {headline(gated)}", ""]
@@ -83,7 +83,7 @@ def verdict(gated: Gated, run: Run) -> str:
     return _fitting(lines, folds, ["", *_closing(gated, run)], run)
 
 
-def headline(gated: Gated) -> str:
+def headline(gated: GateResult) -> str:
     """Say in a line of Markdown how a pull request stands, and because of which suites."""
     sign = "🔧" if gated.failed else SIGNS[gated.verdict]
     return f"{sign} {literal(gates.headline(gated))}"
@@ -126,17 +126,17 @@ def waiting(work: str, run: Run) -> str:
     return _fitting(lines, [], ["", *_again(run)], run)
 
 
-def _is_plain(report: Report) -> bool:
+def _is_plain(report: SuiteReport) -> bool:
     """Whether there is nothing to be said of a suite but that it passes."""
     found, edited = report.judgement, report.gate_changed or report.is_relabelled
     return found.verdict is Verdict.PASS and not (found.note or edited or report.is_new)
 
 
-def _notes(report: Report, among: Iterable[Report]) -> list[str]:
+def _notes(report: SuiteReport, among: Iterable[SuiteReport]) -> list[str]:
     return [f"{literal(gates.name(report, among))}: {literal(note)}" for note in gates.notes(report)]
 
 
-def _table(reports: Iterable[Report]) -> list[str]:
+def _table(reports: Iterable[SuiteReport]) -> list[str]:
     found = list(reports)
     lines = ["| suite | base | head | delta [interval] | verdict |", "|---|--:|--:|--:|---|"]
     for one in found:
@@ -151,7 +151,7 @@ def _table(reports: Iterable[Report]) -> list[str]:
     return lines
 
 
-def _moved(report: Report, name: str) -> Iterator[Fold]:
+def _moved(report: SuiteReport, name: str) -> Iterator[Fold]:
     """Fold away the items that moved farthest, either way."""
     for flips, whole, most, way in (
         (report.worse[:SHOWN], report.got_worse, "worst", "worse"),
@@ -165,7 +165,7 @@ def _moved(report: Report, name: str) -> Iterator[Fold]:
             yield Fold(title, ("| asked | wanted | base said | head says |", "|---|---|---|---|", *rows))
 
 
-def _closing(gated: Gated, run: Run) -> list[str]:
+def _closing(gated: GateResult, run: Run) -> list[str]:
     reused = sum(one.reused for one in gated.reports)
     said = []
     if gated.reports:

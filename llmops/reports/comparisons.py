@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from llmops.domain.plans import Verdict
-from llmops.gates.compare import Compared, Row, Survey, Table
-from llmops.planning.missing import Expected
+from llmops.gates.compare import ComparisonResult, ComparisonRow, ComparisonTable, PreparedComparison
+from llmops.planning.missing import Estimate
 from llmops.reports import pages, plots
 from llmops.reports.comments import Run, literal
 from llmops.reports.formatting import Paint, columns, count, duration, effort, plain, short
@@ -29,7 +29,7 @@ MARKS = {"better": Verdict.PASS, "worse": Verdict.FAIL, "": Verdict.INCONCLUSIVE
 LEGEND = {Verdict.PASS: "better", Verdict.FAIL: "worse", Verdict.INCONCLUSIVE: "not shown"}
 
 
-def text(found: Compared, paint: Paint = plain) -> str:
+def text(found: ComparisonResult, paint: Paint = plain) -> str:
     """Write a comparison for people at a terminal."""
     lines = [f"Comparison at {short(found.commit)}: {against(found)}", ""]
     for table in found.tables:
@@ -42,19 +42,19 @@ def text(found: Compared, paint: Paint = plain) -> str:
     return "\n".join([*lines, *(f"  {paint(line, 'dim')}" for line in _closing(found))]) + "\n"
 
 
-def against(found: Compared) -> str:
+def against(found: ComparisonResult) -> str:
     """Say who is compared with whom."""
     first, *others = [row.subject for row in found.tables[0].rows]
     return f"{', '.join(others)} against {first}"
 
 
-def title(table: Table) -> str:
+def title(table: ComparisonTable) -> str:
     """Name a suite, its metric, and which way is better."""
     way = "; lower is better" if table.lower_is_better else ""
     return f"{table.suite} ({table.evaluation}): {table.metric or 'no metric'}{way}"
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: ComparisonRow) -> tuple[str, ...]:
     """Give the cells of one subject."""
     score, beside = row.score, row.contrast
     made = f"reused, {duration(row.seconds)}" if row.reused else f"made in {duration(row.seconds)}"
@@ -72,7 +72,7 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _shows(row: Row) -> str:
+def _shows(row: ComparisonRow) -> str:
     return row.contrast.shows if row.contrast else ""
 
 
@@ -83,7 +83,7 @@ def _chance(found: Contrast | None) -> str:
     return f"{found.p:.2g}" if found.together == 1 else f"{found.p:.2g} ({found.p_adjusted:.2g} of {found.together})"
 
 
-def notes(table: Table) -> list[str]:
+def notes(table: ComparisonTable) -> list[str]:
     """Give what has to be said of a suite besides its figures."""
     said = [f"{row.subject}: {row.note}." for row in table.rows if row.note]
     for row in table.rows:
@@ -97,7 +97,7 @@ def notes(table: Table) -> list[str]:
     return said
 
 
-def _closing(found: Compared) -> list[str]:
+def _closing(found: ComparisonResult) -> list[str]:
     amount = next((row.contrast.together for table in found.tables for row in table.rows if row.contrast), 0)
     holm = f", and in brackets Holm's for all {amount} differences" if amount > 1 else ""
     rows = [row for table in found.tables for row in table.rows]
@@ -110,7 +110,7 @@ def _closing(found: Compared) -> list[str]:
     ]
 
 
-def markdown(found: Compared, run: Run) -> str:
+def markdown(found: ComparisonResult, run: Run) -> str:
     """Write a comparison for a pull request or a page; what others said is shown to the letter."""
     lines = [f"### {literal(against(found))}", ""]
     for table in found.tables:
@@ -123,7 +123,7 @@ def markdown(found: Compared, run: Run) -> str:
     return "\n".join([*lines, "", f"Reproduce: `{run.command}`"]) + "\n"
 
 
-def as_json(found: Compared) -> dict[str, Any]:
+def as_json(found: ComparisonResult) -> dict[str, Any]:
     """Give a comparison for machines; ``shows`` says what is shown of a difference."""
     made: dict[str, Any] = msgspec.to_builtins(found)
     for table, told in zip(found.tables, made["tables"], strict=True):
@@ -133,7 +133,7 @@ def as_json(found: Compared) -> dict[str, Any]:
     return made
 
 
-def page(found: Compared, run: Run) -> str:
+def page(found: ComparisonResult, run: Run) -> str:
     """Write one page of HTML that needs nothing else."""
     parts = [f'<p class="dim">At <code>{short(found.commit)}</code>.</p>']
     for table in found.tables:
@@ -144,7 +144,7 @@ def page(found: Compared, run: Run) -> str:
     return pages.document(against(found), parts)
 
 
-def _section(table: Table) -> Iterator[str]:
+def _section(table: ComparisonTable) -> Iterator[str]:
     yield f'<h2>{escape(title(table))}</h2><div class="wide"><table><thead><tr>'
     yield _tags("th", HEADER)
     yield "</tr></thead><tbody>"
@@ -163,7 +163,7 @@ def _tags(tag: str, texts: Sequence[str]) -> str:
     return "".join(f"{one}</{tag}>" for one in marked)
 
 
-def dry(found: Survey, known: Expected | None) -> str:
+def dry(found: PreparedComparison, known: Estimate | None) -> str:
     """Say what would be asked of whom."""
     lines = [f"  to {one.verb}: {one.key} {one.label}".rstrip() for one in (task.action for task in found.owed)]
     if not lines:
@@ -173,7 +173,7 @@ def dry(found: Survey, known: Expected | None) -> str:
     return "\n".join([f"{count(len(lines), 'result')} to make. {work}", *lines])
 
 
-def dry_json(found: Survey, known: Expected | None) -> dict[str, Any]:
+def dry_json(found: PreparedComparison, known: Estimate | None) -> dict[str, Any]:
     """Say the same for machines."""
     actions = [task.action for task in found.owed]
     owed = [{"verb": one.verb, "key": str(one.key), "label": one.label, "unit": one.unit} for one in actions]

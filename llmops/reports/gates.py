@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from llmops.domain.plans import Verdict
-from llmops.gates.budgets import Budget, LeftOut
+from llmops.gates.budgets import Budget, SkippedSuite
 from llmops.gates.judge import Judgement
-from llmops.gates.pull_request import Gated
-from llmops.gates.verdicts import Flip, Report
+from llmops.gates.pull_request import GateResult
+from llmops.gates.verdicts import ItemChange, SuiteReport
 from llmops.reports.formatting import VERDICT_STYLES, Paint, columns, count, effort, plain, short
 
 HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "detectable", "verdict")
@@ -27,7 +27,7 @@ SHOWN = 5
 """How many items that got worse, and how many that got better, a report shows."""
 
 
-def headline(gated: Gated) -> str:
+def headline(gated: GateResult) -> str:
     """Say in a line how a pull request stands, and because of which suites."""
     if gated.failed:
         return f"No verdict: {count(len(gated.failed), 'result')} could not be made. This says nothing of the change"
@@ -48,7 +48,7 @@ def headline(gated: Gated) -> str:
     }[found]
 
 
-def _open(reports: Sequence[Report], gated: Gated) -> str:
+def _open(reports: Sequence[SuiteReport], gated: GateResult) -> str:
     """Say of which suites nothing is known, and why."""
     blocking = [one for one in reports if one.judgement.blocks] or reports
     unread = [one for one in blocking if one.left_out is None]
@@ -58,18 +58,18 @@ def _open(reports: Sequence[Report], gated: Gated) -> str:
     return " and ".join(said)
 
 
-def _named(reports: Sequence[Report], gated: Gated) -> str:
+def _named(reports: Sequence[SuiteReport], gated: GateResult) -> str:
     names = [name(one, gated.reports) for one in reports]
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
-def name(report: Report, among: Iterable[Report]) -> str:
+def name(report: SuiteReport, among: Iterable[SuiteReport]) -> str:
     """Name a suite; with its evaluation where another one has a suite of that name."""
     same = {one.evaluation for one in among if one.suite == report.suite}
     return report.suite if len(same) < 2 else f"{report.evaluation.name}/{report.suite}"  # noqa: PLR2004  a clash
 
 
-def text(gated: Gated, paint: Paint = plain) -> str:
+def text(gated: GateResult, paint: Paint = plain) -> str:
     """Write a gate's report for people at a terminal."""
     lines = [f"Gate: {short(gated.head)} against {short(gated.base)}", ""]
     if gated.reports:
@@ -87,7 +87,7 @@ def text(gated: Gated, paint: Paint = plain) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table(reports: Iterable[Report], paint: Paint = plain) -> list[str]:
+def table(reports: Iterable[SuiteReport], paint: Paint = plain) -> list[str]:
     """Write the reports as an aligned table."""
     found = list(reports)
     if not found:
@@ -97,7 +97,7 @@ def table(reports: Iterable[Report], paint: Paint = plain) -> list[str]:
     return [f"  {paint(line, style)}" for line, style in zip(lines, styles, strict=True)]
 
 
-def row(report: Report) -> tuple[str, ...]:
+def row(report: SuiteReport) -> tuple[str, ...]:
     """Give the cells of one suite."""
     found = report.judgement
     return (
@@ -114,7 +114,7 @@ def row(report: Report) -> tuple[str, ...]:
     )
 
 
-def figures(report: Report, arrow: str = "->") -> str:
+def figures(report: SuiteReport, arrow: str = "->") -> str:
     """Write what base and head scored, and the difference, in a line; '' when there is nothing to write."""
     cells = dict(zip(HEADER, row(report), strict=True))
     sides = f" {arrow} ".join(filter(None, (cells["base"], cells["head"])))
@@ -143,7 +143,7 @@ def _delta(found: Judgement) -> str:
     return "" if found.delta is None else f"{found.delta:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
-def notes(report: Report) -> list[str]:
+def notes(report: SuiteReport) -> list[str]:
     """Give what has to be said about a suite besides its figures."""
     said = [note for note in (report.judgement.note, report.note, _how(report.judgement)) if note]
     if report.left_out is not None:
@@ -176,7 +176,7 @@ def _how(found: Judgement) -> str:
     return f"{asked}; {spared} ({spared / found.of:.0%}) need not be asked"
 
 
-def _strength(report: Report) -> Iterator[str]:
+def _strength(report: SuiteReport) -> Iterator[str]:
     """Say how much the evidence is worth."""
     found, agreement = report.judgement, report.agreement
     if found.detectable is not None and found.verdict is Verdict.PASS:
@@ -187,7 +187,7 @@ def _strength(report: Report) -> Iterator[str]:
         yield "this change edits the labels that the judge is held to; the new ones count"
 
 
-def left_out(one: LeftOut) -> str:
+def left_out(one: SkippedSuite) -> str:
     """Say what a suite would take that the budget does not reach, and what runs it."""
     if one.price is None or one.reached_by is None:
         return "not run: nobody knows what it takes, so no budget reaches it; `llmops gate --budget none` runs it"
@@ -209,7 +209,7 @@ def _at_least(seconds: float) -> str:
     return f"{whole}s" if whole < 600 else f"{math.ceil(whole / 60)}m"  # noqa: PLR2004  from ten minutes on, minutes do
 
 
-def _items(report: Report, paint: Paint) -> list[str]:
+def _items(report: SuiteReport, paint: Paint) -> list[str]:
     """List the items that moved farthest, where the verdict hangs on them."""
     if report.judgement.verdict is not Verdict.FAIL:
         return []
@@ -222,7 +222,7 @@ def _items(report: Report, paint: Paint) -> list[str]:
     ]
 
 
-def _answers(title: str, flips: tuple[Flip, ...], paint: Paint) -> list[str]:
+def _answers(title: str, flips: tuple[ItemChange, ...], paint: Paint) -> list[str]:
     lines = [f"  {title}"] if flips else []
     for flip in flips:
         lines.append(paint(f"    {_line(flip.question, 90)}", "dim"))
@@ -237,7 +237,7 @@ def _line(text_: str, most: int = 60) -> str:
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
 
 
-def as_json(gated: Gated) -> dict[str, Any]:
+def as_json(gated: GateResult) -> dict[str, Any]:
     """Give a gate's report for machines; ``state`` is what a commit status says."""
     found: dict[str, Any] = msgspec.to_builtins(gated)
     state = "pending" if gated.waits else "success" if gated.verdict is Verdict.PASS else "failure"

@@ -11,15 +11,15 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from llmops.gates.pull_request import Gated
-from llmops.gates.verdicts import Report
+from llmops.gates.pull_request import GateResult
+from llmops.gates.verdicts import SuiteReport
 from llmops.reports import gates
 
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold."""
 
 
-def document(gated: Gated, seconds: float) -> str:
+def document(gated: GateResult, seconds: float) -> str:
     """Write the report of a gate."""
     names = list(dict.fromkeys(str(one.evaluation) for one in gated.reports))
     root = ET.Element("testsuites", name="llmops gate", time=f"{seconds:.3f}")
@@ -35,7 +35,7 @@ def document(gated: Gated, seconds: float) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _evaluation(root: ET.Element, name: str, reports: Iterable[Report], gated: Gated) -> None:
+def _evaluation(root: ET.Element, name: str, reports: Iterable[SuiteReport], gated: GateResult) -> None:
     suite = ET.SubElement(root, "testsuite", name=name)
     amounts = {"tests": 0, "failures": 0, "errors": 0}
     for report in reports:
@@ -52,14 +52,14 @@ def _evaluation(root: ET.Element, name: str, reports: Iterable[Report], gated: G
         suite.set(key, str(amount))
 
 
-def _outcome(report: Report, gated: Gated) -> str:
+def _outcome(report: SuiteReport, gated: GateResult) -> str:
     if not report.judgement.blocks:
         return ""
     is_silent = report.left_out is not None or (bool(gated.failed) and report.judgement.head is None)
     return "error" if is_silent else "failure"
 
 
-def _message(report: Report) -> str:
+def _message(report: SuiteReport) -> str:
     return f"{report.judgement.verdict}: {gates.figures(report) or 'no figures'}"
 
 

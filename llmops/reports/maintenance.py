@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from llmops.ledger.history import Finding, Grade
-from llmops.maintenance.fsck import Examined
-from llmops.maintenance.gc_sweep import Share, Survey
+from llmops.ledger.history import Finding, Severity
+from llmops.maintenance.fsck import FsckReport
+from llmops.maintenance.gc_sweep import BlobShare, Survey
 from llmops.reports.formatting import Paint, columns, count, plain, short
 
 MOST_NOTES = 20
@@ -47,7 +47,7 @@ def survey(found: Survey, *, pruned: bool, paint: Paint = plain) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shares(found: Sequence[Share]) -> list[str]:
+def _shares(found: Sequence[BlobShare]) -> list[str]:
     rows = [(one.what, count(one.blobs, "file"), size(one.bytes)) for one in found]
     return [f"  {line}" for line in columns(rows)]
 
@@ -57,12 +57,12 @@ def survey_json(found: Survey, *, pruned: bool) -> Any:
     return {"pruned": pruned, "bytes": found.bytes, **msgspec.to_builtins(found)}
 
 
-def examined(found: Examined, paint: Paint = plain) -> str:
+def examined(found: FsckReport, paint: Paint = plain) -> str:
     """Write what is not as it should be."""
     seen = f"{count(found.blobs, 'file')} of the store ({size(found.bytes)}), {count(found.results, 'result')}"
     lines = [f"Looked at {seen} and the releases of {', '.join(found.environments)}."]
-    problems = [one for one in found.findings if one.grade is Grade.PROBLEM]
-    notes = [one for one in found.findings if one.grade is Grade.NOTE]
+    problems = [one for one in found.findings if one.grade is Severity.PROBLEM]
+    notes = [one for one in found.findings if one.grade is Severity.NOTE]
     lines += [paint(_finding(one), "dim" if one.repaired else "bad") for one in problems]
     lines += [paint(_finding(one), "dim") for one in notes[:MOST_NOTES]]
     if len(notes) > MOST_NOTES:
@@ -76,6 +76,6 @@ def _finding(one: Finding) -> str:
     return f"  {one.grade}: {one.where}: {one.what} {'Removed.' if one.repaired else one.remedy}"
 
 
-def examined_json(found: Examined) -> Any:
+def examined_json(found: FsckReport) -> Any:
     """Give the same for machines."""
     return {"clean": found.is_clean, **msgspec.to_builtins(found)}

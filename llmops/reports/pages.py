@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from llmops.domain.plans import Verdict
-from llmops.gates.pull_request import Gated
-from llmops.gates.verdicts import Flip, Report
+from llmops.gates.pull_request import GateResult
+from llmops.gates.verdicts import ItemChange, SuiteReport
 from llmops.reports import gates, plots
 from llmops.reports.comments import SEVERITY, Run
 from llmops.reports.formatting import count, effort, short
@@ -43,7 +43,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 WORDS = {Verdict.PASS: "✓ pass", Verdict.FAIL: "✗ fail", Verdict.INCONCLUSIVE: "? inconclusive"}
 
 
-def page(gated: Gated, run: Run) -> str:
+def page(gated: GateResult, run: Run) -> str:
     """Write a page that says how head compares with base, suite by suite and item by item."""
     reports = sorted(gated.reports, key=lambda one: SEVERITY.index(one.judgement.verdict))
     headline = gates.headline(gated)
@@ -70,11 +70,11 @@ def document(headline: str, parts: Iterable[str]) -> str:
     return "\n".join([*head, *parts, "</body></html>"]) + "\n"
 
 
-def _sides(gated: Gated) -> str:
+def _sides(gated: GateResult) -> str:
     return f"Head <code>{short(gated.head)}</code> merged into base <code>{short(gated.base)}</code>"
 
 
-def _overview(reports: list[Report]) -> Iterator[str]:
+def _overview(reports: list[SuiteReport]) -> Iterator[str]:
     if not reports:
         return
     names = ("suite", "metric", "base", "head", "delta [interval]", "items", "worse/better", "verdict")
@@ -101,7 +101,7 @@ def _verdict(verdict: Verdict) -> str:
     return f'<td class="verdict {verdict}">{WORDS[verdict]}</td>'
 
 
-def _suite(report: Report) -> Iterator[str]:
+def _suite(report: SuiteReport) -> Iterator[str]:
     found = report.judgement
     yield f"<h2>{escape(report.suite)} <span class='verdict {found.verdict}'>{WORDS[found.verdict]}</span></h2>"
     yield "".join(f"<p>{escape(note[:1].upper() + note[1:])}.</p>" for note in gates.notes(report))
@@ -118,12 +118,12 @@ def _suite(report: Report) -> Iterator[str]:
         yield f"<th>head says</th></tr></thead><tbody>{rows}</tbody></table></div></details>"
 
 
-def _item(flip: Flip) -> str:
+def _item(flip: ItemChange) -> str:
     texts = (flip.question, flip.target, flip.base, flip.head)
     return f"<tr>{''.join(f'<td class=answer>{escape(text)}</td>' for text in texts)}</tr>"
 
 
-def _rest(gated: Gated, run: Run) -> Iterator[str]:
+def _rest(gated: GateResult, run: Run) -> Iterator[str]:
     said = [f"Removed by this change: {name}" for name in gated.removed]
     said += [f"Not made: {why}" for why in dict.fromkeys(gated.failed.values())]
     if gated.unaffected:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from llmops.domain.plans import Verdict
 from llmops.gates.judge import Judgement
-from llmops.gates.verdicts import Report
+from llmops.gates.verdicts import SuiteReport
 
 COLOURS = {Verdict.PASS: "#009E73", Verdict.FAIL: "#D55E00", Verdict.INCONCLUSIVE: "#E69F00"}
 STYLE = """
@@ -52,7 +52,7 @@ class Line(Struct, frozen=True, kw_only=True):
     mark: Verdict
 
 
-def forest(reports: Sequence[Report]) -> str:
+def forest(reports: Sequence[SuiteReport]) -> str:
     """Draw the difference of each suite with its interval; those of one metric share an axis."""
     judged = ((one.suite, one.judgement) for one in reports)
     lines = [Line(name=name, middle=j.delta, low=j.low, high=j.high, mark=j.verdict) for name, j in judged]
@@ -151,9 +151,9 @@ def _svg(height: int, width: int | None = None) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true" height="{height}" width="{width or "100%"}">'
 
 
-def by_metric(reports: Iterable[Report]) -> dict[str, list[Report]]:
+def by_metric(reports: Iterable[SuiteReport]) -> dict[str, list[SuiteReport]]:
     """Put suites together that are measured alike: only those have one axis."""
-    found: dict[str, list[Report]] = {}
+    found: dict[str, list[SuiteReport]] = {}
     for one in reports:
         found.setdefault(one.metric, []).append(one)
     return found

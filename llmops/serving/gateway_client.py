@@ -24,7 +24,7 @@ from llmops.domain.records import Window
 from llmops.host import disk, file_locks
 from llmops.plugins.runtime import Phase
 from llmops.serving import supervised
-from llmops.serving.gateway.table import Table
+from llmops.serving.gateway.table import RoutingTable
 from llmops.serving.supervised import Program
 from llmops.specs.settings import GatewaySettings
 
@@ -34,7 +34,7 @@ START_SECONDS = 60.0
 LOST = "this run has lost its lease to another one, which changed the routes. Run it again."
 
 
-class Gate(Struct, frozen=True):
+class Gateway(Struct, frozen=True):
     """The gateway of one environment."""
 
     folder: Path
@@ -47,7 +47,7 @@ class Gate(Struct, frozen=True):
         return f"http://{program.host}:{program.port}" if program else ""
 
 
-def ensure(gate: Gate) -> None:
+def ensure(gate: Gateway) -> None:
     """Start the gateway unless it runs, and wait until it answers.
 
     Raises `Refused` when its port is taken, `Broken` when it does not come up.
@@ -61,7 +61,7 @@ def ensure(gate: Gate) -> None:
         time.sleep(0.05)
 
 
-def _start(gate: Gate) -> None:
+def _start(gate: Gateway) -> None:
     host = gate.settings.host
     known = supervised.program(gate.folder)
     port = gate.settings.port or (known.port if known else supervised.free_port(host))
@@ -81,15 +81,15 @@ def _start(gate: Gate) -> None:
     supervised.start(gate.folder, program)
 
 
-def read(gate: Gate) -> Table:
+def read(gate: Gateway) -> RoutingTable:
     """Give the routes as they were last written."""
     try:
-        return msgspec.json.decode((gate.folder / TABLE).read_bytes(), type=Table)
+        return msgspec.json.decode((gate.folder / TABLE).read_bytes(), type=RoutingTable)
     except FileNotFoundError:
-        return Table()
+        return RoutingTable()
 
 
-def change(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> float:
+def change(gate: Gateway, fence: int, edit: Callable[[RoutingTable], RoutingTable]) -> float:
     """Replace the routes and wait until the gateway serves them; give the seconds that this took.
 
     The gateway is started if it does not run. Raises `Retry` when a newer holder of the lease has changed the routes.
@@ -106,13 +106,13 @@ def change(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> float:
     return time.monotonic() - started
 
 
-def fence_off(gate: Gate, fence: int) -> None:
+def fence_off(gate: Gateway, fence: int) -> None:
     """Let no older holder of the lease change the routes any more, whether the gateway runs or not."""
     if gate.folder.exists():
         _write(gate, fence, lambda table: table)
 
 
-def _write(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> Table:
+def _write(gate: Gateway, fence: int, edit: Callable[[RoutingTable], RoutingTable]) -> RoutingTable:
     """Replace the routes on the disk, unless a newer holder of the lease has; give those that are there then."""
     with _alone(gate):
         old = read(gate)
@@ -127,7 +127,7 @@ def _write(gate: Gate, fence: int, edit: Callable[[Table], Table]) -> Table:
 
 
 @contextmanager
-def _alone(gate: Gate) -> Iterator[None]:
+def _alone(gate: Gateway) -> Iterator[None]:
     """Be the only process that changes the routes: what is read must still be so when it is replaced."""
     deadline = time.monotonic() + APPLY_SECONDS
     while (lock := file_locks.take(gate.folder / LOCK)) is None:
@@ -138,7 +138,7 @@ def _alone(gate: Gate) -> Iterator[None]:
         yield
 
 
-def _health(gate: Gate) -> dict[str, Any] | None:
+def _health(gate: Gateway) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(get(gate, "/health"))
     except (OSError, ValueError):
@@ -146,12 +146,12 @@ def _health(gate: Gate) -> dict[str, Any] | None:
     return found
 
 
-def is_up(gate: Gate) -> bool:
+def is_up(gate: Gateway) -> bool:
     """Whether the gateway answers."""
     return _health(gate) is not None
 
 
-def get(gate: Gate, path: str) -> bytes:
+def get(gate: Gateway, path: str) -> bytes:
     """Ask the gateway for a path. Raises OSError when it cannot be reached or does not answer 200."""
     program = supervised.program(gate.folder)
     if program is None:
@@ -179,7 +179,7 @@ class Counters(Struct, frozen=True):
     """Answers within so many seconds, cumulative."""
 
 
-def counters(gate: Gate, deployment: str, revision: Digest) -> Counters:
+def counters(gate: Gateway, deployment: str, revision: Digest) -> Counters:
     """Read the gateway's counters of a revision. Requests that the client broke off or got wrong are no errors."""
     wanted = {"deployment": deployment, "revision": revision[:SHORT]}
     requests, errors, buckets = 0.0, 0.0, []
@@ -193,7 +193,7 @@ def counters(gate: Gate, deployment: str, revision: Digest) -> Counters:
     return Counters(requests, errors, tuple(sorted(buckets)))
 
 
-def busy(gate: Gate) -> frozenset[str]:
+def busy(gate: Gateway) -> frozenset[str]:
     """Give the addresses of the replicas that are answering requests; none when the gateway does not run."""
     try:
         samples = _samples(get(gate, "/metrics").decode())

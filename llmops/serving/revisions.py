@@ -12,10 +12,10 @@ import msgspec
 
 from llmops.domain.digests import Digest
 from llmops.domain.resources import Key
-from llmops.kinds.deployment import Engine as Wanted
+from llmops.kinds.deployment import EngineSpec as Wanted
 from llmops.kinds.prompt import Prompt
 from llmops.plugins.engine import Command, Engine, Replica
-from llmops.serving.gateway.table import PromptPart, Served, Turn
+from llmops.serving.gateway.table import PromptMessage, PromptRoute, RevisionRoute
 from llmops.serving.supervised import Program
 
 
@@ -30,26 +30,26 @@ def mismatch(key: Key, wanted: Wanted, engine: Engine) -> str:
     )
 
 
-def prompt(given: Prompt, template: str | None) -> PromptPart:
+def prompt(given: Prompt, template: str | None) -> PromptRoute:
     """Say what requests go through; ``template`` is the text of the template file, when there is one."""
     parameters = msgspec.to_builtins(given.parameters)
-    return PromptPart(
-        turns=tuple(Turn(one.role, one.content) for one in given.turns(template)),
+    return PromptRoute(
+        turns=tuple(PromptMessage(one.role, one.content) for one in given.turns(template)),
         variables=given.variables,
         parameters={name: value for name, value in parameters.items() if value not in (None, [], ())},
     )
 
 
-def sampling(command: Command, part: PromptPart | None) -> dict[str, Any]:
+def sampling(command: Command, part: PromptRoute | None) -> dict[str, Any]:
     """Give the parameters that the first request is made with: those that the engine fixes by it."""
     given = part.parameters if part else {}
     return {name: value for name, value in given.items() if name in command.fixed}
 
 
-def served(revision: Digest, command: Command, part: PromptPart | None, urls: tuple[str, ...]) -> Served:
+def served(revision: Digest, command: Command, part: PromptRoute | None, urls: tuple[str, ...]) -> RevisionRoute:
     """Say how a revision is asked. What its engine does not take from requests stands with what it uses, or None."""
     fixed = sampling(command, part)
-    return Served(
+    return RevisionRoute(
         revision=revision,
         weight=0,
         urls=urls,

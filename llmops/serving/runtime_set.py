@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from llmops.domain.digests import Digest
-from llmops.plugins.runtime import Running, Runtime, Standby
+from llmops.plugins.runtime import ReplicaSetSpec, ReplicaStatus, Runtime
 
 
-class Everywhere:
+class RuntimeSet:
     """The runtimes of an environment, as one."""
 
     def __init__(self, runtimes: Mapping[str, Runtime]) -> None:
         self._runtimes = runtimes
 
-    def ensure(self, standby: Standby) -> None:
-        self._runtimes[standby.runtime].ensure(standby)
+    def ensure(self, replica_set: ReplicaSetSpec) -> None:
+        self._runtimes[replica_set.runtime].ensure(replica_set)
 
-    def look(self) -> tuple[Running, ...]:
+    def look(self) -> tuple[ReplicaStatus, ...]:
         return tuple(one for runtime in self._runtimes.values() for one in runtime.look())
 
     def stop(self, deployment: str, revision: Digest) -> None:

@@ -26,7 +26,7 @@ import psutil
 
 from llmops.host import disk, file_locks
 from llmops.plugins.runtime import Phase
-from llmops.serving.supervised import GRACE_SECONDS, LOCK, LOG, SPEC, STATE, Program, State
+from llmops.serving.supervised import GRACE_SECONDS, LOCK, LOG, SPEC, STATE, Program, ProgramState
 
 POLL_SECONDS = 0.1
 HEALTH_SECONDS = 2.0
@@ -165,7 +165,7 @@ class Supervisor:
 
     def _say(self, phase: Phase, error: str = "") -> None:
         pid = self.child.pid if self.child and phase in (Phase.STARTING, Phase.READY) else 0
-        state = State(phase=phase, pid=pid, restarts=self.restarts, error=error, since=time.time())
+        state = ProgramState(phase=phase, pid=pid, restarts=self.restarts, error=error, since=time.time())
         disk.write(self.folder / STATE, msgspec.json.encode(state))
 
 

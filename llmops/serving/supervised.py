@@ -43,7 +43,7 @@ class Program(Struct, frozen=True, kw_only=True):
     """The process that starts it, where it shall not outlive that one, however that one ends."""
 
 
-class State(Struct, frozen=True, kw_only=True):
+class ProgramState(Struct, frozen=True, kw_only=True):
     """How it is; replaced in the folder whenever it changes."""
 
     phase: Phase
@@ -69,12 +69,12 @@ def start(folder: Path, program: Program) -> None:
         time.sleep(0.02)
 
 
-def look(folder: Path) -> State:
+def look(folder: Path) -> ProgramState:
     """Say how a program is. One whose supervisor is gone is stopped, whatever it wrote last."""
     try:
-        state = msgspec.json.decode((folder / STATE).read_bytes(), type=State)
+        state = msgspec.json.decode((folder / STATE).read_bytes(), type=ProgramState)
     except (FileNotFoundError, msgspec.DecodeError):
-        state = State(phase=Phase.STOPPED)
+        state = ProgramState(phase=Phase.STOPPED)
     if file_locks.holder(folder / LOCK) or state.phase is Phase.FAILED:
         return state
     return msgspec.structs.replace(state, phase=Phase.STOPPED, pid=0)

@@ -35,7 +35,7 @@ _ROLE = itemgetter(0)
 """What the pairs of a closure are sorted by; in one, each is there once."""
 
 
-class Text(Struct, frozen=True, array_like=True, gc=False):
+class ClosureText(Struct, frozen=True, array_like=True, gc=False):
     """What a digest is of, on both sides of the digests of what is leaned on."""
 
     before: bytes
@@ -46,18 +46,18 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
         return digests.sha256(self.before + _json(needs) + self.after)
 
 
-class Part(Struct, frozen=True, array_like=True, gc=False):
+class DraftPart(Struct, frozen=True, array_like=True, gc=False):
     """What is made once: a unit without its digest."""
 
     part: str
     label: str
-    text: Text | None
+    text: ClosureText | None
     """None: it is named as the whole resource."""
     trial: int = 0
     """Which of several samples of the part it is."""
 
 
-class Content(Struct, frozen=True, array_like=True, gc=False):
+class SpecContent(Struct, frozen=True, array_like=True, gc=False):
     """What nobody need look at to name a resource and to write it down."""
 
     spec: Spec
@@ -73,20 +73,20 @@ class Draft(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     refs: tuple[Ref, ...]
     paths: tuple[str, ...]
     """The files that it names, and the lock when that fixes something of it."""
-    own: Text
-    parts: tuple[Part, ...]
-    content: Content | bytes
+    own: ClosureText
+    parts: tuple[DraftPart, ...]
+    content: SpecContent | bytes
     """As bytes, where another process read it."""
 
 
-class Made(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class ResolvedSpec(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A resource that is named: a `Node` that nobody looked into yet."""
 
     key: Key
     path: str
     document: int
     paths: tuple[str, ...]
-    content: Content | bytes
+    content: SpecContent | bytes
     digest: Digest
     needs: tuple[Need, ...]
     units: tuple[Unit, ...]
@@ -97,12 +97,12 @@ def draft(spec: Spec, used: tuple[FileDigest, ...], kind: Kind[Any]) -> Draft:
     """Say all that can be said of a spec; ``used`` are the files of its closure."""
     closure = _Closure(spec, used, kind.step.version if kind.step else 0)
     own = closure.text((Scope.BUILD, Scope.LIVE))
-    parts: tuple[Part, ...] = ()
+    parts: tuple[DraftPart, ...] = ()
     if kind.step and kind.step.parts:
         parts = tuple(_parts(spec, kind.step, closure))
     elif kind.step:
         scopes = {*(fact.scope for fact in spec.facts), *(ref.scope for ref in spec.refs)}
-        parts = (Part("", "", closure.text((Scope.BUILD,)) if Scope.LIVE in scopes else None),)
+        parts = (DraftPart("", "", closure.text((Scope.BUILD,)) if Scope.LIVE in scopes else None),)
     return Draft(
         key=spec.key,
         path=spec.path,
@@ -111,23 +111,23 @@ def draft(spec: Spec, used: tuple[FileDigest, ...], kind: Kind[Any]) -> Draft:
         paths=paths(spec),
         own=own,
         parts=parts,
-        content=Content(spec, used),
+        content=SpecContent(spec, used),
     )
 
 
-def deciding(needs: Sequence[Need]) -> list[Need]:
+def in_digest(needs: Sequence[Need]) -> list[Need]:
     """Give those that decide how whoever has them is named."""
     return [need for need in needs if need.scope is not Scope.NONE]
 
 
-def name(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | Made]) -> Made:
+def resolve(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | ResolvedSpec]) -> ResolvedSpec:
     """Name a resource; ``needs`` are what its references mean, and ``below`` is how those that decide it were made."""
-    told = [(need.role, one.digest, need.scope) for need, one in zip(deciding(needs), below, strict=True)]
+    told = [(need.role, one.digest, need.scope) for need, one in zip(in_digest(needs), below, strict=True)]
     if len(told) > 1:
         told.sort(key=_ROLE)
     own = draft.own.digest([(role, other) for role, other, _ in told])
     built: list[Said] = [(role, other) for role, other, scope in told if scope is Scope.BUILD]
-    return Made(
+    return ResolvedSpec(
         key=draft.key,
         path=draft.path,
         document=draft.document,
@@ -140,7 +140,7 @@ def name(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | Made]) ->
     )
 
 
-def _unit(one: Part, own: Digest, needs: list[Said]) -> Unit:
+def _unit(one: DraftPart, own: Digest, needs: list[Said]) -> Unit:
     """Name a part. Its first trial has the name that it has without others, so that one more costs one more."""
     named = own
     if one.text is not None:
@@ -154,7 +154,7 @@ def paths(spec: Spec) -> tuple[str, ...]:
     return tuple(sorted(named | {LOCK_FILE} if any(pin.is_moving for pin in spec.pins) else named))
 
 
-P = TypeVar("P", Draft, Made)
+P = TypeVar("P", Draft, ResolvedSpec)
 
 
 def packed(one: P) -> P:
@@ -165,18 +165,18 @@ def packed(one: P) -> P:
     return one if isinstance(one.content, bytes) else replace(one, content=msgspec.msgpack.encode(one.content))
 
 
-def look(one: Draft | Made, kinds: Kinds) -> Content:
+def content_of(one: Draft | ResolvedSpec, kinds: Kinds) -> SpecContent:
     """Look into it."""
-    if isinstance(one.content, Content):
+    if isinstance(one.content, SpecContent):
         return one.content
-    found = msgspec.msgpack.decode(one.content, type=Content)
+    found = msgspec.msgpack.decode(one.content, type=SpecContent)
     force_setattr(found.spec, "body", msgspec.convert(found.spec.body, kinds[one.key.kind].body))  # nobody saw it yet
     return found
 
 
-def opened(made: Made, kinds: Kinds) -> Node:
+def to_node(made: ResolvedSpec, kinds: Kinds) -> Node:
     """Give a resource with all that stands in it."""
-    content = look(made, kinds)
+    content = content_of(made, kinds)
     return Node(
         spec=content.spec,
         digest=made.digest,
@@ -187,14 +187,14 @@ def opened(made: Made, kinds: Kinds) -> Node:
     )
 
 
-class Opened(Mapping[Key, Node]):
+class ResolvedNodes(Mapping[Key, Node]):
     """What was made, each with its spec to look at."""
 
-    def __init__(self, made: Mapping[Key, Made], kinds: Kinds) -> None:
+    def __init__(self, made: Mapping[Key, ResolvedSpec], kinds: Kinds) -> None:
         self._made, self._kinds = made, kinds
 
     def __getitem__(self, key: Key) -> Node:
-        return opened(self._made[key], self._kinds)
+        return to_node(self._made[key], self._kinds)
 
     def __contains__(self, key: object) -> bool:
         return key in self._made
@@ -219,14 +219,14 @@ def file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
                 yield FileDigest(use.role + beneath, intern(ending) if dot else "", files.sha256(path))
 
 
-def _parts(spec: Spec, step: Step, closure: _Closure) -> Iterator[Part]:
+def _parts(spec: Spec, step: Step, closure: _Closure) -> Iterator[DraftPart]:
     """Give the items of a list field, named for us and for people: suites[0], choice; and each trial of one."""
     for index, item in enumerate(getattr(spec.body, step.parts)):
         part = f"{step.parts}[{index}]"
         label = getattr(item, "label", part)
         text = closure.text((Scope.BUILD,), part)
         for trial in range(getattr(item, step.trials, 1) if step.trials else 1):
-            yield Part(part, f"{label}, trial {trial + 1}" if trial else label, text, trial)
+            yield DraftPart(part, f"{label}, trial {trial + 1}" if trial else label, text, trial)
 
 
 class _Closure(Struct, frozen=True):
@@ -236,7 +236,7 @@ class _Closure(Struct, frozen=True):
     files: tuple[FileDigest, ...]
     version: int
 
-    def text(self, scopes: tuple[Scope, ...], part: str = "") -> Text:
+    def text(self, scopes: tuple[Scope, ...], part: str = "") -> ClosureText:
         """Write what these scopes decide; with a part, as if it were the only one of its list."""
         facts: list[Said] = [(f.role, f.value) for f in self.spec.facts if f.scope in scopes]
         files: list[Said] = [(f.role, (f.suffix, f.sha256)) for f in self.files]
@@ -247,7 +247,7 @@ class _Closure(Struct, frozen=True):
             if len(pairs) > 1:
                 pairs.sort(key=_ROLE)
         before = _json([HASH_VERSION, self.spec.key.kind, self.version, facts, files])
-        return Text(b"%b," % before[:-1], b",%b]" % _json(pins))
+        return ClosureText(b"%b," % before[:-1], b",%b]" % _json(pins))
 
 
 def _only(part: str, pairs: Iterable[Said]) -> Iterator[Said]:

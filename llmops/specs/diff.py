@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmops.domain.plans import Change, Sign
-from llmops.domain.resources import NOTHING, Key, Node, Scope
+from llmops.domain.resources import NOTHING_KNOWN, Key, Node, Scope
 from llmops.specs.graph import Graph
 
 MOST_REASONS = 5
@@ -19,7 +19,7 @@ MOST_REASONS = 5
 
 def compare(old: Graph, new: Graph) -> tuple[Change, ...]:
     """List what turns ``old`` into ``new``: first what comes and changes, what is leaned on first; then what goes."""
-    both = old.known is new.known and new.known is not NOTHING  # what neither has touched is the same in both
+    both = old.known is new.known and new.known is not NOTHING_KNOWN  # what neither has touched is the same in both
     keys = old.fresh | new.fresh if both else old.nodes.keys() | new.nodes.keys()
     kept = [change for key in new.order(key for key in keys if key in new) if (change := _change(key, old, new))]
     gone = [_drop(old[key]) for key in reversed(old.order(key for key in keys if key in old and key not in new))]

@@ -14,12 +14,12 @@ from collections.abc import Set as AbstractSet
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops.domain.problems import LOOKS_LIKE, Complaint, Invalid, Problem, did_you_mean
-from llmops.domain.resources import NOTHING, Files, Key, Known, Need, Node, Ref, Scope
+from llmops.domain.problems import LOOKS_LIKE, FieldProblem, Invalid, Problem, did_you_mean
+from llmops.domain.resources import NOTHING_KNOWN, Files, Key, KnownCommit, Need, Node, Ref, Scope
 from llmops.specs import closures, parsing
-from llmops.specs.closures import Draft, Made, Opened, deciding
-from llmops.specs.digesting import Naming, meant
-from llmops.specs.loading import Parsed
+from llmops.specs.closures import Draft, ResolvedNodes, ResolvedSpec, in_digest
+from llmops.specs.digesting import Resolver, targets
+from llmops.specs.loading import ParsedCommit
 from llmops.specs.parsing import Kinds, steps_of
 
 
@@ -29,11 +29,11 @@ class Graph(Struct, frozen=True):
     nodes: Mapping[Key, Node] = {}
     live: tuple[Key, ...] = ()
     """Those of kinds that are released."""
-    known: Known = NOTHING
+    known: KnownCommit = NOTHING_KNOWN
     """The commit that this one was built over, if it was."""
     fresh: frozenset[Key] = frozenset()
     """Those that may be other than in the known commit, or are gone."""
-    made: Mapping[Key, Made] = {}
+    made: Mapping[Key, ResolvedSpec] = {}
     """Those of them that are there, as they were made."""
 
     def __getitem__(self, key: Key) -> Node:
@@ -62,12 +62,14 @@ EMPTY = Graph()
 NONE: frozenset[Key] = frozenset()
 
 
-class Layered(Mapping[Key, Node]):
+class LayeredNodes(Mapping[Key, Node]):
     """The nodes of a known commit with some that are other, and without some that are gone."""
 
-    def __init__(self, known: Known, made: Mapping[Key, Made], hidden: AbstractSet[Key], kinds: Kinds) -> None:
+    def __init__(
+        self, known: KnownCommit, made: Mapping[Key, ResolvedSpec], hidden: AbstractSet[Key], kinds: Kinds
+    ) -> None:
         self._known, self._made, self._hidden = known, made, hidden
-        self._over = Opened(made, kinds)
+        self._over = ResolvedNodes(made, kinds)
 
     def __getitem__(self, key: Key) -> Node:
         if key in self._over:
@@ -89,40 +91,44 @@ class Layered(Mapping[Key, Node]):
         return len(self._known.nodes) - replaced + len(self._over)
 
 
-def build(parsed: Parsed, files: Files, kinds: Kinds, known: Known = NOTHING) -> Graph:
+def build(parsed: ParsedCommit, files: Files, kinds: Kinds, known: KnownCommit = NOTHING_KNOWN) -> Graph:
     """Name each spec by its closure; over a known commit, only what may be other there.
 
     Raises `Invalid` with every problem of the commit: those that were found in the files, and unknown references,
     cycles and forbidden uses found here.
     """
     affected = _affected(parsed, known)
-    building = Building(kinds, known, affected, parsed.gone)
+    building = GraphBuilder(kinds, known, affected, parsed.gone)
     for key in sorted(affected - parsed.drafts.keys()):
         building.add(_again(key, known, kinds))
     return building.finish(parsed, files)
 
 
-class Building:
+class GraphBuilder:
     """A graph whose drafts come one after another, in any order: each is named and reviewed as soon as it can be."""
 
     def __init__(
-        self, kinds: Kinds, known: Known = NOTHING, other: AbstractSet[Key] = NONE, gone: AbstractSet[Key] = NONE
+        self,
+        kinds: Kinds,
+        known: KnownCommit = NOTHING_KNOWN,
+        other: AbstractSet[Key] = NONE,
+        gone: AbstractSet[Key] = NONE,
     ) -> None:
         self._kinds, self._known, self._gone = kinds, known, gone
-        self._naming = Naming(known, other | gone)
+        self._naming = Resolver(known, other | gone)
         made = self._naming.made
-        self._nodes = Opened(made, kinds) if known is NOTHING else Layered(known, made, gone, kinds)
-        self._unreviewed: list[Made] = []
-        self._complaints: list[tuple[Made, Complaint]] = []
+        self._nodes = ResolvedNodes(made, kinds) if known is NOTHING_KNOWN else LayeredNodes(known, made, gone, kinds)
+        self._unreviewed: list[ResolvedSpec] = []
+        self._complaints: list[tuple[ResolvedSpec, FieldProblem]] = []
 
-    def add(self, draft: Draft) -> list[Made]:
+    def add(self, draft: Draft) -> list[ResolvedSpec]:
         """Take one, and give those that are named now."""
         found = self._naming.add(draft)
         for one in found:
             self._review(one)
         return found
 
-    def _review(self, one: Made) -> None:
+    def _review(self, one: ResolvedSpec) -> None:
         kind, named = self._kinds[one.key.kind], self._naming.named
         beside = [need.key for need in one.needs if need.key.kind in kind.beside]
         if not all(key in named for key in beside):
@@ -130,7 +136,7 @@ class Building:
         elif beside and kind.review:
             self._complaints += ((one, found) for found in kind.review(self._nodes[one.key], self._nodes))
 
-    def finish(self, parsed: Parsed, files: Files) -> Graph:
+    def finish(self, parsed: ParsedCommit, files: Files) -> Graph:
         """Take those of a commit that did not come yet, and give its graph. Raises `Invalid`, as `build`."""
         for draft in parsed.drafts.values():
             if draft.key not in self._naming.drafts:
@@ -145,7 +151,7 @@ class Building:
         for one in self._unreviewed:
             self._review(one)
         problems = [
-            parsing.place(one, files).problem(steps_of(found.role), found.what, found.remedy)
+            parsing.location(one, files).problem(steps_of(found.role), found.what, found.remedy)
             for one, found in self._complaints
         ]
         problems += _forbidden(graph, files, kinds)
@@ -154,20 +160,20 @@ class Building:
         return graph
 
 
-def _again(key: Key, known: Known, kinds: Kinds) -> Draft:
+def _again(key: Key, known: KnownCommit, kinds: Kinds) -> Draft:
     """Draft a resource of which nothing is other but what it leans on."""
     node = known.nodes[key]
     return closures.draft(node.spec, node.files, kinds[key.kind])
 
 
-def _affected(parsed: Parsed, known: Known) -> AbstractSet[Key]:
+def _affected(parsed: ParsedCommit, known: KnownCommit) -> AbstractSet[Key]:
     """Give every resource that may be other than in the known commit: what was read, and all that leans on it."""
     new = {key for key in parsed.drafts if key not in known.nodes}
-    called = (caller for key in new | parsed.gone for caller in known.callers(key.name))
+    called = (caller for key in new | parsed.gone for caller in known.referrers(key.name))
     found = {*parsed.drafts, *parsed.gone, *called}
     waiting = list(found)
     while waiting:
-        more = {key for key in known.leaners(waiting.pop()) if key not in found}
+        more = {key for key in known.dependents(waiting.pop()) if key not in found}
         found |= more
         waiting += more
     return found - parsed.gone
@@ -177,8 +183,8 @@ class _Names(Struct, frozen=True):
     """What can be referred to."""
 
     drafts: Mapping[Key, Draft]
-    parsed: Parsed
-    known: Known
+    parsed: ParsedCommit
+    known: KnownCommit
 
     def __contains__(self, key: object) -> bool:
         return key in self.drafts or (key not in self.parsed.gone and key in self.known.nodes)
@@ -200,7 +206,7 @@ def _unsettled(names: _Names, files: Files) -> list[Problem]:
             if isinstance(target, Key):
                 found.append(Need(ref.role, target, ref.scope))
             elif target:
-                problems.append(parsing.place(draft, files).problem(steps_of(ref.role), *target))
+                problems.append(parsing.location(draft, files).problem(steps_of(ref.role), *target))
         needs[key] = tuple(found)
     if ring := _ring(dict(sorted(needs.items()))):  # the same one, whatever order they came in
         problems.append(_ring_problem(ring, needs, names.drafts, files))
@@ -215,7 +221,7 @@ def _look_up(ref: Ref, known: _Names) -> Key | tuple[str, str] | None:
     asked = Key.parse(ref.name)
     if asked.kind and asked.kind not in ref.kinds:
         return f"{asked} is not a {' or '.join(ref.kinds)}.", f"Name a {' or '.join(ref.kinds)}."
-    found, kinds = meant(ref, known), (asked.kind,) if asked.kind else ref.kinds
+    found, kinds = targets(ref, known), (asked.kind,) if asked.kind else ref.kinds
     if len(found) == 1:
         return found[0]
     wanted = " or ".join(ref.kinds)
@@ -239,7 +245,7 @@ def _ring(needs: Mapping[Key, Sequence[Need]]) -> list[Key]:
         path = {start: None} if start not in done else {}
         while path:
             key = next(reversed(path))
-            ahead = (need.key for need in deciding(needs[key]) if need.key in needs)
+            ahead = (need.key for need in in_digest(needs[key]) if need.key in needs)
             below = next((other for other in ahead if other not in done), None)
             if below is None:
                 done.add(path.popitem()[0])
@@ -258,25 +264,25 @@ def _ring_problem(
     turned = [*ring[start:-1], *ring[: start + 1]]
     words = " -> ".join(map(str, turned))
     role = next(need.role for need in needs[turned[0]] if need.key == turned[1])
-    return parsing.place(drafted[turned[0]], files).problem(
+    return parsing.location(drafted[turned[0]], files).problem(
         steps_of(role), f"these lean on one another: {words}.", "Remove one reference."
     )
 
 
 def _forbidden(graph: Graph, files: Files, kinds: Kinds) -> Iterator[Problem]:
     """Say which resources may not be leaned on, each with the list of those that do."""
-    leaners: dict[tuple[Key, str], list[Key]] = {}
+    dependents: dict[tuple[Key, str], list[Key]] = {}
     for name, made in graph.made.items():
         direct = [need.key for need in made.needs]
         live = bool(direct) and kinds[name.kind].live
         for key in dict.fromkeys([*direct, *graph.closure(name)] if live else direct):
             permits = kinds[key.kind].permits if key != name else None
             if permits and (reason := permits(graph[key].spec.body, live)):
-                leaners.setdefault((key, reason), []).append(name)
-    for (key, reason), found in leaners.items():
+                dependents.setdefault((key, reason), []).append(name)
+    for (key, reason), found in dependents.items():
         names = " and ".join(map(str, sorted(found)))
         verb = "lean" if len(found) > 1 else "leans"
         spec = graph[key].spec
-        yield parsing.place(spec, files).problem(
+        yield parsing.location(spec, files).problem(
             ("spec", "stage"), f"{key} {reason}, and {names} still {verb} on it.", "Change those first."
         )

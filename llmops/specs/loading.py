@@ -15,19 +15,19 @@ import msgspec
 from msgspec import Struct, ValidationError
 from msgspec.structs import replace
 
-from llmops.domain.problems import Complaint, Problem, did_you_mean
-from llmops.domain.resources import Files, FileUse, Key, Known, Pin, Spec
+from llmops.domain.problems import FieldProblem, Problem, did_you_mean
+from llmops.domain.resources import Files, FileUse, Key, KnownCommit, Pin, Spec
 from llmops.language import json_schema, yaml_reader
 from llmops.specs import closures, parsing, settings
 from llmops.specs.closures import Draft
-from llmops.specs.parsing import Declared, Kinds, Place, Plugins, Reading, steps_of
+from llmops.specs.parsing import Declared, FileSpecs, Kinds, Location, Plugins, steps_of
 from llmops.specs.settings import FILE, LOCK_FILE, Settings
 
 SCHEMAS = "schemas/"
 """Below a folder of specs this holds generated schemas, not specs."""
 
 
-class Parsed(Struct, frozen=True, kw_only=True):
+class ParsedCommit(Struct, frozen=True, kw_only=True):
     """What a commit declares, and what is wrong with it; over a known commit, only what may be other there."""
 
     settings: Settings
@@ -47,7 +47,7 @@ Pins: TypeAlias = Mapping[str, str]
 """What `llmops.lock` fixes."""
 
 
-class Drafted(Struct):
+class ParsedFile(Struct):
     """What one file gave, with the files that its specs name."""
 
     drafts: list[Draft] = []
@@ -58,7 +58,7 @@ class Drafted(Struct):
     """What is wrong with the files that the specs name."""
 
 
-def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[Drafted]:
+def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:
     """Read several files of specs, in their order, and look at the files that each of them names."""
     readings = parsing.read_all(paths, files, kinds, plugins)
     while some := list(islice(readings, parsing.TOGETHER)):
@@ -66,10 +66,10 @@ def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins,
             yield _complete_all(found, kinds, files, lock)
 
 
-ReadAll: TypeAlias = Callable[[Sequence[str], Any, Kinds, Plugins, Pins], Iterable[Drafted]]
+ReadAll: TypeAlias = Callable[[Sequence[str], Any, Kinds, Plugins, Pins], Iterable[ParsedFile]]
 
 
-class Gathering:
+class CommitReader:
     """What a commit declares, while it is read: gives the drafts one after another, and then what there is to say.
 
     Never raises for what is in the files: problems are values. ``read_all`` is how many files are read.
@@ -89,12 +89,12 @@ class Gathering:
         for path, one in self._readings:
             yield from self._found.take(path, one, self._files)
 
-    def parsed(self) -> Parsed:
+    def parsed(self) -> ParsedCommit:
         """Read what is left, and give everything."""
         for _ in self:
             pass
         found = self._found
-        return Parsed(
+        return ParsedCommit(
             settings=self.settings,
             drafts=found.drafts,
             problems=tuple(sorted({*self._wrong, *self._unlocked, *found.problems})),
@@ -104,12 +104,12 @@ class Gathering:
         )
 
 
-def parse(files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
+def parse(files: Files, kinds: Kinds, plugins: Plugins) -> ParsedCommit:
     """Read everything a commit declares, at once."""
-    return Gathering(files, kinds, plugins).parsed()
+    return CommitReader(files, kinds, plugins).parsed()
 
 
-def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
+def reparse(known: KnownCommit, changed: Collection[str], files: Files, kinds: Kinds, plugins: Plugins) -> ParsedCommit:
     """Read only what may be other than in a known commit, given the paths of files that are.
 
     The settings are as they were there. Problems are found, but perhaps not all of them, nor in the same words: when
@@ -133,7 +133,7 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
         for key in found.drafts
         if key not in old and key in known.nodes
     ]
-    return Parsed(
+    return ParsedCommit(
         settings=settings,
         drafts=found.drafts,
         problems=(*problems, *wrong, *found.problems, *twice),
@@ -141,17 +141,17 @@ def reparse(known: Known, changed: Collection[str], files: Files, kinds: Kinds, 
     )
 
 
-def restate(bodies: Iterable[tuple[Spec, Any]], files: Files, kinds: Kinds, plugins: Plugins) -> Parsed:
+def with_bodies(bodies: Iterable[tuple[Spec, Any]], files: Files, kinds: Kinds, plugins: Plugins) -> ParsedCommit:
     """Read some specs as if their bodies were others, which the schema allows, and nothing else."""
     settings, problems = read_settings(files)
     lock, wrong = read_lock(files)
-    said = Reading()
+    said = FileSpecs()
     for spec, body in bodies:
-        kind, at = kinds[spec.key.kind], parsing.place(spec, files)
+        kind, at = kinds[spec.key.kind], parsing.location(spec, files)
         said.problems += [_placed(one, at) for one in kind.check(body)]
         said.specs.append(parsing.restated(spec, body, kind, plugins))
     found = _complete_all(said, kinds, files, lock)
-    return Parsed(
+    return ParsedCommit(
         settings=settings,
         drafts={one.key: one for one in found.drafts},
         problems=(*problems, *wrong, *found.problems, *found.wrong),
@@ -167,7 +167,7 @@ class _Found(Struct):
     unread: set[str] = set()
     is_partial: bool = False
 
-    def take(self, path: str, one: Drafted, files: Files) -> list[Draft]:
+    def take(self, path: str, one: ParsedFile, files: Files) -> list[Draft]:
         """Add what a file gave, and give the drafts of it that are new."""
         self.problems += (*one.problems, *one.wrong)
         self.unread.update([path] if one.problems else [])
@@ -183,18 +183,18 @@ class _Found(Struct):
         return new
 
 
-def _named_in(found: Reading) -> Iterator[str]:
+def _named_in(found: FileSpecs) -> Iterator[str]:
     return (use.path for spec in found.specs for use in spec.files)
 
 
-def _complete_all(found: Reading, kinds: Kinds, files: Files, lock: Pins) -> Drafted:
+def _complete_all(found: FileSpecs, kinds: Kinds, files: Files, lock: Pins) -> ParsedFile:
     made, wrong = [], []
     for spec in found.specs:
         whole, problems = _complete(spec, kinds, files, lock)
         used = tuple(closures.file_digests(whole, files))  # now that they are at hand
         made.append(closures.draft(whole, used, kinds[spec.key.kind]))
         wrong += problems
-    return Drafted(made, found.problems, found.broken, found.is_partial, wrong)
+    return ParsedFile(made, found.problems, found.broken, found.is_partial, wrong)
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
@@ -217,15 +217,15 @@ def _is_spec(path: str, files: Files, settings: Settings) -> bool:
 
 
 def _twice(key: Key, one: Declared, first: Declared, files: Files) -> Problem:
-    line = parsing.place(first, files).problem(("metadata", "name"), "").line
+    line = parsing.location(first, files).problem(("metadata", "name"), "").line
     what = f"{key} is declared twice; the other is {first.path}:{line}."
-    return parsing.place(one, files).problem(("metadata", "name"), what, "Rename or remove one.")
+    return parsing.location(one, files).problem(("metadata", "name"), what, "Rename or remove one.")
 
 
 def _complete(spec: Spec, kinds: Kinds, files: Files, lock: Pins) -> tuple[Spec, list[Problem]]:
     """Add what only the other files of the commit can tell, and say what is wrong there."""
     kind = kinds[spec.key.kind]
-    at = parsing.place(spec, files)
+    at = parsing.location(spec, files)
     uses = (*spec.files, *kind.leads_to(spec.body, files))
     problems = [problem for use in uses for problem in _missing(use, files, at)]
     if not problems:
@@ -236,11 +236,11 @@ def _complete(spec: Spec, kinds: Kinds, files: Files, lock: Pins) -> tuple[Spec,
     return spec if is_whole else replace(spec, files=uses, pins=pins), problems
 
 
-def _placed(one: Complaint | Problem, at: Place) -> Problem:
+def _placed(one: FieldProblem | Problem, at: Location) -> Problem:
     return one if isinstance(one, Problem) else at.problem(steps_of(one.role), one.what, one.remedy)
 
 
-def _missing(use: FileUse, files: Files, at: Place) -> Iterator[Problem]:
+def _missing(use: FileUse, files: Files, at: Location) -> Iterator[Problem]:
     if _is_outside(use.path):
         what = f"{use.path} is outside of this repository."
         yield at.problem(steps_of(use.role), what, "Commit it here, and give its path from the root.")
@@ -274,7 +274,7 @@ def _near(path: str, files: Files) -> str:
     return did_you_mean(path, beside) or "Add it to the commit."
 
 
-def _unpinned(pin: Pin, at: Place) -> Problem:
+def _unpinned(pin: Pin, at: Location) -> Problem:
     what = f"{pin.name} may change without a commit here."
     return at.problem(steps_of(pin.role), what, "Pin it: run `llmops lock` and commit llmops.lock.")
 
@@ -303,7 +303,7 @@ def _stated(files: Files) -> tuple[Settings | None, list[Problem]]:
     return found, [_placed(one, at) for one in settings.check(found)]
 
 
-def _only_document(path: str, files: Files) -> tuple[Place | None, Any, list[Problem]]:
+def _only_document(path: str, files: Files) -> tuple[Location | None, Any, list[Problem]]:
     """Read a file of one document: its place and value; no place when there is no such file, or it is wrong."""
     if path not in files:
         oddity = files.oddity(path) or ("folder" if files.names(path) else "")
@@ -318,7 +318,7 @@ def _only_document(path: str, files: Files) -> tuple[Place | None, Any, list[Pro
         what = "a second document begins here, and nothing would read it."
         return None, None, [Problem(path, found[1][1].line, "", what, "Join them, or remove one.")]
     number, value = (found[0][0], found[0][1].value) if found else (0, None)
-    return Place(path, files, number), value, []
+    return Location(path, files, number), value, []
 
 
 def settings_schema() -> dict[str, Any]:

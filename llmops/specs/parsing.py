@@ -33,7 +33,7 @@ TOGETHER = 500
 """How many things have their files brought at once."""
 
 
-class Reading(Struct):
+class FileSpecs(Struct):
     """What one file gave."""
 
     specs: list[Spec] = []
@@ -44,7 +44,7 @@ class Reading(Struct):
     """Whether there are documents of which not even the key is known."""
 
 
-class Place(Struct, frozen=True):
+class Location(Struct, frozen=True):
     """Where a document stands, to find the line of anything in it."""
 
     path: str
@@ -66,9 +66,9 @@ class Declared(Protocol):
     def document(self) -> int: ...
 
 
-def place(one: Declared, files: Files) -> Place:
+def location(one: Declared, files: Files) -> Location:
     """Give the place of a spec, for problems that are found later."""
-    return Place(one.path, files, one.document)
+    return Location(one.path, files, one.document)
 
 
 def json_path(steps: Sequence[str | int]) -> str:
@@ -92,14 +92,14 @@ def together(things: Iterable[T], names: Callable[[T], Iterable[str]], files: Fi
         yield from some
 
 
-def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins) -> Iterator[Reading]:
+def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins) -> Iterator[FileSpecs]:
     """Read several files, in their order."""
     return (read(path, files, kinds, plugins) for path in together(paths, lambda path: (path,), files))
 
 
-def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> Reading:
+def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> FileSpecs:
     """Read one file. Never raises for what is in it."""
-    found = Reading()
+    found = FileSpecs()
     if oddity := files.oddity(path):
         found.problems.append(Problem(path, 0, "", f"a spec cannot be a {oddity}.", "Commit a regular file."))
         found.is_partial = True
@@ -109,14 +109,16 @@ def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> Reading:
         data = files[path]
         for number, document in enumerate(yaml_reader.load(data)):
             if document.value is not None:
-                _read_document(Place(path, files, number), document, (kinds, plugins), found)
+                _read_document(Location(path, files, number), document, (kinds, plugins), found)
     except yaml_reader.Unreadable as error:
         found.problems.append(Problem(path, error.line, "", error.what, error.remedy))
         found.is_partial = True
     return found
 
 
-def _read_document(at: Place, document: yaml_reader.Document, known: tuple[Kinds, Plugins], found: Reading) -> None:
+def _read_document(
+    at: Location, document: yaml_reader.Document, known: tuple[Kinds, Plugins], found: FileSpecs
+) -> None:
     kinds, plugins = known
     kind = _kind_of(document.value, kinds)
     if kind is None:
@@ -148,7 +150,7 @@ def _kind_of(value: Any, kinds: Kinds) -> Kind[Any] | None:
         return None
 
 
-def _unknown_kind(at: Place, value: Any, kinds: Kinds) -> Problem:
+def _unknown_kind(at: Location, value: Any, kinds: Kinds) -> Problem:
     if not isinstance(value, dict):
         return at.problem([], "a spec is a mapping.", f"Begin with apiVersion: {json_schema.API_VERSION} and kind:.")
     if "kind" not in value:
@@ -165,7 +167,7 @@ class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
     spec: dict[str, Any]
 
 
-def _typed(at: Place, document: yaml_reader.Document, kind: Kind[Any], plugins: Plugins) -> Spec:
+def _typed(at: Location, document: yaml_reader.Document, kind: Kind[Any], plugins: Plugins) -> Spec:
     envelope = msgspec.convert(document.value, _Envelope)
     body = msgspec.convert(envelope.spec, kind.body)
     metadata = envelope.metadata
@@ -212,7 +214,7 @@ def _plugin(plugins: Plugins, folder: str, type_: str) -> Any:
         raise ValidationError(f"no plug-in is called {type_}") from None
 
 
-def _explained(at: Place, value: Any, kind: Kind[Any], plugins: Plugins) -> list[Problem]:
+def _explained(at: Location, value: Any, kind: Kind[Any], plugins: Plugins) -> list[Problem]:
     # Imported only for a document that is wrong: jsonschema costs a tenth of a second.
     explain = importlib.import_module("llmops.language.schema_errors")
     wrong = explain.explain(value, json_schema.document(kind.name, kind.body, plugins))

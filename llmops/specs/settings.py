@@ -6,7 +6,7 @@ Pure.
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from llmops.domain.problems import Complaint
+from llmops.domain.problems import FieldProblem
 from llmops.plugins.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, about, location
 
 FILE = "llmops.yaml"
@@ -143,9 +143,9 @@ class Settings(Body, frozen=True, kw_only=True):
     ] = "none"
 
 
-def check(settings: Settings) -> Iterator[Complaint]:
+def check(settings: Settings) -> Iterator[FieldProblem]:
     """Say what is wrong between settings that are right by themselves: a limit in money needs a price."""
     if settings.gate.budget_cost is not None and not settings.hourly_cost:
         what = "this is an amount of money, and no device has a price, so nothing could be held to it."
         remedy = "Add hourly_cost: {cpu: 0.05, cuda: 2.5}, or give gate.budget: 20m."
-        yield Complaint("gate.budget_cost", what, remedy)
+        yield FieldProblem("gate.budget_cost", what, remedy)

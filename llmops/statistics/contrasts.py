@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from llmops.statistics import families, paired_tests
 from llmops.statistics.families import Scores
-from llmops.statistics.paired_tests import Aim, Found
+from llmops.statistics.paired_tests import Aim, TestResult
 
 ALPHA = 0.05
 TAIL = ALPHA / 2
@@ -120,7 +120,7 @@ def contrast(first: Sample, other: Sample) -> Contrast | None:
     )
 
 
-def _own_unit(found: Found, sample: Sample) -> tuple[float, float, float]:
+def _own_unit(found: TestResult, sample: Sample) -> tuple[float, float, float]:
     if sample.lower_is_better:
         return 0.0 - found.middle, 0.0 - found.high, 0.0 - found.low
     return found.middle, found.low, found.high

@@ -35,7 +35,7 @@ class Aim(Struct, frozen=True):
     power: float
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class TestResult(Struct, frozen=True, kw_only=True):
     """What scores show of a mean: of head minus base, or of head."""
 
     middle: float
@@ -53,7 +53,7 @@ class Found(Struct, frozen=True, kw_only=True):
     method: str
 
 
-def compare(pairs: Sequence[tuple[float, float]], clusters: Sequence[str], alpha: float, aim: Aim) -> Found:
+def compare(pairs: Sequence[tuple[float, float]], clusters: Sequence[str], alpha: float, aim: Aim) -> TestResult:
     """Compare head with base; ``pairs`` are (head, base), ``clusters`` is empty or names the cluster of each."""
     differences = [head - base for head, base in pairs]
     worse, better = sum(one < 0 for one in differences), sum(one > 0 for one in differences)
@@ -79,7 +79,7 @@ def compare(pairs: Sequence[tuple[float, float]], clusters: Sequence[str], alpha
 
 def stand_alone(
     values: Sequence[float], clusters: Sequence[str], value: float, alpha: float, whole: float = 0.0
-) -> Found:
+) -> TestResult:
     """Compare the mean of scores with a value; a share lies between ``whole``, which is 0 or -1, and one more.
 
     It is -1 where lower is better: scores are turned over then, and a suite without any error is one of zeros only.
@@ -89,31 +89,31 @@ def stand_alone(
         return replace(found, middle=found.middle + whole, low=found.low + whole, high=found.high + whole)
     is_share = whole <= min(values) and max(values) <= whole + 1
     lowest, highest = (whole, whole + 1) if is_share else (min(values), max(values))
-    floor, ceiling = (lowest, highest) if is_share else (-math.inf, math.inf)
+    release_context, ceiling = (lowest, highest) if is_share else (-math.inf, math.inf)
     away = _units([one - value for one in values], clusters)
     size = max(unit.size for unit in away)
     method = CLUSTERED if clusters else SIGNS
     down = _turned([*away, Unit((lowest - value) * size, size)], alpha, method)
     up = _turned([*away, Unit((highest - value) * size, size)], alpha, method)
-    return Found(
+    return TestResult(
         middle=fmean(values),
-        low=max(value + down.low, floor),
+        low=max(value + down.low, release_context),
         high=min(value + up.high, ceiling),
         worse=up.worse,
-        better=down.better if value > floor else 0.0,
+        better=down.better if value > release_context else 0.0,
         error=_error(away),
         method=method,
     )
 
 
-def bet(values: Sequence[float], alpha: float) -> Found:
+def bet(values: Sequence[float], alpha: float) -> TestResult:
     """Judge the mean of differences of items that stand alone, each between -1 and 1, that were looked at on the way.
 
     No drop is called detectable: whether one can be seen is up to how far the asking goes.
     """
     tally = Counter(values)
     low, high = betting.bounds(tally, alpha)
-    return Found(
+    return TestResult(
         middle=fmean(values),
         low=low,
         high=high,
@@ -124,12 +124,12 @@ def bet(values: Sequence[float], alpha: float) -> Found:
     )
 
 
-def _counted(worse: int, better: int, items: int, alpha: float) -> Found:
+def _counted(worse: int, better: int, items: int, alpha: float) -> TestResult:
     """Judge a difference of paired rates."""
     low, high = binomial.paired_rates(worse, better, items, alpha)
     middle = (better - worse) / items
     spread = (better + worse) / items - middle * middle
-    return Found(
+    return TestResult(
         middle=middle,
         low=low,
         high=high,
@@ -140,22 +140,22 @@ def _counted(worse: int, better: int, items: int, alpha: float) -> Found:
     )
 
 
-def _turned(units: Sequence[Unit], alpha: float, method: str) -> Found:
+def _turned(units: Sequence[Unit], alpha: float, method: str) -> TestResult:
     """Judge a mean by turning signs."""
     found = sign_flip.flip(units)
     low, high = found.bounds(alpha)
     middle = math.fsum(unit.sum for unit in units) / sum(unit.size for unit in units)
-    return Found(
+    return TestResult(
         middle=middle, low=low, high=high, worse=found.worse, better=found.better, error=_error(units), method=method
     )
 
 
-def _rate(successes: int, items: int, value: float, alpha: float) -> Found:
+def _rate(successes: int, items: int, value: float, alpha: float) -> TestResult:
     """Judge one rate."""
     low, high = binomial.wilson(successes, items, alpha)
     worse = binomial.at_most(successes, items, value)
     better = binomial.at_most(items - successes, items, 1 - value) if value > 0 else 0.0
-    return Found(
+    return TestResult(
         middle=successes / items,
         low=low if better < alpha else min(low, value),
         high=high if worse < alpha else max(high, value),

@@ -22,9 +22,9 @@ from msgspec.structs import replace
 
 from llmops.domain import orders
 from llmops.domain.digests import Digest
-from llmops.domain.orders import Job, Made, Order, Report
+from llmops.domain.orders import Job, JobResult, Order, OrderReport
 from llmops.host import disk, file_locks
-from llmops.steps.context import Desk, Failure, Product, now, reason
+from llmops.steps.context import JobFailure, JobOutput, StepContext, now, reason
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs
 
@@ -32,7 +32,7 @@ from llmops.store import blobs
 class StepModule(Protocol):
     """What a step's module has."""
 
-    def run(self, jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product | Failure]:
+    def run(self, jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput | JobFailure]:
         """Make each job and yield it when it is finished, or why it came to nothing; an error ends the order."""
 
 
@@ -51,7 +51,7 @@ def main(folder: Path) -> int:
     return 0 if report.is_well else 1
 
 
-def _attempt(folder: Path, redaction: Redaction) -> Report:
+def _attempt(folder: Path, redaction: Redaction) -> OrderReport:
     error, failed = "", dict[Digest, str]()
     try:
         order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
@@ -60,29 +60,29 @@ def _attempt(folder: Path, redaction: Redaction) -> Report:
     except (Exception, SystemExit) as broken:  # noqa: BLE001  the edge of the process: everything becomes a report
         traceback.print_exc()
         error = redaction.clean(reason(broken))
-    return Report(error, failed)
+    return OrderReport(error, failed)
 
 
-def _do(order: Order, folder: Path, redaction: Redaction) -> Iterator[Failure]:
+def _do(order: Order, folder: Path, redaction: Redaction) -> Iterator[JobFailure]:
     """Write down what is made, and give what came to nothing."""
     step = cast("StepModule", importlib.import_module(order.step))
     (folder / orders.RESULTS).mkdir(exist_ok=True)
     left = tuple(filter(None, (_left(job, folder) for job in order.jobs)))
     spent = {job.unit: job.growth.spent for job in left if job.growth}
-    desk = Desk(folder, blobs.open_at(order.store), order.cluster, redaction)
+    context = StepContext(folder, blobs.open_at(order.store), order.cluster, redaction)
     started, clock = now(), time.monotonic()
-    for product in step.run(left, desk):
-        if isinstance(product, Failure):
+    for product in step.run(left, context):
+        if isinstance(product, JobFailure):
             yield product
             continue
         if odd := [name for name, value in product.metrics.items() if not math.isfinite(value)]:
             why = f"{', '.join(odd)} of {product.job.key} is not a number. Did the training diverge?"
-            yield Failure(product.job, why)
+            yield JobFailure(product.job, why)
             continue
         seconds = spent.get(product.job.unit, 0.0) + time.monotonic() - clock
         if product.job.unit in spent:
             spent[product.job.unit] = seconds
-        made = Made(
+        made = JobResult(
             unit=product.job.unit,
             outputs=product.outputs,
             metrics=product.metrics,
@@ -101,7 +101,7 @@ def _left(job: Job, folder: Path) -> Job | None:
         return None if path.exists() else job
     if not path.exists():
         return job
-    made = msgspec.json.decode(path.read_bytes(), type=Made)
+    made = msgspec.json.decode(path.read_bytes(), type=JobResult)
     if made.seconds <= job.growth.spent:
         return job
     return replace(job, growth=replace(job.growth, outputs=made.outputs, metrics=made.metrics, spent=made.seconds))

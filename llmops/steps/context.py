@@ -19,7 +19,7 @@ from llmops.domain import orders
 from llmops.domain.digests import Digest
 from llmops.domain.digests import digest as named
 from llmops.domain.orders import Input, Job, Progress
-from llmops.domain.problems import LlmopsError, refusal
+from llmops.domain.problems import LlmopsError, os_refusal
 from llmops.host import disk
 from llmops.plugins.sources import Source
 from llmops.steps import secrets
@@ -34,7 +34,7 @@ class StepFailed(Exception):
     """The step cannot make what it was asked for; the message says why and what to do."""
 
 
-class Product(Struct, frozen=True):
+class JobOutput(Struct, frozen=True):
     """What a step made of one job."""
 
     job: Job
@@ -45,21 +45,21 @@ class Product(Struct, frozen=True):
     """What made it: their versions are recorded with the outcome."""
 
 
-class Failure(Struct, frozen=True):
+class JobFailure(Struct, frozen=True):
     """A job that came to nothing, beside others of its order that need not."""
 
     job: Job
     why: str
 
 
-def apart(jobs: Sequence[Job], making: Iterable[Product | Failure]) -> Iterator[Product | Failure]:
+def contained(jobs: Sequence[Job], making: Iterable[JobOutput | JobFailure]) -> Iterator[JobOutput | JobFailure]:
     """Give what is made for some jobs of an order. When that breaks off, they have failed; the others go on."""
     try:
         yield from making
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a suite brings along: it is that suite's
         traceback.print_exc()
         why = reason(error)
-        yield from (Failure(job, why) for job in jobs)
+        yield from (JobFailure(job, why) for job in jobs)
 
 
 def reason(error: BaseException) -> str:
@@ -67,13 +67,13 @@ def reason(error: BaseException) -> str:
     if isinstance(error, (StepFailed, LlmopsError)):
         return str(error)
     if isinstance(error, OSError):
-        return refusal(error)
+        return os_refusal(error)
     if isinstance(error, SystemExit):
         return f"it ended itself by sys.exit({error.code!r}). Its log says more."
     return f"{type(error).__name__}: {error}"
 
 
-class Desk(Struct, frozen=True):
+class StepContext(Struct, frozen=True):
     """Where one order is worked on."""
 
     folder: Path

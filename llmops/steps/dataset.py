@@ -16,27 +16,27 @@ from llmops.domain.orders import Job
 from llmops.kinds import dataset as kind
 from llmops.kinds.dataset import Dataset
 from llmops.plugins.sources import Source
-from llmops.steps.context import Desk, Product, StepFailed, body
+from llmops.steps.context import JobOutput, StepContext, StepFailed, body
 from llmops.store import blobs
 
 TRAIN, TEST = "train.jsonl", "test.jsonl"
 
 
-def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     """Make every dataset: a folder with ``train.jsonl`` and ``test.jsonl``."""
     for job in jobs:
         dataset = body(job, Dataset)
-        desk.say(f"reading {job.key}")
-        folder = desk.blank("rows", job.unit)
-        counts = _write_sides(dataset, job, desk, folder)
-        yield Product(job, {"rows": blobs.add_folder(desk.store, folder)}, counts)
+        context.say(f"reading {job.key}")
+        folder = context.blank("rows", job.unit)
+        counts = _write_sides(dataset, job, context, folder)
+        yield JobOutput(job, {"rows": blobs.add_folder(context.store, folder)}, counts)
 
 
-def _write_sides(dataset: Dataset, job: Job, desk: Desk, folder: Path) -> dict[str, float]:
+def _write_sides(dataset: Dataset, job: Job, context: StepContext, folder: Path) -> dict[str, float]:
     counts = {"train_rows": 0.0, "test_rows": 0.0}
     with (folder / TRAIN).open("wb") as train, (folder / TEST).open("wb") as test:
         for source in dataset.sources:
-            name, data = _bytes(source, job, desk)
+            name, data = _bytes(source, job, context)
             _check(name, data, dataset)
             for row in kind.rows(name, data):
                 line = msgspec.json.encode(row, order="sorted") + b"\n"
@@ -50,12 +50,12 @@ def _write_sides(dataset: Dataset, job: Job, desk: Desk, folder: Path) -> dict[s
     return counts
 
 
-def _bytes(source: Source, job: Job, desk: Desk) -> tuple[str, bytes]:
+def _bytes(source: Source, job: Job, context: StepContext) -> tuple[str, bytes]:
     if source.path is not None:
-        return source.path, blobs.read(desk.store, job.files[source.path])
+        return source.path, blobs.read(context.store, job.files[source.path])
     uri = str(source.uri)
-    desk.say(f"downloading {uri}")
-    with fsspec.open(uri, "rb", **desk.options(source)) as file:
+    context.say(f"downloading {uri}")
+    with fsspec.open(uri, "rb", **context.options(source)) as file:
         data: bytes = file.read()
     found = f"sha256:{digests.sha256(data)}"
     pinned = job.pins[uri]

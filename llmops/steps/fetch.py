@@ -16,7 +16,7 @@ import fsspec
 
 from llmops.domain.orders import Job
 from llmops.kinds.model import PICKLED, REMEDY, SAFE, Hub, Model, ModelSource, unsafe
-from llmops.steps.context import Desk, Product, StepFailed, body
+from llmops.steps.context import JobOutput, StepContext, StepFailed, body
 from llmops.store import blobs
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*", "README.md")
@@ -27,26 +27,26 @@ PICKLES = tuple(f"*{ending}" for ending in PICKLED)
 """What is taken besides when a spec allows it and there are no safetensors."""
 
 
-def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     """Make every model: a folder that transformers can load."""
     for job in jobs:
         model = body(job, Model)
-        desk.say(f"fetching {job.key}")
+        context.say(f"fetching {job.key}")
         if model.source.hf is not None:
-            folder = _from_hub(model, model.source.hf, job, desk)
+            folder = _from_hub(model, model.source.hf, job, context)
         elif model.source.path is not None:
-            folder = desk.repository(job.files) / model.source.path
+            folder = context.repository(job.files) / model.source.path
         else:
-            folder = _from_address(model.source, job, desk)
+            folder = _from_address(model.source, job, context)
         _check(folder, job, model)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        yield Product(job, {"model": blobs.add_folder(desk.store, folder)}, {"bytes": float(size)})
+        yield JobOutput(job, {"model": blobs.add_folder(context.store, folder)}, {"bytes": float(size)})
 
 
-def _from_hub(model: Model, hub: Hub, job: Job, desk: Desk) -> Path:
+def _from_hub(model: Model, hub: Hub, job: Job, context: StepContext) -> Path:
     client = importlib.import_module("huggingface_hub")  # comes with the extras that use models
-    revision, token = job.pins[f"hf://{hub.repo}@{hub.revision}"], desk.secret(hub.token)
-    wanted, target = [*WANTED], desk.scratch("hub")
+    revision, token = job.pins[f"hf://{hub.repo}@{hub.revision}"], context.secret(hub.token)
+    wanted, target = [*WANTED], context.scratch("hub")
     if model.allow_pickle:
         names = client.HfApi(token=token).list_repo_files(hub.repo, revision=revision)
         wanted += () if any(name.endswith(SAFE) for name in names) else PICKLES
@@ -55,19 +55,19 @@ def _from_hub(model: Model, hub: Hub, job: Job, desk: Desk) -> Path:
     return target
 
 
-def _from_address(source: ModelSource, job: Job, desk: Desk) -> Path:
+def _from_address(source: ModelSource, job: Job, context: StepContext) -> Path:
     """Take a tar archive of a model folder."""
     uri = str(source.uri)
-    archive = desk.scratch("download") / "model.tar"
+    archive = context.scratch("download") / "model.tar"
     digest = hashlib.sha256()
-    with fsspec.open(uri, "rb", **desk.options(source)) as file, archive.open("wb") as target:
+    with fsspec.open(uri, "rb", **context.options(source)) as file, archive.open("wb") as target:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
             target.write(chunk)
     found = f"sha256:{digest.hexdigest()}"
     if found != job.pins[uri]:
         raise StepFailed(f"{uri} is {found}, but {job.pins[uri]} is pinned. Check the source, then run `llmops lock`.")
-    folder = desk.blank("unpacked")
+    folder = context.blank("unpacked")
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
     inner = list(folder.iterdir())

@@ -9,21 +9,21 @@ import importlib
 from collections.abc import Iterator
 
 from llmops.domain.orders import Job
-from llmops.steps.context import Desk, Product
+from llmops.steps.context import JobOutput, StepContext
 from llmops.store import blobs
 
 PACKAGES = ("torch", "transformers", "peft")
 
 
-def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     """Give each deployment the digest of its model."""
     for job in jobs:
         given = job.inputs["model"]
         if "adapter" not in given.outputs:
-            yield Product(job, {"model": given.outputs["model"]}, {})
+            yield JobOutput(job, {"model": given.outputs["model"]}, {})
             continue
-        desk.say(f"merging {given.key}")
+        context.say(f"merging {given.key}")
         fuse = importlib.import_module(
             "llmops.steps.training.merge_adapter"
         )  # peft and transformers, only when there is something to merge
-        yield Product(job, {"model": blobs.add_folder(desk.store, fuse.merged(given, desk))}, {}, PACKAGES)
+        yield JobOutput(job, {"model": blobs.add_folder(context.store, fuse.merged(given, context))}, {}, PACKAGES)

@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Ground(Protocol):
+class BackingStore(Protocol):
     """A store: its file system, and where it begins there."""
 
     @property
@@ -25,10 +25,10 @@ class Ground(Protocol):
         """Its folder."""
 
 
-class Overlay:
+class LayeredStore:
     """As much of fsspec's file systems as the store uses. Paths are those of the upper store."""
 
-    def __init__(self, above: Ground, below: Ground) -> None:
+    def __init__(self, above: BackingStore, below: BackingStore) -> None:
         self._above, self._below = above, below
 
     def exists(self, path: str) -> bool:

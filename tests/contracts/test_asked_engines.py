@@ -19,7 +19,7 @@ import yaml
 from msgspec import Raw
 
 from llmops.domain import orders
-from llmops.domain.orders import Growth, Input, Order
+from llmops.domain.orders import Input, Order, SamplingBudget
 from llmops.domain.resources import Key
 from llmops.host import file_locks
 from llmops.serving.supervised import LOCK
@@ -151,7 +151,7 @@ def test_an_engine_that_does_not_answer_is_no_evidence_and_says_why(
 
 @pytest.mark.usefixtures("plugins")
 @pytest.mark.parametrize(
-    "how", [{}, {"suite": {"sequential": True}, "growth": Growth()}], ids=["at once", "in batches"]
+    "how", [{}, {"suite": {"sequential": True}, "growth": SamplingBudget()}], ids=["at once", "in batches"]
 )
 def test_an_engine_that_fails_at_a_question_shows_the_end_of_its_log(
     tmp_path: Path, kept: Store, model: Path, how: dict[str, Any]
@@ -168,10 +168,10 @@ def test_an_engine_that_fails_at_a_question_shows_the_end_of_its_log(
 
 
 @pytest.mark.usefixtures("plugins")
-@pytest.mark.parametrize("growth", [None, Growth()], ids=["at once", "in batches"])
+@pytest.mark.parametrize("growth", [None, SamplingBudget()], ids=["at once", "in batches"])
 @pytest.mark.parametrize("subject", ["model", "deployment"])
 def test_rows_that_the_schemas_of_a_prompt_forbid_are_named_before_the_first_is_asked(
-    tmp_path: Path, kept: Store, model: Path, subject: str, growth: Growth | None
+    tmp_path: Path, kept: Store, model: Path, subject: str, growth: SamplingBudget | None
 ) -> None:
     from llmops.steps.context import StepFailed
 

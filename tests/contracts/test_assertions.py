@@ -17,7 +17,7 @@ from llmops.domain.orders import Input, Job
 from llmops.domain.resources import Key
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
-from llmops.kinds.evaluation.rubrics import Agreement, Case
+from llmops.kinds.evaluation.rubrics import Agreement, RubricCase
 from llmops.steps.evaluation import llm_judge
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs
@@ -47,7 +47,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for question, (town, answer) in asked.items():
         holds, score = SAID[answer]
         said = json.dumps({"pass": holds, "score": score, "reason": "so"})
-        says[Case(f"Is it {town}?", question, answer).messages[-1]["content"]] = said
+        says[RubricCase(f"Is it {town}?", question, answer).messages[-1]["content"]] = said
     return parrots.parrot(tmp_path_factory.mktemp("judge"), says)
 
 
@@ -68,7 +68,7 @@ class Found(Struct, frozen=True):
 
 def evaluated(folder: Path, models: Mapping[str, Path], *suites: Mapping[str, Any], **job: Any) -> list[Found]:
     """Evaluate suites in one order; ``models`` are the subject and the judge."""
-    from llmops.steps.context import Desk
+    from llmops.steps.context import StepContext
     from llmops.steps.evaluation import evaluate
 
     kept = blobs.open_at((folder / "store").as_uri())
@@ -102,7 +102,7 @@ def evaluated(folder: Path, models: Mapping[str, Path], *suites: Mapping[str, An
     work.mkdir()
     return [
         read(kept, made)
-        for made in all_made(evaluate.run(tuple(jobs), Desk(work, kept, cluster=False, redaction=Redaction())))
+        for made in all_made(evaluate.run(tuple(jobs), StepContext(work, kept, cluster=False, redaction=Redaction())))
     ]
 
 

@@ -12,7 +12,7 @@ from lm_eval.api.task import ConfigurableTask
 from llmops.domain.orders import Job
 from llmops.domain.resources import Key
 from llmops.kinds.evaluation.kind import Evaluation, Subject, Suite
-from llmops.steps.context import Desk
+from llmops.steps.context import StepContext
 from llmops.steps.evaluation import lm_eval_task
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs
@@ -46,7 +46,7 @@ def test_a_suites_token_goes_to_the_hub_with_the_revision(
     monkeypatch.setattr(redaction, "_cover", lambda: None)  # the output of the tests stays as it is
 
     with pytest.raises(Asked) as asked:
-        lm_eval_task.task(job, None, Desk(tmp_path / "order", kept, cluster=False, redaction=redaction))
+        lm_eval_task.task(job, None, StepContext(tmp_path / "order", kept, cluster=False, redaction=redaction))
 
     assert asked.value.args[0] == {"revision": "a" * 40, **more}
     assert (redaction.clean(SECRET) == "***") is bool(more)

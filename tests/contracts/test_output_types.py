@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from llmops.domain.plans import Verdict
-from llmops.gates.judge import Case, judge_together
+from llmops.gates.judge import GateCase, judge_together
 from llmops.kinds.evaluation.kind import Gate
 from llmops.store import blobs
 from llmops.store.blobs import Store
@@ -257,7 +257,9 @@ def test_a_worse_model_is_shown_to_be_worse_by_its_perplexity(tmp_path: Path, ke
 
     for metric in ("bits_per_byte", "byte_perplexity"):
         scores = [{item.id: item.scores[metric] for item in one.items} for one in (head, base)]
-        case = Case(gate=Gate(), head=scores[0], base=scores[1], lower_is_better=metric in head.facts.lower_is_better)
+        case = GateCase(
+            gate=Gate(), head=scores[0], base=scores[1], lower_is_better=metric in head.facts.lower_is_better
+        )
         assert judge_together([case])[0].verdict is Verdict.FAIL
 
 

@@ -17,7 +17,7 @@ from llmops.domain.orders import Job, Order
 from llmops.domain.problems import Broken, Refused
 from llmops.domain.resources import Key
 from llmops.execution.runners.local import Local
-from llmops.plugins.runner import Doing, Runner
+from llmops.plugins.runner import OrderState, Runner
 from llmops.serving.supervised import free_port
 from llmops.specs.settings import RunnerSettings
 from llmops.store import blobs
@@ -53,12 +53,12 @@ def order(tmp_path: Path, kept: Store, seconds: float = 0.0, fails: str = "") ->
     return folder
 
 
-def wait_until(runner: Runner, folder: Path, *wanted: Doing) -> Doing:
+def wait_until(runner: Runner, folder: Path, *wanted: OrderState) -> OrderState:
     deadline = time.monotonic() + 90
-    while (doing := runner.look(folder)) not in wanted:
-        assert time.monotonic() < deadline, f"still {doing}: {list(runner.logs(folder))[-5:]}"
+    while (order_state := runner.look(folder)) not in wanted:
+        assert time.monotonic() < deadline, f"still {order_state}: {list(runner.logs(folder))[-5:]}"
         time.sleep(0.1)
-    return doing
+    return order_state
 
 
 def results(folder: Path) -> list[Any]:
@@ -66,13 +66,13 @@ def results(folder: Path) -> list[Any]:
 
 
 def test_an_order_that_nobody_began_is_absent(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:
-    assert make().look(order(tmp_path, kept)) is Doing.ABSENT
+    assert make().look(order(tmp_path, kept)) is OrderState.ABSENT
 
 
 def test_an_order_is_done_and_leaves_its_results(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:
     runner, folder = make(), order(tmp_path, kept)
     runner.start(folder)
-    wait_until(runner, folder, Doing.ENDED)
+    wait_until(runner, folder, OrderState.ENDED)
 
     assert [made["metrics"] for made in results(folder)] == [{"letters": 4.0}]
     made = blobs.manifest(kept, results(folder)[0]["outputs"]["text"]).files
@@ -85,9 +85,9 @@ def test_a_second_start_joins_the_first(
     cooked(tmp_path, request).write_text("")
     first, second, folder = make(), make(), order(tmp_path, kept, seconds=2.0)
     first.start(folder)
-    wait_until(first, folder, Doing.RUNNING)
+    wait_until(first, folder, OrderState.RUNNING)
     second.start(folder)
-    wait_until(second, folder, Doing.ENDED)
+    wait_until(second, folder, OrderState.ENDED)
 
     assert len(results(folder)) == 1
     assert [line.split()[0] for line in cooked(tmp_path, request).read_text().splitlines()] == ["begin", "done"]
@@ -101,7 +101,7 @@ def cooked(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_starting_what_has_ended_does_nothing(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:
     runner, folder = make(), order(tmp_path, kept)
     runner.start(folder)
-    wait_until(runner, folder, Doing.ENDED)
+    wait_until(runner, folder, OrderState.ENDED)
     before = (folder / orders.OUTCOME).stat().st_mtime_ns
 
     make().start(folder)
@@ -113,7 +113,7 @@ def test_starting_what_has_ended_does_nothing(make: Callable[[], Runner], tmp_pa
 def test_a_failure_is_reported_in_its_own_words(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:
     runner, folder = make(), order(tmp_path, kept, fails="error")
     runner.start(folder)
-    wait_until(runner, folder, Doing.ENDED)
+    wait_until(runner, folder, OrderState.ENDED)
 
     assert msgspec.json.decode((folder / orders.OUTCOME).read_bytes())["error"] == "it burnt"
     assert any("StepFailed" in line for line in runner.logs(folder))
@@ -124,14 +124,14 @@ def test_a_process_that_vanishes_is_lost_and_can_be_begun_again(
 ) -> None:
     runner, folder = make(), order(tmp_path, kept, fails="vanish")
     runner.start(folder)
-    wait_until(runner, folder, Doing.LOST)
+    wait_until(runner, folder, OrderState.LOST)
 
     again = order(tmp_path, kept, fails="vanish")
     job = msgspec.json.decode((again / orders.ORDER).read_bytes(), type=Order)
     calm = msgspec.structs.replace(job.jobs[0], body=msgspec.Raw(b'{"text": "soup"}'))
     (again / orders.ORDER).write_bytes(orders.encode(msgspec.structs.replace(job, jobs=(calm,))))
     make().start(folder)
-    wait_until(runner, folder, Doing.ENDED)
+    wait_until(runner, folder, OrderState.ENDED)
 
     assert len(results(folder)) == 1
 
@@ -146,7 +146,7 @@ def test_an_order_can_be_stopped(make: Callable[[], Runner], tmp_path: Path, kep
 
     make().stop(folder)
 
-    assert runner.look(folder) in (Doing.LOST, Doing.ENDED)
+    assert runner.look(folder) in (OrderState.LOST, OrderState.ENDED)
     assert results(folder) == []
 
 

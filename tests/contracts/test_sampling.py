@@ -13,7 +13,7 @@ from llmops.domain.orders import Input, Job
 from llmops.domain.resources import Key
 from llmops.kinds.evaluation.kind import Evaluation, Subject, Suite
 from llmops.kinds.prompt import Message, Parameters, Prompt
-from llmops.steps.context import Desk
+from llmops.steps.context import StepContext
 from llmops.steps.evaluation import lm_eval_task
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs
@@ -51,7 +51,7 @@ def asked(folder: Path, parameters: Parameters, own: dict[str, Any]) -> dict[str
         files=files,
         inputs={"subject.prompt": Input(key=Key("Prompt", "p"), body=msgspec.Raw(msgspec.json.encode(prompt)))},
     )
-    made = lm_eval_task.task(job, WRITES, Desk(folder / "order", kept, cluster=False, redaction=Redaction()))
+    made = lm_eval_task.task(job, WRITES, StepContext(folder / "order", kept, cluster=False, redaction=Redaction()))
     return dict(made.config.generation_kwargs)
 
 

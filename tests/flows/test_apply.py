@@ -146,7 +146,7 @@ def test_a_result_that_cannot_be_read_is_made_again(kitchen: Shell, plugins: Pat
     kitchen.repo.edit("specs/dough.yaml", "text: dough", "text: dough, fails: vanish")
     kitchen.repo.commit()
     kitchen("apply")
-    (folder,) = (kitchen.repo.site().work).glob("dish-dough-*")
+    (folder,) = (kitchen.repo.workspace().work).glob("dish-dough-*")
     (unit,) = kitchen.repo.desire("HEAD").graph[Key("Dish", "dough")].units
     (folder / "results" / f"{unit.digest}.json").write_text('{"unit": nul')
     kitchen.repo.edit("specs/dough.yaml", ", fails: vanish", "")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from llmops.domain.problems import Exit
-from llmops.environments.workspace import open_store
+from llmops.environments.workspaces import open_store
 from llmops.execution import evidence
 from llmops.execution.evidence import Item
 from llmops.host import file_locks
@@ -101,7 +101,7 @@ def stage(repo: Repo, llmops: Shell, knows: dict[str, bytes]) -> Iterator[Shell]
     repo.commit()
     yield llmops
     llmops("stop")
-    assert [path for path in repo.site().work.rglob(f"engine/*/{LOCK}") if file_locks.holder(path)] == []
+    assert [path for path in repo.workspace().work.rglob(f"engine/*/{LOCK}") if file_locks.holder(path)] == []
 
 
 def answered(repo: Repo, revision: str = "HEAD") -> list[Item]:
@@ -111,7 +111,7 @@ def answered(repo: Repo, revision: str = "HEAD") -> list[Item]:
     outcome = ledger.outcome(repo.ledger(), unit)
     assert outcome is not None
     assert outcome.metrics["calls"] == outcome.metrics["items"]
-    kept = open_store(repo.site())
+    kept = open_store(repo.workspace())
     files = blobs.manifest(kept, outcome.outputs["evidence"]).files
     return list(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256)))
 
@@ -159,7 +159,7 @@ def test_an_apply_asks_all_and_releases_what_passes_only(stage: Shell, repo: Rep
 
 def test_an_engine_that_dies_costs_one_batch_and_the_next_gate_goes_on(stage: Shell, repo: Repo) -> None:
     repo.commit({"models/parrot/README.md": "The same.\n"})
-    work = repo.site().work
+    work = repo.workspace().work
     command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

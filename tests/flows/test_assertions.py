@@ -9,7 +9,7 @@ import pytest
 
 from llmops.domain.problems import Exit
 from llmops.domain.resources import Key
-from llmops.kinds.evaluation.rubrics import Case
+from llmops.kinds.evaluation.rubrics import RubricCase
 from llmops.ledger import ledger
 from tests import parrots
 from tests.conftest import Shell
@@ -49,7 +49,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     talks = [said(land, prompt) for land in LANDS for prompt in (KIND, CURT)]
     parrots.parrot(folder / "subject", dict(talks))
     rulings = {
-        Case("Is it polite?", asked, answer).messages[-1]["content"]: json.dumps(
+        RubricCase("Is it polite?", asked, answer).messages[-1]["content"]: json.dumps(
             {"pass": not rude(answer), "score": float(not rude(answer)), "reason": "so"}
         )
         for asked, answer in talks

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from llmops.domain.problems import Exit
 from llmops.domain.records import Outcome
 from llmops.domain.resources import Key
-from llmops.environments.workspace import open_store
+from llmops.environments.workspaces import open_store
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import pull_request
@@ -67,7 +67,7 @@ def remember(repo: Repo, label: str, scores: list[float], started: str) -> None:
         key=SUMS,
         part=label,
         step="x",
-        outputs={"evidence": folder_of(open_store(repo.site()), files)},
+        outputs={"evidence": folder_of(open_store(repo.workspace()), files)},
         metrics={},
         provenance=replace(PROVENANCE, started=started),
     )
@@ -220,9 +220,9 @@ def test_what_was_never_run_is_left_out_and_said_so(repo: Repo, llmops: Shell) -
 
 
 def test_what_only_a_suite_waits_for_that_is_left_out_is_not_made(retraining: Repo, llmops: Shell) -> None:
-    site = retraining.site()
-    comparison = pull_request.survey(site, retraining.desire("HEAD~1"), retraining.desire("HEAD"))
-    nothing = pull_request.within(site, comparison, Budget(seconds=1.5))
+    workspace = retraining.workspace()
+    comparison = pull_request.survey(workspace, retraining.desire("HEAD~1"), retraining.desire("HEAD"))
+    nothing = pull_request.fit_to_budget(workspace, comparison, Budget(seconds=1.5))
     assert nothing.owed == ()
     assert len(nothing.left_out) == 2
 

@@ -11,12 +11,12 @@ import pytest
 
 from llmops.domain.problems import Exit
 from llmops.domain.records import Outcome
-from llmops.environments.workspace import open_store
+from llmops.environments.workspaces import open_store
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import compare, comparison_plan
-from llmops.gates.compare import Survey
-from llmops.gates.comparison_plan import Words
+from llmops.gates.compare import PreparedComparison
+from llmops.gates.comparison_plan import ComparisonRequest
 from llmops.ledger import ledger
 from tests.conftest import ROOT, Shell
 from tests.flows.test_cli import complete
@@ -60,13 +60,13 @@ def books(repo: Repo, llmops: Shell) -> Repo:
     return repo
 
 
-def survey(repo: Repo, *subjects: str, suites: tuple[str, ...] = ("sums/few",), model: str = "") -> Survey:
+def survey(repo: Repo, *subjects: str, suites: tuple[str, ...] = ("sums/few",), model: str = "") -> PreparedComparison:
     desired = repo.desire()
-    words = Words(subjects=subjects, suites=suites, model=model)
-    return compare.survey(repo.site(), desired, comparison_plan.draw_up(words, desired.graph))
+    words = ComparisonRequest(subjects=subjects, suites=suites, model=model)
+    return compare.prepare(repo.workspace(), desired, comparison_plan.make(words, desired.graph))
 
 
-def owed(found: Survey) -> list[tuple[str, str]]:
+def owed(found: PreparedComparison) -> list[tuple[str, str]]:
     return [(str(task.action.key), task.action.label) for task in found.owed]
 
 
@@ -88,7 +88,7 @@ def answered(
             evidence.ITEMS: "\n".join(msgspec.json.encode(item).decode() for item in items),
             evidence.FACTS: msgspec.json.encode(facts).decode(),
         }
-        folder = folder_of(open_store(repo.site()), texts)
+        folder = folder_of(open_store(repo.workspace()), texts)
         outcomes = [
             Outcome(
                 unit=one,

@@ -102,6 +102,6 @@ def test_asking_that_was_killed_goes_on(command: str, point: str, after: int, as
     graph = asked.desire().graph
     units = {unit.digest for node in graph.nodes.values() for unit in node.units}
     assert units <= outcomes.keys()
-    for folder in asked.site().work.glob("*-*"):
+    for folder in asked.workspace().work.glob("*-*"):
         assert not file_locks.holder(folder / LOCK), "a step still runs"
         assert not (folder / "scratch").exists(), f"{folder.name} left what it worked with"

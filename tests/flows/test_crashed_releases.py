@@ -57,7 +57,7 @@ def running(shell: Shell) -> set[int]:
 
 def known(shell: Shell) -> set[int]:
     """Give the gateway, the replicas and their supervisors, as they are written down."""
-    runtime = shell.repo.site().runtime
+    runtime = shell.repo.workspace().runtime
     folders = [runtime / "gateway", *(runtime / "replicas").glob("*")]
     return {
         pid for one in folders for pid in (file_locks.holder(one / supervised.LOCK), supervised.look(one).pid) if pid
@@ -77,7 +77,7 @@ def assert_it_goes_on(shell: Shell, tag: str) -> None:
     shell.is_clean()
     assert content(chat(shell)[1]).startswith(tag)
     assert release(shell).rollout is None
-    assert len(list((shell.repo.site().runtime / "replicas").iterdir())) == len(shell.repo.desire().graph.live)
+    assert len(list((shell.repo.workspace().runtime / "replicas").iterdir())) == len(shell.repo.desire().graph.live)
     assert_nothing_else_runs(shell)
 
 

@@ -112,7 +112,7 @@ def test_every_kind_of_step_may_be_killed(point: str, repo: Repo, llmops: Shell)
 
         units = {unit.digest for node in repo.desire().graph.nodes.values() for unit in node.units}
         assert ledger.units(repo.ledger()) == units
-        orders = list(repo.site().work.glob("*-*"))
+        orders = list(repo.workspace().work.glob("*-*"))
         assert len(orders) == len(units), "something has two orders"
         assert not any(file_locks.holder(folder / LOCK) for folder in orders), "a step still runs"
     finally:

@@ -12,7 +12,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
-from llmops.domain.orders import Growth, Input, Job
+from llmops.domain.orders import Input, Job, SamplingBudget
 from llmops.domain.resources import Key
 from llmops.execution import evidence
 from llmops.execution.evidence import Item
@@ -65,10 +65,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluated(
-    folder: Path, model: Path, task: str, trial: int = 0, growth: Growth | None = None, **suite: Any
+    folder: Path, model: Path, task: str, trial: int = 0, growth: SamplingBudget | None = None, **suite: Any
 ) -> tuple[list[Item], dict[str, float]]:
     """Run one trial of a suite, or let it grow; gives its items and its figures."""
-    from llmops.steps.context import Desk
+    from llmops.steps.context import StepContext
     from llmops.steps.evaluation import evaluate
 
     kept = blobs.open_at((folder / "store").as_uri())
@@ -99,7 +99,7 @@ def evaluated(
     )
     work = folder / "work"
     work.mkdir()
-    *_, made = all_made(evaluate.run((job,), Desk(work, kept, cluster=False, redaction=Redaction())))
+    *_, made = all_made(evaluate.run((job,), StepContext(work, kept, cluster=False, redaction=Redaction())))
     files = blobs.manifest(kept, made.outputs["evidence"]).files
     return list(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256))), made.metrics
 
@@ -155,7 +155,7 @@ def test_the_first_trial_is_what_the_suite_finds_without_others(tmp_path: Path, 
     assert b"trial" not in msgspec.json.encode(alone[0])
 
 
-def kept_evidence(folder: Path, items: list[Item]) -> Growth:
+def kept_evidence(folder: Path, items: list[Item]) -> SamplingBudget:
     """Put evidence of the first items into the store, from which a suite is to grow."""
     kept, written = blobs.open_at((folder / "store").as_uri()), folder / "earlier"
     written.mkdir()
@@ -163,14 +163,14 @@ def kept_evidence(folder: Path, items: list[Item]) -> Growth:
     (written / evidence.ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
     (written / evidence.FACTS).write_bytes(msgspec.json.encode(facts))
     outputs = {evidence.EVIDENCE: blobs.add_folder(kept, written)}
-    return Growth(outputs=outputs, metrics={"items": float(len(items)), "calls": 3.0 * len(items)}, spent=60.0)
+    return SamplingBudget(outputs=outputs, metrics={"items": float(len(items)), "calls": 3.0 * len(items)}, spent=60.0)
 
 
 def test_evidence_that_grows_holds_what_asking_at_once_finds(tmp_path: Path, model: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     whole, _ = evaluated(tmp_path / "a", model, CHOICE)
-    grown, figures = evaluated(tmp_path / "b", model, CHOICE, growth=Growth(), sequential=True)
+    grown, figures = evaluated(tmp_path / "b", model, CHOICE, growth=SamplingBudget(), sequential=True)
 
     assert grown == whole
     assert (figures["items"], figures["of"], figures["calls"]) == (6, 6, 18)

@@ -15,7 +15,7 @@ from llmops.domain.digests import Digest
 from llmops.domain.problems import Exit
 from llmops.domain.records import Outcome, Provenance, Release, Revision, Standing
 from llmops.domain.resources import Key
-from llmops.environments.workspace import open_store
+from llmops.environments.workspaces import open_store
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import pull_request
@@ -44,7 +44,7 @@ def change(repo: Repo, llmops: Shell) -> Repo:
 
 
 def survey(repo: Repo) -> Comparison:
-    return pull_request.survey(repo.site(), repo.desire("HEAD~1"), repo.desire("HEAD"))
+    return pull_request.survey(repo.workspace(), repo.desire("HEAD~1"), repo.desire("HEAD"))
 
 
 def owed(found: Comparison) -> set[tuple[str, str]]:
@@ -55,7 +55,7 @@ def owed(found: Comparison) -> set[tuple[str, str]]:
 
 def pretend(repo: Repo, *keys: str) -> list[Digest]:
     """Write down for the base that these were made, with bytes in the store; gives the digests of the bytes."""
-    graph, kept = repo.desire("HEAD~1").graph, open_store(repo.site())
+    graph, kept = repo.desire("HEAD~1").graph, open_store(repo.workspace())
     outcomes = []
     for key in map(Key.parse, keys):
         for unit in graph[key].units:
@@ -108,7 +108,7 @@ def test_an_evaluation_that_gets_another_name_is_compared_with_what_it_was_calle
 @pytest.mark.parametrize("part", ["manifest", "file"])
 def test_evidence_that_this_store_does_not_hold_is_made_again_and_nothing_else(change: Repo, part: str) -> None:
     *_, last = pretend(change, *MADE)
-    kept = open_store(change.site())
+    kept = open_store(change.workspace())
     forget(change, last if part == "manifest" else blobs.manifest(kept, last).files["x"].sha256)
 
     found = owed(survey(change))
@@ -126,7 +126,7 @@ def test_on_a_machine_with_an_empty_store_everything_that_is_read_is_made_again(
 
 
 def forget(repo: Repo, digest: Digest) -> None:
-    folder = repo.site().folder / "store"
+    folder = repo.workspace().folder / "store"
     (path,) = (path for path in folder.rglob("*") if path.is_file() and digest in f"{path.parent.name}{path.name}")
     path.unlink()
 
@@ -187,7 +187,7 @@ def found(
     trial: int | None = None,
 ) -> None:
     """Write down that everything of a revision was made, and that its evaluations (or one trial) found these items."""
-    graph, kept = repo.desire(revision).graph, open_store(repo.site())
+    graph, kept = repo.desire(revision).graph, open_store(repo.workspace())
     folder = folder_of(
         kept,
         {

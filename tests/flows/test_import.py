@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmops.domain.problems import Exit
 from llmops.importing import convert, translation
-from llmops.importing.translation import Translation, Wish
+from llmops.importing.translation import ImportOptions, Translation
 from llmops.language import yaml_reader, yaml_writer
 from llmops.language.yaml_writer import Line
 from tests.conftest import ROOT, Shell
@@ -53,11 +53,11 @@ def mapped(case: Path) -> list[str]:
 
 
 def translated(
-    text: str, name: str = "promptfooconfig.yaml", files: dict[str, str] | None = None, **wish: Any
+    text: str, name: str = "promptfooconfig.yaml", files: dict[str, str] | None = None, **options: Any
 ) -> Translation:
     """Translate a file by itself."""
     models = {"p": "small", "judge": "large"}
-    return convert.translate(name, Tree({name: text, **(files or {})}), Wish(models=models, **wish))
+    return convert.translate(name, Tree({name: text, **(files or {})}), ImportOptions(models=models, **options))
 
 
 def made(found: Translation, kind: str) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def replicas(repo: Repo) -> tuple[Path, Path]:
     repo.commit(dict(system()))
     made = []
     for number in range(2):
-        folder = repo.site().runtime / "replicas" / f"chat-aaaaaaaaaaaa-{number}"
+        folder = repo.workspace().runtime / "replicas" / f"chat-aaaaaaaaaaaa-{number}"
         folder.mkdir(parents=True)
         (folder / LABEL).write_bytes(msgspec.json.encode(Label("chat", REVISION, number, "m")))
         (folder / LOG).write_text(f"{number}: hello\n")
@@ -98,7 +98,7 @@ def test_the_last_lines_are_so_many_and_no_more(repo: Repo, replicas: tuple[Path
 
 def test_a_run_that_printed_nothing_is_said_to_have(repo: Repo, llmops: Shell) -> None:
     repo.commit(dict(system()))
-    work = repo.site().work / "dataset-corpus-aaaaaaaaaaaa"
+    work = repo.workspace().work / "dataset-corpus-aaaaaaaaaaaa"
     work.mkdir(parents=True)
 
     assert llmops("logs", "Dataset/corpus") == Exit.WELL

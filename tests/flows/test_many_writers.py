@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from llmops.domain.problems import Exit
-from llmops.domain.records import State
+from llmops.domain.records import EnvironmentState
 from llmops.ledger import ledger
 from tests.conftest import ROOT, SOAK, Shell
 from tests.repos import Repo
@@ -92,7 +92,7 @@ def test_no_transition_of_many_writers_is_lost(
     record_property("given up and begun again", sum(int(out) for out, _ in said))
     where = repo.ledger()
     ledger.fetch(where)
-    state = ledger.state(where) or State()
+    state = ledger.state(where) or EnvironmentState()
     assert len(state.consumed) == len(set(state.consumed)) == WRITERS * EACH
     assert ledger.units(where) == set(state.consumed)
 

@@ -14,7 +14,7 @@ import pytest
 
 from llmops import reconcile
 from llmops.domain.problems import Exit, Retry
-from llmops.domain.records import State, Who
+from llmops.domain.records import EnvironmentState, Initiator
 from llmops.ledger import leases, ledger
 from llmops.planning import proposals
 from llmops.planning.proposals import Proposal
@@ -55,7 +55,7 @@ def machine(shell: Shell, folder: Path, commit: str = "main", options: tuple[str
     return made
 
 
-def state(repo: Repo) -> State:
+def state(repo: Repo) -> EnvironmentState:
     ledger.fetch(repo.ledger())
     found = ledger.state(repo.ledger())
     assert found is not None
@@ -157,14 +157,14 @@ def test_commits_in_between_may_be_skipped(history: list[str], llmops: Shell, pl
 
 
 def planned(shell: Shell) -> Proposal:
-    site = shell.repo.site(shell.repo.desire().settings)
-    ledger.fetch(site.ledger)
-    return proposals.propose(site, shell.repo.desire())
+    workspace = shell.repo.workspace(shell.repo.desire().settings)
+    ledger.fetch(workspace.ledger)
+    return proposals.propose(workspace, shell.repo.desire())
 
 
-def apply(shell: Shell, made: Proposal) -> reconcile.Applied:
-    who = Who(actor="me", run="", commit=made.plan.commit, purpose="apply")
-    return reconcile.apply(shell.repo.site(made.desired.settings), made, who, lambda event: None)
+def apply(shell: Shell, made: Proposal) -> reconcile.ApplyResult:
+    initiator = Initiator(actor="me", run="", commit=made.plan.commit, purpose="apply")
+    return reconcile.apply(shell.repo.workspace(made.desired.settings), made, initiator, lambda event: None)
 
 
 def clear_up(shell: Shell) -> None:

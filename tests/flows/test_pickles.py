@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmops.domain.problems import Exit
-from llmops.environments import workspace
+from llmops.environments import workspaces
 from llmops.ledger import ledger
 from llmops.store import blobs
 from tests.conftest import Shell
@@ -83,7 +83,7 @@ def declare(repo: Repo, name: str, more: str = "", access: str = "token: env:MOD
 
 def fetched(repo: Repo) -> list[str]:
     (outcome,) = ledger.outcomes(repo.ledger()).values()
-    return sorted(blobs.manifest(workspace.open_store(repo.site()), outcome.outputs["model"]).files)
+    return sorted(blobs.manifest(workspaces.open_store(repo.workspace()), outcome.outputs["model"]).files)
 
 
 def test_a_gated_repository_is_fetched_with_the_token_that_a_spec_names(repo: Repo, llmops: Shell) -> None:

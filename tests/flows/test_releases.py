@@ -23,12 +23,12 @@ from msgspec.structs import replace
 
 from demo.load import Load
 from llmops.domain.problems import Exit, Retry
-from llmops.domain.records import Lease, Release, Standing, State
+from llmops.domain.records import EnvironmentState, Lease, Release, Standing
 from llmops.ledger import ledger
 from llmops.plugins.runtime import Phase
 from llmops.releases import observe
 from llmops.serving import gateway_client, supervised
-from llmops.serving.gateway.table import Table
+from llmops.serving.gateway.table import RoutingTable
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 from tests.trees import spec
@@ -67,7 +67,7 @@ def release(shell: Shell) -> Release:
 
 
 def endpoint(shell: Shell) -> str:
-    return observe.gate(shell.repo.site()).url
+    return observe.gateway(shell.repo.workspace()).url
 
 
 def ask(
@@ -152,7 +152,7 @@ def test_an_engine_that_breaks_off_is_an_error_and_no_answer(stage: Shell) -> No
     status, text, _ = chat(stage, stream=True)
     events = [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line and "[DONE]" not in line]
     assert (status, events[-1]["error"]["code"]) == (200, "engine_failed")
-    counted = gateway_client.counters(observe.gate(stage.repo.site()), "chat", release(stage).live)
+    counted = gateway_client.counters(observe.gateway(stage.repo.workspace()), "chat", release(stage).live)
     assert (counted.requests, counted.errors) == (2, 2)
 
 
@@ -362,7 +362,7 @@ def is_in_step(shell: Shell, step: int) -> bool:
 
 
 def change_lease(shell: Shell, edit: Callable[[Lease], Lease]) -> None:
-    def change(state: State) -> State:
+    def change(state: EnvironmentState) -> EnvironmentState:
         assert state.lease is not None
         return replace(state, lease=edit(state.lease))
 
@@ -441,17 +441,19 @@ def test_a_pause_without_a_duration_says_how_it_ends(stage: Shell) -> None:
     assert release(stage).live != old
 
 
-@pytest.mark.parametrize("who", ["gateway", "supervisor"])
-def test_a_gateway_that_dies_in_an_analysis_is_waited_for_and_the_analysis_begins_again(stage: Shell, who: str) -> None:
+@pytest.mark.parametrize("victim", ["gateway", "supervisor"])
+def test_a_gateway_that_dies_in_an_analysis_is_waited_for_and_the_analysis_begins_again(
+    stage: Shell, victim: str
+) -> None:
     stage("apply")
     change(stage, deployment("two ", steps="[{set_weight: 50}, {analysis: {duration: 2s, min_requests: 5}}]"))
-    folder = observe.gate(stage.repo.site()).folder
+    folder = observe.gateway(stage.repo.workspace()).folder
 
     with applying(stage) as run, load(stage):
         wait_for(lambda: is_in_step(stage, 1))
         time.sleep(1)
         pid = supervised.look(folder).pid
-        os.kill(pid if who == "gateway" else int((folder / supervised.LOCK).read_text()), signal.SIGKILL)
+        os.kill(pid if victim == "gateway" else int((folder / supervised.LOCK).read_text()), signal.SIGKILL)
         killed = time.monotonic()
 
         assert run.wait(timeout=30) == Exit.WELL
@@ -507,7 +509,7 @@ def test_what_runs_outlives_the_apply_and_is_found_by_another_process(stage: She
 
 def test_a_replica_that_dies_is_started_again(stage: Shell) -> None:
     stage("apply")
-    folder = next((stage.repo.site().runtime / "replicas").iterdir())
+    folder = next((stage.repo.workspace().runtime / "replicas").iterdir())
     before = supervised.look(folder).pid
     os.kill(before, signal.SIGKILL)
 
@@ -518,7 +520,7 @@ def test_a_replica_that_dies_is_started_again(stage: Shell) -> None:
 
 def test_the_gateway_is_started_again_with_its_routes(stage: Shell) -> None:
     stage("apply")
-    folder = observe.gate(stage.repo.site()).folder
+    folder = observe.gateway(stage.repo.workspace()).folder
     before = supervised.look(folder).pid
     os.kill(before, signal.SIGKILL)
 
@@ -541,7 +543,7 @@ def test_what_should_run_and_does_not_is_restored(stage: Shell) -> None:
 
 def test_a_killed_supervisor_leaves_nothing_running(stage: Shell) -> None:
     stage("apply")
-    folder = next((stage.repo.site().runtime / "replicas").iterdir())
+    folder = next((stage.repo.workspace().runtime / "replicas").iterdir())
     engine = supervised.look(folder).pid
     os.kill(int((folder / supervised.LOCK).read_text()), signal.SIGKILL)
 
@@ -554,7 +556,7 @@ def test_replicas_are_added_and_taken_away_without_a_failed_request(stage: Shell
     stage("apply")
 
     def replicas() -> int:
-        return sum(one.phase is Phase.READY for one in observe.runtime(stage.repo.site()).look())
+        return sum(one.phase is Phase.READY for one in observe.runtime(stage.repo.workspace()).look())
 
     with load(stage) as clients:
         change(stage, deployment("one ", more="replicas: 3"))
@@ -568,12 +570,12 @@ def test_replicas_are_added_and_taken_away_without_a_failed_request(stage: Shell
 
 
 def routed(shell: Shell) -> set[str]:
-    served = gateway_client.read(observe.gate(shell.repo.site())).routes["chat"]
+    served = gateway_client.read(observe.gateway(shell.repo.workspace())).routes["chat"]
     return {url for one in served for url in one.urls}
 
 
 def listening(shell: Shell) -> set[str]:
-    return {one.url for one in observe.runtime(shell.repo.site()).look() if one.phase is Phase.READY}
+    return {one.url for one in observe.runtime(shell.repo.workspace()).look() if one.phase is Phase.READY}
 
 
 def test_replicas_finish_their_answers_before_they_are_taken_away(stage: Shell) -> None:
@@ -596,7 +598,7 @@ def test_replicas_finish_their_answers_before_they_are_taken_away(stage: Shell) 
 def test_the_replica_that_stays_is_up_before_the_others_are_taken_away(stage: Shell) -> None:
     change(stage, deployment("one ", more="replicas: 3"))
     stage("apply")
-    first = min((stage.repo.site().runtime / "replicas").iterdir())
+    first = min((stage.repo.workspace().runtime / "replicas").iterdir())
     os.kill(int((first / supervised.LOCK).read_text()), signal.SIGKILL)
     wait_for(lambda: supervised.look(first).phase is Phase.STOPPED)
     change(stage, deployment("one ", more="replicas: 1"))
@@ -614,9 +616,9 @@ def test_routes_that_lead_astray_are_put_right_by_the_next_apply(stage: Shell) -
     stage("apply")
     state = ledger.state(stage.repo.ledger())
     assert state is not None
-    gate = observe.gate(stage.repo.site())
+    gate = observe.gateway(stage.repo.workspace())
 
-    def forget_one(table: Table) -> Table:
+    def forget_one(table: RoutingTable) -> RoutingTable:
         routes = {
             name: tuple(replace(one, urls=one.urls[:1]) for one in served) for name, served in table.routes.items()
         }
@@ -638,7 +640,7 @@ def test_a_deployment_that_is_dropped_is_drained_and_removed(stage: Shell) -> No
     assert stage("apply") == Exit.WELL
 
     assert chat(stage)[0] == 404
-    assert observe.runtime(stage.repo.site()).look() == ()
+    assert observe.runtime(stage.repo.workspace()).look() == ()
     assert stage("apply") == Exit.WELL
     assert "Nothing to do" in stage.out
 
@@ -648,7 +650,7 @@ def test_a_deployment_that_is_dropped_while_nothing_runs_is_removed(stage: Shell
     stage("apply")
     stage("stop")
     if is_new_machine:
-        shutil.rmtree(stage.repo.site().runtime)
+        shutil.rmtree(stage.repo.workspace().runtime)
     (stage.repo.folder / "specs" / "chat.yaml").unlink()
     stage.repo.commit()
 
@@ -678,7 +680,7 @@ def test_old_revisions_are_ended_when_they_need_not_stay_warm(stage: Shell) -> N
         stage("apply")
 
     def running() -> set[str]:
-        return {one.revision for one in observe.runtime(stage.repo.site()).look()}
+        return {one.revision for one in observe.runtime(stage.repo.workspace()).look()}
 
     assert len(running()) == 2
     change(stage, deployment("three ", more="keep_warm: {revisions: 0}"))
@@ -692,7 +694,7 @@ def test_a_revision_does_not_stay_warm_for_longer_than_it_should(stage: Shell) -
     stage("apply")
 
     def running() -> set[str]:
-        return {one.revision for one in observe.runtime(stage.repo.site()).look()}
+        return {one.revision for one in observe.runtime(stage.repo.workspace()).look()}
 
     assert len(running()) == 2
     time.sleep(3)
@@ -734,7 +736,7 @@ def test_the_chat_command_and_the_openai_client_get_answers(stage: Shell) -> Non
 
 def test_a_table_of_an_older_lease_is_not_taken(stage: Shell) -> None:
     stage("apply")
-    path: Path = observe.gate(stage.repo.site()).folder / "table.json"
+    path: Path = observe.gateway(stage.repo.workspace()).folder / "table.json"
     table = json.loads(path.read_text())
     late = {**table, "generation": table["generation"] + 1, "fence": table["fence"] - 1, "routes": {}}
     partial = path.with_name("late")
@@ -748,7 +750,7 @@ def test_a_table_of_an_older_lease_is_not_taken(stage: Shell) -> None:
 
 def test_a_run_that_has_lost_its_lease_does_not_change_the_routes(stage: Shell) -> None:
     stage("apply")
-    gate = observe.gate(stage.repo.site())
+    gate = observe.gateway(stage.repo.workspace())
     before = gateway_client.read(gate)
 
     with pytest.raises(Retry, match="lost its lease"):
@@ -760,11 +762,11 @@ def test_a_run_that_has_lost_its_lease_does_not_change_the_routes(stage: Shell) 
 
 def test_two_writers_of_the_routes_lose_no_change(stage: Shell) -> None:
     stage("apply")
-    gate = observe.gate(stage.repo.site())
+    gate = observe.gateway(stage.repo.workspace())
     fence = gateway_client.read(gate).fence
 
     def add(name: str) -> None:
-        def edit(table: Table) -> Table:
+        def edit(table: RoutingTable) -> RoutingTable:
             time.sleep(0.01)
             return replace(table, routes=table.routes | {name: ()})
 

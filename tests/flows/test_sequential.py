@@ -18,7 +18,7 @@ import pytest
 
 from llmops.domain import orders
 from llmops.domain.problems import Exit
-from llmops.environments.workspace import open_store
+from llmops.environments.workspaces import open_store
 from llmops.execution import evidence
 from llmops.execution.evidence import Item
 from llmops.host import file_locks
@@ -110,7 +110,7 @@ def answered(repo: Repo, revision: str = "HEAD") -> list[Item]:
     """Read what the suite found of a revision."""
     graph = repo.desire(revision).graph
     (unit,) = (unit.digest for node in graph.nodes.values() if node.key.kind == "Evaluation" for unit in node.units)
-    outcome, kept = ledger.outcome(repo.ledger(), unit), open_store(repo.site())
+    outcome, kept = ledger.outcome(repo.ledger(), unit), open_store(repo.workspace())
     assert outcome is not None
     files = blobs.manifest(kept, outcome.outputs["evidence"]).files
     items = list(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256)))
@@ -171,7 +171,7 @@ def test_a_gate_and_a_step_that_are_killed_lose_no_batch_that_was_answered(repo:
     repo.commit({"models/speaker/README.md": "The same.\n"})
     command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    work = repo.site().work
+    work = repo.workspace().work
 
     order = wait_for_results(work)
     process.kill()
@@ -196,7 +196,7 @@ def test_a_gate_that_is_told_to_stop_leaves_its_batches_to_the_next_one(
     repo.commit({"models/speaker/README.md": "The same.\n"})
     command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    order = wait_for_results(repo.site().work)
+    order = wait_for_results(repo.workspace().work)
     step = file_locks.holder(order / orders.LOCK)
     os.kill(step, signal.SIGSTOP)  # so that it does not end before the gate does
 
@@ -230,10 +230,10 @@ def test_an_order_that_ended_by_other_limits_while_nobody_looked_goes_on_in_the_
     repo.commit({"models/speaker/README.md": "The same.\n"})
     command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    order = wait_for(repo.site().work, lambda folder: bool(file_locks.holder(folder / orders.LOCK)))
+    order = wait_for(repo.workspace().work, lambda folder: bool(file_locks.holder(folder / orders.LOCK)))
     process.kill()
     process.wait()
-    assert wait_for(repo.site().work, lambda folder: (folder / orders.OUTCOME).exists()) == order
+    assert wait_for(repo.workspace().work, lambda folder: (folder / orders.OUTCOME).exists()) == order
 
     (repo.folder / "models/speaker/README.md").unlink()
     repo.commit(evaluation("detect: 0.05"))
@@ -269,7 +269,7 @@ def test_evidence_that_rots_is_never_judged_and_is_asked_again_from_the_start(re
     repo.commit(speaker("b"))
     assert gate(llmops)[0] == Exit.NO
     before = answered(repo)
-    kept = open_store(repo.site())
+    kept = open_store(repo.workspace())
     (unit,) = (
         one for node in repo.desire().graph.nodes.values() for one in node.units if node.key.kind == "Evaluation"
     )
@@ -307,7 +307,7 @@ def wait_for(work: Path, is_there: Callable[[Path], bool]) -> Path:
 
 
 def items_of(repo: Repo, result: Path) -> list[Item]:
-    kept = open_store(repo.site())
-    made = msgspec.json.decode(result.read_bytes(), type=orders.Made)
+    kept = open_store(repo.workspace())
+    made = msgspec.json.decode(result.read_bytes(), type=orders.JobResult)
     files = blobs.manifest(kept, made.outputs["evidence"]).files
     return list(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256)))

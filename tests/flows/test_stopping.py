@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from llmops.domain.problems import Exit
-from llmops.domain.records import State
+from llmops.domain.records import EnvironmentState
 from llmops.ledger import ledger
 from tests.conftest import ROOT, Shell
 from tests.flows.test_releases import PAUSED, applying, change, chat, content, is_in_step, stage, wait_for
@@ -55,7 +55,7 @@ def begin(repo: Repo, counter: Path, *command: str) -> subprocess.Popen[str]:
     return process
 
 
-def state(repo: Repo) -> State:
+def state(repo: Repo) -> EnvironmentState:
     found = ledger.state(repo.ledger())
     assert found is not None
     return found
@@ -143,7 +143,7 @@ def test_a_holder_that_was_paused_for_longer_than_its_lease_writes_nothing_when_
     process = begin(repo, plugins, "apply")
     process.send_signal(signal.SIGSTOP)
 
-    def lapse(found: State) -> State:
+    def lapse(found: EnvironmentState) -> EnvironmentState:
         assert found.lease is not None
         return replace(found, lease=replace(found.lease, until=time.time() - 1))
 

@@ -156,7 +156,7 @@ def test_a_killed_training_goes_on_where_it_was_and_ends_with_the_same_bytes(
 
 
 def work(repo: Repo) -> Path:
-    return repo.site().work
+    return repo.workspace().work
 
 
 def wait_for(look: Callable[[], Path | None], process: subprocess.Popen[bytes]) -> Path:
@@ -301,7 +301,7 @@ def recipe(folder: Path, format_: Format, row: dict[str, Any], weight: float) ->
     rows = folder / "rows.jsonl"
     rows.write_text(json.dumps(row) + "\n")
     mixture = (Mixture(str(rows), format_, weight),)
-    return Recipe(training="", start="", scratch=False, mixture=mixture, out="", desk="")
+    return Recipe(training="", start="", scratch=False, mixture=mixture, out="", context="")
 
 
 @pytest.mark.parametrize(

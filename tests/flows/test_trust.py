@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmops.domain.problems import Exit, Refused
-from llmops.git.signatures import Seal, keys_at
+from llmops.git.signatures import SigningPolicy, keys_at
 from llmops.ledger import ledger
 from tests.conftest import Shell
 from tests.keys import GpgKey, SshKey, forge, sign
@@ -309,7 +309,7 @@ def test_fsck_lists_a_tip_that_is_not_believed_among_all_else_that_is_wrong(seal
     for ref in REFS:
         foreign = repo.git("commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "as if")
         repo.git("update-ref", ref, foreign)
-    blob = next(path for path in (repo.site().folder / "store/objects").rglob("*") if path.is_file())
+    blob = next(path for path in (repo.workspace().folder / "store/objects").rglob("*") if path.is_file())
     blob.chmod(0o644)
     blob.write_text("rotten")
 
@@ -345,8 +345,8 @@ def test_a_ledger_signed_by_another_key_is_not_believed(sealed: Shell, eve: SshK
 def test_nothing_of_a_ledger_is_read_before_it_is_verified(sealed: Shell) -> None:
     repo = sealed.repo
     (unit,) = ledger.outcomes(repo.ledger())
-    seal = Seal(keys=keys_at([os.environ["LLMOPS_LEDGER_KEYS"]], repo.folder))
-    where = ledger.locate(repo.open(), repo.site().settings.ledger, "local", seal)
+    seal = SigningPolicy(keys=keys_at([os.environ["LLMOPS_LEDGER_KEYS"]], repo.folder))
+    where = ledger.locate(repo.open(), repo.workspace().settings.ledger, "local", seal)
     assert ledger.state(where) == ledger.state(repo.ledger())
     assert ledger.outcome(where, unit)
     for ref in REFS:
@@ -449,10 +449,10 @@ def test_two_signed_writers_merge_by_union(sealed: Shell, tmp_path: Path) -> Non
     from tests.unit.test_ledger import outcome
 
     repo = sealed.repo
-    seal = Seal(os.environ["LLMOPS_SIGNING_KEY"], keys_at([os.environ["LLMOPS_LEDGER_KEYS"]], repo.folder))
+    seal = SigningPolicy(os.environ["LLMOPS_SIGNING_KEY"], keys_at([os.environ["LLMOPS_LEDGER_KEYS"]], repo.folder))
     other = repo.clone(tmp_path / "other")
     other.git("config", "user.name", "other")
-    here, there = (ledger.locate(one.open(), repo.site().settings.ledger, "local", seal) for one in (repo, other))
+    here, there = (ledger.locate(one.open(), repo.workspace().settings.ledger, "local", seal) for one in (repo, other))
     ledger.fetch(there)
     ledger.record(here, [outcome(1)], "m")
     ledger.record(there, [outcome(2)], "m")  # has not seen the other

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from llmops import reconcile
 from llmops.domain.digests import Digest
 from llmops.domain.problems import Closed, Exit, Held
-from llmops.domain.records import Who
-from llmops.environments import isolation, workspace
-from llmops.environments.workspace import Site
+from llmops.domain.records import Initiator
+from llmops.environments import isolation, workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
-from llmops.execution.executor import Result
+from llmops.execution.executor import BuildResult
 from llmops.gates import pull_request
 from llmops.host import file_locks
 from llmops.ledger import ledger
@@ -25,7 +25,7 @@ from tests.forge.test_ci import EVENTS
 from tests.repos import Repo
 from tests.trees import system
 
-WHO = Who(actor="stranger", run="", commit="c", purpose="gate")
+WHO = Initiator(actor="stranger", run="", commit="c", purpose="gate")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def change(repo: Repo, llmops: Shell) -> Repo:
 
 def shared(repo: Repo) -> object:
     """Give all that others can see: every ref here and at the remote, and every file of the store with its time."""
-    files = [path for path in (repo.site().folder / "store").rglob("*") if path.is_file()]
+    files = [path for path in (repo.workspace().folder / "store").rglob("*") if path.is_file()]
     return (
         repo.git("for-each-ref"),
         repo.git("ls-remote", "origin"),
@@ -52,27 +52,27 @@ def shared(repo: Repo) -> object:
 
 
 def left(repo: Repo) -> list[str]:
-    return [path.name for path in repo.site().work.glob("untrusted-*")]
+    return [path.name for path in repo.workspace().work.glob("untrusted-*")]
 
 
-def make_data(repo: Repo, place: Site) -> Result:
+def make_data(repo: Repo, place: Workspace) -> BuildResult:
     """Make, in a process of its own, the dataset that the change edits."""
-    comparison = pull_request.survey(repo.site(), repo.desire("HEAD~1"), repo.desire("HEAD"))
+    comparison = pull_request.survey(repo.workspace(), repo.desire("HEAD~1"), repo.desire("HEAD"))
     tasks = [task for task in comparison.owed if str(task.action.key) == "Dataset/rows"]
-    shop = reconcile.open_shop(place, lambda state: state)
-    return executor.build(tasks, shop, WHO, lambda _: None)
+    build_context = reconcile.open_build_context(place, lambda state: state)
+    return executor.build(tasks, build_context, WHO, lambda _: None)
 
 
-def kept_by(place: Site, unit: Digest) -> bool:
+def kept_by(place: Workspace, unit: Digest) -> bool:
     outcome = ledger.outcome(place.ledger, unit)
     return outcome is not None and all(
-        blobs.complete(workspace.open_store(place), one) for one in outcome.outputs.values()
+        blobs.complete(workspaces.open_store(place), one) for one in outcome.outputs.values()
     )
 
 
 def test_what_is_made_apart_can_be_read_there_and_reaches_nobody_else(change: Repo) -> None:
     before = shared(change)
-    with isolation.apart(change.site(), change.git("rev-parse", "HEAD")) as place:
+    with isolation.isolated(change.workspace(), change.git("rev-parse", "HEAD")) as place:
         made = make_data(change, place).made
         assert len(made) == 1
         assert all(kept_by(place, unit) for unit in made)
@@ -85,14 +85,16 @@ def test_what_is_made_apart_can_be_read_there_and_reaches_nobody_else(change: Re
 
 def test_a_file_of_the_shared_store_is_copied_out_and_never_linked(change: Repo) -> None:
     (digest,) = {digest for one in ledger.outcomes(change.ledger()).values() for digest in one.outputs.values()}
-    with isolation.apart(change.site(), "a" * 40) as place:
+    with isolation.isolated(change.workspace(), "a" * 40) as place:
         target = place.work / "out"
-        blobs.materialise(workspace.open_store(place), digest, target)
+        blobs.materialise(workspaces.open_store(place), digest, target)
         for file in target.iterdir():
             file.chmod(0o644)
             file.write_text("changed by what was run")
         assert all(
-            blobs.is_sound(kept, one) for kept in [workspace.open_store(change.site())] for one in blobs.listing(kept)
+            blobs.is_sound(kept, one)
+            for kept in [workspaces.open_store(change.workspace())]
+            for one in blobs.listing(kept)
         )
 
 
@@ -101,7 +103,7 @@ def test_what_a_broken_run_left_is_taken_up_with_what_others_made_meanwhile(chan
     made: set[Digest] = set()
 
     def broken() -> None:
-        with isolation.apart(change.site(), commit) as place:
+        with isolation.isolated(change.workspace(), commit) as place:
             made.update(make_data(change, place).made)
             raise ConnectionError
 
@@ -109,7 +111,7 @@ def test_what_a_broken_run_left_is_taken_up_with_what_others_made_meanwhile(chan
         broken()
     assert left(change) == [f"untrusted-{commit[:12]}"]
     answered(change, "HEAD", {"acc": GOOD})
-    with isolation.apart(change.site(), commit) as place:
+    with isolation.isolated(change.workspace(), commit) as place:
         assert all(kept_by(place, unit) for unit in made)
         assert ledger.units(change.ledger()) <= ledger.units(place.ledger)
     assert left(change) == []
@@ -119,7 +121,7 @@ def test_what_a_broken_run_left_is_removed_by_gc_when_nobody_goes_on_with_it(cha
     commit = change.git("rev-parse", "HEAD")
 
     def broken() -> None:
-        with isolation.apart(change.site(), commit) as place:
+        with isolation.isolated(change.workspace(), commit) as place:
             make_data(change, place)
             raise ConnectionError
 
@@ -128,7 +130,7 @@ def test_what_a_broken_run_left_is_removed_by_gc_when_nobody_goes_on_with_it(cha
 
     assert llmops("gc", "--prune", "--grace", "1d") == Exit.WELL
     assert left(change) == [f"untrusted-{commit[:12]}"], "it is young: somebody may go on with it"
-    held = file_locks.take(change.site().work / left(change)[0] / isolation.LOCK)
+    held = file_locks.take(change.workspace().work / left(change)[0] / isolation.LOCK)
     assert held is not None
     with held:
         assert llmops("gc", "--prune", "--grace", "0s") == Exit.WELL
@@ -143,8 +145,8 @@ def test_what_a_broken_run_left_is_removed_by_gc_when_nobody_goes_on_with_it(cha
 
 
 def test_two_runs_do_not_share_what_one_of_them_removes(change: Repo) -> None:
-    again = isolation.apart(change.site(), "a" * 40)
-    with isolation.apart(change.site(), "a" * 40), pytest.raises(Held, match="another run"), again:
+    again = isolation.isolated(change.workspace(), "a" * 40)
+    with isolation.isolated(change.workspace(), "a" * 40), pytest.raises(Held, match="another run"), again:
         pass
 
 
@@ -192,15 +194,15 @@ def test_a_fork_changes_no_ref_and_no_byte_of_the_store(
 
 def test_nor_could_it_if_something_of_it_were_run(change: Repo) -> None:
     """The site of a fork's job is closed: it is no question of who remembers to ask."""
-    site = workspace.close(change.site())
+    workspace = workspaces.read_only(change.workspace())
     before = shared(change)
-    (outcome, *_) = ledger.outcomes(site.ledger).values()
+    (outcome, *_) = ledger.outcomes(workspace.ledger).values()
     writes: list[Callable[[], object]] = [
-        lambda: make_data(change, site),
-        lambda: ledger.record(site.ledger, [replace(outcome, unit="f" * 64)], "x"),
-        lambda: ledger.transact(site.ledger, lambda state: replace(state, fence=9), "x"),
-        lambda: blobs.add_bytes(workspace.open_store(site), b"poison"),
-        lambda: list(blobs.remove(workspace.open_store(site), blobs.listing(workspace.open_store(site)))),
+        lambda: make_data(change, workspace),
+        lambda: ledger.record(workspace.ledger, [replace(outcome, unit="f" * 64)], "x"),
+        lambda: ledger.transact(workspace.ledger, lambda state: replace(state, fence=9), "x"),
+        lambda: blobs.add_bytes(workspaces.open_store(workspace), b"poison"),
+        lambda: list(blobs.remove(workspaces.open_store(workspace), blobs.listing(workspaces.open_store(workspace)))),
     ]
     for write in writes:
         with pytest.raises(Closed, match="is closed to this run"):

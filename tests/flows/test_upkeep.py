@@ -18,9 +18,9 @@ import pytest
 from msgspec.structs import replace
 
 from llmops.domain import orders
-from llmops.domain.orders import Growth, Order
+from llmops.domain.orders import Order, SamplingBudget
 from llmops.domain.problems import Broken, Exit, Retry
-from llmops.domain.records import Intent, Outcome, State
+from llmops.domain.records import EnvironmentState, Intent, Outcome
 from llmops.domain.resources import Key
 from llmops.git import refs
 from llmops.host import file_locks
@@ -278,17 +278,17 @@ def test_an_environment_that_only_the_remote_knows_of_counts(changed: Shell, tmp
 
 
 def order_of(shell: Shell, dish: str, revision: str) -> Path:
-    return shell.repo.site().work / f"dish-{dish}-{outcome(shell, Key('Dish', dish), revision).unit[:12]}"
+    return shell.repo.workspace().work / f"dish-{dish}-{outcome(shell, Key('Dish', dish), revision).unit[:12]}"
 
 
 def test_orders_that_ended_and_that_nobody_needs_go_and_the_others_stay(changed: Shell) -> None:
-    there = set(changed.repo.site().work.glob("dish-*"))
+    there = set(changed.repo.workspace().work.glob("dish-*"))
     old = {order_of(changed, dish, "HEAD~1") for dish in ("dough", "bread")}
 
     found = gc(changed, "--prune")
 
     assert {one["name"] for one in found["folders"]} == {path.name for path in old}
-    assert set(changed.repo.site().work.glob("dish-*")) == there - old
+    assert set(changed.repo.workspace().work.glob("dish-*")) == there - old
 
 
 def test_an_order_that_a_process_does_is_never_removed(changed: Shell) -> None:
@@ -334,7 +334,7 @@ def test_what_an_open_order_goes_on_from_is_kept(changed: Shell) -> None:
     folder = order_of(changed, "bread", "HEAD")
     earlier, grown = (outcome(changed, Key("Dish", dish), "HEAD~1") for dish in ("dough", "bread"))
     order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
-    growth = Growth(outputs=grown.outputs)
+    growth = SamplingBudget(outputs=grown.outputs)
     job = replace(order.jobs[0], earlier=tuple(earlier.outputs.values()), growth=growth)
     (folder / orders.ORDER).write_bytes(orders.encode(replace(order, jobs=(job,))))
     intend(changed, intent(changed, folder.name, time.time()))
@@ -835,7 +835,7 @@ def test_the_routes_refuse_the_old_holder_as_well(stage: Shell) -> None:
     from llmops.releases import observe
     from llmops.serving import gateway_client
 
-    gate = observe.gate(stage.repo.site())
+    gate = observe.gateway(stage.repo.workspace())
     fence = gateway_client.read(gate).fence
     ledger.transact(stage.repo.ledger(), lambda state: replace(state, fence=fence), "same")
     from llmops.domain.records import Lease
@@ -869,7 +869,7 @@ def test_on_a_terminal_unlock_asks(kitchen: Shell) -> None:
     assert state_of(kitchen).lease is None
 
 
-def state_of(shell: Shell) -> State:
+def state_of(shell: Shell) -> EnvironmentState:
     found = ledger.state(shell.repo.ledger())
     assert found is not None
     return found

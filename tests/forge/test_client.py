@@ -7,12 +7,12 @@ import pytest
 from llmops.domain.problems import Misused
 from llmops.forge import comments, statuses
 from llmops.forge.github import Access, Client, Refusal, Silence
-from llmops.forge.statuses import Board, State, Status
+from llmops.forge.statuses import Status, StatusBoard, StatusState
 from tests.forge.npm import Description
 from tests.forge.stand_in import PERSON, ROBOT, TOKEN, Answer, GitHub
 
 SHA = "a" * 40
-PENDING = Status("llmops/answer", State.PENDING, "Judging.")
+PENDING = Status("llmops/answer", StatusState.PENDING, "Judging.")
 
 
 class Clock:
@@ -185,22 +185,22 @@ def test_a_comment_that_was_taken_before_the_answer_was_lost_is_not_made_twice(
 
 
 def test_a_board_settles_what_it_began(github: GitHub, client: Client) -> None:
-    board = Board(lambda status: statuses.post(client, SHA, status, "https://github.example/run"))
+    board = StatusBoard(lambda status: statuses.post(client, SHA, status, "https://github.example/run"))
     board.begin("llmops/a", "x" * 500)
     board.begin("llmops/b", "Judging.")
-    board.settle("llmops/a", State.SUCCESS, "good")
-    board.close(State.ERROR, "The machine went away.")
+    board.settle("llmops/a", StatusState.SUCCESS, "good")
+    board.close(StatusState.ERROR, "The machine went away.")
     assert github.latest() == {"llmops/a": "success", "llmops/b": "error"}
     assert max(len(one["description"]) for one in github.statuses) == 140
 
 
 def test_statuses_that_a_run_left_pending_are_found_and_no_others(github: GitHub, client: Client) -> None:
     for name, state, page in [
-        ("llmops/settled", State.PENDING, "page"),
-        ("llmops/settled", State.SUCCESS, "page"),
-        ("llmops/left", State.PENDING, "page"),
-        ("llmops/of-another-run", State.PENDING, "other page"),
-        ("another/left", State.PENDING, "page"),
+        ("llmops/settled", StatusState.PENDING, "page"),
+        ("llmops/settled", StatusState.SUCCESS, "page"),
+        ("llmops/left", StatusState.PENDING, "page"),
+        ("llmops/of-another-run", StatusState.PENDING, "other page"),
+        ("another/left", StatusState.PENDING, "page"),
     ]:
         statuses.post(client, SHA, Status(name, state, ""), page)
     assert list(statuses.pending(client, SHA, "page")) == ["llmops/left"]
@@ -208,7 +208,7 @@ def test_statuses_that_a_run_left_pending_are_found_and_no_others(github: GitHub
 
 def test_a_board_that_gets_no_answer_twice_stops_asking(github: GitHub, client: Client) -> None:
     github.answers = [Answer(500)] * 50
-    board = Board(lambda status: statuses.post(client, SHA, status, ""))
+    board = StatusBoard(lambda status: statuses.post(client, SHA, status, ""))
     for number in range(20):
         board.begin(f"llmops/{number}", "Judging.")
     assert len(github.asked) == 10
@@ -217,9 +217,9 @@ def test_a_board_that_gets_no_answer_twice_stops_asking(github: GitHub, client: 
 
 def test_a_board_that_may_not_speak_asks_once_and_goes_on(github: GitHub, client: Client) -> None:
     github.answers = [Answer(403, {"message": "Resource not accessible by integration"})]
-    board = Board(lambda status: statuses.post(client, SHA, status, ""))
+    board = StatusBoard(lambda status: statuses.post(client, SHA, status, ""))
     board.begin("llmops/a", "Judging.")
-    board.settle("llmops/a", State.SUCCESS, "good")
+    board.settle("llmops/a", StatusState.SUCCESS, "good")
     assert len(github.asked) == 1
     assert "statuses: write" in board.trouble[0]
 

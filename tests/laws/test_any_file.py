@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmops.domain.problems import Invalid
 from llmops.language import jinja
-from llmops.language.jinja_variables import BadTemplate
+from llmops.language.jinja_variables import InvalidTemplate
 from tests.trees import Tree, build, spec, system
 
 BOUNDED = settings(max_examples=150, deadline=None)
@@ -140,7 +140,7 @@ def test_any_template_gives_a_text_or_says_why_not(source: str, value: Any) -> N
     for fill in (lambda: jinja.variables(source), lambda: jinja.render(source, {"question": value})):
         try:
             fill()
-        except BadTemplate as error:
+        except InvalidTemplate as error:
             said = error.what
         else:
             continue

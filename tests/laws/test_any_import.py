@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops.importing import convert
-from llmops.importing.translation import Translation, Wish
+from llmops.importing.translation import ImportOptions, Translation
 from tests.laws.test_any_file import FILES, VALUES
 from tests.trees import Tree
 
 BOUNDED = settings(max_examples=150, deadline=None)
-WISH = Wish(models={"openai:gpt-4o": "small"}, judge="large", name="", specs="specs")
+WISH = ImportOptions(models={"openai:gpt-4o": "small"}, judge="large", name="", specs="specs")
 CONFIG, PROMPT = "promptfooconfig.yaml", "ask.prompt.yml"
 BESIDE = ("other.yaml", "rows.jsonl", "rows.csv", "ask.txt", "chat.json")
 NAMED = st.sampled_from([*(f"file://{path}" for path in (CONFIG, *BESIDE)), "ask.txt", "file://../../etc/passwd"])

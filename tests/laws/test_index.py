@@ -324,7 +324,7 @@ def test_what_fails_while_specs_are_read_is_not_taken_for_a_full_disk(
     """Such as a process that cannot be started: else the file that was being read would be left out."""
     repo.commit({"specs/a.yaml": spec("Model", "m", f"source: {{hf: {{repo: a/b, revision: {'a' * 40}}}}}")})
 
-    def failing(*_: object) -> Iterator[loading.Drafted]:
+    def failing(*_: object) -> Iterator[loading.ParsedFile]:
         raise OSError(24, "Too many open files")
         yield
 

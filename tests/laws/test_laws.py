@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from llmops import registry
 from llmops.domain.digests import Digest
 from llmops.domain.plans import Plan, Verb
-from llmops.domain.records import Release, Revision, Standing, State
+from llmops.domain.records import EnvironmentState, Release, Revision, Standing
 from llmops.domain.resources import Key, Scope
 from llmops.planning import plan
-from llmops.planning.plan import Origin, World
-from llmops.releases.rollouts import Seen
+from llmops.planning.plan import CurrentState, PlanOrigin
+from llmops.releases.rollouts import Observed
 from llmops.specs import diff
 from llmops.specs.graph import Graph
 from tests.trees import Tree, build, spec
 
-ORIGIN = Origin("c" * 40, "", "local")
+ORIGIN = PlanOrigin("c" * 40, "", "local")
 CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -61,10 +61,10 @@ class Place:
     def __init__(self) -> None:
         self.done: set[Digest] = set()
         self.releases: dict[str, Release] = {}
-        self.running: dict[Key, Seen] = {}
+        self.running: dict[Key, Observed] = {}
 
     def propose(self, graph: Graph) -> Plan:
-        world = World(frozenset(self.done), State(releases=dict(self.releases)), dict(self.running))
+        world = CurrentState(frozenset(self.done), EnvironmentState(releases=dict(self.releases)), dict(self.running))
         return plan.make((), graph, registry.KINDS, world, ORIGIN)
 
     def apply(self, graph: Graph, *, only: int | None = None) -> Plan:
@@ -83,8 +83,8 @@ class Place:
         before = self.releases.get(str(key), Release())
         known = before.revisions | {digest: Revision(commit="c", standing=Standing.GOOD, since="t")}
         self.releases[str(key)] = Release(live=digest, revisions=known)
-        ready = dict(self.running.get(key, Seen()).ready) | {digest: replicas}
-        self.running[key] = Seen(ready=ready, weights={digest: 100}, prepared=frozenset(ready))
+        ready = dict(self.running.get(key, Observed()).ready) | {digest: replicas}
+        self.running[key] = Observed(ready=ready, weights={digest: 100}, prepared=frozenset(ready))
 
 
 @CALM

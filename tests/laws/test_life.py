@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from llmops.domain.digests import Digest
 from llmops.domain.problems import Exit
-from llmops.domain.records import State
+from llmops.domain.records import EnvironmentState
 from llmops.domain.resources import Key
 from llmops.host import file_locks
 from llmops.ledger import ledger
@@ -96,7 +96,7 @@ class Life(RuleBasedStateMachine):
     @rule(which=st.sampled_from(["gateway", "replica"]))
     def lose(self, which: str) -> None:
         """A supervisor is killed, and with it the kernel ends what it kept up."""
-        runtime = self.repo.site().runtime
+        runtime = self.repo.workspace().runtime
         found = [runtime / "gateway"] if which == "gateway" else sorted((runtime / "replicas").glob("*"))[:1]
         pids = [pid for folder in found if (pid := file_locks.holder(folder / supervised.LOCK))]
         for pid in pids:
@@ -154,7 +154,7 @@ class Life(RuleBasedStateMachine):
         body = f"{{text: {text}}}" if name == "a" else f"{{text: {text}, of: [a]}}"
         return {f"specs/{name}.yaml": spec("Dish", name, body)}
 
-    def state(self) -> State:
+    def state(self) -> EnvironmentState:
         found = ledger.state(self.repo.ledger())
         assert found is not None
         return found

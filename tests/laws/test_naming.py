@@ -11,8 +11,8 @@ from llmops import registry
 from llmops.domain.problems import Invalid, Problem
 from llmops.domain.resources import Key, Node
 from llmops.specs import loading
-from llmops.specs.graph import Building
-from llmops.specs.loading import Parsed
+from llmops.specs.graph import GraphBuilder
+from llmops.specs.loading import ParsedCommit
 from tests.laws.test_index import BREAKS
 from tests.laws.test_laws import CALM, trees
 from tests.trees import Tree, spec, system
@@ -55,8 +55,10 @@ def test_the_order_in_which_resources_come_does_not_matter(tree: Tree, source: r
     assert built(parsed, tree, order[: len(order) // 2]) == whole, "the others came with the end"
 
 
-def built(parsed: Parsed, tree: Tree, order: list[Key]) -> tuple[Problem, ...] | tuple[list[tuple[Key, Node]], object]:
-    building, named = Building(registry.KINDS), []
+def built(
+    parsed: ParsedCommit, tree: Tree, order: list[Key]
+) -> tuple[Problem, ...] | tuple[list[tuple[Key, Node]], object]:
+    building, named = GraphBuilder(registry.KINDS), []
     for key in order:
         named += building.add(parsed.drafts[key])
     assert len({one.key for one in named}) == len(named), "each is given once"

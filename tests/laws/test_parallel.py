@@ -18,7 +18,7 @@ from llmops.git import tree
 from llmops.git.tree import CommitFiles
 from llmops.index import workers
 from llmops.specs import closures, loading, parsing
-from llmops.specs.loading import Drafted
+from llmops.specs.loading import ParsedFile
 from tests.repos import Repo
 from tests.trees import spec
 
@@ -43,7 +43,7 @@ def files(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> CommitFiles:
     return tree.files(repo.open(), repo.commit({**good, **ODD, "d.txt": "text"}))
 
 
-def read(files: CommitFiles, how: object = workers.read_all) -> list[Drafted]:
+def read(files: CommitFiles, how: object = workers.read_all) -> list[ParsedFile]:
     found = list(how(files.names("specs"), files, registry.KINDS, registry.PLUGINS, {}))  # type: ignore[operator]
     for one in found:  # another process hands over bytes
         one.drafts = [closures.packed(draft) for draft in one.drafts]

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmops.language import jinja, jinja_variables
-from llmops.language.jinja_variables import BadTemplate
+from llmops.language.jinja_variables import InvalidTemplate
 
 NAMES = (
     "a b _ name x2 é class for import true None not in self loop super caller range namespace a.b a.b.c a.0 a.if a..b .a "
@@ -49,7 +49,7 @@ PARTS = st.sampled_from(
 def by_jinja(source: str) -> frozenset[str] | None:
     try:
         return jinja.variables(source)
-    except BadTemplate:
+    except InvalidTemplate:
         return None
 
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from llmops.domain.plans import Cost
 from llmops.domain.resources import Key
 from llmops.gates import budgets
-from llmops.gates.budgets import Budget, LeftOut, Offer, Price
+from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteOffer
 
 EVALUATION = Key("Evaluation", "answers")
 
 
-def offer(suite: str, units: str, tells: float | None = 0.5) -> Offer:
+def offer(suite: str, units: str, tells: float | None = 0.5) -> SuiteOffer:
     """Offer a suite; its units have names of one letter."""
-    return Offer(evaluation=EVALUATION, suite=suite, units=frozenset(units), tells=tells)
+    return SuiteOffer(evaluation=EVALUATION, suite=suite, units=frozenset(units), tells=tells)
 
 
 def prices(**seconds: float) -> dict[str, Price]:
@@ -25,7 +25,7 @@ def prices(**seconds: float) -> dict[str, Price]:
     return {unit: Price(one, Cost(one / 100, "USD")) for unit, one in seconds.items()}
 
 
-def names(offers: tuple[Offer | LeftOut, ...]) -> list[str]:
+def names(offers: tuple[SuiteOffer | SkippedSuite, ...]) -> list[str]:
     return [one.suite for one in offers]
 
 
@@ -68,7 +68,7 @@ def test_what_nobody_knows_to_tell_anything_comes_last_and_the_cheapest_of_it_fi
 def test_what_has_no_estimate_is_reached_by_no_budget() -> None:
     choice = budgets.choose([offer("known", "a"), offer("new", "ax")], prices(a=1), Budget(seconds=math.inf))
     assert names(choice.taken) == ["known"]
-    assert choice.left_out == (LeftOut(evaluation=EVALUATION, suite="new"),)
+    assert choice.left_out == (SkippedSuite(evaluation=EVALUATION, suite="new"),)
 
 
 def test_what_has_no_price_in_money_is_unknown_where_money_is_limited() -> None:
@@ -96,7 +96,7 @@ LIMITS = st.builds(Budget, seconds=st.none() | st.floats(0, 3000), money=st.none
 
 
 @given(LISTS, PRICES, LIMITS)
-def test_it_never_goes_over_the_budget(offers: list[Offer], price: dict[str, Price], limit: Budget) -> None:
+def test_it_never_goes_over_the_budget(offers: list[SuiteOffer], price: dict[str, Price], limit: Budget) -> None:
     units = budgets.choose(offers, price, limit).units
     assert units <= price.keys()
     if limit.seconds is not None:
@@ -107,7 +107,7 @@ def test_it_never_goes_over_the_budget(offers: list[Offer], price: dict[str, Pri
 
 @given(LISTS, PRICES, LIMITS, st.floats(1, 10), st.floats(1, 10))
 def test_a_larger_budget_runs_all_that_a_smaller_one_does(
-    offers: list[Offer], price: dict[str, Price], limit: Budget, longer: float, dearer: float
+    offers: list[SuiteOffer], price: dict[str, Price], limit: Budget, longer: float, dearer: float
 ) -> None:
     larger = Budget(
         seconds=None if limit.seconds is None else limit.seconds * longer,
@@ -119,7 +119,7 @@ def test_a_larger_budget_runs_all_that_a_smaller_one_does(
 
 @given(LISTS, PRICES, LIMITS)
 def test_the_budget_that_is_said_to_reach_a_suite_does(
-    offers: list[Offer], price: dict[str, Price], limit: Budget
+    offers: list[SuiteOffer], price: dict[str, Price], limit: Budget
 ) -> None:
     for one in budgets.choose(offers, price, limit).left_out:
         if one.reached_by is not None:
@@ -128,7 +128,7 @@ def test_the_budget_that_is_said_to_reach_a_suite_does(
 
 @given(LISTS, PRICES, LIMITS, st.randoms())
 def test_nothing_is_lost_and_the_order_of_the_offers_does_not_matter(
-    offers: list[Offer],
+    offers: list[SuiteOffer],
     price: dict[str, Price],
     limit: Budget,
     random: object,

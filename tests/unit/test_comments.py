@@ -13,8 +13,8 @@ from llmops.domain.plans import Verdict
 from llmops.domain.problems import Problem
 from llmops.domain.resources import Key
 from llmops.gates.judge import Judgement
-from llmops.gates.pull_request import Gated
-from llmops.gates.verdicts import Figures, Flip, Report
+from llmops.gates.pull_request import GateResult
+from llmops.gates.verdicts import Figures, ItemChange, SuiteReport
 from llmops.reports import comments
 from llmops.reports.comments import Run
 
@@ -27,17 +27,17 @@ SAME = replace(WORSE, verdict=Verdict.PASS, head=0.8, delta=0.0, low=-0.02, high
 NASTY = "@octocat <img src=x> [a](http://evil.example) ![b](http://evil.example/c) #12 | ` ``` \\| </details> www.evil.example"
 
 
-def report(suite: str, judgement: Judgement, answer: str = "7", amount: int = 12) -> Report:
-    flip = Flip(question=f"What is {suite}?", target="8", base="8", head=answer, moved=1.0)
+def report(suite: str, judgement: Judgement, answer: str = "7", amount: int = 12) -> SuiteReport:
+    flip = ItemChange(question=f"What is {suite}?", target="8", base="8", head=answer, moved=1.0)
     worse = (flip,) * amount if judgement.verdict is Verdict.FAIL else ()
-    return Report(
+    return SuiteReport(
         evaluation=Key("Evaluation", "answers"), suite=suite, metric="acc", judgement=judgement,
         worse=worse, got_worse=len(worse), reused=judgement is SAME,
     )  # fmt: skip
 
 
-def gated(*reports: Report, made: int = 3) -> Gated:
-    return Gated(
+def gated(*reports: SuiteReport, made: int = 3) -> GateResult:
+    return GateResult(
         base="a" * 40, head="b" * 40, changes=(), reports=reports, unaffected=(Key("Evaluation", "other"),), removed=(),
         made=made,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def test_the_worst_five_are_folded_away_with_both_answers() -> None:
 
 
 def test_so_are_those_that_got_better() -> None:
-    flips = (Flip(question="Why?", target="8", base="7", head="8", moved=1.0),)
+    flips = (ItemChange(question="Why?", target="8", base="7", head="8", moved=1.0),)
     html = shown(comments.verdict(gated(replace(report("maths", WORSE), better=flips, got_better=1)), RUN))
     assert "<summary>maths: the best 1 of 1 item that got better</summary>" in html
 

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from llmops.domain.plans import Verdict
 from llmops.gates import judge
-from llmops.gates.judge import Case
+from llmops.gates.judge import GateCase
 from llmops.kinds.evaluation.kind import Gate
 from llmops.statistics import betting, binomial, families
 
@@ -28,7 +28,7 @@ def flipped(ones: int, zeros: int, worse: int, better: int) -> tuple[dict[str, f
 
 
 def judge_lower(gate: Gate, head: judge.Scores, base: judge.Scores | None) -> judge.Judgement:
-    (found,) = judge.judge_together([Case(gate=gate, head=head, base=base, lower_is_better=True)])
+    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, lower_is_better=True)])
     return found
 
 
@@ -194,10 +194,10 @@ def test_other_scores_than_zero_and_one_are_judged_too() -> None:
 # Families
 
 
-def suite(worse: int, better: int, gate: Gate = Gate()) -> Case:
+def suite(worse: int, better: int, gate: Gate = Gate()) -> GateCase:
     """Give a suite of 400 items of which so many got worse and better."""
     head, base = flipped(280 - worse, 120 - better, worse, better)
-    return Case(gate=gate, head=head, base=base)
+    return GateCase(gate=gate, head=head, base=base)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
@@ -233,7 +233,7 @@ def test_a_suite_that_is_much_worse_fails_whatever_stands_beside_it() -> None:
 
 
 def test_a_suite_without_evidence_makes_no_family_larger() -> None:
-    silent = Case(gate=Gate(), head={}, base={})
+    silent = GateCase(gate=Gate(), head={}, base={})
 
     found = judge.judge_together([suite(7, 1), silent, silent])
 
@@ -260,7 +260,7 @@ def test_another_question_is_not_comparable_and_stops_a_change(policy: str) -> N
     gate = Gate(on_inconclusive=policy)  # type: ignore[arg-type]
     head, base = flipped(100, 50, 0, 0)
 
-    (found,) = judge.judge_together([Case(gate=gate, head=head, base=base, is_comparable=False)])
+    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, is_comparable=False)])
 
     assert found.verdict is Verdict.INCONCLUSIVE
     assert (found.is_comparable, found.blocks, found.waits) == (False, True, False)
@@ -272,7 +272,7 @@ def test_another_question_is_judged_on_head_alone_by_a_minimum() -> None:
     head, base = flipped(100, 10, 0, 0)
     gate = Gate(rule="minimum", value=0.8)
 
-    (found,) = judge.judge_together([Case(gate=gate, head=head, base=base, is_comparable=False)])
+    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, is_comparable=False)])
 
     assert found.verdict is Verdict.PASS
     assert (found.is_comparable, found.base) == (False, None)
@@ -303,7 +303,7 @@ def test_items_of_one_passage_count_as_one() -> None:
     """Ten items got worse, all of one conversation: that is one accident, not ten."""
     head, base = flipped(140, 50, worse=10, better=0)
     fell = [item for item in head if (head[item], base[item]) == (0.0, 1.0)]
-    together = Case(gate=Gate(), head=head, base=base, clusters=dict.fromkeys(fell, "one"))
+    together = GateCase(gate=Gate(), head=head, base=base, clusters=dict.fromkeys(fell, "one"))
 
     (found,) = judge.judge_together([together])
 
@@ -316,7 +316,9 @@ def test_items_of_one_passage_count_as_one() -> None:
 def test_clusters_of_one_item_each_are_no_clusters() -> None:
     head, base = flipped(140, 50, worse=6, better=2)
 
-    (found,) = judge.judge_together([Case(gate=Gate(), head=head, base=base, clusters={item: item for item in head})])
+    (found,) = judge.judge_together(
+        [GateCase(gate=Gate(), head=head, base=base, clusters={item: item for item in head})]
+    )
 
     assert found == judge.judge(Gate(), head, base)
 
@@ -393,7 +395,7 @@ def test_a_gate_never_both_fails_and_would_pass_the_other_way_round(pairs: list[
 
 
 def bet(gate: Gate, head: judge.Scores, base: judge.Scores | None, **case: Any) -> judge.Judgement:
-    (found,) = judge.judge_together([Case(gate=gate, head=head, base=base, **({"of": 2000} | case))])
+    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, **({"of": 2000} | case))])
     return found
 
 
@@ -411,7 +413,7 @@ def bet(gate: Gate, head: judge.Scores, base: judge.Scores | None, **case: Any) 
 )
 def test_a_sequential_suite_is_decided_when_its_verdict_is(gate: Gate, counts: tuple[int, int, int, int]) -> None:
     head, base = flipped(*counts)
-    case = Case(gate=gate, head=head, base=base, of=2000)
+    case = GateCase(gate=gate, head=head, base=base, of=2000)
 
     judged = judge.judge_together([case])[0]
 
@@ -461,13 +463,13 @@ def test_scores_without_known_bounds_are_no_evidence_for_bets(beyond: float, nam
         assert one.verdict is Verdict.INCONCLUSIVE
         assert one.blocks
         assert f"need scores between 0 and 1, and there is {named}" in one.note
-    assert judge.is_decided(Case(gate=Gate(), head=head, base=base, of=2000), 1)
+    assert judge.is_decided(GateCase(gate=Gate(), head=head, base=base, of=2000), 1)
     assert judge.judge(Gate(), head, base).method
 
 
 def test_a_sequential_suite_among_many_asks_for_more_before_it_fails() -> None:
     head, base = flipped(0, 0, 9, 0)
-    case = Case(gate=Gate(), head=head, base=base, of=2000)
+    case = GateCase(gate=Gate(), head=head, base=base, of=2000)
 
     assert judge.is_decided(case, 1)
     assert not judge.is_decided(case, 1000)

@@ -8,22 +8,24 @@ import pytest
 from msgspec.structs import replace
 
 from llmops.serving import gateway_client
-from llmops.serving.gateway.requests import Bad, translate
-from llmops.serving.gateway.table import Balance, PromptPart, Served, Turn
+from llmops.serving.gateway.requests import BadRequest, translate
+from llmops.serving.gateway.table import Balance, PromptMessage, PromptRoute, RevisionRoute
 from llmops.serving.gateway_client import Counters
 
 FIELDS = frozenset(["model", "messages", "stream", "max_tokens", "temperature", "prompt"])
 CHAT = "/v1/chat/completions"
 
 
-def served(prompt: PromptPart | None = None, weight: int = 100, revision: str = "a" * 64, **more: object) -> Served:
-    return Served(
+def served(
+    prompt: PromptRoute | None = None, weight: int = 100, revision: str = "a" * 64, **more: object
+) -> RevisionRoute:
+    return RevisionRoute(
         revision=revision, weight=weight, urls=("u",), model="m", reports="m@main", fields=FIELDS, prompt=prompt, **more
     )
 
 
-ASK = PromptPart(
-    turns=(Turn("system", "Be short."), Turn("user", "Q: {{ question }}")),
+ASK = PromptRoute(
+    turns=(PromptMessage("system", "Be short."), PromptMessage("user", "Q: {{ question }}")),
     variables={"question": {"type": "string", "minLength": 2}},
     parameters={"temperature": 0, "max_tokens": 8},
 )
@@ -115,7 +117,7 @@ def test_what_the_engine_cannot_change_is_told() -> None:
     ],
 )
 def test_a_request_that_does_not_fit_the_prompt_says_which_part(body: dict[str, object], param: str) -> None:
-    with pytest.raises(Bad) as error:
+    with pytest.raises(BadRequest) as error:
         translate(CHAT, body, served(ASK))
 
     assert (error.value.status, error.value.param) == (400, param)
@@ -125,7 +127,7 @@ def test_a_hostile_pattern_of_a_variable_takes_no_longer_than_any_other() -> Non
     hostile = replace(ASK, variables={"question": {"pattern": "^(a+)+$"}})
     began = time.process_time()
 
-    with pytest.raises(Bad, match=r"does not match the pattern \^\(a\+\)\+\$"):
+    with pytest.raises(BadRequest, match=r"does not match the pattern \^\(a\+\)\+\$"):
         translate(CHAT, user("a" * 5_000 + "!"), served(hostile))
 
     assert time.process_time() - began < 2.0
@@ -134,7 +136,7 @@ def test_a_hostile_pattern_of_a_variable_takes_no_longer_than_any_other() -> Non
 def test_a_schema_of_a_variable_opens_no_connection() -> None:
     away = replace(ASK, variables={"question": {"$ref": "http://127.0.0.1:9/schema.json"}})
 
-    with pytest.raises(Bad, match=r"schema\.json\", which is not in it") as error:
+    with pytest.raises(BadRequest, match=r"schema\.json\", which is not in it") as error:
         translate(CHAT, user("why"), served(away))
 
     assert error.value.param == "variables.question"
@@ -151,7 +153,7 @@ def test_a_schema_of_a_variable_opens_no_connection() -> None:
     ],
 )
 def test_what_is_wrong_with_a_variable_is_said_shortly(schema: dict[str, Any], value: object, why: str) -> None:
-    with pytest.raises(Bad, match=f'the variable "question" is not valid: .*{why}') as error:
+    with pytest.raises(BadRequest, match=f'the variable "question" is not valid: .*{why}') as error:
         translate(
             CHAT,
             {"messages": [], "variables": {"question": value}},
@@ -162,7 +164,7 @@ def test_what_is_wrong_with_a_variable_is_said_shortly(schema: dict[str, Any], v
 
 
 def test_a_deployment_with_a_prompt_does_not_take_raw_text() -> None:
-    with pytest.raises(Bad, match="only on /v1/chat/completions"):
+    with pytest.raises(BadRequest, match="only on /v1/chat/completions"):
         translate("/v1/completions", {"prompt": "x"}, served(ASK))
 
 

@@ -8,16 +8,16 @@ import msgspec
 import pytest
 
 from llmops.domain.digests import Digest
-from llmops.domain.orders import Growth
+from llmops.domain.orders import SamplingBudget
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Refused
 from llmops.domain.records import Outcome, Provenance
 from llmops.domain.resources import Key
 from llmops.gates import judge, pairing, sampling
-from llmops.gates.judge import Case
-from llmops.gates.pairing import Side
-from llmops.gates.sampling import Known
-from llmops.gates.verdicts import Hearing, Report
+from llmops.gates.judge import GateCase
+from llmops.gates.pairing import SuiteRef
+from llmops.gates.sampling import KnownResults
+from llmops.gates.verdicts import PreparedCase, SuiteReport
 from llmops.kinds.evaluation.kind import Gate
 from llmops.specs.graph import Graph
 from llmops.specs.settings import Settings
@@ -48,12 +48,12 @@ class Suite:
         head, base = graph(gate, "max_steps: 11"), graph(gate)
         _, (self.head, found) = pairing.pairs([SUMS], head, base)
         assert found is not None
-        self.base: Side = found
+        self.base: SuiteRef = found
         self.settings = msgspec.convert(settings or {}, Settings)
 
     def owed(
         self, head: int | None, base: int | None, worse: int = 0, seconds: float = 1.0, *, alone: bool = False
-    ) -> dict[Digest, Growth]:
+    ) -> dict[Digest, SamplingBudget]:
         """Say what is owed when so many items were answered (None: never), of which so many got worse."""
         asked = {self.head.unit: head, self.base.unit: base}
         outcomes = {unit: outcome(unit, items, seconds) for unit, items in asked.items() if items is not None}
@@ -61,11 +61,11 @@ class Suite:
         gate: Gate = self.head.suite.gate
         if head is not None and base is not None:
             scores = {str(number): float(number >= worse) for number in range(head)}
-            case = Case(gate=gate, head=scores, base={str(number): 1.0 for number in range(base)}, of=2000)
+            case = GateCase(gate=gate, head=scores, base={str(number): 1.0 for number in range(base)}, of=2000)
         judgement = judge.Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule)
-        report = Report(evaluation=SUMS, suite="few", metric="acc", judgement=judgement)
-        hearing = Hearing(report=report, gate=gate, head=self.head, base=None if alone else self.base, case=case)
-        return sampling.owed([hearing], Known(outcomes, self.settings))
+        report = SuiteReport(evaluation=SUMS, suite="few", metric="acc", judgement=judgement)
+        case = PreparedCase(report=report, gate=gate, head=self.head, base=None if alone else self.base, case=case)
+        return sampling.owed([case], KnownResults(outcomes, self.settings))
 
 
 def test_what_was_never_asked_is_asked_in_turns_with_base_and_judged_by_the_gate() -> None:
@@ -123,9 +123,9 @@ def test_where_there_is_nothing_to_compare_with_all_is_asked_that_the_limits_all
 
     owed = suite.owed(None, None, alone=True)
 
-    assert owed == {suite.head.unit: Growth(items=100, seconds=120.0, metric="acc")}
+    assert owed == {suite.head.unit: SamplingBudget(items=100, seconds=120.0, metric="acc")}
     node = graph("max_items: 100, max_minutes: 2", "max_steps: 11")[SUMS]
-    assert sampling.alone(node, suite.head.unit, Settings()) == Growth(items=100, seconds=120.0)
+    assert sampling.alone(node, suite.head.unit, Settings()) == SamplingBudget(items=100, seconds=120.0)
     assert sampling.alone(node, node.units[0].digest, Settings()) is None
 
 

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from llmops.domain.digests import digest
 from llmops.domain.problems import Broken, Exit, Held, Refused, Retry
-from llmops.domain.records import Lease, Outcome, Provenance, State
+from llmops.domain.records import EnvironmentState, Lease, Outcome, Provenance
 from llmops.domain.resources import Key
 from llmops.git import refs
 from llmops.ledger import leases, ledger
-from llmops.ledger.leases import Claim
+from llmops.ledger.leases import ApplyClaim
 from llmops.ledger.ledger import Ledger
 from llmops.specs.settings import LedgerSettings
 from tests.conftest import Shell
@@ -121,7 +121,7 @@ def test_a_remote_that_comes_later_gets_the_whole_ledger(tmp_path: Path) -> None
     assert ledger.units(other) == {digest(1)}
     ledger.transact(repo.ledger(), lambda state: replace(state, fence=7), "m")
     ledger.fetch(other)
-    assert ledger.state(other) == State(fence=7)
+    assert ledger.state(other) == EnvironmentState(fence=7)
 
 
 def test_refs_that_git_fetch_brought_do_not_stop_anyone(repo: Repo, here: Ledger, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_remote_that_lost_the_ledger_is_not_taken_for_an_empty_one(repo: Repo,
     repo.git(*command.split())
 
     ledger.fetch(here)
-    assert ledger.state(here) == State()
+    assert ledger.state(here) == EnvironmentState()
 
 
 def test_no_update_of_the_state_is_lost(here: Ledger, there: Ledger) -> None:
@@ -311,14 +311,14 @@ def test_a_lease_is_held_by_one(here: Ledger, there: Ledger) -> None:
     ledger.transact(here, lambda state: replace(state, lease=Lease(holder="x@elsewhere:1", fence=3, until=9e9)), "held")
 
     with pytest.raises(Held, match="x@elsewhere"):
-        leases.take(there, "me", Claim(plan="plan"))
+        leases.take(there, "me", ApplyClaim(plan="plan"))
 
 
 def test_a_lease_lapses(here: Ledger) -> None:
     old = Lease(holder="x@elsewhere:1", fence=3, until=1.0)
     ledger.transact(here, lambda state: replace(state, lease=old, fence=3), "held")
 
-    assert leases.take(here, "me", Claim(plan="plan")) == 4
+    assert leases.take(here, "me", ApplyClaim(plan="plan")) == 4
 
 
 def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(here: Ledger) -> None:
@@ -326,12 +326,12 @@ def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(here:
         dead = Lease(holder="x@here:1", process=leases._process(other.pid), fence=1, until=9e9)
         ledger.transact(here, lambda state: replace(state, lease=dead, fence=1), "held")
         with pytest.raises(Held):
-            leases.take(here, "me", Claim(plan="plan"))
+            leases.take(here, "me", ApplyClaim(plan="plan"))
         other.kill()
         while leases._started(other.pid):  # until it is a zombie, which nobody has cleared away yet
             time.sleep(0.01)
 
-        assert leases.take(here, "me", Claim(plan="plan")) == 2
+        assert leases.take(here, "me", ApplyClaim(plan="plan")) == 2
 
 
 def test_a_lease_from_another_boot_or_machine_is_never_thought_gone(here: Ledger) -> None:
@@ -339,7 +339,7 @@ def test_a_lease_from_another_boot_or_machine_is_never_thought_gone(here: Ledger
     ledger.transact(here, lambda state: replace(state, lease=far, fence=1), "held")
 
     with pytest.raises(Held):
-        leases.take(here, "me", Claim(plan="plan"))
+        leases.take(here, "me", ApplyClaim(plan="plan"))
 
 
 def test_who_lost_the_lease_cannot_write(here: Ledger) -> None:
@@ -356,7 +356,7 @@ def test_a_lease_is_renewed_when_half_of_it_is_over(here: Ledger) -> None:
 
     fence = leases.take(here, "me")
 
-    def age(state: State) -> State:
+    def age(state: EnvironmentState) -> EnvironmentState:
         assert state.lease is not None
         return replace(state, lease=replace(state.lease, until=time.time() + leases.SECONDS / 3))
 
@@ -368,15 +368,15 @@ def test_a_lease_is_renewed_when_half_of_it_is_over(here: Ledger) -> None:
 
 
 def test_a_plan_is_applied_once(here: Ledger) -> None:
-    fence = leases.take(here, "me", Claim(plan="plan"))
+    fence = leases.take(here, "me", ApplyClaim(plan="plan"))
     leases.give_back(here, fence)
 
     with pytest.raises(Retry, match="applied once"):
-        leases.take(here, "me", Claim(plan="plan"))
+        leases.take(here, "me", ApplyClaim(plan="plan"))
 
 
 def test_giving_a_lease_back_notes_the_commit(here: Ledger) -> None:
-    fence = leases.take(here, "me", Claim(plan="plan"))
+    fence = leases.take(here, "me", ApplyClaim(plan="plan"))
     leases.give_back(here, fence, "c" * 40)
 
     found = ledger.state(here)

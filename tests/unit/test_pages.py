@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit
-from llmops.gates.pull_request import Gated
+from llmops.gates.pull_request import GateResult
 from llmops.reports import junit, pages, plots
 from tests.conftest import Shell
 from tests.flows.test_gate import GOOD, WORSE, answered
@@ -141,7 +141,7 @@ def test_a_strip_shows_every_item_once_or_says_for_how_many_a_cell_stands(items:
 # JUnit
 
 
-def parsed(found: Gated) -> ET.Element:
+def parsed(found: GateResult) -> ET.Element:
     return ET.fromstring(junit.document(found, 1.5))  # noqa: S314  we wrote it
 
 

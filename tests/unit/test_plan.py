@@ -2,20 +2,20 @@
 
 from llmops import registry
 from llmops.domain.plans import Action, Plan, Sign, Tier, Verb
-from llmops.domain.records import Release, Revision, Standing, State
+from llmops.domain.records import EnvironmentState, Release, Revision, Standing
 from llmops.domain.resources import Key
 from llmops.planning import plan
-from llmops.planning.plan import Origin, World
-from llmops.releases.rollouts import Seen
+from llmops.planning.plan import CurrentState, PlanOrigin
+from llmops.releases.rollouts import Observed
 from llmops.specs import diff
 from llmops.specs.graph import EMPTY, Graph
 from tests.trees import Tree, build, system
 
 CHAT = Key("Deployment", "chat")
-ORIGIN = Origin("c" * 40, "", "local")
+ORIGIN = PlanOrigin("c" * 40, "", "local")
 
 
-def make(graph: Graph, world: World = World(), old: Graph = EMPTY) -> Plan:
+def make(graph: Graph, world: CurrentState = CurrentState(), old: Graph = EMPTY) -> Plan:
     return plan.make(diff.compare(old, graph), graph, registry.KINDS, world, ORIGIN)
 
 
@@ -27,15 +27,15 @@ def done(graph: Graph, *, without: set[str] = frozenset()) -> frozenset[str]:  #
     return frozenset(u.digest for n in graph.nodes.values() for u in n.units if str(n.key) not in without)
 
 
-def released(graph: Graph, standing: Standing = Standing.GOOD) -> State:
+def released(graph: Graph, standing: Standing = Standing.GOOD) -> EnvironmentState:
     digest = graph[CHAT].digest
     known = Revision(commit="c", standing=standing, since="t", reason="it crashed")
-    return State(releases={str(CHAT): Release(live=digest, revisions={digest: known})})
+    return EnvironmentState(releases={str(CHAT): Release(live=digest, revisions={digest: known})})
 
 
-def well(graph: Graph) -> World:
+def well(graph: Graph) -> CurrentState:
     digest = graph[CHAT].digest
-    return World(done(graph), released(graph), {CHAT: Seen(ready={digest: 1}, weights={digest: 100})})
+    return CurrentState(done(graph), released(graph), {CHAT: Observed(ready={digest: 1}, weights={digest: 100})})
 
 
 def test_a_first_plan_does_everything_in_order() -> None:
@@ -59,7 +59,7 @@ def test_what_is_done_and_runs_needs_nothing() -> None:
 
 def test_only_what_is_missing_is_made() -> None:
     graph = build(system())
-    world = World(done(graph, without={"Training/tuned"}))
+    world = CurrentState(done(graph, without={"Training/tuned"}))
 
     assert verbs(make(graph, world)) == ["+ train Training/tuned", "+ release Deployment/chat"]
 
@@ -82,10 +82,10 @@ def test_going_back_is_one_action_and_waits_for_no_gate() -> None:
     before, after = build(system()), build(system().edited("specs/tuned.yaml", "r: 8", "r: 16"))
     old, new = before[CHAT].digest, after[CHAT].digest
     good = {one: Revision(commit="c", standing=Standing.GOOD, since="t") for one in (old, new)}
-    state = State(releases={str(CHAT): Release(live=new, revisions=good)})
-    seen = {CHAT: Seen(ready={old: 1, new: 1}, weights={new: 100})}
+    state = EnvironmentState(releases={str(CHAT): Release(live=new, revisions=good)})
+    seen = {CHAT: Observed(ready={old: 1, new: 1}, weights={new: 100})}
 
-    made = make(before, World(done(before) | done(after), state, seen), old=after)
+    made = make(before, CurrentState(done(before) | done(after), state, seen), old=after)
 
     assert [(a.sign, a.verb, a.tier, a.gates, a.after) for a in made.actions] == [
         (Sign.BACK, Verb.ROLLBACK, Tier.HOT, (), ())
@@ -95,10 +95,10 @@ def test_going_back_is_one_action_and_waits_for_no_gate() -> None:
 def test_a_model_that_has_to_be_made_again_makes_going_back_and_restoring_cold() -> None:
     graph = build(system())
     digest = graph[CHAT].digest
-    seen = {CHAT: Seen(prepared=frozenset({digest}))}
+    seen = {CHAT: Observed(prepared=frozenset({digest}))}
 
-    kept = make(graph, World(done(graph), released(graph), seen))
-    gone = make(graph, World(done(graph, without={"Deployment/chat"}), released(graph), seen))
+    kept = make(graph, CurrentState(done(graph), released(graph), seen))
+    gone = make(graph, CurrentState(done(graph, without={"Deployment/chat"}), released(graph), seen))
 
     assert [(one.verb, one.tier) for one in kept.actions] == [(Verb.RESTORE, Tier.WARM)]
     assert [(one.verb, one.tier) for one in gone.actions[-1:]] == [(Verb.RESTORE, Tier.COLD)]
@@ -106,7 +106,7 @@ def test_a_model_that_has_to_be_made_again_makes_going_back_and_restoring_cold()
 
 def test_a_bad_revision_is_blocked_and_nothing_is_prepared_for_it() -> None:
     graph = build(system())
-    world = World(done(graph, without={"Deployment/chat"}), released(graph, Standing.BAD))
+    world = CurrentState(done(graph, without={"Deployment/chat"}), released(graph, Standing.BAD))
 
     made = make(graph, world)
 
@@ -124,7 +124,7 @@ def test_a_deployment_that_is_not_declared_any_more_is_removed() -> None:
 
 def test_the_plan_says_what_is_reused() -> None:
     graph = build(system())
-    made = make(graph, World(done(graph, without={"Training/tuned"})))
+    made = make(graph, CurrentState(done(graph, without={"Training/tuned"})))
 
     assert {str(one.key) for one in made.reused} >= {"Training/base", "Dataset/rows"}
 
@@ -134,7 +134,7 @@ def test_the_id_names_the_plan_by_all_that_it_says() -> None:
 
     assert make(graph).id == make(graph).id
     assert make(graph).id != make(other).id
-    assert make(graph).id != plan.make((), graph, registry.KINDS, World(), Origin("d" * 40, "", "local")).id
+    assert make(graph).id != plan.make((), graph, registry.KINDS, CurrentState(), PlanOrigin("d" * 40, "", "local")).id
 
 
 def test_the_policy_moves_with_gates_and_strategies_of_what_is_done_only() -> None:

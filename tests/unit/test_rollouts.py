@@ -7,7 +7,7 @@ from llmops.domain.plans import Reason, Tier, Verb
 from llmops.domain.records import Release, Revision, Rollout, Standing, Window
 from llmops.kinds.deployment import Analysis, CanaryStep, Pause
 from llmops.releases import rollouts
-from llmops.releases.rollouts import Mark, Seen
+from llmops.releases.rollouts import Observed, TransitionKind
 
 OLD, NEW = "a" * 64, "b" * 64
 STEPS = (
@@ -23,14 +23,14 @@ def revision(standing: Standing) -> Revision:
     return Revision(commit="c", standing=standing, since="t")
 
 
-def live(release: str = OLD) -> Seen:
-    return Seen(ready={release: 1}, weights={release: 100}, prepared=frozenset([release]))
+def live(release: str = OLD) -> Observed:
+    return Observed(ready={release: 1}, weights={release: 100}, prepared=frozenset([release]))
 
 
 def test_the_first_revision_is_a_release() -> None:
-    due = rollouts.due(NEW, 1, Release(), Seen())
+    due = rollouts.due(NEW, 1, Release(), Observed())
 
-    assert due == rollouts.Due(verb=Verb.RELEASE, reason=Reason.NEW)
+    assert due == rollouts.RequiredChange(verb=Verb.RELEASE, reason=Reason.NEW)
 
 
 def test_what_is_live_and_well_needs_nothing() -> None:
@@ -40,26 +40,28 @@ def test_what_is_live_and_well_needs_nothing() -> None:
 def test_another_revision_is_a_release() -> None:
     due = rollouts.due(NEW, 1, Release(live=OLD), live())
 
-    assert due == rollouts.Due(verb=Verb.RELEASE, reason=Reason.EDITED)
+    assert due == rollouts.RequiredChange(verb=Verb.RELEASE, reason=Reason.EDITED)
 
 
 @pytest.mark.parametrize(
     ("seen", "tier"),
     [
-        (Seen(ready={OLD: 1, NEW: 1}), Tier.HOT),
-        (Seen(ready={OLD: 1}, prepared=frozenset([NEW])), Tier.WARM),
-        (Seen(ready={OLD: 1}), Tier.COLD),
+        (Observed(ready={OLD: 1, NEW: 1}), Tier.HOT),
+        (Observed(ready={OLD: 1}, prepared=frozenset([NEW])), Tier.WARM),
+        (Observed(ready={OLD: 1}), Tier.COLD),
     ],
 )
-def test_a_revision_that_was_good_comes_back_at_once(seen: Seen, tier: Tier) -> None:
+def test_a_revision_that_was_good_comes_back_at_once(seen: Observed, tier: Tier) -> None:
     release = Release(live=OLD, revisions={NEW: revision(Standing.GOOD), OLD: revision(Standing.GOOD)})
 
-    assert rollouts.due(NEW, 1, release, seen) == rollouts.Due(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier)
+    assert rollouts.due(NEW, 1, release, seen) == rollouts.RequiredChange(
+        verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier
+    )
 
 
 def test_hot_means_as_many_replicas_as_are_wanted() -> None:
     release = Release(live=OLD, revisions={NEW: revision(Standing.GOOD)})
-    due = rollouts.due(NEW, 2, release, Seen(ready={NEW: 1}, prepared=frozenset([NEW])))
+    due = rollouts.due(NEW, 2, release, Observed(ready={NEW: 1}, prepared=frozenset([NEW])))
 
     assert due is not None
     assert due.tier is Tier.WARM
@@ -68,7 +70,7 @@ def test_hot_means_as_many_replicas_as_are_wanted() -> None:
 def test_a_rollout_that_was_interrupted_goes_on() -> None:
     release = Release(live=OLD, rollout=Rollout(revision=NEW, step=1, entered=0.0, weight=25))
 
-    assert rollouts.due(NEW, 1, release, live()) == rollouts.Due(verb=Verb.RESUME, reason=Reason.UNFINISHED)
+    assert rollouts.due(NEW, 1, release, live()) == rollouts.RequiredChange(verb=Verb.RESUME, reason=Reason.UNFINISHED)
 
 
 def test_a_rollout_that_nobody_wants_any_more_goes_back() -> None:
@@ -79,8 +81,8 @@ def test_a_rollout_that_nobody_wants_any_more_goes_back() -> None:
     assert due.verb is Verb.ROLLBACK
 
 
-@pytest.mark.parametrize("seen", [Seen(), Seen(ready={OLD: 1}), Seen(weights={OLD: 100})])
-def test_what_should_run_and_does_not_is_restored(seen: Seen) -> None:
+@pytest.mark.parametrize("seen", [Observed(), Observed(ready={OLD: 1}), Observed(weights={OLD: 100})])
+def test_what_should_run_and_does_not_is_restored(seen: Observed) -> None:
     due = rollouts.due(OLD, 1, Release(live=OLD), seen)
 
     assert due is not None
@@ -97,16 +99,16 @@ def test_another_number_of_replicas_is_a_change_of_scale() -> None:
 def test_traffic_that_does_not_go_to_the_replicas_that_answer_is_drift() -> None:
     due = rollouts.due(OLD, 1, Release(live=OLD), replace(live(), astray=frozenset([OLD])))
 
-    assert due == rollouts.Due(verb=Verb.SCALE, reason=Reason.DRIFT)
+    assert due == rollouts.RequiredChange(verb=Verb.SCALE, reason=Reason.DRIFT)
 
 
 def test_steps_are_taken_one_by_one() -> None:
     rollout, now, seen = Rollout(revision=NEW, step=-1, entered=0.0), 100.0, []
     for _ in range(50):
         move = rollouts.advance(STEPS, rollout, FINE, now)
-        if move.mark is Mark.DONE:
+        if move.mark is TransitionKind.DONE:
             break
-        if move.mark is Mark.WAIT:
+        if move.mark is TransitionKind.WAIT:
             now += move.wait
         else:
             rollout = move.rollout
@@ -120,7 +122,7 @@ def test_a_pause_without_a_duration_waits_for_a_change_and_says_which() -> None:
     steps = (CanaryStep(pause=Pause()),)
     move = rollouts.advance(steps, Rollout(revision=NEW, step=0, entered=0.0), FINE, 1e9)
 
-    assert (move.mark, move.wait) == (Mark.WAIT, float("inf"))
+    assert (move.mark, move.wait) == (TransitionKind.WAIT, float("inf"))
     assert move.remedy == "Remove the pause from the steps and apply."
 
 
@@ -128,13 +130,13 @@ def test_a_pause_without_a_duration_waits_for_a_change_and_says_which() -> None:
 def test_an_analysis_that_is_taken_up_begins_anew_and_a_pause_goes_on(step: int, entered: float) -> None:
     move = rollouts.again(STEPS, Rollout(revision=NEW, step=step, entered=100.0, weight=25), 500.0)
 
-    assert (move.mark, move.rollout.entered, move.rollout.weight) == (Mark.ON, entered, 25)
+    assert (move.mark, move.rollout.entered, move.rollout.weight) == (TransitionKind.ON, entered, 25)
 
 
 def test_a_failing_analysis_that_is_taken_up_is_not_over_because_time_went_by() -> None:
     rollout = rollouts.again(STEPS, Rollout(revision=NEW, step=2, entered=100.0, weight=25), 500.0).rollout
 
-    assert rollouts.advance(STEPS, rollout, FINE, 501.0).mark is Mark.WAIT
+    assert rollouts.advance(STEPS, rollout, FINE, 501.0).mark is TransitionKind.WAIT
 
 
 def test_a_step_that_took_the_place_of_a_removed_pause_is_taken() -> None:
@@ -154,7 +156,7 @@ def test_a_step_that_took_the_place_of_a_removed_pause_is_taken() -> None:
 def test_an_analysis_aborts_as_soon_as_a_limit_is_broken(window: Window, words: str) -> None:
     move = rollouts.advance(STEPS, Rollout(revision=NEW, step=2, entered=100.0, weight=25), window, 101.0)
 
-    assert move.mark is Mark.ABORT
+    assert move.mark is TransitionKind.ABORT
     assert words in move.reason
 
 
@@ -165,13 +167,13 @@ def test_too_few_requests_are_no_verdict() -> None:
     early = rollouts.advance(STEPS, rollout, silent, 101.0)
     late = rollouts.advance(STEPS, rollout, silent, 1000.0)
 
-    assert early.mark is Mark.WAIT
-    assert late.mark is Mark.WAIT
+    assert early.mark is TransitionKind.WAIT
+    assert late.mark is TransitionKind.WAIT
     assert "without traffic there is no verdict" in late.reason
 
 
 def test_without_steps_everything_goes_over_at_once() -> None:
     first = rollouts.advance((), Rollout(revision=NEW, step=-1, entered=0.0), Window(), 1.0)
 
-    assert first.mark in (Mark.ON, Mark.DONE)
+    assert first.mark in (TransitionKind.ON, TransitionKind.DONE)
     assert first.rollout.weight == 100

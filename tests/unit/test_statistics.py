@@ -138,7 +138,7 @@ def test_a_bound_excludes_no_change_at_most_as_often_as_alpha_says(discordance: 
     assert refused <= 0.05
 
 
-def paired(worse: int, better: int, items: int) -> paired_tests.Found:
+def paired(worse: int, better: int, items: int) -> paired_tests.TestResult:
     same = items - worse - better
     pairs = [(0.0, 1.0)] * worse + [(1.0, 0.0)] * better + [(1.0, 1.0)] * same
     return paired_tests.compare(pairs, (), 0.05, AIM)

@@ -7,16 +7,16 @@ import pytest
 from llmops import registry
 from llmops.domain.plans import Verb
 from llmops.domain.problems import Invalid, Misused
-from llmops.domain.records import Release, Revision, Standing, State
+from llmops.domain.records import EnvironmentState, Release, Revision, Standing
 from llmops.domain.resources import Key
-from llmops.environments import workspace
+from llmops.environments import workspaces
 from llmops.execution import dispatch
 from llmops.gates import comparison_plan, pull_request
-from llmops.gates.comparison_plan import Words
+from llmops.gates.comparison_plan import ComparisonRequest
 from llmops.ledger import ledger
 from llmops.planning import plan
-from llmops.planning.plan import Origin, World
-from llmops.releases.rollouts import Seen
+from llmops.planning.plan import CurrentState, PlanOrigin
+from llmops.releases.rollouts import Observed
 from llmops.specs import diff
 from llmops.specs.graph import Graph
 from tests.repos import Repo
@@ -74,7 +74,7 @@ def test_how_a_revision_is_run_is_not_asked_anew(more: str) -> None:
 
 def test_the_model_is_prepared_then_asked_and_only_then_released() -> None:
     graph = build(asked())
-    made = plan.make(diff.compare(Graph(), graph), graph, registry.KINDS, World(), Origin("c", "b", "local"))
+    made = plan.make(diff.compare(Graph(), graph), graph, registry.KINDS, CurrentState(), PlanOrigin("c", "b", "local"))
 
     prepared = graph[CHAT].units[0].digest
     suites = [action for action in made.actions if action.key == SUMS]
@@ -89,14 +89,14 @@ def test_a_deployment_that_runs_is_prepared_again_only_for_an_evaluation_that_la
     graph = build(asked())
     live = graph[CHAT].digest
     known = Revision(commit="b" * 40, standing=Standing.GOOD, since="2026-01-01T00:00:00Z")
-    state = State(releases={str(CHAT): Release(live=live, revisions={live: known})})
-    seen = {CHAT: Seen(ready={live: 1}, weights={live: 100})}
+    state = EnvironmentState(releases={str(CHAT): Release(live=live, revisions={live: known})})
+    seen = {CHAT: Observed(ready={live: 1}, weights={live: 100})}
     everything = {unit.digest for node in graph.nodes.values() for unit in node.units}
     prepared = graph[CHAT].units[0].digest
 
     def owed(lost: set[str]) -> list[tuple[Key, str]]:
-        world = World(frozenset(everything - lost), state, seen)
-        made = plan.make((), graph, registry.KINDS, world, Origin("c", "b", "local"))
+        world = CurrentState(frozenset(everything - lost), state, seen)
+        made = plan.make((), graph, registry.KINDS, world, PlanOrigin("c", "b", "local"))
         return [(action.key, action.verb) for action in made.actions]
 
     assert owed({prepared}) == []
@@ -109,7 +109,7 @@ def test_a_gate_makes_the_model_that_the_engine_serves_and_releases_nothing(repo
     head = repo.commit(message="another engine")
 
     ledger.start(repo.ledger())
-    found = pull_request.survey(repo.site(), repo.desire(base), repo.desire(head))
+    found = pull_request.survey(repo.workspace(), repo.desire(base), repo.desire(head))
 
     verbs = {(task.action.key, task.action.verb) for task in found.owed}
     assert found.affected == (SUMS,)
@@ -120,11 +120,11 @@ def test_a_gate_makes_the_model_that_the_engine_serves_and_releases_nothing(repo
 def test_an_order_carries_the_prompt_of_the_deployment(repo: Repo) -> None:
     commit = repo.commit(asked(), "system")
     wanted = repo.desire(commit)
-    made = plan.make((), wanted.graph, registry.KINDS, World(), Origin(commit, "", "local"))
+    made = plan.make((), wanted.graph, registry.KINDS, CurrentState(), PlanOrigin(commit, "", "local"))
     action = next(action for action in made.actions if action.key == SUMS)
     ledger.start(repo.ledger())
 
-    job = dispatch.job(action, wanted, repo.ledger(), workspace.open_store(repo.site()))
+    job = dispatch.job(action, wanted, repo.ledger(), workspaces.open_store(repo.workspace()))
 
     assert job.inputs["subject.deployment"].key == CHAT
     assert job.inputs["subject.deployment.prompt"].files.keys() == {"prompts/ask.jinja"}
@@ -181,9 +181,9 @@ def test_a_required_evaluation_of_another_deployment_says_nothing_of_this_one() 
 
 
 def test_a_deployment_is_compared_with_the_model_that_it_serves() -> None:
-    words = Words(subjects=("chat", "tuned+ask"), suites=("sums/few",))
+    words = ComparisonRequest(subjects=("chat", "tuned+ask"), suites=("sums/few",))
 
-    served, alone = (entry.bodies[SUMS].subject for entry in comparison_plan.draw_up(words, build(asked())).entries)
+    served, alone = (entry.bodies[SUMS].subject for entry in comparison_plan.make(words, build(asked())).entries)
 
     assert (served.deployment, served.model, served.prompt) == ("Deployment/chat", None, None)
     assert (alone.deployment, alone.model, alone.prompt) == (None, "Training/tuned", "Prompt/ask")
@@ -191,4 +191,4 @@ def test_a_deployment_is_compared_with_the_model_that_it_serves() -> None:
 
 def test_a_prompt_alone_says_nothing_where_a_deployment_was_asked() -> None:
     with pytest.raises(Misused, match="asks Deployment/chat, so it names no model to ask through ask"):
-        comparison_plan.draw_up(Words(subjects=("chat", "ask"), suites=("sums/few",)), build(asked()))
+        comparison_plan.make(ComparisonRequest(subjects=("chat", "ask"), suites=("sums/few",)), build(asked()))

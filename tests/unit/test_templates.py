@@ -10,7 +10,7 @@ from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llmops.language import jinja
-from llmops.language.jinja_variables import BadTemplate
+from llmops.language.jinja_variables import InvalidTemplate
 
 
 def test_a_template_is_filled_in() -> None:
@@ -38,7 +38,7 @@ def test_a_template_is_filled_in() -> None:
     ],
 )
 def test_the_sandbox_gives_nothing_away(source: str) -> None:
-    with pytest.raises(BadTemplate):
+    with pytest.raises(InvalidTemplate):
         jinja.render(source, {"a": "b\n\nc"})
 
 
@@ -59,7 +59,7 @@ def test_the_sandbox_gives_nothing_away(source: str) -> None:
     ],
 )
 def test_a_bad_template_is_found_before_it_is_used(source: str, line: int) -> None:
-    with pytest.raises(BadTemplate) as error:
+    with pytest.raises(InvalidTemplate) as error:
         jinja.variables(source)
 
     assert error.value.line == line
@@ -105,7 +105,7 @@ plain = st.lists(
 def test_what_is_found_right_compiles(source: str) -> None:
     try:
         jinja.variables(source)
-    except BadTemplate:
+    except InvalidTemplate:
         return
     jinja.render("{% if false %}" + source + "{% endif %}", {})
 
@@ -114,7 +114,7 @@ def test_what_is_found_right_compiles(source: str) -> None:
 def test_the_variables_are_those_that_jinja_looks_up(source: str) -> None:
     try:
         found = jinja.variables(source)
-    except BadTemplate:
+    except InvalidTemplate:
         return
     environment = ImmutableSandboxedEnvironment()
     for name in ("range", "lipsum"):
@@ -128,13 +128,13 @@ def test_what_is_found_right_compiles_however_deep_it_is(deeper: str, depth: int
     source = "{% if false %}{{ a" + deeper * depth + " }}{% endif %}"
     try:
         jinja.variables("{{ a" + deeper * depth + " }}")
-    except BadTemplate:
+    except InvalidTemplate:
         return
     assert not jinja.render(source, {})
 
 
 def test_a_text_that_grows_too_long_is_cut_off() -> None:
-    with pytest.raises(BadTemplate, match="characters"):
+    with pytest.raises(InvalidTemplate, match="characters"):
         jinja.render("{% for a in text %}{{ text }}{% endfor %}", {"text": "x" * 1000})
 
 
@@ -175,7 +175,7 @@ def test_a_template_that_would_not_end_is_ended(source: str) -> None:
     assert jinja.variables(source) <= {"v", "lines", "d"}
     begun = time.process_time()
 
-    with pytest.raises(BadTemplate, match=r"takes more than|calls itself too deep"):
+    with pytest.raises(InvalidTemplate, match=r"takes more than|calls itself too deep"):
         jinja.render(source, {"v": "x" * 3000, "lines": "a\n" * 1000, "d": {}})
     assert time.process_time() - begun < 20
 
@@ -195,13 +195,13 @@ def test_a_template_that_would_not_end_is_ended(source: str) -> None:
 def test_a_template_that_takes_long_to_compile_is_refused(source: str) -> None:
     begun = time.process_time()
 
-    with pytest.raises(BadTemplate, match=r"expressions and tags|recursion depth"):
+    with pytest.raises(InvalidTemplate, match=r"expressions and tags|recursion depth"):
         jinja.variables(source)
     assert time.process_time() - begun < 20
 
 
 def test_a_list_can_only_be_summed_up_to_a_number() -> None:
-    with pytest.raises(BadTemplate, match="sum is only for numbers"):
+    with pytest.raises(InvalidTemplate, match="sum is only for numbers"):
         jinja.render("{{ [v, v]|sum(start=[]) }}", {"v": [1]})
     assert jinja.render("{{ v|sum }} {{ v|sum(start=2) }}", {"v": [1, 2]}) == "3 5"
 

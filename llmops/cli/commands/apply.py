@@ -27,17 +27,17 @@ import msgspec
 
 from llmops import reconcile
 from llmops.cli.arguments import add_output
-from llmops.cli.options import add_environment, add_trust, need_ledger, open_site, policy, who
+from llmops.cli.options import add_environment, add_trust, initiator, need_ledger, open_workspace, policy
 from llmops.cli.terminal import Terminal
 from llmops.domain.digests import HASH_VERSION
 from llmops.domain.plans import Plan
 from llmops.domain.problems import Exit, Misused, Retry, Unfinished
 from llmops.environments import trust
-from llmops.environments.workspace import Site
+from llmops.environments.workspaces import Workspace
 from llmops.index import commits
 from llmops.planning import proposals
 from llmops.planning.proposals import Proposal
-from llmops.reconcile import Allowed, Applied
+from llmops.reconcile import ApplyOptions, ApplyResult
 from llmops.releases import observe
 from llmops.reports import gates, plans
 from llmops.reports.formatting import count
@@ -59,27 +59,27 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     kept = _read(arguments.plan) if arguments.plan else None
     if kept is not None:
         arguments.environment = _environment(kept, arguments.environment)
-    site = open_site(arguments, kept.commit if kept else "HEAD")
-    need_ledger(site, "it is not known what was done")
-    desired = commits.desire(site.commits, kept.commit if kept else "HEAD")
-    proposal = proposals.propose(site, desired, kept.base if kept else None)
-    trust.require(site, desired.commit, proposal.applied, proposal.trust, policy(arguments, site.repo))
+    workspace = open_workspace(arguments, kept.commit if kept else "HEAD")
+    need_ledger(workspace, "it is not known what was done")
+    desired = commits.desire(workspace.commits, kept.commit if kept else "HEAD")
+    proposal = proposals.propose(workspace, desired, kept.base if kept else None)
+    trust.require(workspace, desired.commit, proposal.applied, proposal.trust, policy(arguments, workspace.repo))
     if kept is not None:
-        proposal = proposals.as_kept(kept, proposal)
+        proposal = proposals.confirm(kept, proposal)
     if arguments.output == "text":
         terminal.say(plans.text(proposal, terminal.paint))
     applied = reconcile.apply(
-        site,
+        workspace,
         proposal,
-        who(proposal.plan.commit, "apply"),
-        terminal.tell,
-        Allowed(deletes=arguments.allow_deletes, older=arguments.allow_older),
+        initiator(proposal.plan.commit, "apply"),
+        terminal.emit,
+        ApplyOptions(deletes=arguments.allow_deletes, older=arguments.allow_older),
         arguments.stop,
     )
     if arguments.output == "json":
         terminal.show({"plan": plans.as_json(proposal), "applied": _as_json(applied)})
     else:
-        report(applied, site, proposal, terminal)
+        report(applied, workspace, proposal, terminal)
     return code(applied)
 
 
@@ -114,7 +114,7 @@ def _environment(kept: Plan, asked: str | None) -> str:
     return kept.environment
 
 
-def report(applied: Applied, site: Site, proposal: Proposal, terminal: Terminal) -> None:
+def report(applied: ApplyResult, workspace: Workspace, proposal: Proposal, terminal: Terminal) -> None:
     """Say what came of an apply."""
     if applied.reports:
         notes = [f"  {report.suite}: {note}" for report in applied.reports for note in gates.notes(report)]
@@ -128,10 +128,10 @@ def report(applied: Applied, site: Site, proposal: Proposal, terminal: Terminal)
     if applied.is_well and proposal.plan.actions:
         terminal.say(terminal.paint("Applied.", "good"))
         if observe.deployments(proposal.desired.graph):
-            terminal.say(f"Endpoint: {observe.gate(site).url}/v1")
+            terminal.say(f"Endpoint: {observe.gateway(workspace).url}/v1")
 
 
-def _as_json(applied: Applied) -> object:
+def _as_json(applied: ApplyResult) -> object:
     return {
         "well": applied.is_well,
         "failed": dict(applied.failed),
@@ -141,7 +141,7 @@ def _as_json(applied: Applied) -> object:
     }
 
 
-def code(applied: Applied) -> Exit:
+def code(applied: ApplyResult) -> Exit:
     """Give the worst of what happened: a fault, then a no, then unhealthy, then unfinished."""
     if applied.failed:
         return Exit.FAULT

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def _endpoint(arguments: argparse.Namespace) -> str:
     repo = open_repository(arguments)
-    url = observe.gate(locate(arguments, repo, settings_at(repo, "HEAD"))).url
+    url = observe.gateway(locate(arguments, repo, settings_at(repo, "HEAD"))).url
     if not url:
         raise Refused("nothing serves here yet. Run `llmops apply` first, or give --url.")
     return url

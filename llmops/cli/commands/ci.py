@@ -30,8 +30,8 @@ import msgspec
 
 from llmops.cli import ci_pipeline, failures
 from llmops.cli.arguments import add_output
-from llmops.cli.ci_pipeline import Duty
-from llmops.cli.ci_reporter import Voice
+from llmops.cli.ci_pipeline import CiRun
+from llmops.cli.ci_reporter import CiReporter
 from llmops.cli.commands.gate import add_budget
 from llmops.cli.completers import add_revision
 from llmops.cli.open_repository import open_repository
@@ -39,8 +39,8 @@ from llmops.cli.options import add_environment, add_trust
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Misused
 from llmops.forge import jobs, statuses, workflow_commands
-from llmops.forge.jobs import Job
-from llmops.forge.statuses import State
+from llmops.forge.jobs import CiJob
+from llmops.forge.statuses import StatusState
 from llmops.forge.triggers import Cause, Trigger
 from llmops.git import tree
 from llmops.git.repository import Repository
@@ -70,29 +70,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
     job = _job(arguments)
-    voice = Voice(job, arguments.environment, terminal, is_job=jobs.is_one(os.environ))
+    reporter = CiReporter(job, arguments.environment, terminal, is_job=jobs.is_one(os.environ))
     if arguments.settle:
-        return _settle(job, voice, terminal)
-    duty = Duty(trigger=job.trigger, arguments=arguments, voice=voice, terminal=terminal, begun=begun, page=job.page)
+        return _settle(job, reporter, terminal)
+    ci_run = CiRun(
+        trigger=job.trigger, arguments=arguments, reporter=reporter, terminal=terminal, begun=begun, page=job.page
+    )
     code = None
-    voice.begin()
+    reporter.begin()
     try:
-        code = ci_pipeline.propose(duty) if job.trigger.is_proposal else ci_pipeline.keep(duty)
+        code = ci_pipeline.propose(ci_run) if job.trigger.is_proposal else ci_pipeline.keep(ci_run)
     except BaseException as error:
         with arguments.stop.undisturbed():
-            code = _give_up(error, duty)
+            code = _give_up(error, ci_run)
         raise
     finally:
-        voice.tell(code=int(code if code is not None else Exit.FAULT))
-        voice.end()
+        reporter.set_outputs(code=int(code if code is not None else Exit.FAULT))
+        reporter.end()
         if arguments.output == "json":
-            terminal.keep(_as_json(job.trigger, voice))
+            terminal.keep(_as_json(job.trigger, reporter))
     if arguments.output == "json":
         terminal.show({})
     return code
 
 
-def _job(arguments: argparse.Namespace) -> Job:
+def _job(arguments: argparse.Namespace) -> CiJob:
     """Take the event of the job, or what the options say instead."""
     if jobs.is_one(os.environ) and not (arguments.event or arguments.base or arguments.head):
         return jobs.read(os.environ, _payload)
@@ -100,8 +102,8 @@ def _job(arguments: argparse.Namespace) -> Job:
     cause = Cause(arguments.event or Cause.PULL_REQUEST)
     head = tree.commit_id(repo, arguments.head or "HEAD")
     if cause not in (Cause.PULL_REQUEST, Cause.MERGE_GROUP):
-        return Job(trigger=Trigger(cause=cause, head=head, is_default=True))
-    return Job(trigger=Trigger(cause=cause, head=head, base=_base(arguments.base, repo)))
+        return CiJob(trigger=Trigger(cause=cause, head=head, is_default=True))
+    return CiJob(trigger=Trigger(cause=cause, head=head, base=_base(arguments.base, repo)))
 
 
 def _payload(path: str) -> bytes:
@@ -122,42 +124,44 @@ def _base(asked: str | None, repo: Repository) -> str:
     raise Misused(f"what is the change to be merged into? There is no {', '.join(DEFAULTS)}: say --base REV.")
 
 
-def _give_up(error: BaseException, duty: Duty) -> Exit:
+def _give_up(error: BaseException, ci_run: CiRun) -> Exit:
     """Say that there is no answer, or that it is no: nothing that was begun stays pending."""
-    voice = duty.voice
+    reporter = ci_run.reporter
     said, code = failures.words(error)
-    message = voice.redact(said)  # before Markdown and the length of a status change how a secret is written
-    state = State.FAILURE if code is Exit.NO else State.ERROR  # what says nothing of the change is no failure of it
-    voice.board.close(state, message)
+    message = reporter.redact(said)  # before Markdown and the length of a status change how a secret is written
+    state = (
+        StatusState.FAILURE if code is Exit.NO else StatusState.ERROR
+    )  # what says nothing of the change is no failure of it
+    reporter.board.close(state, message)
     if isinstance(error, Invalid):
-        voice.annotate(workflow_commands.of_problems(error.problems))
-        text = comments.refusal(error.problems, error.where, duty.run())
+        reporter.annotate(workflow_commands.of_problems(error.problems))
+        text = comments.refusal(error.problems, error.where, ci_run.run())
     else:
         say = comments.cannot if code is Exit.NO else comments.trouble
-        text = say(message, duty.run())
-    voice.summarise(text)
-    if duty.trigger.is_proposal:
-        voice.put_comment(duty.marker, text)
+        text = say(message, ci_run.run())
+    reporter.summarise(text)
+    if ci_run.trigger.is_proposal:
+        reporter.put_comment(ci_run.marker, text)
     return code
 
 
-def _settle(job: Job, voice: Voice, terminal: Terminal) -> Exit:
+def _settle(job: CiJob, reporter: CiReporter, terminal: Terminal) -> Exit:
     """Turn what is still pending into an error: whoever began it was killed, or never came to it."""
-    if voice.client is None:
+    if reporter.client is None:
         terminal.remark("There is no forge to settle anything at: GITHUB_TOKEN and the event of a job are needed.")
         return Exit.WELL
-    for name in tuple(statuses.pending(voice.client, job.trigger.head, job.page)):
-        voice.board.settle(name, State.ERROR, UNSETTLED)
+    for name in tuple(statuses.pending(reporter.client, job.trigger.head, job.page)):
+        reporter.board.settle(name, StatusState.ERROR, UNSETTLED)
         terminal.say(f"{name}: {UNSETTLED}")
-    voice.end()
+    reporter.end()
     return Exit.WELL
 
 
-def _as_json(trigger: Trigger, voice: Voice) -> dict[str, object]:
+def _as_json(trigger: Trigger, reporter: CiReporter) -> dict[str, object]:
     return {
         "trigger": msgspec.to_builtins(trigger),
-        "outputs": voice.outputs,
-        "statuses": msgspec.to_builtins(voice.board.said),
-        "annotations": msgspec.to_builtins(voice.annotations),
-        "comment": voice.comment,
+        "outputs": reporter.outputs,
+        "statuses": msgspec.to_builtins(reporter.board.said),
+        "annotations": msgspec.to_builtins(reporter.annotations),
+        "comment": reporter.comment,
     }

@@ -29,15 +29,15 @@ from llmops.cli import completers
 from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.completers import add_revision
 from llmops.cli.open_repository import open_repository
-from llmops.cli.options import add_environment, add_trust, need_ledger, open_site, policy, who, write_page
+from llmops.cli.options import add_environment, add_trust, initiator, need_ledger, open_workspace, policy, write_page
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
-from llmops.domain.records import State
+from llmops.domain.records import EnvironmentState
 from llmops.environments import trust
-from llmops.environments.workspace import Site
+from llmops.environments.workspaces import Workspace
 from llmops.gates import compare, comparison_plan
-from llmops.gates.compare import Compared
-from llmops.gates.comparison_plan import FIELDS, JOINT, Words
+from llmops.gates.compare import ComparisonResult
+from llmops.gates.comparison_plan import FIELDS, JOINT, ComparisonRequest
 from llmops.index import commits
 from llmops.index.commits import Desired
 from llmops.kinds.evaluation.kind import KIND
@@ -81,15 +81,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
     check_dry_run(arguments, REPORTS)
-    site = open_site(arguments, arguments.head)
-    need_ledger(site, "nothing that is found could be kept")
-    desired = commits.desire(site.commits, arguments.head)
-    survey = compare.survey(site, desired, comparison_plan.draw_up(_words(arguments), desired.graph))
-    refused = _doubt(site, desired, arguments)
+    workspace = open_workspace(arguments, arguments.head)
+    need_ledger(workspace, "nothing that is found could be kept")
+    desired = commits.desire(workspace.commits, arguments.head)
+    survey = compare.prepare(workspace, desired, comparison_plan.make(_words(arguments), desired.graph))
+    refused = _doubt(workspace, desired, arguments)
     if arguments.dry_run:
         if refused:
             terminal.remark(f"`llmops compare` will refuse to run this: {refused}")
-        known = missing.expected(site, survey.owed, desired.settings)
+        known = missing.estimate(workspace, survey.owed, desired.settings)
         if arguments.output == "json":
             terminal.show(comparisons.dry_json(survey, known))
         else:
@@ -97,9 +97,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         return Exit.WELL
     if refused:
         raise Refused(refused)
-    shop = reconcile.open_shop(site, lambda state: state, arguments.stop)
-    with shop.stop.in_order():
-        found = compare.run(survey, shop, who(desired.commit, "gate"), terminal.tell)
+    build_context = reconcile.open_build_context(workspace, lambda state: state, arguments.stop)
+    with build_context.stop.in_order():
+        found = compare.run(survey, build_context, initiator(desired.commit, "gate"), terminal.emit)
     facts = Run(command=_command(arguments, desired), seconds=time.monotonic() - begun)
     if arguments.html:
         write_page(arguments.html, comparisons.page(found, facts))
@@ -107,8 +107,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return code(found)
 
 
-def _words(arguments: argparse.Namespace) -> Words:
-    return Words(
+def _words(arguments: argparse.Namespace) -> ComparisonRequest:
+    return ComparisonRequest(
         subjects=tuple(arguments.subjects),
         suites=tuple(arguments.suites),
         evaluations=tuple(arguments.evaluations),
@@ -116,11 +116,11 @@ def _words(arguments: argparse.Namespace) -> Words:
     )
 
 
-def _doubt(site: Site, desired: Desired, arguments: argparse.Namespace) -> str:
+def _doubt(workspace: Workspace, desired: Desired, arguments: argparse.Namespace) -> str:
     """Say why what the commit names may not be run; '' when it may."""
-    known = ledger.state(site.ledger) or State()
-    level = stricter((desired.settings.trust, proposals.earlier(site, known.commit).trust))
-    return trust.doubts(site, desired.commit, known.commit, level, policy(arguments, site.repo))
+    known = ledger.state(workspace.ledger) or EnvironmentState()
+    level = stricter((desired.settings.trust, proposals.previous(workspace, known.commit).trust))
+    return trust.doubts(workspace, desired.commit, known.commit, level, policy(arguments, workspace.repo))
 
 
 def _command(arguments: argparse.Namespace, desired: Desired) -> str:
@@ -132,7 +132,7 @@ def _command(arguments: argparse.Namespace, desired: Desired) -> str:
     return shlex.join(["llmops", "compare", *arguments.subjects, *chosen, "--head", short(desired.commit)])
 
 
-def _say(found: Compared, facts: Run, form: str, terminal: Terminal) -> None:
+def _say(found: ComparisonResult, facts: Run, form: str, terminal: Terminal) -> None:
     if form == "json":
         terminal.show(comparisons.as_json(found))
     elif form == "md":
@@ -141,7 +141,7 @@ def _say(found: Compared, facts: Run, form: str, terminal: Terminal) -> None:
         terminal.say(comparisons.text(found, terminal.paint))
 
 
-def code(found: Compared) -> Exit:
+def code(found: ComparisonResult) -> Exit:
     """Give the exit code of a comparison: there is no better or worse about it."""
     if found.failed:
         return Exit.FAULT

@@ -25,9 +25,9 @@ from llmops.cli.open_repository import open_repository, settings_at
 from llmops.cli.options import add_environment, add_offline, locate
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, LlmopsError
-from llmops.domain.records import State
-from llmops.environments import workspace
-from llmops.environments.workspace import Site
+from llmops.domain.records import EnvironmentState
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.git import command, refs
 from llmops.ledger import leases, ledger
 from llmops.plugins.runtime import Phase
@@ -84,11 +84,11 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     try:
         repo = open_repository(arguments)
         yield _git(repo.around)
-        site = locate(arguments, repo, settings_at(repo, "HEAD"))
+        workspace = locate(arguments, repo, settings_at(repo, "HEAD"))
     except LlmopsError as error:
         yield Finding("repository", "cannot be used", str(error))
         return
-    looks: tuple[tuple[str, Callable[[Site], Finding]], ...] = (
+    looks: tuple[tuple[str, Callable[[Workspace], Finding]], ...] = (
         ("ledger", lambda s: _ledger(s, offline=arguments.offline)),
         ("store", _store),
         ("runner", _runner),
@@ -96,7 +96,7 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     )
     for name, look in looks:
         try:
-            yield look(site)
+            yield look(workspace)
         except LlmopsError as error:
             yield Finding(name, "does not work", str(error))
         except Exception as error:  # noqa: BLE001  a store's library may raise anything; the rest is looked at all the same
@@ -132,44 +132,46 @@ def _git(folder: Path) -> Finding:
     return Finding("git", text, remedy)
 
 
-def _ledger(site: Site, *, offline: bool) -> Finding:
-    if locks := refs.left_over_locks(site.ledger.at, site.ledger.refs):
+def _ledger(workspace: Workspace, *, offline: bool) -> Finding:
+    if locks := refs.left_over_locks(workspace.ledger.at, workspace.ledger.refs):
         names = ", ".join(map(str, locks))
         remedy = "Run `llmops fsck --repair --offline`."
         return Finding("ledger", f"locked by {names}, which a git left that was killed", remedy)
     if not offline:
-        ledger.fetch(site.ledger)
-    if not ledger.exists(site.ledger):
-        begin = "llmops init" + (f" -e {site.environment}" if site.environment != site.settings.environment else "")
-        return Finding("ledger", f"there is none of the environment {site.environment}", f"Begin one: `{begin}`.")
-    state = ledger.state(site.ledger)
-    where = f"shared through {site.ledger.remote}" if site.ledger.remote else "only in this clone"
+        ledger.fetch(workspace.ledger)
+    if not ledger.exists(workspace.ledger):
+        begin = "llmops init" + (
+            f" -e {workspace.environment}" if workspace.environment != workspace.settings.environment else ""
+        )
+        return Finding("ledger", f"there is none of the environment {workspace.environment}", f"Begin one: `{begin}`.")
+    state = ledger.state(workspace.ledger)
+    where = f"shared through {workspace.ledger.remote}" if workspace.ledger.remote else "only in this clone"
     lease = state.lease if state else None
     held = f", held by {lease.holder}" if lease and leases.is_held(lease) else ""
-    return Finding("ledger", f"{len(ledger.units(site.ledger))} results, {where}{held}")
+    return Finding("ledger", f"{len(ledger.units(workspace.ledger))} results, {where}{held}")
 
 
-def _store(site: Site) -> Finding:
-    kept = workspace.open_store(site)
+def _store(workspace: Workspace) -> Finding:
+    kept = workspaces.open_store(workspace)
     digest = blobs.add_bytes(kept, b"llmops doctor\n")
     blobs.read(kept, digest)
     if not kept.local:
         return Finding("store", kept.url)
-    free = shutil.disk_usage(site.folder).free
+    free = shutil.disk_usage(workspace.folder).free
     remedy = "Free some disk space." if free < LITTLE_SPACE else ""
     return Finding("store", f"{kept.url}, {free >> 30} GiB free", remedy)
 
 
-def _runner(site: Site) -> Finding:
-    workspace.open_runner(site)
-    return Finding("runner", site.settings.runner.type)
+def _runner(workspace: Workspace) -> Finding:
+    workspaces.open_runner(workspace)
+    return Finding("runner", workspace.settings.runner.type)
 
 
-def _gateway(site: Site) -> Finding:
-    gate = observe.gate(site)
-    replicas = observe.runtime(site).look()
+def _gateway(workspace: Workspace) -> Finding:
+    gate = observe.gateway(workspace)
+    replicas = observe.runtime(workspace).look()
     ready = sum(one.phase is Phase.READY for one in replicas)
     if gateway_client.is_up(gate):
         return Finding("gateway", f"{gate.url}, {ready} of {len(replicas)} replicas ready")
-    wanted = any(release.live for release in (ledger.state(site.ledger) or State()).releases.values())
+    wanted = any(release.live for release in (ledger.state(workspace.ledger) or EnvironmentState()).releases.values())
     return Finding("gateway", "not up", "Start what was released: `llmops apply`." if wanted else "")

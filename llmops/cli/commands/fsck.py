@@ -29,12 +29,12 @@ from llmops.cli.open_repository import open_repository, settings_at
 from llmops.cli.options import add_environment, add_offline, locate
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
-from llmops.git.signatures import OPEN
+from llmops.git.signatures import UNSIGNED
 from llmops.ledger import ledger
-from llmops.ledger.history import Finding, Grade
+from llmops.ledger.history import Finding, Severity
 from llmops.ledger.ledger import Ledger
 from llmops.maintenance import fsck
-from llmops.maintenance.fsck import How
+from llmops.maintenance.fsck import FsckOptions
 from llmops.reports import maintenance
 
 
@@ -52,23 +52,23 @@ def _fetched(where: Ledger) -> Finding | None:
         ledger.fetch(where)
     except Refused as error:
         remedy = "Nothing of it was taken: what is here was looked at."
-        return Finding(grade=Grade.PROBLEM, where=where.remote or "here", what=str(error), remedy=remedy)
+        return Finding(grade=Severity.PROBLEM, where=where.remote or "here", what=str(error), remedy=remedy)
     return None
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
-    site = locate(arguments, repo, settings_at(repo, "HEAD"))
-    at = site.ledger.at
-    known = replace(site.ledger, at=replace(at, remote="")) if arguments.offline else site.ledger
+    workspace = locate(arguments, repo, settings_at(repo, "HEAD"))
+    at = workspace.ledger.at
+    known = replace(workspace.ledger, at=replace(at, remote="")) if arguments.offline else workspace.ledger
     places = ledger.environments(known)
     if not places:
         raise Refused("there is no ledger here. Fetch it if it exists elsewhere; `llmops init` begins a new one.")
-    how = How(now=time.time(), seal=at.seal, quick=arguments.quick, repair=arguments.repair)
+    how = FsckOptions(now=time.time(), seal=at.seal, quick=arguments.quick, repair=arguments.repair)
     doubts = tuple(dict.fromkeys(doubt for one in places if (doubt := _fetched(one))))
-    read = [replace(one, at=replace(one.at, seal=OPEN)) for one in places]  # what is not believed is looked at, too
-    seen = replace(site, ledger=replace(known, at=replace(known.at, seal=OPEN)))
-    found = fsck.examine(seen, read, how, terminal.tell, doubts)
+    read = [replace(one, at=replace(one.at, seal=UNSIGNED)) for one in places]  # what is not believed is looked at, too
+    seen = replace(workspace, ledger=replace(known, at=replace(known.at, seal=UNSIGNED)))
+    found = fsck.check(seen, read, how, terminal.emit, doubts)
     if arguments.output == "json":
         terminal.show(maintenance.examined_json(found))
     else:

@@ -30,23 +30,23 @@ import msgspec
 from llmops import reconcile
 from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.completers import add_revision
-from llmops.cli.options import add_environment, add_trust, need_ledger, open_site, policy, who, write_page
+from llmops.cli.options import add_environment, add_trust, initiator, need_ledger, open_workspace, policy, write_page
 from llmops.cli.terminal import Terminal
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Misused, Refused
-from llmops.domain.records import State
+from llmops.domain.records import EnvironmentState
 from llmops.environments import isolation, trust
 from llmops.environments.trust import Policy
-from llmops.environments.workspace import Site
+from llmops.environments.workspaces import Workspace
 from llmops.gates import pull_request
 from llmops.gates.budgets import Budget
-from llmops.gates.pull_request import Comparison, Gated
+from llmops.gates.pull_request import Comparison, GateResult
 from llmops.git import tree
 from llmops.index import commits
 from llmops.index.commits import Desired
 from llmops.ledger import ledger
 from llmops.planning import missing, proposals
-from llmops.planning.missing import Expected
+from llmops.planning.missing import Estimate
 from llmops.plugins import fields
 from llmops.plugins.fields import DURATION_PATTERN
 from llmops.reports import comments, gates, junit, pages
@@ -102,20 +102,24 @@ def _amount(text: str) -> Budget:
     raise argparse.ArgumentTypeError(f'"{text}" is neither a time nor an amount of money: write 20m, 1h30m or 1.50')
 
 
-def affordable(site: Site, comparison: Comparison, asked: Sequence[Budget] | None) -> Comparison:
+def affordable(workspace: Workspace, comparison: Comparison, asked: Sequence[Budget] | None) -> Comparison:
     """Give what the budget reaches: the one that is asked for, or that of the base's settings."""
-    said = site.settings.gate
+    said = workspace.settings.gate
     kept = Budget(seconds=fields.seconds(said.budget) if said.budget else None, money=said.budget_cost)
     given = asked if asked is not None else [kept]
     seconds = min((one.seconds for one in given if one.seconds is not None), default=None)
     money = min((one.money for one in given if one.money is not None), default=None)
-    if money is not None and not site.settings.hourly_cost:
+    if money is not None and not workspace.settings.hourly_cost:
         raise Misused(
             f"a budget of {money:g} is an amount of money, and llmops.yaml of the base says of no device what an hour "
             "of it costs. Add hourly_cost there ({cpu: 0.05, cuda: 2.5}), or give a time (20m)."
         )
     is_limited = seconds is not None or money is not None
-    return pull_request.within(site, comparison, Budget(seconds=seconds, money=money)) if is_limited else comparison
+    return (
+        pull_request.fit_to_budget(workspace, comparison, Budget(seconds=seconds, money=money))
+        if is_limited
+        else comparison
+    )
 
 
 def options(asked: Sequence[Budget] | None) -> str:
@@ -126,23 +130,23 @@ def options(asked: Sequence[Budget] | None) -> str:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
     check_dry_run(arguments, REPORTS)
-    site = open_site(arguments, arguments.base)
-    need_ledger(site, "there is no evidence of the base")
-    base = commits.desire(site.commits, arguments.base)
-    head_commit = tree.commit_id(site.repo, arguments.head)
-    head = merged(site, base.commit, head_commit)
-    comparison = affordable(site, pull_request.survey(site, base, head), arguments.budget)
-    refused = doubt(site, comparison, policy(arguments, site.repo))
+    workspace = open_workspace(arguments, arguments.base)
+    need_ledger(workspace, "there is no evidence of the base")
+    base = commits.desire(workspace.commits, arguments.base)
+    head_commit = tree.commit_id(workspace.repo, arguments.head)
+    head = merged(workspace, base.commit, head_commit)
+    comparison = affordable(workspace, pull_request.survey(workspace, base, head), arguments.budget)
+    refused = doubt(workspace, comparison, policy(arguments, workspace.repo))
     if arguments.dry_run:
         if refused:
             terminal.remark(f"`llmops gate` will refuse to run this: {refused}")
-        return _foresee(site, comparison, arguments, terminal)
+        return _foresee(workspace, comparison, arguments, terminal)
     if refused:
         raise Refused(refused)
-    with isolation.apart(site, head_commit) if arguments.untrusted else nullcontext(site) as place:
-        shop = reconcile.open_shop(place, lambda state: state, arguments.stop)
-        with shop.stop.in_order():
-            gated = pull_request.run(comparison, shop, who(head_commit, "gate"), terminal.tell)
+    with isolation.isolated(workspace, head_commit) if arguments.untrusted else nullcontext(workspace) as place:
+        build_context = reconcile.open_build_context(place, lambda state: state, arguments.stop)
+        with build_context.stop.in_order():
+            gated = pull_request.run(comparison, build_context, initiator(head_commit, "gate"), terminal.emit)
     facts = Run(command=_command(arguments, gated), seconds=time.monotonic() - begun)
     if arguments.html:
         write_page(arguments.html, pages.page(gated, facts))
@@ -152,8 +156,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return code(gated)
 
 
-def _foresee(site: Site, comparison: Comparison, arguments: argparse.Namespace, terminal: Terminal) -> Exit:
-    known = missing.expected(site, comparison.owed, comparison.base.settings)
+def _foresee(workspace: Workspace, comparison: Comparison, arguments: argparse.Namespace, terminal: Terminal) -> Exit:
+    known = missing.estimate(workspace, comparison.owed, comparison.base.settings)
     if arguments.output == "json":
         terminal.show(_dry_json(comparison, known))
     else:
@@ -161,14 +165,14 @@ def _foresee(site: Site, comparison: Comparison, arguments: argparse.Namespace, 
     return Exit.CHANGES if comparison.has_effect and arguments.detailed_exitcode else Exit.WELL
 
 
-def _command(arguments: argparse.Namespace, gated: Gated) -> str:
+def _command(arguments: argparse.Namespace, gated: GateResult) -> str:
     """Say what prints the same report elsewhere."""
     environment = f" -e {arguments.environment}" if arguments.environment else ""
     sides = f"--base {short(gated.base)} --head {short(gated.head)}"
     return f"llmops gate{environment} {sides}{options(arguments.budget)}{' --untrusted' * arguments.untrusted}"
 
 
-def _say(gated: Gated, facts: Run, form: str, terminal: Terminal) -> None:
+def _say(gated: GateResult, facts: Run, form: str, terminal: Terminal) -> None:
     if form == "json":
         terminal.show(gates.as_json(gated))
     elif form == "junit":
@@ -179,23 +183,23 @@ def _say(gated: Gated, facts: Run, form: str, terminal: Terminal) -> None:
         terminal.say(gates.text(gated, terminal.paint))
 
 
-def merged(site: Site, base: str, head: str) -> Desired:
+def merged(workspace: Workspace, base: str, head: str) -> Desired:
     """Read what the merge of head into base declares."""
     try:
-        return commits.desire_files(site.commits, head, tree.merged(site.repo, base, head))
+        return commits.desire_files(workspace.commits, head, tree.merged(workspace.repo, base, head))
     except Invalid as error:
         raise Invalid(error.problems, f"the merge of {short(head)} into {short(base)}") from None
 
 
-def doubt(site: Site, comparison: Comparison, asked: Policy) -> str:
+def doubt(workspace: Workspace, comparison: Comparison, asked: Policy) -> str:
     """Say why what head names may not be run; '' when it may."""
     base, head = comparison.base, comparison.head
-    known = ledger.state(site.ledger) or State()
-    levels = (base.settings.trust, head.settings.trust, proposals.earlier(site, known.commit).trust)
-    return trust.doubts(site, head.commit, base.commit, stricter(levels), asked)
+    known = ledger.state(workspace.ledger) or EnvironmentState()
+    levels = (base.settings.trust, head.settings.trust, proposals.previous(workspace, known.commit).trust)
+    return trust.doubts(workspace, head.commit, base.commit, stricter(levels), asked)
 
 
-def dry(comparison: Comparison, known: Expected | None) -> str:
+def dry(comparison: Comparison, known: Estimate | None) -> str:
     """Say what would be run, and what that is expected to take."""
     removed = [f"Removed by this change: {name}." for name in comparison.removed]
     if not comparison.affected:
@@ -211,7 +215,7 @@ def dry(comparison: Comparison, known: Expected | None) -> str:
     return "\n".join([*lines, *removed])
 
 
-def _dry_json(comparison: Comparison, known: Expected | None) -> dict[str, object]:
+def _dry_json(comparison: Comparison, known: Estimate | None) -> dict[str, object]:
     owed = [
         {"verb": task.action.verb, "key": str(task.action.key), "label": task.action.label, "unit": task.action.unit}
         for task in comparison.owed
@@ -227,7 +231,7 @@ def _dry_json(comparison: Comparison, known: Expected | None) -> dict[str, objec
     }
 
 
-def code(gated: Gated) -> Exit:
+def code(gated: GateResult) -> Exit:
     """Give the exit code of what a gate found."""
     if gated.failed:
         return Exit.FAULT

@@ -27,15 +27,15 @@ import time
 
 from llmops.cli.arguments import add_output, amount
 from llmops.cli.completers import add_revision
-from llmops.cli.options import add_environment, open_site, who
+from llmops.cli.options import add_environment, initiator, open_workspace
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
-from llmops.environments.workspace import Site
+from llmops.environments.workspaces import Workspace
 from llmops.git import refs
 from llmops.ledger import leases, ledger
 from llmops.ledger.ledger import Ledger
 from llmops.maintenance import gc_sweep
-from llmops.maintenance.gc_mark import Keep
+from llmops.maintenance.gc_mark import RetentionPolicy
 from llmops.maintenance.gc_sweep import Survey
 from llmops.plugins.fields import DURATION_PATTERN, seconds
 from llmops.reports import maintenance
@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    site = open_site(arguments)
-    places = ledger.environments(site.ledger)
+    workspace = open_workspace(arguments)
+    places = ledger.environments(workspace.ledger)
     if not places:
         raise Refused(
             "there is no ledger here, so it is not known what is needed, and nothing is removed. "
@@ -68,12 +68,12 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     for where in places:
         ledger.fetch(where)
     if arguments.prune:
-        with leases.all_of(places, who("", "gc").actor) as renew:
-            found = _survey(site, places, arguments)
-            gc_sweep.prune(site, places, found, renew)
-        refs.pack(site.ledger.at)
+        with leases.all_of(places, initiator("", "gc").actor) as renew:
+            found = _survey(workspace, places, arguments)
+            gc_sweep.prune(workspace, places, found, renew)
+        refs.pack(workspace.ledger.at)
     else:
-        found = _survey(site, places, arguments)
+        found = _survey(workspace, places, arguments)
     if arguments.output == "json":
         terminal.show(maintenance.survey_json(found, pruned=arguments.prune))
     else:
@@ -81,16 +81,16 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return Exit.WELL
 
 
-def _survey(site: Site, places: tuple[Ledger, ...], arguments: argparse.Namespace) -> Survey:
-    ledger.fetch(site.ledger)  # under the leases: nobody adds results now, but for gates
-    keep = Keep(
+def _survey(workspace: Workspace, places: tuple[Ledger, ...], arguments: argparse.Namespace) -> Survey:
+    ledger.fetch(workspace.ledger)  # under the leases: nobody adds results now, but for gates
+    keep = RetentionPolicy(
         now=time.time(),
         grace=arguments.grace,
         protect=tuple(arguments.protect),
         good=arguments.keep_good,
         unknown=not arguments.unknown,
     )
-    return gc_sweep.survey(site, places, keep)
+    return gc_sweep.survey(workspace, places, keep)
 
 
 def _duration(text: str) -> float:

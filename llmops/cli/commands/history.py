@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 
 from llmops.cli.arguments import add_output
-from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_site
+from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_workspace
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.domain.records import State
+from llmops.domain.records import EnvironmentState
 from llmops.index import commits
 from llmops.ledger import ledger
 from llmops.planning import status
@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    site = open_site(arguments)
-    key = find_key(arguments.key, commits.desire(site.commits, "HEAD"))
-    found = status.history(key, ledger.state(site.ledger) or State(), ledger.outcomes(site.ledger))
+    workspace = open_workspace(arguments)
+    key = find_key(arguments.key, commits.desire(workspace.commits, "HEAD"))
+    found = status.history(key, ledger.state(workspace.ledger) or EnvironmentState(), ledger.outcomes(workspace.ledger))
     if arguments.output == "json":
         terminal.show(overviews.as_json(found))
     else:

@@ -33,7 +33,7 @@ from llmops.git.repository import Repository
 from llmops.git.tree import CommitFiles
 from llmops.host import disk
 from llmops.importing import convert
-from llmops.importing.translation import Translation, Wish
+from llmops.importing.translation import ImportOptions, Translation
 from llmops.reports.formatting import count
 
 
@@ -73,18 +73,18 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         raise Misused("several files cannot have one name. Import them one by one, or leave --name out.")
     repo = open_repository(arguments)
     files = worktree.files(repo)
-    wish = Wish(
+    options = ImportOptions(
         models=dict(arguments.provider),
         judge=arguments.judge or "",
         name=arguments.name or "",
         specs=settings_of(files, "the working copy").specs[0],
     )
     paths = _paths(repo, files, [Path(arguments.folder) / name for name in arguments.files])
-    translations = [convert.translate(path, files, wish) for path in dict.fromkeys(paths)]
+    translations = [convert.translate(path, files, options) for path in dict.fromkeys(paths)]
     made = _together(translations)
     wrong = (*_taken(repo.top, made), *convert.check(files, made))
     problems = (*(one for found in translations for one in found.problems), *wrong)
-    notes = [*(one for found in translations for one in found.notes), *convert.unused(wish, translations)]
+    notes = [*(one for found in translations for one in found.notes), *convert.unused(options, translations)]
     is_written = not arguments.dry_run and not wrong
     new = _write(repo.top, made) if is_written else ()
     if arguments.output == "json":

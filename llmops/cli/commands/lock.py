@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     locked, problems = loading.read_lock(files)
     if problems:
         raise Invalid(problems)
-    declared = [closures.look(one, registry.KINDS).spec for one in parsed.drafts.values()]
+    declared = [closures.content_of(one, registry.KINDS).spec for one in parsed.drafts.values()]
     wanted = {pin.name for spec in declared for pin in spec.pins if pin.is_moving}
     # A file that cannot be read may name what is locked.
     pins, failed = dict(locked) if parsed.unread else {}, []

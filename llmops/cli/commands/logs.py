@@ -23,8 +23,8 @@ from llmops.cli.options import add_environment, add_key, find_key, locate
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
 from llmops.domain.resources import Key
-from llmops.environments import workspace
-from llmops.environments.workspace import Site
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
 from llmops.index import commits
 from llmops.releases import observe
 
@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
-    site = locate(arguments, repo, settings_at(repo, "HEAD"))
-    key = find_key(arguments.key, commits.desire(site.commits, "HEAD"))
-    read = _reader(site, key)
+    workspace = locate(arguments, repo, settings_at(repo, "HEAD"))
+    key = find_key(arguments.key, commits.desire(workspace.commits, "HEAD"))
+    read = _reader(workspace, key)
     logs = read()
     lines = [line for log in logs.values() for line in log]
     if not lines and not arguments.follow:
@@ -65,16 +65,16 @@ def _since(before: Logs, now: Logs) -> Iterator[str]:
         yield from log[known if known <= len(log) else 0 :]
 
 
-def _reader(site: Site, key: Key) -> Callable[[], Logs]:
+def _reader(workspace: Workspace, key: Key) -> Callable[[], Logs]:
     """Find who wrote the lines of a resource."""
-    if key.kind == "Deployment" and any(one.deployment == key.name for one in observe.runtime(site).look()):
-        return lambda: _by_replica(observe.runtime(site).logs(key.name))
+    if key.kind == "Deployment" and any(one.deployment == key.name for one in observe.runtime(workspace).look()):
+        return lambda: _by_replica(observe.runtime(workspace).logs(key.name))
     prefix = f"{key.kind.lower()}-{key.name[:40]}-"
-    folders = [path for path in site.work.glob(f"{prefix}*") if len(path.name) == len(prefix) + 12]
+    folders = [path for path in workspace.work.glob(f"{prefix}*") if len(path.name) == len(prefix) + 12]
     if not folders:
         raise Refused(f"nothing of {key} was run on this machine.")
     newest = max(folders, key=lambda path: path.stat().st_mtime)
-    runner = workspace.open_runner(site)
+    runner = workspaces.open_runner(workspace)
     return lambda: {"": list(runner.logs(newest))}
 
 

@@ -23,12 +23,12 @@ import msgspec
 
 from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
-from llmops.cli.options import add_environment, add_offline, add_trust, open_site, policy
+from llmops.cli.options import add_environment, add_offline, add_trust, open_workspace, policy
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Misused, Refused
 from llmops.environments import trust
 from llmops.environments.trust import Policy
-from llmops.environments.workspace import Site
+from llmops.environments.workspaces import Workspace
 from llmops.git import tree, worktree
 from llmops.index import commits
 from llmops.planning import proposals
@@ -53,15 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.worktree and arguments.out:
         raise Misused("a plan of the working copy cannot be applied, so it cannot be kept. Commit first.")
-    site = open_site(arguments, arguments.head)
+    workspace = open_workspace(arguments, arguments.head)
     if arguments.worktree:
-        desired = commits.desire_files(site.commits, SPECULATIVE, worktree.files(site.repo))
+        desired = commits.desire_files(workspace.commits, SPECULATIVE, worktree.files(workspace.repo))
     else:
-        desired = commits.desire(site.commits, arguments.head)
-    base = tree.commit_id(site.repo, arguments.base) if arguments.base else None
-    proposal = proposals.propose(site, desired, base)
+        desired = commits.desire(workspace.commits, arguments.head)
+    base = tree.commit_id(workspace.repo, arguments.base) if arguments.base else None
+    proposal = proposals.propose(workspace, desired, base)
     if not arguments.worktree:
-        proposal = _vouched(site, proposal, policy(arguments, site.repo), keep=bool(arguments.out))
+        proposal = _vouched(workspace, proposal, policy(arguments, workspace.repo), keep=bool(arguments.out))
     if arguments.out:
         _keep(Path(arguments.out), proposal)
     if arguments.output == "json":
@@ -76,9 +76,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return Exit.CHANGES if arguments.detailed_exitcode and pending else Exit.WELL
 
 
-def _vouched(site: Site, proposal: Proposal, asked: Policy, *, keep: bool) -> Proposal:
+def _vouched(workspace: Workspace, proposal: Proposal, asked: Policy, *, keep: bool) -> Proposal:
     """Note why a commit will not be applied. Raises `Refused` when its plan shall be kept to be applied."""
-    doubt = trust.doubts(site, proposal.plan.commit, proposal.applied, proposal.trust, asked)
+    doubt = trust.doubts(workspace, proposal.plan.commit, proposal.applied, proposal.trust, asked)
     if doubt and keep:
         raise Refused(doubt)
     note = f"`llmops apply` will refuse this: {doubt}"

@@ -15,10 +15,10 @@ import argparse
 from msgspec.structs import replace
 
 from llmops.cli import completers
-from llmops.cli.options import add_environment, add_key, find_key, open_site
+from llmops.cli.options import add_environment, add_key, find_key, open_workspace
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
-from llmops.domain.records import Release, Standing, State
+from llmops.domain.records import EnvironmentState, Release, Standing
 from llmops.index import commits
 from llmops.ledger import ledger
 from llmops.releases import observe
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    site = open_site(arguments)
-    desired = commits.desire(site.commits, "HEAD")
+    workspace = open_workspace(arguments)
+    desired = commits.desire(workspace.commits, "HEAD")
     key = find_key(arguments.key, desired)
     if key not in observe.deployments(desired.graph):
         raise Refused(
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         )
     digest = desired.graph[key].digest
 
-    def forgive(state: State) -> State:
+    def forgive(state: EnvironmentState) -> EnvironmentState:
         release = state.releases.get(str(key), Release())
         known = release.revisions.get(digest)
         if known is None or known.standing is not Standing.BAD:
@@ -49,6 +49,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         revisions = release.revisions | {digest: forgiven}
         return replace(state, releases=state.releases | {str(key): replace(release, revisions=revisions)})
 
-    ledger.transact(site.ledger, forgive, f"retry: {key} {short(digest)}")
+    ledger.transact(workspace.ledger, forgive, f"retry: {key} {short(digest)}")
     terminal.say(f"Revision {short(digest)} of {key} may be released again: run `llmops apply`.")
     return Exit.WELL

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_site
+from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_workspace
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.domain.records import Release, State
+from llmops.domain.records import EnvironmentState, Release
 from llmops.git import tree
 from llmops.index import commits
 from llmops.ledger import ledger
@@ -34,19 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    site = open_site(arguments)
-    desired = commits.desire(site.commits, "HEAD")
+    workspace = open_workspace(arguments)
+    desired = commits.desire(workspace.commits, "HEAD")
     key = find_key(arguments.key, desired)
-    release = (ledger.state(site.ledger) or State()).releases.get(str(key), Release())
+    release = (ledger.state(workspace.ledger) or EnvironmentState()).releases.get(str(key), Release())
     # Only what is live has standings; anything else goes back to what it was last.
     target = revert.previous_good(release) if release.live == desired.graph[key].digest else release.live or None
-    undo = revert.find(site.repo, key, target, lambda commit: commits.desire(site.commits, commit).graph)
+    undo = revert.find(workspace.repo, key, target, lambda commit: commits.desire(workspace.commits, commit).graph)
     terminal.say(f"{key} was {short(undo.target)} at {short(undo.at)}. To revert:")
     for commit in undo.commits:
-        terminal.say(f"  {short(commit)} {tree.subject(site.repo, commit)}")
+        terminal.say(f"  {short(commit)} {tree.subject(workspace.repo, commit)}")
     if not arguments.dry_run:
-        made = revert.commit(site.repo, undo, key)
+        made = revert.commit(workspace.repo, undo, key)
         terminal.say(f"Made commit {short(made)}. Push it, then `llmops apply` goes back.")
-        if site.repo.native.head_is_detached:
+        if workspace.repo.native.head_is_detached:
             terminal.remark("No branch holds it, for HEAD is detached: `git switch --create NAME` keeps it.")
     return Exit.WELL

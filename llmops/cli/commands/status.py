@@ -15,14 +15,14 @@ from __future__ import annotations
 import argparse
 
 from llmops.cli.arguments import add_output
-from llmops.cli.options import add_environment, add_offline, open_site
+from llmops.cli.options import add_environment, add_offline, open_workspace
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.domain.records import State
+from llmops.domain.records import EnvironmentState
 from llmops.index import commits
 from llmops.ledger import leases, ledger
 from llmops.planning import proposals, status
-from llmops.planning.status import Known
+from llmops.planning.status import StatusInputs
 from llmops.releases import observe
 from llmops.reports import overviews
 from llmops.serving import gateway_client
@@ -35,15 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    site = open_site(arguments)
-    desired = commits.desire(site.commits, "HEAD")
-    proposal = proposals.propose(site, desired)
-    gate, state = observe.gate(site), ledger.state(site.ledger) or State()
-    known = Known(
+    workspace = open_workspace(arguments)
+    desired = commits.desire(workspace.commits, "HEAD")
+    proposal = proposals.propose(workspace, desired)
+    gate, state = observe.gateway(workspace), ledger.state(workspace.ledger) or EnvironmentState()
+    known = StatusInputs(
         state,
-        ledger.outcomes(site.ledger),
-        observe.seen(site, desired.graph, ledger.units(site.ledger)),
-        observe.runtime(site).look(),
+        ledger.outcomes(workspace.ledger),
+        observe.observe(workspace, desired.graph, ledger.units(workspace.ledger)),
+        observe.runtime(workspace).look(),
         gate.url if gateway_client.is_up(gate) else "",
         is_held=state.lease is not None and leases.is_held(state.lease),
         notes=proposal.notes,

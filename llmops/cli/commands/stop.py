@@ -17,7 +17,7 @@ from llmops.cli.open_repository import open_repository, settings_at
 from llmops.cli.options import add_environment
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.environments.workspace import locate
+from llmops.environments.workspaces import locate
 from llmops.index import commits
 from llmops.releases import observe
 from llmops.reports.formatting import count
@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
-    site = locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
-    gate, runtime = observe.gate(site), observe.runtime(site)
+    workspace = locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
+    gate, runtime = observe.gateway(workspace), observe.runtime(workspace)
     ended = ["the gateway"] if gateway_client.is_up(gate) else []
     supervised.stop(gate.folder)
     running = sorted({(one.deployment, one.revision) for one in runtime.look()})
@@ -41,5 +41,5 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if ended:
         terminal.say(f"Stopped {' and '.join(ended)}. `llmops apply` starts what was released again.")
     else:
-        terminal.say(f"Nothing of the environment {site.environment} runs on this machine.")
+        terminal.say(f"Nothing of the environment {workspace.environment} runs on this machine.")
     return Exit.WELL

@@ -18,13 +18,13 @@ import argparse
 import sys
 import time
 
-from llmops.cli.options import add_environment, open_site
+from llmops.cli.options import add_environment, open_workspace
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Held, Misused, Refused
 from llmops.domain.records import Lease
-from llmops.environments.workspace import Site
+from llmops.environments.workspaces import Workspace
 from llmops.ledger import leases, ledger
-from llmops.ledger.leases import Whereabouts
+from llmops.ledger.leases import HolderLocation
 from llmops.releases import observe
 from llmops.reports.formatting import duration
 from llmops.serving import gateway_client
@@ -37,16 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    site = open_site(arguments)
-    state = ledger.state(site.ledger)
+    workspace = open_workspace(arguments)
+    state = ledger.state(workspace.ledger)
     if state is None:
-        raise Refused(f"there is no ledger of the environment {site.environment} here. `llmops init` begins one.")
+        raise Refused(f"there is no ledger of the environment {workspace.environment} here. `llmops init` begins one.")
     if state.lease is None:
-        terminal.say(f"Nobody holds the lease of {site.environment}.")
+        terminal.say(f"Nobody holds the lease of {workspace.environment}.")
         return Exit.WELL
-    seen = leases.whereabouts(state.lease.process)
-    terminal.say(_words(site, state.lease, seen))
-    if seen is Whereabouts.HERE and not arguments.force:
+    seen = leases.holder_location(state.lease.process)
+    terminal.say(_words(workspace, state.lease, seen))
+    if seen is HolderLocation.HERE and not arguments.force:
         raise Held(
             f"{state.lease.holder} is at work. Wait for it, or end it (Ctrl-C; what it began goes on and is joined). "
             "If it hangs: --force."
@@ -54,18 +54,18 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if not arguments.yes and not _agreed(terminal):
         terminal.say("Nothing was changed.")
         return Exit.NO
-    fence = leases.revoke(site.ledger, state.lease)
-    gateway_client.fence_off(observe.gate(site), fence)  # routes are changed without asking the ledger
-    terminal.say(f"The lease of {site.environment} is free. Whoever had it can write no more (fence {fence}).")
+    fence = leases.revoke(workspace.ledger, state.lease)
+    gateway_client.fence_off(observe.gateway(workspace), fence)  # routes are changed without asking the ledger
+    terminal.say(f"The lease of {workspace.environment} is free. Whoever had it can write no more (fence {fence}).")
     return Exit.WELL
 
 
-def _words(site: Site, lease: Lease, seen: Whereabouts) -> str:
+def _words(workspace: Workspace, lease: Lease, seen: HolderLocation) -> str:
     now = time.time()
-    taken = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(leases.since(site.ledger, lease)))
+    taken = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(leases.since(workspace.ledger, lease)))
     left = lease.until - now
     lapses = f"it lapses in {duration(left)} unless it is renewed" if left > 0 else "it has lapsed"
-    return f"{lease.holder} holds the lease of {site.environment} since {taken}; {lapses}.\nIts process {seen}."
+    return f"{lease.holder} holds the lease of {workspace.environment} since {taken}; {lapses}.\nIts process {seen}."
 
 
 def _agreed(terminal: Terminal) -> bool:

@@ -16,10 +16,10 @@ import argparse
 
 from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
-from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_site
+from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_workspace
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.domain.records import State
+from llmops.domain.records import EnvironmentState
 from llmops.index import commits
 from llmops.ledger import ledger
 from llmops.reports import overviews
@@ -38,11 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    site = open_site(arguments, arguments.to)
-    desired = commits.desire(site.commits, arguments.to)
+    workspace = open_workspace(arguments, arguments.to)
+    desired = commits.desire(workspace.commits, arguments.to)
     key = find_key(arguments.key, desired)
-    since = arguments.since or (ledger.state(site.ledger) or State()).commit
-    old = commits.desire(site.commits, since) if since else None
+    since = arguments.since or (ledger.state(workspace.ledger) or EnvironmentState()).commit
+    old = commits.desire(workspace.commits, since) if since else None
     chain = diff.why(old.graph if old else EMPTY, desired.graph, key)
     if arguments.output == "json":
         terminal.show(overviews.as_json({"key": key, "since": since, "chain": chain}))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from llmops.domain import orders
 from llmops.host import file_locks, processes
-from llmops.plugins.runner import Doing
+from llmops.plugins.runner import OrderState
 from llmops.specs.settings import RunnerSettings
 
 TOKEN_FILE = "ray.token"  # noqa: S105  a file name
@@ -37,20 +37,20 @@ class Local:
         self._children: dict[Path, int] = {}
 
     def start(self, folder: Path) -> None:
-        if self.look(folder) in (Doing.RUNNING, Doing.ENDED):
+        if self.look(folder) in (OrderState.RUNNING, OrderState.ENDED):
             return
         argv = (sys.executable, "-m", "llmops.steps", str(folder))
         self._children[folder] = processes.detach(argv, folder / orders.LOG, self._environment())
 
-    def look(self, folder: Path) -> Doing:
+    def look(self, folder: Path) -> OrderState:
         child = self._children.get(folder)
         gone = child is None or processes.has_ended(child)
         if (folder / orders.OUTCOME).exists():
-            return Doing.ENDED
+            return OrderState.ENDED
         # Until a child of ours has the lock it is on its way to it.
         if not gone or file_locks.holder(folder / orders.LOCK):
-            return Doing.RUNNING
-        return Doing.LOST if (folder / orders.LOCK).exists() else Doing.ABSENT
+            return OrderState.RUNNING
+        return OrderState.LOST if (folder / orders.LOCK).exists() else OrderState.ABSENT
 
     def stop(self, folder: Path) -> None:
         for how in (signal.SIGTERM, signal.SIGKILL):

@@ -20,7 +20,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from llmops.domain import orders
 from llmops.domain.problems import Broken, Refused
-from llmops.plugins.runner import Doing
+from llmops.plugins.runner import OrderState
 from llmops.specs.settings import RunnerSettings
 
 BUSY = (JobStatus.PENDING, JobStatus.RUNNING)
@@ -54,7 +54,7 @@ class Ray:
             raise Broken(f"the Ray cluster at {settings.address} cannot be reached: {why}. Is it up?") from None
 
     def start(self, folder: Path) -> None:
-        if self.look(folder) in (Doing.RUNNING, Doing.ENDED):
+        if self.look(folder) in (OrderState.RUNNING, OrderState.ENDED):
             return
         if self._status(folder) is not None:  # it ended without a report; its id is wanted again
             time.sleep(SETTLE_SECONDS)
@@ -77,16 +77,16 @@ class Ray:
             return "" if self._status(folder) is not None else str(error)
         return ""
 
-    def look(self, folder: Path) -> Doing:
+    def look(self, folder: Path) -> OrderState:
         if (folder / orders.OUTCOME).exists():
-            return Doing.ENDED
+            return OrderState.ENDED
         status = self._status(folder)
         if status is None:
-            return Doing.ABSENT
+            return OrderState.ABSENT
         if status in BUSY:
-            return Doing.RUNNING
+            return OrderState.RUNNING
         # The report may have been written between the two looks.
-        return Doing.ENDED if (folder / orders.OUTCOME).exists() else Doing.LOST
+        return OrderState.ENDED if (folder / orders.OUTCOME).exists() else OrderState.LOST
 
     def stop(self, folder: Path) -> None:
         if self._status(folder) in BUSY:

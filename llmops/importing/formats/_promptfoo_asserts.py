@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from llmops.importing.source_model import Claim, Foreign, Spot, Unloadable, load
+from llmops.importing.source_model import ImportedAssertion, SourceConfig, SourceLocation, Unloadable, load
 from llmops.kinds.evaluation.assertions import Type
 
 TYPES = frozenset(get_args(Type)) - {"cost", "json-path", "not-json-path"}
@@ -32,7 +32,7 @@ REMEDIES = {
 OTHERWISE = "Say it with one of the types of the Evaluation's assert."
 
 
-def claims(given: Any, at: Spot, judge: str, found: Foreign) -> Iterator[Claim]:
+def claims(given: Any, at: SourceLocation, judge: str, found: SourceConfig) -> Iterator[ImportedAssertion]:
     """Translate one assertion; a set of them, all of which have to hold, is each of them."""
     if not isinstance(given, dict) or not isinstance(given.get("type"), str):
         found.refuse(at, "this is not an assertion.", "Write it as a mapping with a type.")
@@ -45,7 +45,7 @@ def claims(given: Any, at: Spot, judge: str, found: Foreign) -> Iterator[Claim]:
         yield from _claim(given, at, judge, found)
 
 
-def _set(given: dict[str, Any], at: Spot, judge: str, found: Foreign) -> Iterator[Claim]:
+def _set(given: dict[str, Any], at: SourceLocation, judge: str, found: SourceConfig) -> Iterator[ImportedAssertion]:
     if given.keys() - {"type", "assert"}:
         remedy = "Write its assertions out, each with its weight; the test's threshold is that of the suite."
         found.refuse(at, "a set with a threshold, weight or metric of its own is not known here.", remedy)
@@ -54,7 +54,7 @@ def _set(given: dict[str, Any], at: Spot, judge: str, found: Foreign) -> Iterato
         yield from claims(one, at.at("assert", index), judge, found)
 
 
-def _claim(given: dict[str, Any], at: Spot, judge: str, found: Foreign) -> Iterator[Claim]:
+def _claim(given: dict[str, Any], at: SourceLocation, judge: str, found: SourceConfig) -> Iterator[ImportedAssertion]:
     for field in sorted(given.keys() - FIELDS):
         found.refuse(at.at(field), f"an assertion has no {field} here.", "Leave it out.")
     metric = given.get("metric")
@@ -70,10 +70,10 @@ def _claim(given: dict[str, Any], at: Spot, judge: str, found: Foreign) -> Itera
             return
     known = {"threshold": given.get("threshold"), "weight": given.get("weight"), "metric": metric}
     fields = {"type": given["type"]} | {name: one for name, one in known.items() if one is not None}
-    yield Claim(fields=fields, value=value, judge=name_of(given.get("provider")) or judge, spot=at)
+    yield ImportedAssertion(fields=fields, value=value, judge=name_of(given.get("provider")) or judge, spot=at)
 
 
-def _of_file(reference: str, at: Spot) -> Any:
+def _of_file(reference: str, at: SourceLocation) -> Any:
     path = at.beside(reference)
     if path.endswith((".json", ".yaml", ".yml")):
         return load(at, reference)[0]

@@ -18,7 +18,16 @@ from typing import Any
 from msgspec import Struct
 
 from llmops.importing.formats import _promptfoo_asserts as asserts
-from llmops.importing.source_model import Case, Claim, Foreign, Spot, Unloadable, lines, load, text
+from llmops.importing.source_model import (
+    ImportedAssertion,
+    ImportedTest,
+    SourceConfig,
+    SourceLocation,
+    Unloadable,
+    lines,
+    load,
+    text,
+)
 
 FIELDS = frozenset("vars assert threshold description metadata options".split())
 MOST_ROWS, MOST_CASES = 10_000, 100_000
@@ -32,10 +41,10 @@ COMPACT = re.compile(r"(?P<type>(not-)?[a-z][a-z-]+)(\((?P<threshold>[0-9.]+)\))
 class _Test(Struct, frozen=True):
     """A test, with those that it is merged from: what comes later counts, and assertions add up."""
 
-    layers: tuple[tuple[Mapping[str, Any], Spot], ...]
+    layers: tuple[tuple[Mapping[str, Any], SourceLocation], ...]
 
     @property
-    def spot(self) -> Spot:
+    def spot(self) -> SourceLocation:
         return self.layers[-1][1]
 
     def field(self, name: str) -> Any:
@@ -45,7 +54,7 @@ class _Test(Struct, frozen=True):
         return {name: value for one, _ in self.layers for name, value in (one.get("vars") or {}).items()}
 
 
-def cases(config: Mapping[str, Any], found: Foreign) -> list[Case]:
+def cases(config: Mapping[str, Any], found: SourceConfig) -> list[ImportedTest]:
     """Give every question that a configuration asks."""
     asked = list(itertools.islice(_all(config, found), MOST_CASES + 1))
     if len(asked) > MOST_CASES:
@@ -55,7 +64,7 @@ def cases(config: Mapping[str, Any], found: Foreign) -> list[Case]:
     return asked
 
 
-def _all(config: Mapping[str, Any], found: Foreign) -> Iterator[Case]:
+def _all(config: Mapping[str, Any], found: SourceConfig) -> Iterator[ImportedTest]:
     default = _default(config.get("defaultTest"), found)
     for test, at in _tests(config.get("tests"), found.spot.at("tests"), found):
         yield from _cases(_Test((*default, (test, at))), found)
@@ -63,10 +72,10 @@ def _all(config: Mapping[str, Any], found: Foreign) -> Iterator[Case]:
         yield from _scenario(one, found.spot.at("scenarios", index), default, found)
 
 
-Layers = tuple[tuple[Mapping[str, Any], Spot], ...]
+Layers = tuple[tuple[Mapping[str, Any], SourceLocation], ...]
 
 
-def _default(given: Any, found: Foreign) -> Layers:
+def _default(given: Any, found: SourceConfig) -> Layers:
     at = found.spot.at("defaultTest")
     if isinstance(given, str):
         try:
@@ -79,7 +88,7 @@ def _default(given: Any, found: Foreign) -> Layers:
     return ((given, at),) if given else ()
 
 
-def _is_test(given: Any, at: Spot, found: Foreign) -> bool:
+def _is_test(given: Any, at: SourceLocation, found: SourceConfig) -> bool:
     """Say what a test says that is not translated; whether it is a test at all."""
     if not isinstance(given, dict) or not isinstance(given.get("vars") or {}, dict):
         found.refuse(at, "this is not a test with its variables written out.", WRITE_OUT)
@@ -92,7 +101,7 @@ def _is_test(given: Any, at: Spot, found: Foreign) -> bool:
     return True
 
 
-def _scenario(given: Any, at: Spot, default: Layers, found: Foreign) -> Iterator[Case]:
+def _scenario(given: Any, at: SourceLocation, default: Layers, found: SourceConfig) -> Iterator[ImportedTest]:
     """Ask every test of a scenario with each of its sets of variables."""
     fields = given if isinstance(given, dict) else {}
     sets, inner = fields.get("config"), fields.get("tests")
@@ -110,7 +119,7 @@ def _scenario(given: Any, at: Spot, default: Layers, found: Foreign) -> Iterator
                 yield from _cases(_Test((*default, (one, at.at("config", number)), (test, place))), found)
 
 
-def _tests(given: Any, at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]]:
+def _tests(given: Any, at: SourceLocation, found: SourceConfig) -> Iterator[tuple[Mapping[str, Any], SourceLocation]]:
     """Give the tests of a list, of which some may be names of files, or of the file that is named."""
     if isinstance(given, str):
         yield from _named(given, at, found)
@@ -124,7 +133,9 @@ def _tests(given: Any, at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, 
         found.refuse(at, "these are no tests.", WRITE_OUT)
 
 
-def _named(reference: str, at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]]:
+def _named(
+    reference: str, at: SourceLocation, found: SourceConfig
+) -> Iterator[tuple[Mapping[str, Any], SourceLocation]]:
     """Give the tests of a file that the configuration names; one that such a file names might be itself."""
     if at.path != found.spot.path:
         found.refuse(at, "a file of tests names another.", "Name it in the configuration.")
@@ -135,7 +146,9 @@ def _named(reference: str, at: Spot, found: Foreign) -> Iterator[tuple[Mapping[s
         found.refuse(at, str(error), WRITE_OUT)
 
 
-def _of_file(reference: str, at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]]:
+def _of_file(
+    reference: str, at: SourceLocation, found: SourceConfig
+) -> Iterator[tuple[Mapping[str, Any], SourceLocation]]:
     path = at.beside(reference)
     if path.endswith((".yaml", ".yml", ".json")):
         values, inside = load(at, reference)
@@ -145,21 +158,23 @@ def _of_file(reference: str, at: Spot, found: Foreign) -> Iterator[tuple[Mapping
     elif path.endswith(".csv"):
         table = csv.DictReader(io.StringIO(text(at, reference), newline=""))
         try:
-            yield from _of_csv(table, Spot(path, at.files), found)
+            yield from _of_csv(table, SourceLocation(path, at.files), found)
         except csv.Error as error:
             raise Unloadable(f"{path}:{table.line_num + 1}: {error}.") from None
     else:
         raise Unloadable(f"{reference} is not a file that can be read here.")
 
 
-def _of_csv(reader: csv.DictReader[str], at: Spot, found: Foreign) -> Iterator[tuple[Mapping[str, Any], Spot]]:
+def _of_csv(
+    reader: csv.DictReader[str], at: SourceLocation, found: SourceConfig
+) -> Iterator[tuple[Mapping[str, Any], SourceLocation]]:
     """Read a table: columns are variables, but for those that begin with two underscores."""
     for name in reader.fieldnames or ():
         if name.startswith("__") and not EXPECTED.match(name) and name not in ("__description", "__threshold"):
-            spot = Spot(at.path, at.files, (), 1)
+            spot = SourceLocation(at.path, at.files, (), 1)
             found.refuse(spot, f"the column {name} has no counterpart here.", "Leave it out.")
     for row in reader:
-        place = Spot(at.path, at.files, (), reader.line_num)
+        place = SourceLocation(at.path, at.files, (), reader.line_num)
         test: dict[str, Any] = {"vars": {name: cell for name, cell in row.items() if not str(name).startswith("__")}}
         test["assert"] = [_compact(cell) for name, cell in row.items() if EXPECTED.match(str(name)) and cell]
         if row.get("__description"):
@@ -186,15 +201,15 @@ def _compact(cell: str) -> dict[str, Any]:
     return made | ({"threshold": _number(parts["threshold"])} if parts["threshold"] else {})
 
 
-def _cases(test: _Test, found: Foreign) -> Iterator[Case]:
+def _cases(test: _Test, found: SourceConfig) -> Iterator[ImportedTest]:
     """Give the questions of a test: one for each value of the variables that are lists."""
     rows = list(_rows(test, found))
     claims = tuple(_claims(test, found))
     for row in rows:
-        yield Case(row=row, claims=claims, threshold=test.field("threshold"), spot=test.spot)
+        yield ImportedTest(row=row, claims=claims, threshold=test.field("threshold"), spot=test.spot)
 
 
-def _rows(test: _Test, found: Foreign) -> Iterator[dict[str, Any]]:
+def _rows(test: _Test, found: SourceConfig) -> Iterator[dict[str, Any]]:
     given = test.vars()
     for name, value in given.items():
         if isinstance(value, str) and value.startswith("file://"):
@@ -213,7 +228,7 @@ def _rows(test: _Test, found: Foreign) -> Iterator[dict[str, Any]]:
         yield dict(zip(given, values, strict=True)) | extra
 
 
-def _claims(test: _Test, found: Foreign) -> Iterable[Claim]:
+def _claims(test: _Test, found: SourceConfig) -> Iterable[ImportedAssertion]:
     options = test.field("options")
     judge = asserts.name_of(options.get("provider")) if isinstance(options, dict) else ""
     for layer, at in test.layers:

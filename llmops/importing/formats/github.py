@@ -13,7 +13,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmops.importing.source_model import Case, Claim, Foreign, Format, Provider, Spot, Wording
+from llmops.importing.source_model import (
+    Format,
+    ImportedAssertion,
+    ImportedPrompt,
+    ImportedTest,
+    Provider,
+    SourceConfig,
+    SourceLocation,
+)
 
 ENDINGS = (".prompt.yml", ".prompt.yaml")
 FIELDS = frozenset("name description model modelParameters messages testData evaluators".split())
@@ -34,18 +42,18 @@ def recognises(path: str, value: Mapping[str, Any]) -> bool:
     return path.endswith(ENDINGS) or ("messages" in value and "prompts" not in value)
 
 
-def read(spot: Spot, value: Mapping[str, Any]) -> Foreign:
+def read(spot: SourceLocation, value: Mapping[str, Any]) -> SourceConfig:
     """Say what a file means."""
     stem = posixpath.basename(spot.path)
     for ending in (*ENDINGS, ".yml", ".yaml"):
         stem = stem.removesuffix(ending)
     said = ": ".join(str(value[name]) for name in ("name", "description") if value.get(name))
-    found = Foreign(name=stem, spot=spot, description=said)
+    found = SourceConfig(name=stem, spot=spot, description=said)
     for name in value.keys() - FIELDS:
         found.refuse(spot.at(name), f"{name} has no counterpart here.", _remedy(name))
     messages = list(_messages(value.get("messages"), found))
     if messages:
-        found.wordings.append(Wording(name=stem, messages=tuple(messages), spot=spot.at("messages")))
+        found.wordings.append(ImportedPrompt(name=stem, messages=tuple(messages), spot=spot.at("messages")))
     parameters = dict(_parameters(value.get("modelParameters"), found))
     model = value.get("model")
     if isinstance(model, str) and model:
@@ -66,7 +74,7 @@ def _remedy(name: str) -> str:
     return UNKNOWN
 
 
-def _messages(given: Any, found: Foreign) -> Iterator[tuple[str, str]]:
+def _messages(given: Any, found: SourceConfig) -> Iterator[tuple[str, str]]:
     at = found.spot.at("messages")
     if not isinstance(given, list) or not given:
         found.refuse(at, "there are no messages.", "Add messages: a list of role and content.")
@@ -80,7 +88,7 @@ def _messages(given: Any, found: Foreign) -> Iterator[tuple[str, str]]:
             found.refuse(at.at(index), "this message cannot be used.", remedy)
 
 
-def _parameters(given: Any, found: Foreign) -> Iterator[tuple[str, Any]]:
+def _parameters(given: Any, found: SourceConfig) -> Iterator[tuple[str, Any]]:
     if given is not None and not isinstance(given, dict):
         found.refuse(found.spot.at("modelParameters"), "these are no parameters.", "Write them as a mapping.")
     for name, value in given.items() if isinstance(given, dict) else ():
@@ -90,16 +98,16 @@ def _parameters(given: Any, found: Foreign) -> Iterator[tuple[str, Any]]:
             found.refuse(found.spot.at("modelParameters", name), f"prompts have no parameter {name}.", UNKNOWN)
 
 
-def _cases(given: Any, claims: tuple[Claim, ...], found: Foreign) -> Iterator[Case]:
+def _cases(given: Any, claims: tuple[ImportedAssertion, ...], found: SourceConfig) -> Iterator[ImportedTest]:
     for index, row in enumerate(found.listed(given, found.spot.at("testData"))):
         at = found.spot.at("testData", index)
         if isinstance(row, dict):
-            yield Case(row=row, claims=claims, spot=at)
+            yield ImportedTest(row=row, claims=claims, spot=at)
         else:
             found.refuse(at, "this is not a row.", "Write it as a mapping of columns: input: …")
 
 
-def _claims(given: Any, found: Foreign) -> Iterator[Claim]:
+def _claims(given: Any, found: SourceConfig) -> Iterator[ImportedAssertion]:
     for index, one in enumerate(found.listed(given, found.spot.at("evaluators"))):
         at = found.spot.at("evaluators", index)
         if not isinstance(one, dict):
@@ -114,7 +122,9 @@ def _claims(given: Any, found: Foreign) -> Iterator[Claim]:
             found.refuse(at, what, remedy)
 
 
-def _strings(given: Mapping[str, Any], name: str, at: Spot, found: Foreign) -> Iterator[Claim]:
+def _strings(
+    given: Mapping[str, Any], name: str, at: SourceLocation, found: SourceConfig
+) -> Iterator[ImportedAssertion]:
     """Translate what is asserted of the text. Only `equals` minds capitals."""
     for word, value in given.items():
         text = str(value)
@@ -130,7 +140,7 @@ def _strings(given: Mapping[str, Any], name: str, at: Spot, found: Foreign) -> I
             remedy = "Write it out, or use contains."
             found.refuse(at.at(word), f"a column cannot stand in {word}: it would be a regular expression.", remedy)
         else:
-            yield Claim(fields={"type": made[0]} | _metric(name), value=made[1], spot=at.at(word))
+            yield ImportedAssertion(fields={"type": made[0]} | _metric(name), value=made[1], spot=at.at(word))
 
 
 def _quoted(text: str) -> str:
@@ -143,7 +153,7 @@ def _metric(name: str) -> dict[str, str]:
     return {"metric": name} if name and "," not in name and "{" not in name and len(name) <= 100 else {}  # noqa: PLR2004
 
 
-def _rubric(given: Mapping[str, Any], name: str, at: Spot, found: Foreign) -> Claim:
+def _rubric(given: Mapping[str, Any], name: str, at: SourceLocation, found: SourceConfig) -> ImportedAssertion:
     """Translate a judge's prompt: here the judge sees question and answer by itself, and is told the rubric."""
     parts = [str(given[part]).strip() for part in ("systemPrompt", "prompt") if given.get(part)]
     text = re.sub(r"\{\{\s*completion\s*\}\}", "(the answer)", "\n\n".join(parts))
@@ -152,7 +162,7 @@ def _rubric(given: Mapping[str, Any], name: str, at: Spot, found: Foreign) -> Cl
     what = "the judge gets the question, the answer and this text, and says whether it holds, with a score from 0 to 1"
     found.remark(at, f"{what}{f', not one of {said}' if said else ''}.", "Read the rubric over.")
     judge = str(given.get("modelId") or "")
-    return Claim(fields={"type": "llm-rubric"} | _metric(name), value=text, judge=judge, spot=at)
+    return ImportedAssertion(fields={"type": "llm-rubric"} | _metric(name), value=text, judge=judge, spot=at)
 
 
 FORMAT = Format(says="GitHub's .prompt.yml", recognises=recognises, read=read)

@@ -15,7 +15,16 @@ from typing import Any
 import msgspec
 
 from llmops.importing.formats import _promptfoo_tests as tests
-from llmops.importing.source_model import Foreign, Format, Provider, Spot, Unloadable, Wording, load, text
+from llmops.importing.source_model import (
+    Format,
+    ImportedPrompt,
+    Provider,
+    SourceConfig,
+    SourceLocation,
+    Unloadable,
+    load,
+    text,
+)
 
 FIELDS = frozenset("description prompts providers targets tests scenarios defaultTest evaluateOptions $schema".split())
 IDLE = frozenset("tags outputPath sharing writeLatestResults commandLineOptions metadata".split())
@@ -40,12 +49,12 @@ def recognises(path: str, value: Mapping[str, Any]) -> bool:
     return name.startswith("promptfooconfig.") or ("prompts" in value and bool(value.keys() & {"providers", "tests"}))
 
 
-def read(spot: Spot, value: Mapping[str, Any]) -> Foreign:
+def read(spot: SourceLocation, value: Mapping[str, Any]) -> SourceConfig:
     """Say what a configuration means."""
     stem = posixpath.basename(spot.path).rpartition(".")[0]
     folder = posixpath.basename(posixpath.dirname(spot.path))
     name = folder or "promptfoo" if stem == "promptfooconfig" else stem
-    found = Foreign(name=name, spot=spot, description=str(value.get("description") or ""))
+    found = SourceConfig(name=name, spot=spot, description=str(value.get("description") or ""))
     for field in sorted(value.keys() - FIELDS):
         if field in IDLE:
             found.remark(spot.at(field), f"{field} decides nothing here: it is left out.")
@@ -62,7 +71,7 @@ def read(spot: Spot, value: Mapping[str, Any]) -> Foreign:
     return found
 
 
-def _options(given: Any, found: Foreign) -> None:
+def _options(given: Any, found: SourceConfig) -> None:
     options = given if isinstance(given, dict) else {}
     found.trials = options.get("repeat", 1) if isinstance(options.get("repeat", 1), int) else 1
     for name in sorted(options.keys() - {"repeat"}):
@@ -73,7 +82,7 @@ def _options(given: Any, found: Foreign) -> None:
             found.refuse(at, f"{name} has no counterpart here.", "Leave it out.")
 
 
-def _listed(given: Any, at: Spot, found: Foreign) -> Iterator[tuple[Any, Spot]]:
+def _listed(given: Any, at: SourceLocation, found: SourceConfig) -> Iterator[tuple[Any, SourceLocation]]:
     """Give the items of a list, of a single value, or of the file that is named instead."""
     if isinstance(given, str) and given.startswith("file://") and given.endswith((".yaml", ".yml")):
         try:
@@ -90,7 +99,7 @@ def _listed(given: Any, at: Spot, found: Foreign) -> Iterator[tuple[Any, Spot]]:
 # Prompts
 
 
-def _wordings(given: Any, at: Spot, name: str, found: Foreign) -> Iterator[Wording]:
+def _wordings(given: Any, at: SourceLocation, name: str, found: SourceConfig) -> Iterator[ImportedPrompt]:
     """Translate one entry of the prompts; a file may hold several."""
     fields = given if isinstance(given, dict) else {"raw": given}
     for field in sorted(fields.keys() - {"raw", "id", "label"}):
@@ -115,7 +124,7 @@ def _is_file(source: str) -> bool:
     )
 
 
-def _of_file(source: str, at: Spot, label: str, found: Foreign) -> Iterator[Wording]:
+def _of_file(source: str, at: SourceLocation, label: str, found: SourceConfig) -> Iterator[ImportedPrompt]:
     path = at.beside(source)
     name = label or posixpath.basename(path).rpartition(".")[0]
     if "*" in path or path.endswith((".py", ".js", ".mjs", ".cjs", ".ts", ".csv")) or ".py:" in path:
@@ -128,7 +137,7 @@ def _of_file(source: str, at: Spot, label: str, found: Foreign) -> Iterator[Word
         yield from _of_template(source, at, name, found)
 
 
-def _of_template(source: str, at: Spot, name: str, found: Foreign) -> Iterator[Wording]:
+def _of_template(source: str, at: SourceLocation, name: str, found: SourceConfig) -> Iterator[ImportedPrompt]:
     """Translate a file of text, which may hold several prompts."""
     try:
         parts = [part.strip("\n") for part in re.split(r"(?m)^---\n", text(at, source)) if part.strip()]
@@ -136,12 +145,12 @@ def _of_template(source: str, at: Spot, name: str, found: Foreign) -> Iterator[W
         found.refuse(at, str(error), "Correct the file.")
         return
     if len(parts) == 1:
-        yield Wording(name=name, path=at.beside(source), spot=at)
+        yield ImportedPrompt(name=name, path=at.beside(source), spot=at)
     else:
-        yield from (Wording(name=f"{name}-{n}", text=part, spot=at) for n, part in enumerate(parts, 1))
+        yield from (ImportedPrompt(name=f"{name}-{n}", text=part, spot=at) for n, part in enumerate(parts, 1))
 
 
-def _of_text(said: str, at: Spot, name: str, found: Foreign) -> Iterator[Wording]:
+def _of_text(said: str, at: SourceLocation, name: str, found: SourceConfig) -> Iterator[ImportedPrompt]:
     """Translate a prompt that is written out; a list of messages may be written as JSON."""
     if said.lstrip().startswith("["):
         try:
@@ -149,10 +158,10 @@ def _of_text(said: str, at: Spot, name: str, found: Foreign) -> Iterator[Wording
             return
         except (msgspec.DecodeError, RecursionError):
             pass  # a text that begins with a bracket
-    yield Wording(name=name, text=said.rstrip("\n"), spot=at)
+    yield ImportedPrompt(name=name, text=said.rstrip("\n"), spot=at)
 
 
-def _of_chat(source: str, at: Spot, name: str, found: Foreign) -> Iterator[Wording]:
+def _of_chat(source: str, at: SourceLocation, name: str, found: SourceConfig) -> Iterator[ImportedPrompt]:
     try:
         messages, _ = load(at, source)
     except Unloadable as error:
@@ -161,7 +170,7 @@ def _of_chat(source: str, at: Spot, name: str, found: Foreign) -> Iterator[Wordi
         yield from _of_messages(messages, at, name, found)
 
 
-def _of_messages(given: Any, at: Spot, name: str, found: Foreign) -> Iterator[Wording]:
+def _of_messages(given: Any, at: SourceLocation, name: str, found: SourceConfig) -> Iterator[ImportedPrompt]:
     turns = (
         [(one.get("role"), one.get("content")) for one in given if isinstance(one, dict)]
         if isinstance(given, list)
@@ -169,7 +178,7 @@ def _of_messages(given: Any, at: Spot, name: str, found: Foreign) -> Iterator[Wo
     )
     known = [(str(role), text) for role, text in turns if role in ROLES and isinstance(text, str) and text]
     if known and len(known) == len(given):
-        yield Wording(name=name, messages=tuple(known), spot=at)
+        yield ImportedPrompt(name=name, messages=tuple(known), spot=at)
     else:
         remedy = f"A message has a role ({', '.join(ROLES)}) and a content, which is text."
         found.refuse(at, "these are no messages that can be used.", remedy)
@@ -178,7 +187,7 @@ def _of_messages(given: Any, at: Spot, name: str, found: Foreign) -> Iterator[Wo
 # Providers
 
 
-def _providers(given: Any, at: Spot, found: Foreign) -> Iterator[Provider]:
+def _providers(given: Any, at: SourceLocation, found: SourceConfig) -> Iterator[Provider]:
     """Translate one entry of the providers: a name, or a mapping with an id, or one whose only key is the id."""
     fields = given if isinstance(given, dict) else {"id": given}
     if "id" not in fields and len(fields) == 1:
@@ -199,7 +208,7 @@ def _providers(given: Any, at: Spot, found: Foreign) -> Iterator[Provider]:
     yield Provider(name=name, parameters=parameters, spot=at)
 
 
-def _parameters(config: Mapping[str, Any], at: Spot, found: Foreign) -> Iterator[tuple[str, Any]]:
+def _parameters(config: Mapping[str, Any], at: SourceLocation, found: SourceConfig) -> Iterator[tuple[str, Any]]:
     for name, value in config.items():
         if name in PARAMETERS:
             yield PARAMETERS[name], [value] if name == "stop" and isinstance(value, str) else value

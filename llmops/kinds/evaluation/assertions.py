@@ -10,10 +10,10 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from llmops.domain.problems import Complaint
+from llmops.domain.problems import FieldProblem
 from llmops.domain.resources import Scope
 from llmops.language import jinja_variables, regex, user_schemas
-from llmops.language.jinja_variables import BadTemplate
+from llmops.language.jinja_variables import InvalidTemplate
 from llmops.language.regex import LONGEST
 from llmops.plugins.fields import Body, about, file, ref
 
@@ -178,7 +178,7 @@ class Judge(Body, frozen=True, kw_only=True):
     ) = None
 
 
-def check(found: tuple[Assert, ...], judge: Judge | None, role: str) -> Iterator[Complaint]:
+def check(found: tuple[Assert, ...], judge: Judge | None, role: str) -> Iterator[FieldProblem]:
     """Say what is wrong with the assertions of a suite; ``role`` is the suite's."""
     for index, one in enumerate(found):
         here = f"{role}.assert[{index}]"
@@ -186,49 +186,49 @@ def check(found: tuple[Assert, ...], judge: Judge | None, role: str) -> Iterator
         yield from _wrong_metric(one, found, here)
     if found and not any(one.share for one in found):
         remedy = "Give one of them a weight and, if it measures, a threshold."
-        yield Complaint(f"{role}.assert", "no assertion decides whether an answer passes.", remedy)
+        yield FieldProblem(f"{role}.assert", "no assertion decides whether an answer passes.", remedy)
     yield from _wrong_judge(found, judge, role)
 
 
-def wrong(one: Assert, here: str) -> Iterator[Complaint]:
+def wrong(one: Assert, here: str) -> Iterator[FieldProblem]:
     """Say what is wrong with an assertion by itself; ``here`` is its role."""
     yield from _wrong_fields(one, here)
     yield from _wrong_value(one, here)
 
 
-def _wrong_fields(one: Assert, here: str) -> Iterator[Complaint]:
+def _wrong_fields(one: Assert, here: str) -> Iterator[FieldProblem]:
     """Fields that belong to other types, and those that a type needs."""
     if one.threshold is not None and one.basis not in THRESHOLDS:
-        yield Complaint(f"{here}.threshold", f"{one.type} has no threshold: it holds or not.", "Remove it.")
+        yield FieldProblem(f"{here}.threshold", f"{one.type} has no threshold: it holds or not.", "Remove it.")
     elif one.threshold is not None and one.threshold > 1 and one.basis in ("bleu", "rouge-n", "llm-rubric"):
-        yield Complaint(f"{here}.threshold", f"{one.type} is a score from 0 to 1.", "Give a threshold between them.")
+        yield FieldProblem(f"{here}.threshold", f"{one.type} is a score from 0 to 1.", "Give a threshold between them.")
     if one.is_record and one.metric is None:
         remedy = "Add threshold, or metric to record the figure."
-        yield Complaint(here, f"{one.type} without a threshold and a metric does nothing.", remedy)
+        yield FieldProblem(here, f"{one.type} without a threshold and a metric does nothing.", remedy)
     if (one.path is None) != (one.basis != "json-path"):
         needed = "Add path: $.name." if one.path is None else "Remove it, or make this a json-path."
-        yield Complaint(f"{here}.path", f"{one.type} {'needs a' if one.path is None else 'has no'} path.", needed)
+        yield FieldProblem(f"{here}.path", f"{one.type} {'needs a' if one.path is None else 'has no'} path.", needed)
     if (one.hourly_cost is None) != (one.basis != "cost"):
         needed = "Add hourly_cost." if one.hourly_cost is None else "Remove it."
         has = "needs the hourly_cost of the device" if one.hourly_cost is None else "has no hourly_cost"
-        yield Complaint(f"{here}.hourly_cost", f"{one.type} {has}.", needed)
+        yield FieldProblem(f"{here}.hourly_cost", f"{one.type} {has}.", needed)
     if one.path is not None and (wrong := _wrong_path(one.path)):
-        yield Complaint(f"{here}.path", f"this is not a JSON path: {wrong}.", "See RFC 9535: $.cities[0].name.")
+        yield FieldProblem(f"{here}.path", f"this is not a JSON path: {wrong}.", "See RFC 9535: $.cities[0].name.")
 
 
-def _wrong_value(one: Assert, here: str) -> Iterator[Complaint]:
+def _wrong_value(one: Assert, here: str) -> Iterator[FieldProblem]:
     role, basis = f"{here}.value", one.basis
     if basis in MEASURES:
         if one.value is not None:
-            yield Complaint(role, f"{one.type} takes no value.", "Remove it; its limit is the threshold.")
+            yield FieldProblem(role, f"{one.type} takes no value.", "Remove it; its limit is the threshold.")
     elif basis in _SCHEMAS:
         yield from _wrong_schema(one, role) if one.value is not None else ()
     elif one.value is None:
         if basis != "json-path":
-            yield Complaint(here, f"{one.type} needs a value.", "Add value.")
+            yield FieldProblem(here, f"{one.type} needs a value.", "Add value.")
     elif basis != "json-path" and not _fits(one):
         wants = "text, or a list of texts" if basis in _SEVERAL else "text"
-        yield Complaint(role, f"the value of {one.type} is {wants}.", "Write it as that.")
+        yield FieldProblem(role, f"the value of {one.type} is {wants}.", "Write it as that.")
     else:
         yield from _wrong_text(one, role)
 
@@ -242,20 +242,20 @@ def _fits(one: Assert) -> bool:
     return one.basis == "equals" or is_text(one.value)
 
 
-def _wrong_schema(one: Assert, role: str) -> Iterator[Complaint]:
+def _wrong_schema(one: Assert, role: str) -> Iterator[FieldProblem]:
     if not isinstance(one.value, (dict, bool)):
-        yield Complaint(role, f"the value of {one.type} is a JSON Schema.", "Write it as a mapping: {type: object}.")
+        yield FieldProblem(role, f"the value of {one.type} is a JSON Schema.", "Write it as a mapping: {type: object}.")
     else:
         yield from user_schemas.complaints(one.value, role)
 
 
-def _wrong_text(one: Assert, role: str) -> Iterator[Complaint]:
+def _wrong_text(one: Assert, role: str) -> Iterator[FieldProblem]:
     """Say which templates cannot be parsed; a regular expression without one must be one now."""
     for text in texts(one.value):
         try:
             names = jinja_variables.variables(text)
-        except BadTemplate as error:
-            yield Complaint(role, error.what, "Correct the template.")
+        except InvalidTemplate as error:
+            yield FieldProblem(role, error.what, "Correct the template.")
         else:
             yield from (
                 regex.wrong(text, role, "; not-regex asserts that nothing matches")
@@ -298,25 +298,27 @@ def _wrong_path(text: str) -> str:
     return ""
 
 
-def _wrong_metric(one: Assert, others: tuple[Assert, ...], here: str) -> Iterator[Complaint]:
+def _wrong_metric(one: Assert, others: tuple[Assert, ...], here: str) -> Iterator[FieldProblem]:
     role = f"{here}.metric"
     if one.metric in TAKEN:
-        yield Complaint(role, f'"{one.metric}" is taken.', "Give the metric another name.")
+        yield FieldProblem(role, f'"{one.metric}" is taken.', "Give the metric another name.")
     if one.is_record and one.metric and sum(one.metric == other.metric for other in others) > 1:
         what = f"{one.metric} is a figure of {one.type} and a score of something else."
-        yield Complaint(role, what, "Give each a name of its own.")
+        yield FieldProblem(role, what, "Give each a name of its own.")
 
 
-def _wrong_judge(found: tuple[Assert, ...], judge: Judge | None, role: str) -> Iterator[Complaint]:
+def _wrong_judge(found: tuple[Assert, ...], judge: Judge | None, role: str) -> Iterator[FieldProblem]:
     rubrics = {index: one.metric for index, one in enumerate(found) if one.basis == "llm-rubric"}
     if judge is None:
         what, remedy = "an llm-rubric needs a judge.", "Add judge: {model: …} to the suite."
-        yield from (Complaint(f"{role}.assert[{index}]", what, remedy) for index in list(rubrics)[:1])
+        yield from (FieldProblem(f"{role}.assert[{index}]", what, remedy) for index in list(rubrics)[:1])
         return
     if not rubrics:
-        yield Complaint(f"{role}.judge", "there is no llm-rubric for it to judge.", "Remove it.")
+        yield FieldProblem(f"{role}.judge", "there is no llm-rubric for it to judge.", "Remove it.")
     if judge.labels and 1 < len(rubrics) > len(set(filter(None, rubrics.values()))):
         remedy = "Give each llm-rubric a metric of its own, which the labels then name."
-        yield Complaint(f"{role}.judge.labels", "they cannot say which of several rubrics they are about.", remedy)
+        yield FieldProblem(f"{role}.judge.labels", "they cannot say which of several rubrics they are about.", remedy)
     if judge.min_agreement is not None and judge.labels is None:
-        yield Complaint(f"{role}.judge.min_agreement", "there are no labels to agree with.", "Add labels, JSON Lines.")
+        yield FieldProblem(
+            f"{role}.judge.min_agreement", "there are no labels to agree with.", "Add labels, JSON Lines."
+        )

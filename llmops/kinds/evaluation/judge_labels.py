@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from llmops.domain.problems import Problem
 from llmops.language import jinja_variables
-from llmops.language.jinja_variables import BadTemplate
+from llmops.language.jinja_variables import InvalidTemplate
 
 _REMEDY = 'Write {"question": "…", "output": "…", "label": true}.'
 
@@ -95,5 +95,5 @@ def examine(name: str, data: bytes, rubrics: Mapping[str, str]) -> Iterator[Prob
 def _variables(rubric: str) -> frozenset[str]:
     try:
         return jinja_variables.variables(rubric)
-    except BadTemplate:
+    except InvalidTemplate:
         return frozenset()  # the rubric's own problem, which is said there

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import field
 
-from llmops.domain.problems import Complaint, Problem
+from llmops.domain.problems import FieldProblem, Problem
 from llmops.domain.resources import Files, FileUse, Key, Node, Pin, Scope
 from llmops.kinds.evaluation import assertions, judge_labels, rubrics, task_files
 from llmops.kinds.evaluation.assertions import Assert, Judge
@@ -177,55 +177,57 @@ class Evaluation(Body, frozen=True, kw_only=True):
     seed: Annotated[int, about("Seed of few-shot choice and of sampling.", ge=0)] = 1234
 
 
-def check(evaluation: Evaluation) -> Iterable[Complaint]:
+def check(evaluation: Evaluation) -> Iterable[FieldProblem]:
     """There is one subject; names are unique; suites and gates have what they need."""
     yield from _wrong_subject(evaluation)
     names: set[str] = set()
     for index, suite in enumerate(evaluation.suites):
         role = f"suites[{index}]"
         if suite.label and suite.label in names:
-            yield Complaint(f"{role}.name", f'two suites are called "{suite.label}".', "Give one another name.")
+            yield FieldProblem(f"{role}.name", f'two suites are called "{suite.label}".', "Give one another name.")
         names.add(suite.label)
         yield from _wrong_gate(suite.gate, f"{role}.gate")
         yield from _wrong_sequence(suite, role)
         if (suite.task is None) == (not suite.assert_):
-            yield Complaint(role, "a suite has either a task or assert.", "Give exactly one of them.")
+            yield FieldProblem(role, "a suite has either a task or assert.", "Give exactly one of them.")
         elif suite.task is None:
             yield from _wrong_assertions(evaluation, suite, role)
         else:
             yield from _misplaced(suite, role, ("threshold", "judge"), "assert")
 
 
-def _wrong_subject(evaluation: Evaluation) -> Iterator[Complaint]:
+def _wrong_subject(evaluation: Evaluation) -> Iterator[FieldProblem]:
     """Whoever asks an engine takes its options and its prompt as they are."""
     subject = evaluation.subject
     if (subject.model is None) == (subject.deployment is None):
-        yield Complaint("subject", "a subject is either a model or a deployment.", "Give exactly one of them.")
+        yield FieldProblem("subject", "a subject is either a model or a deployment.", "Give exactly one of them.")
     if subject.deployment is None:
         return
     if subject.prompt is not None:
-        yield Complaint("subject.prompt", "a deployment is asked through its own prompt.", "Remove it.")
+        yield FieldProblem("subject.prompt", "a deployment is asked through its own prompt.", "Remove it.")
     for name, default in (("dtype", "float32"), ("device", "cpu")):
         if getattr(evaluation, name) != default:
-            yield Complaint(name, f"the engine of a deployment decides its {name}.", "Set it in engine.config there.")
+            yield FieldProblem(
+                name, f"the engine of a deployment decides its {name}.", "Set it in engine.config there."
+            )
 
 
-def _wrong_gate(gate: Gate, role: str) -> Iterator[Complaint]:
+def _wrong_gate(gate: Gate, role: str) -> Iterator[FieldProblem]:
     if gate.rule == "minimum" and gate.value is None:
-        yield Complaint(f"{role}.value", "the rule minimum needs a value.", "Add value.")
+        yield FieldProblem(f"{role}.value", "the rule minimum needs a value.", "Add value.")
     if gate.rule == "non_inferiority" and gate.margin is None:
-        yield Complaint(f"{role}.margin", "the rule non_inferiority needs a margin.", "Add margin.")
+        yield FieldProblem(f"{role}.margin", "the rule non_inferiority needs a margin.", "Add margin.")
     if gate.rule != "minimum" and gate.against == "none":
         remedy = "Set against: base, or rule: minimum and a value."
-        yield Complaint(f"{role}.against", f"{gate.rule} compares with a base.", remedy)
+        yield FieldProblem(f"{role}.against", f"{gate.rule} compares with a base.", remedy)
 
 
-def _wrong_sequence(suite: Suite, role: str) -> Iterator[Complaint]:
+def _wrong_sequence(suite: Suite, role: str) -> Iterator[FieldProblem]:
     """What is asked in batches stands alone, is asked once, and moves between known bounds."""
     if not suite.sequential:
         for name in ("max_items", "max_minutes", "max_cost"):
             if getattr(suite.gate, name) is not None:
-                yield Complaint(f"{role}.gate.{name}", f"{name} is for a sequential suite.", "Set sequential: true.")
+                yield FieldProblem(f"{role}.gate.{name}", f"{name} is for a sequential suite.", "Set sequential: true.")
         return
     for name, is_given, what in (
         ("cluster", suite.cluster is not None, "bets on single items, and those of a cluster are no evidence alone"),
@@ -233,28 +235,28 @@ def _wrong_sequence(suite: Suite, role: str) -> Iterator[Complaint]:
         ("judge", suite.judge is not None, "cannot wait until it is known how far a judge agrees with people"),
     ):
         if is_given:
-            yield Complaint(f"{role}.{name}", f"a sequential suite {what}.", f"Remove {name} or sequential.")
+            yield FieldProblem(f"{role}.{name}", f"a sequential suite {what}.", f"Remove {name} or sequential.")
     if suite.gate.rule == "minimum" and not 0 <= (suite.gate.value or 0) <= 1:
         what = "a sequential suite needs scores, and so a minimum, between 0 and 1."
-        yield Complaint(f"{role}.gate.value", what, "Name such a metric, or remove sequential.")
+        yield FieldProblem(f"{role}.gate.value", what, "Name such a metric, or remove sequential.")
 
 
-def _wrong_assertions(evaluation: Evaluation, suite: Suite, role: str) -> Iterator[Complaint]:
+def _wrong_assertions(evaluation: Evaluation, suite: Suite, role: str) -> Iterator[FieldProblem]:
     """Assertions need rows, a prompt that they fill, and a name."""
     if suite.name is None:
-        yield Complaint(role, "a suite without a task needs a name.", "Add name.")
+        yield FieldProblem(role, "a suite without a task needs a name.", "Add name.")
     if suite.dataset is None:
-        yield Complaint(role, "there are no rows to ask about.", "Add dataset.")
+        yield FieldProblem(role, "there are no rows to ask about.", "Add dataset.")
     if evaluation.subject.prompt is None and evaluation.subject.deployment is None:
-        yield Complaint("subject", "the rows have no prompt to fill.", "Add prompt.")
+        yield FieldProblem("subject", "the rows have no prompt to fill.", "Add prompt.")
     yield from _misplaced(suite, role, ("num_fewshot", "token"), "a task")
     yield from assertions.check(suite.assert_, suite.judge, role)
 
 
-def _misplaced(suite: Suite, role: str, fields: tuple[str, ...], of: str) -> Iterator[Complaint]:
+def _misplaced(suite: Suite, role: str, fields: tuple[str, ...], of: str) -> Iterator[FieldProblem]:
     for name in fields:
         if getattr(suite, name):
-            yield Complaint(f"{role}.{name}", f"{name} is only for a suite with {of}.", "Remove it.")
+            yield FieldProblem(f"{role}.{name}", f"{name} is only for a suite with {of}.", "Remove it.")
 
 
 def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
@@ -267,14 +269,14 @@ def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
                 yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.file))}", path, Scope.BUILD)
 
 
-def examine(evaluation: Evaluation, files: Files) -> Iterator[Complaint | Problem]:
+def examine(evaluation: Evaluation, files: Files) -> Iterator[FieldProblem | Problem]:
     """Task files are tasks that the subject can be asked, and their rows need a commit to change; labels are labels."""
     for index, suite in enumerate(evaluation.suites):
         if suite.file:
             found = task_files.look(suite.file, files, with_rows=suite.dataset is None)
             yield from found.problems
             if why := _unasked(evaluation.subject, found.output_type):
-                yield Complaint(f"suites[{index}].task", *why)
+                yield FieldProblem(f"suites[{index}].task", *why)
         if suite.judge and suite.judge.labels and suite.rubrics:
             texts = {metric: str(one.value) for metric, one in suite.rubrics.items()}
             yield from judge_labels.examine(suite.judge.labels, files[suite.judge.labels], texts)
@@ -290,7 +292,7 @@ def _unasked(subject: Subject, output: str) -> tuple[str, str] | None:
     return None
 
 
-def review(node: Node, nodes: Mapping[Key, Node]) -> Iterator[Complaint]:
+def review(node: Node, nodes: Mapping[Key, Node]) -> Iterator[FieldProblem]:
     """Of a deployment, what only its own spec says: whether it has a prompt."""
     asked = next((nodes[need.key] for need in node.needs if need.role == "subject.deployment"), None)
     if asked is None:
@@ -299,12 +301,12 @@ def review(node: Node, nodes: Mapping[Key, Node]) -> Iterator[Complaint]:
     for index, suite in enumerate(node.spec.body.suites):
         if suite.num_fewshot and has_prompt:
             what = f"{asked.key} has a prompt, which has no place for solved examples."
-            yield Complaint(f"suites[{index}].num_fewshot", what, "Remove it, or put examples into the prompt.")
+            yield FieldProblem(f"suites[{index}].num_fewshot", what, "Remove it, or put examples into the prompt.")
         if suite.assert_ and not has_prompt:
-            yield Complaint("subject.deployment", f"{asked.key} has no prompt that the rows fill.", "Give it one.")
+            yield FieldProblem("subject.deployment", f"{asked.key} has no prompt that the rows fill.", "Give it one.")
         if any(one.basis == "perplexity" for one in suite.assert_):
             what = "an engine answers with text, not with likelihoods of tokens, so there is no perplexity."
-            yield Complaint(f"suites[{index}].assert", what, "Remove it, or evaluate the model.")
+            yield FieldProblem(f"suites[{index}].assert", what, "Remove it, or evaluate the model.")
 
 
 def pins(evaluation: Evaluation) -> Iterator[Pin]:

@@ -29,7 +29,7 @@ LONGEST_REASON = 500
 """Characters of a reason that are kept."""
 
 
-class Case(Struct, frozen=True):
+class RubricCase(Struct, frozen=True):
     """What a judge decides on."""
 
     rubric: str
@@ -42,7 +42,7 @@ class Case(Struct, frozen=True):
         return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": msgspec.json.encode(self).decode()}]
 
 
-VERSION = digest([Case("", "", "").messages, GREEDY])[:SHORT]
+VERSION = digest([RubricCase("", "", "").messages, GREEDY])[:SHORT]
 """Names how a judge is asked: in which words, in which form, and how it writes."""
 
 
@@ -72,7 +72,7 @@ class _Said(Struct, forbid_unknown_fields=True):
     reason: str
 
 
-def name(judge: str, case: Case) -> str:
+def name(judge: str, case: RubricCase) -> str:
     """Name a ruling by who is asked what."""
     return digest([VERSION, judge, case.rubric, case.question, case.answer])
 

@@ -36,7 +36,7 @@ LIKELIHOODS = ("loglikelihood", "loglikelihood_rolling", "multiple_choice")
 OUTPUT_TYPES = (*LIKELIHOODS, "generate_until")
 
 
-class Task(Struct, frozen=True, eq=False):
+class TaskFile(Struct, frozen=True, eq=False):
     """A task file as far as the planner reads it. The same bytes give the same object, so that it can be a key."""
 
     fields: dict[str, Any]
@@ -49,7 +49,7 @@ def is_file(task: str) -> bool:
     return task.endswith((".yaml", ".yml"))
 
 
-Opened: TypeAlias = tuple[tuple[str, Task | Unreadable], ...]
+Opened: TypeAlias = tuple[tuple[str, TaskFile | Unreadable], ...]
 """A task file and all that it includes, each once: its path, and what it says or why it cannot be read."""
 
 
@@ -70,7 +70,7 @@ def look(task: str, files: Files, *, with_rows: bool) -> Look:
 
 @lru_cache(MOST)
 def _look(opened: Opened, *, with_rows: bool) -> Look:
-    read = (one.fields for _, one in opened if isinstance(one, Task))
+    read = (one.fields for _, one in opened if isinstance(one, TaskFile))
     output = next((str(fields["output_type"]) for fields in read if "output_type" in fields), "generate_until")
     led_to, problems = _led_to(opened, with_rows=with_rows), _problems(opened, with_rows=with_rows)
     return Look(tuple(led_to), tuple(problems), output)
@@ -91,7 +91,7 @@ def _led_to(opened: Opened, *, with_rows: bool) -> Iterator[str]:
 
 def _problems(opened: Opened, *, with_rows: bool) -> Iterator[Problem]:
     """A task file is a task, and if it brings its own rows, they cannot change without a commit."""
-    found: list[tuple[str, Task]] = []
+    found: list[tuple[str, TaskFile]] = []
     for path, one in opened:
         if isinstance(one, Unreadable):
             what = f"this is not a task of lm-eval: {one.what}"
@@ -103,7 +103,7 @@ def _problems(opened: Opened, *, with_rows: bool) -> Iterator[Problem]:
         yield from _wrong_rows(found)
 
 
-def _wrong_fields(path: str, task: Task) -> Iterator[Problem]:
+def _wrong_fields(path: str, task: TaskFile) -> Iterator[Problem]:
     for name in sorted(task.fields.keys() - FIELDS):
         yield Problem(path, 1, f"$.{name}", "lm-eval has no such task field.", did_you_mean(name, FIELDS))
     output = task.fields.get("output_type", "generate_until")
@@ -117,12 +117,12 @@ def _wrong_fields(path: str, task: Task) -> Iterator[Problem]:
         yield Problem(path, 1, "$.dataset_kwargs", "this is not a mapping.", remedy)
 
 
-def _wrong_rows(read: list[tuple[str, Task]]) -> Iterator[Problem]:
+def _wrong_rows(read: list[tuple[str, TaskFile]]) -> Iterator[Problem]:
     """Rows that are elsewhere must be pinned.
 
     ``read`` is the task file and what it includes; the nearer file wins, as in lm-eval.
     """
-    whole = Task({name: value for _, task in reversed(read) for name, value in task.fields.items()}, ())
+    whole = TaskFile({name: value for _, task in reversed(read) for name, value in task.fields.items()}, ())
     path = whole.fields.get("dataset_path")
     revision = str(_kwargs(whole).get("revision", ""))
     if isinstance(path, str) and path not in LOADERS and not COMMIT.fullmatch(revision):
@@ -135,7 +135,7 @@ def _wrong_rows(read: list[tuple[str, Task]]) -> Iterator[Problem]:
         yield Problem(read[0][0], 1, "", "the task has no rows.", remedy)
 
 
-def _opened(start: str, files: Files) -> Iterator[tuple[str, Task | Unreadable]]:
+def _opened(start: str, files: Files) -> Iterator[tuple[str, TaskFile | Unreadable]]:
     waiting, seen = [start], {start}
     while waiting:
         path = waiting.pop(0)
@@ -143,12 +143,12 @@ def _opened(start: str, files: Files) -> Iterator[tuple[str, Task | Unreadable]]
             continue  # that is a problem already
         task = _open(path, files)
         yield path, task
-        more = [found for found in _included(path, task) if found not in seen] if isinstance(task, Task) else []
+        more = [found for found in _included(path, task) if found not in seen] if isinstance(task, TaskFile) else []
         waiting += dict.fromkeys(more)
         seen.update(more)
 
 
-def _open(path: str, files: Files) -> Task | Unreadable:
+def _open(path: str, files: Files) -> TaskFile | Unreadable:
     try:
         yaml_reader.check_size(files.size(path))
         return read(files[path])
@@ -156,7 +156,7 @@ def _open(path: str, files: Files) -> Task | Unreadable:
         return error
 
 
-def _included(path: str, task: Task) -> Iterator[str]:
+def _included(path: str, task: TaskFile) -> Iterator[str]:
     return _beside(path, _strings(task.fields.get("include")))
 
 
@@ -173,13 +173,13 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(one)
 
 
-def _kwargs(task: Task) -> dict[str, Any]:
+def _kwargs(task: TaskFile) -> dict[str, Any]:
     given = task.fields.get("dataset_kwargs")
     return given if isinstance(given, dict) else {}
 
 
 @lru_cache(MOST)
-def read(data: bytes) -> Task:
+def read(data: bytes) -> TaskFile:
     """Read an lm-eval task file without running anything of it. Raises `dialect.Unreadable`, as for a spec."""
     functions: list[str] = []
 
@@ -190,4 +190,4 @@ def read(data: bytes) -> Task:
     documents = yaml_reader.load(data, {"!function": function})
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
         raise Unreadable(1, "it is not one mapping of fields.")
-    return Task(documents[0].value, tuple(functions))
+    return TaskFile(documents[0].value, tuple(functions))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
-from llmops.serving.gateway.app import Gateway
+from llmops.serving.gateway.app import GatewayApp
 
 DRAIN_SECONDS = 30
 
@@ -18,7 +18,7 @@ DRAIN_SECONDS = 30
 def main(table: str, host: str, port: str) -> None:
     """Serve until a signal; requests that have begun are finished first."""
     config = uvicorn.Config(
-        Gateway(Path(table)),
+        GatewayApp(Path(table)),
         host=host,
         port=int(port),
         access_log=False,

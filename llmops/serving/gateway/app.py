@@ -19,7 +19,7 @@ import aiohttp
 
 from llmops.serving.gateway.metrics import Metrics
 from llmops.serving.gateway.proxy import Exchange, Proxy
-from llmops.serving.gateway.requests import Bad
+from llmops.serving.gateway.requests import BadRequest
 from llmops.serving.gateway.routes import Routes
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -31,7 +31,7 @@ COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 PATHS = {**dict.fromkeys(COMPLETIONS, "POST"), "/v1/models": "GET", "/health": "GET", "/metrics": "GET"}
 
 
-class Gateway:
+class GatewayApp:
     """One gateway process."""
 
     def __init__(self, table: Path) -> None:
@@ -63,14 +63,14 @@ class Gateway:
         path, method = scope["path"], scope["method"]
         try:
             if path not in PATHS:
-                raise Bad(f"there is nothing at {path}.", status=404, code="not_found")
+                raise BadRequest(f"there is nothing at {path}.", status=404, code="not_found")
             if method != PATHS[path]:
-                raise Bad(f"{path} takes {PATHS[path]}, not {method}.", status=405, code="method_not_allowed")
+                raise BadRequest(f"{path} takes {PATHS[path]}, not {method}.", status=405, code="method_not_allowed")
             if path in COMPLETIONS:
                 await self._complete(path, receive, send)
             else:
                 await self._tell(path, send)
-        except Bad as bad:
+        except BadRequest as bad:
             await send_json(send, bad.status, error_body(bad))
 
     async def _tell(self, path: str, send: Send) -> None:
@@ -91,32 +91,32 @@ class Gateway:
         if not isinstance(name, str) or name not in self._routes.names():
             known = ", ".join(self._routes.names()) or "none"
             message = f'there is no deployment "{name}"; there is {known}.'
-            raise Bad(message, status=404, param="model", code="model_not_found")
+            raise BadRequest(message, status=404, param="model", code="model_not_found")
         await self._proxy.forward(Exchange(path=path, deployment=name, body=body, receive=receive, send=send))
 
 
 async def read_json(receive: Receive) -> dict[str, Any]:
-    """Read a request's body as a JSON object. Raises `Bad`."""
+    """Read a request's body as a JSON object. Raises `BadRequest`."""
     data = bytearray()
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Bad("the client went away.", status=499)
+            raise BadRequest("the client went away.", status=499)
         data += message.get("body", b"")
         more = message.get("more_body", False)
         if len(data) > MAX_BODY:
-            raise Bad(f"the request is over {MAX_BODY >> 20} MiB.", status=413, code="request_too_large")
+            raise BadRequest(f"the request is over {MAX_BODY >> 20} MiB.", status=413, code="request_too_large")
     try:
         body = json.loads(bytes(data))
     except (ValueError, RecursionError) as error:
-        raise Bad(f"the request is not JSON: {error}.") from None
+        raise BadRequest(f"the request is not JSON: {error}.") from None
     if not isinstance(body, dict):
-        raise Bad("the request is not a JSON object.")
+        raise BadRequest("the request is not a JSON object.")
     return body
 
 
-def error_body(bad: Bad) -> dict[str, Any]:
+def error_body(bad: BadRequest) -> dict[str, Any]:
     """Give an error in OpenAI's shape."""
     kind = "invalid_request_error" if bad.status < 500 else "server_error"  # noqa: PLR2004  HTTP
     return {"error": {"message": str(bad), "type": kind, "param": bad.param, "code": bad.code}}

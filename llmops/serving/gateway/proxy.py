@@ -21,9 +21,9 @@ from msgspec import Struct
 
 from llmops.domain.digests import SHORT
 from llmops.serving.gateway.metrics import Metrics
-from llmops.serving.gateway.requests import Asked, Bad, translate
+from llmops.serving.gateway.requests import BadRequest, EngineRequest, translate
 from llmops.serving.gateway.routes import Routes
-from llmops.serving.gateway.table import Served
+from llmops.serving.gateway.table import RevisionRoute
 
 SERVER_ERROR = 500
 DONE = b"data: [DONE]\n\n"
@@ -48,7 +48,7 @@ class Proxy:
         self._turns: dict[str, Iterator[int]] = {}
 
     async def forward(self, exchange: Exchange) -> None:
-        """Answer one request. Raises `Bad` when no replica can be reached or the request cannot be translated."""
+        """Answer one request. Raises `BadRequest` when no replica can be reached or it cannot be translated."""
         tried = 0
         for served in self._routes.candidates(exchange.deployment):
             asked = translate(exchange.path, exchange.body, served)
@@ -62,24 +62,31 @@ class Proxy:
                         continue
                     except (aiohttp.ClientError, TimeoutError) as error:
                         count.code = "502"
-                        raise Bad(f"the engine did not answer: {error}", status=502, code="engine_failed") from None
+                        raise BadRequest(
+                            f"the engine did not answer: {error}", status=502, code="engine_failed"
+                        ) from None
                     async with upstream:
                         await self._pass_back(exchange, served, asked, upstream, count)
                     return
-        raise Bad(f"none of {tried} replicas can be reached; try again soon.", status=503, code="no_replica")
+        raise BadRequest(f"none of {tried} replicas can be reached; try again soon.", status=503, code="no_replica")
 
-    def _in_turn(self, served: Served) -> list[str]:
+    def _in_turn(self, served: RevisionRoute) -> list[str]:
         """Give the replicas, another one first each time."""
         turn = next(self._turns.setdefault(served.revision, itertools.count()))
         first = turn % len(served.urls) if served.urls else 0
         return [*served.urls[first:], *served.urls[:first]]
 
     async def _pass_back(
-        self, exchange: Exchange, served: Served, asked: Asked, upstream: aiohttp.ClientResponse, count: Count
+        self,
+        exchange: Exchange,
+        served: RevisionRoute,
+        asked: EngineRequest,
+        upstream: aiohttp.ClientResponse,
+        count: Count,
     ) -> None:
         count.code = str(upstream.status)
         if upstream.status >= 400:  # noqa: PLR2004  HTTP
-            raise Bad(_reason(await _whole(upstream, count)), status=upstream.status, code="engine_refused")
+            raise BadRequest(_reason(await _whole(upstream, count)), status=upstream.status, code="engine_refused")
         streaming = upstream.content_type == EVENT_STREAM
         named = _renamer(served.reports, exchange.deployment)
         body = b"" if streaming else named(await _whole(upstream, count))
@@ -122,7 +129,7 @@ class Proxy:
         await exchange.send({"type": "http.response.body", "body": end, "more_body": False})
 
     @contextmanager
-    def _counted(self, deployment: str, served: Served, url: str) -> Iterator[Count]:
+    def _counted(self, deployment: str, served: RevisionRoute, url: str) -> Iterator[Count]:
         labels = (deployment, served.revision[:SHORT])
         count = Count(time.perf_counter(), self._metrics.first.labels(*labels))
         try:
@@ -149,12 +156,12 @@ class Count:
 
 
 async def _whole(upstream: aiohttp.ClientResponse, count: Count) -> bytes:
-    """Read an answer to its end. Raises `Bad` when the engine breaks off."""
+    """Read an answer to its end. Raises `BadRequest` when the engine breaks off."""
     try:
         return await upstream.read()
     except (aiohttp.ClientError, TimeoutError) as error:
         count.code = "502"
-        raise Bad(f"the engine broke off: {error}", status=502, code="engine_failed") from None
+        raise BadRequest(f"the engine broke off: {error}", status=502, code="engine_failed") from None
 
 
 async def _events(upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

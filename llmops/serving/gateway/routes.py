@@ -13,7 +13,7 @@ import msgspec
 
 from llmops.domain.digests import SHORT
 from llmops.serving.gateway.metrics import Metrics
-from llmops.serving.gateway.table import Balance, Served, Table
+from llmops.serving.gateway.table import Balance, RevisionRoute, RoutingTable
 
 WATCH_SECONDS = 0.02
 LOG = logging.getLogger("llmops.gateway")
@@ -23,7 +23,7 @@ class Routes:
     """What the gateway knows of the deployments."""
 
     def __init__(self, path: Path, metrics: Metrics) -> None:
-        self.table = Table()
+        self.table = RoutingTable()
         self._path, self._metrics = path, metrics
         self._seen = (0, 0)
         self._balances: dict[str, Balance] = {}
@@ -44,11 +44,11 @@ class Routes:
             return
         self._seen = (found.st_ino, found.st_mtime_ns)
         try:
-            self._take(msgspec.json.decode(self._path.read_bytes(), type=Table))
+            self._take(msgspec.json.decode(self._path.read_bytes(), type=RoutingTable))
         except (msgspec.DecodeError, FileNotFoundError):
             LOG.exception("the routing table cannot be read; the old one stays")
 
-    def _take(self, table: Table) -> None:
+    def _take(self, table: RoutingTable) -> None:
         if table.fence < self.table.fence:
             LOG.error("a table with fence %d came after one with %d; it is not taken", table.fence, self.table.fence)
             return
@@ -67,7 +67,7 @@ class Routes:
         """Give the deployments that have a revision with traffic."""
         return sorted(name for name, served in self.table.routes.items() if any(one.weight for one in served))
 
-    def candidates(self, deployment: str) -> list[Served]:
+    def candidates(self, deployment: str) -> list[RevisionRoute]:
         """Give the revision whose turn it is, then the others with traffic, in case it cannot be reached."""
         served = self.table.routes.get(deployment, ())
         chosen = self._balances[deployment].choose() if deployment in self._balances else None

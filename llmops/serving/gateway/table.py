@@ -16,23 +16,23 @@ from msgspec.structs import replace
 from llmops.domain.digests import Digest
 
 
-class Turn(Struct, frozen=True):
+class PromptMessage(Struct, frozen=True):
     """One message of a prompt; the content is a Jinja template."""
 
     role: str
     content: str
 
 
-class PromptPart(Struct, frozen=True, kw_only=True):
+class PromptRoute(Struct, frozen=True, kw_only=True):
     """A prompt as the gateway needs it."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[PromptMessage, ...]
     variables: dict[str, dict[str, Any]]
     """Each variable with the JSON Schema of its values."""
     parameters: dict[str, Any]
 
 
-class Served(Struct, frozen=True, kw_only=True):
+class RevisionRoute(Struct, frozen=True, kw_only=True):
     """One revision."""
 
     revision: Digest
@@ -47,42 +47,42 @@ class Served(Struct, frozen=True, kw_only=True):
     """Request fields that the engine takes."""
     fixed: dict[str, Any] = {}
     """Sampling fields that the engine does not take from requests, and what they are."""
-    prompt: PromptPart | None = None
+    prompt: PromptRoute | None = None
 
 
-class Table(Struct, frozen=True, kw_only=True):
+class RoutingTable(Struct, frozen=True, kw_only=True):
     """All deployments by name."""
 
     generation: int = 0
     fence: int = 0
-    routes: dict[str, tuple[Served, ...]] = {}
+    routes: dict[str, tuple[RevisionRoute, ...]] = {}
 
 
-def without(table: Table, deployment: str) -> Table:
+def without(table: RoutingTable, deployment: str) -> RoutingTable:
     """Take a deployment out."""
     return replace(table, routes={name: served for name, served in table.routes.items() if name != deployment})
 
 
-def withdrawn(table: Table, deployment: str, revision: Digest) -> Table:
+def withdrawn(table: RoutingTable, deployment: str, revision: Digest) -> RoutingTable:
     """Take a revision out of a deployment."""
     served = (one for one in table.routes.get(deployment, ()) if one.revision != revision)
     return replace(table, routes=table.routes | {deployment: tuple(served)})
 
 
-def placed(table: Table, deployment: str, entry: Served) -> Table:
+def placed(table: RoutingTable, deployment: str, entry: RevisionRoute) -> RoutingTable:
     """Put a revision in, or in the place of what was said of it; it keeps the share that it had."""
     weight = shares(table, deployment).get(entry.revision, 0)
     others = withdrawn(table, deployment, entry.revision).routes[deployment]
     return replace(table, routes=table.routes | {deployment: (*others, replace(entry, weight=weight))})
 
 
-def shared(table: Table, deployment: str, weights: dict[Digest, int]) -> Table:
+def shared(table: RoutingTable, deployment: str, weights: dict[Digest, int]) -> RoutingTable:
     """Give each revision its share in percent, and none to those that are not named."""
     served = (replace(one, weight=weights.get(one.revision, 0)) for one in table.routes.get(deployment, ()))
     return replace(table, routes=table.routes | {deployment: tuple(served)})
 
 
-def shares(table: Table, deployment: str) -> dict[Digest, int]:
+def shares(table: RoutingTable, deployment: str) -> dict[Digest, int]:
     """Give the percent of the traffic that each revision of a deployment gets."""
     return {one.revision: one.weight for one in table.routes.get(deployment, ())}
 
@@ -93,7 +93,7 @@ class Balance:
     The revision that is furthest behind its share is next, so of any hundred requests each gets its percent.
     """
 
-    def __init__(self, served: tuple[Served, ...]) -> None:
+    def __init__(self, served: tuple[RevisionRoute, ...]) -> None:
         self._weights = {one.revision: one.weight for one in served if one.weight > 0}
         self._given = dict.fromkeys(self._weights, 0)
         self._total = 0

@@ -18,7 +18,7 @@ from llmops.domain.digests import SHORT, Digest
 from llmops.host import disk
 from llmops.plugins.engine import Replica
 from llmops.plugins.registry import Catalogue
-from llmops.plugins.runtime import Phase, Running, Standby
+from llmops.plugins.runtime import Phase, ReplicaSetSpec, ReplicaStatus
 from llmops.serving import engines, revisions, supervised
 from llmops.store import blobs
 from llmops.store.blobs import Store
@@ -42,17 +42,17 @@ class Local:
     def __init__(self, folder: Path, open_store: Callable[[], Store]) -> None:
         self._folder, self._open_store = folder, open_store
 
-    def ensure(self, standby: Standby) -> None:
-        for label, folder in reversed(self._of(standby.deployment, standby.revision)):
-            if label.number >= standby.replicas:
+    def ensure(self, replica_set: ReplicaSetSpec) -> None:
+        for label, folder in reversed(self._of(replica_set.deployment, replica_set.revision)):
+            if label.number >= replica_set.replicas:
                 self._end(folder)
-        for number in range(standby.replicas):
-            name = f"{standby.deployment}-{standby.revision[:SHORT]}-{number}"
+        for number in range(replica_set.replicas):
+            name = f"{replica_set.deployment}-{replica_set.revision[:SHORT]}-{number}"
             folder = self._folder / "replicas" / name
             if supervised.look(folder).phase in (Phase.STOPPED, Phase.FAILED):
-                self._start(standby, number, folder)
+                self._start(replica_set, number, folder)
 
-    def look(self) -> tuple[Running, ...]:
+    def look(self) -> tuple[ReplicaStatus, ...]:
         return tuple(self._running(label, folder) for label, folder in self._labels())
 
     def stop(self, deployment: str, revision: Digest) -> None:
@@ -65,20 +65,20 @@ class Local:
             if label.deployment == deployment:
                 yield from (f"{folder.name}: {line}" for line in supervised.logs(folder))
 
-    def _start(self, standby: Standby, number: int, folder: Path) -> None:
-        model = self._folder / "models" / standby.model / "model"
-        blobs.materialise(self._open_store(), standby.model, model)
-        engine = Catalogue(engines, "ENGINE")[standby.engine]
+    def _start(self, replica_set: ReplicaSetSpec, number: int, folder: Path) -> None:
+        model = self._folder / "models" / replica_set.model / "model"
+        blobs.materialise(self._open_store(), replica_set.model, model)
+        engine = Catalogue(engines, "ENGINE")[replica_set.engine]
         replica = Replica(name=folder.name, model=model, host=HOST, port=supervised.free_port(HOST))
-        command = engine.command(msgspec.convert(standby.config, engine.config), replica)
+        command = engine.command(msgspec.convert(replica_set.config, engine.config), replica)
         folder.mkdir(parents=True, exist_ok=True)
-        label = Label(standby.deployment, standby.revision, number, standby.model)
+        label = Label(replica_set.deployment, replica_set.revision, number, replica_set.model)
         disk.write(folder / LABEL, msgspec.json.encode(label))
-        supervised.start(folder, revisions.program(command, replica, standby.sampling, standby.deadline))
+        supervised.start(folder, revisions.program(command, replica, replica_set.sampling, replica_set.deadline))
 
-    def _running(self, label: Label, folder: Path) -> Running:
+    def _running(self, label: Label, folder: Path) -> ReplicaStatus:
         state, program = supervised.look(folder), supervised.program(folder)
-        return Running(
+        return ReplicaStatus(
             deployment=label.deployment,
             revision=label.revision,
             name=folder.name,

@@ -16,7 +16,7 @@ import msgspec
 
 from llmops.kinds.evaluation import assertions
 from llmops.language import regex, schema_validator
-from llmops.language.schema_validator import BadSchema
+from llmops.language.schema_validator import InvalidSchema
 from llmops.steps.context import StepFailed
 
 MOST_FOUND = 10_000
@@ -99,5 +99,5 @@ def fits(value: Any, schema: Any) -> bool:
         return True
     try:
         return not schema_validator.wrong(value, schema)
-    except BadSchema as error:
+    except InvalidSchema as error:
         raise StepFailed(str(error)) from None

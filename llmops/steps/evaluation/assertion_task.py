@@ -21,44 +21,44 @@ from msgspec import Struct
 from llmops.domain.orders import Job
 from llmops.kinds.evaluation.assertions import MEASURES, PASS, SCORE, Assert
 from llmops.kinds.evaluation.kind import Suite
-from llmops.kinds.evaluation.rubrics import Agreement, Case, Ruling
-from llmops.steps.context import Desk
+from llmops.kinds.evaluation.rubrics import Agreement, RubricCase, Ruling
+from llmops.steps.context import StepContext
 from llmops.steps.evaluation import llm_judge, lm_eval_task, scorers, subjects
-from llmops.steps.evaluation.llm_judge import Court, Judge
+from llmops.steps.evaluation.llm_judge import JudgePool, LlmJudge
 from llmops.steps.evaluation.scorers import Answer
 from llmops.store import blobs
 
 PACKAGES = ("sacrebleu", "rouge-score", "rapidfuzz")
 
 
-def task(job: Job, model: LM, desk: Desk, court: Court) -> Task:
+def task(job: Job, model: LM, context: StepContext, court: JudgePool) -> AssertionTask:
     """Give the questions of a job's suite, and how their answers are scored."""
     role, prompt = f"suites[{lm_eval_task.index(job)}]", subjects.prompt(job)
     assert prompt is not None  # noqa: S101  without one it is a problem of the spec
-    fields = lm_eval_task.rows(desk.folder_of(job.inputs[f"{role}.dataset"], "rows")) | lm_eval_task.through(
-        prompt, model, desk
+    fields = lm_eval_task.rows(context.folder_of(job.inputs[f"{role}.dataset"], "rows")) | lm_eval_task.through(
+        prompt, model, context
     )
     # A prompt that names no end has none, as at the gateway; lm-eval would end answers at an empty line.
     fields["generation_kwargs"] = {"do_sample": False, "until": []} | lm_eval_task.sampling(prompt, model)
-    fill = lm_eval_task.filler(prompt, desk)
+    fill = lm_eval_task.filler(prompt, context)
     suite = lm_eval_task.suite_of(job)
     labels = suite.judge.labels if suite.judge else None
-    bench = Bench(
+    bench = ScoringTools(
         suite=suite,
         model=model,
         judge=court.judge(job, f"{role}.judge.model") if suite.judge else None,
-        labels=blobs.read(desk.store, job.files[labels]) if labels else None,
+        labels=blobs.read(context.store, job.files[labels]) if labels else None,
         question=lambda row: fill(row)[-1]["content"],
     )
-    return Task(bench, fields)
+    return AssertionTask(bench, fields)
 
 
-class Bench(Struct, frozen=True, kw_only=True):
+class ScoringTools(Struct, frozen=True, kw_only=True):
     """What a suite is scored with."""
 
     suite: Suite
     model: LM
-    judge: Judge | None
+    judge: LlmJudge | None
     labels: bytes | None
     question: Callable[[dict[str, Any]], str]
     """What is asked of a row, as people and the judge see it."""
@@ -71,10 +71,10 @@ class Measured(str):
     answer: Answer
 
 
-class Task(ConfigurableTask):
+class AssertionTask(ConfigurableTask):
     """The questions of a suite, whose answers are scored by its assertions."""
 
-    def __init__(self, bench: Bench, fields: dict[str, Any]) -> None:
+    def __init__(self, bench: ScoringTools, fields: dict[str, Any]) -> None:
         self.bench, self.suite = bench, bench.suite
         self.rulings: dict[str, Ruling] = {}
         """What the judge said."""
@@ -113,7 +113,7 @@ class Task(ConfigurableTask):
         whole = (PASS, SCORE) if any(one.share for one in found) else ()
         return (*whole, *dict.fromkeys(one.metric for one in found if one.metric))
 
-    def _rule(self, cases: Sequence[Case]) -> list[Ruling]:
+    def _rule(self, cases: Sequence[RubricCase]) -> list[Ruling]:
         judge = self.bench.judge
         assert judge is not None  # noqa: S101  a rubric without a judge is a problem of the spec
         before = judge.calls
@@ -161,7 +161,7 @@ class Task(ConfigurableTask):
         """Let the judge decide on every answer by every rubric."""
         places = [place for place, one in enumerate(self.suite.assert_) if one.basis == "llm-rubric"]
         cases = [
-            Case(str(_value(self.suite.assert_[place], one.doc)), self.bench.question(one.doc), text)
+            RubricCase(str(_value(self.suite.assert_[place], one.doc)), self.bench.question(one.doc), text)
             for one, text in zip(found, texts, strict=True)
             for place in places
         ]

@@ -19,14 +19,14 @@ from lm_eval.api.model import LM
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops.domain.orders import Growth, Job
+from llmops.domain.orders import Job, SamplingBudget
 from llmops.execution import evidence
 from llmops.execution.evidence import FACTS, ITEMS, Item, SuiteFacts
 from llmops.gates import judge
-from llmops.gates.judge import Case
+from llmops.gates.judge import GateCase
 from llmops.kinds.evaluation.kind import Evaluation, Gate
 from llmops.statistics import betting
-from llmops.steps.context import Desk, Failure, Product, StepFailed, apart, body
+from llmops.steps.context import JobFailure, JobOutput, StepContext, StepFailed, body, contained
 from llmops.steps.evaluation import lm_eval_task, subjects
 from llmops.store import blobs
 
@@ -34,7 +34,7 @@ AT_ONCE = 2
 """How many models are held: head's and base's."""
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class Answered(Struct, frozen=True, kw_only=True):
     """What was answered, and how often a model was asked for it."""
 
     items: tuple[Item, ...] = ()
@@ -46,42 +46,42 @@ class Asked(Struct, frozen=True, kw_only=True):
     """How often it was asked for that."""
 
 
-class Paper(Protocol):
+class SuiteAsker(Protocol):
     """A suite that is put to a model."""
 
     @property
     def total(self) -> int:
         """How many items it has."""
 
-    def ask(self, picked: list[int] | None = None) -> Asked:
+    def ask(self, picked: list[int] | None = None) -> Answered:
         """Ask its questions, or some of them."""
 
 
-class Hands(Struct, frozen=True, kw_only=True):
+class AskingTools(Struct, frozen=True, kw_only=True):
     """What asking takes."""
 
-    put: Callable[[Job, LM], Paper]
-    publish: Callable[[Job, Asked, Desk], Product]
+    put: Callable[[Job, LM], SuiteAsker]
+    publish: Callable[[Job, Answered, StepContext], JobOutput]
 
 
-def run(jobs: tuple[Job, ...], desk: Desk, hands: Hands) -> Iterator[Product | Failure]:
+def run(jobs: tuple[Job, ...], context: StepContext, hands: AskingTools) -> Iterator[JobOutput | JobFailure]:
     """Let the evidence of every job grow until its gate has seen enough; gives it again each time that it grew.
 
     Those that are asked in turns fail together; what was answered until then is kept.
     """
-    with closing(_Models(desk)) as models:
-        sides = {job.unit: _Side(job, growth, desk, hands, models) for job in jobs if (growth := job.growth)}
+    with closing(_Models(context)) as models:
+        sides = {job.unit: _Side(job, growth, context, hands, models) for job in jobs if (growth := job.growth)}
         beside = {side.growth.against for side in sides.values()}
         for unit, side in sides.items():
             if side.growth.against or unit not in beside:
                 base = sides.get(side.growth.against)
                 turns = [side] if base is None or base is side else [side, base]
-                yield from apart([one.job for one in turns], _grow(side, base, turns))
+                yield from contained([one.job for one in turns], _grow(side, base, turns))
                 for one in turns:
                     one.close()
 
 
-def _grow(head: _Side, base: _Side | None, turns: list[_Side]) -> Iterator[Product]:
+def _grow(head: _Side, base: _Side | None, turns: list[_Side]) -> Iterator[JobOutput]:
     """Ask in turns."""
     while (stop := _next_stop(turns)) and not _is_enough(head, base):
         for side in turns:
@@ -109,7 +109,7 @@ def _is_enough(head: _Side, base: _Side | None) -> bool:
     metric = growth.metric or next(iter(head.given.facts.metrics), "")
     if (growth.against and base is None) or metric not in head.given.facts.metrics:
         return True
-    case = Case(
+    case = GateCase(
         gate=msgspec.json.decode(growth.gate, type=Gate),
         head=head.scores(metric),
         base=base.scores(metric) if base else None,
@@ -122,8 +122,8 @@ def _is_enough(head: _Side, base: _Side | None) -> bool:
 class _Models:
     """The models that were used last, and the engines that were started."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: StepContext) -> None:
+        self._desk = context
         self._open: dict[str, tuple[LM, ExitStack]] = {}
 
     def of(self, job: Job) -> LM:
@@ -152,13 +152,15 @@ class _Models:
 class _Side:
     """One subject of a suite, and what it answered so far."""
 
-    def __init__(self, job: Job, growth: Growth, desk: Desk, hands: Hands, models: _Models) -> None:
+    def __init__(
+        self, job: Job, growth: SamplingBudget, context: StepContext, hands: AskingTools, models: _Models
+    ) -> None:
         self.job, self.growth = job, growth
-        self.given = _earlier(growth, desk)
+        self.given = _earlier(growth, context)
         self.is_told = False
-        self._desk, self._hands, self._models = desk, hands, models
+        self._desk, self._hands, self._models = context, hands, models
         self._spent = growth.spent
-        self._paper: Paper | None = None
+        self._paper: SuiteAsker | None = None
 
     @property
     def asked(self) -> int:
@@ -188,7 +190,7 @@ class _Side:
         if len(new.items) != len(picked):
             raise StepFailed(f"{self.job.key}: {len(picked)} items were asked, and {len(new.items)} have a score.")
         known = Counter(item.id.partition("#")[0] for item in self.given.items)
-        self.given = Asked(
+        self.given = Answered(
             items=(*self.given.items, *_numbered(new.items, known)),
             facts=replace(new.facts, of=total, figures={}),
             calls=self.given.calls + new.calls,
@@ -199,7 +201,7 @@ class _Side:
         """Give the score of each item that was asked."""
         return {item.id: item.scores.get(metric) for item in self.given.items}
 
-    def product(self) -> Product:
+    def product(self) -> JobOutput:
         """Give the evidence that there is."""
         self.is_told = True
         return self._hands.publish(self.job, self.given, self._desk)
@@ -208,7 +210,7 @@ class _Side:
         """Let go of the model."""
         self._paper = None
 
-    def _opened(self) -> Paper:
+    def _opened(self) -> SuiteAsker:
         if self._paper is None:
             self._paper = self._hands.put(self.job, self._models.of(self.job))
         return self._paper
@@ -222,13 +224,13 @@ def _numbered(items: tuple[Item, ...], known: Counter[str]) -> Iterator[Item]:
         yield replace(item, id=same if known[same] == 1 else f"{same}#{known[same]}")
 
 
-def _earlier(growth: Growth, desk: Desk) -> Asked:
+def _earlier(growth: SamplingBudget, context: StepContext) -> Answered:
     """Read what was answered before."""
     if not growth.outputs:
-        return Asked()
-    files = blobs.manifest(desk.store, growth.outputs["evidence"]).files
-    return Asked(
-        items=evidence.decode(blobs.read(desk.store, files[ITEMS].sha256)),
-        facts=msgspec.json.decode(blobs.read(desk.store, files[FACTS].sha256), type=SuiteFacts),
+        return Answered()
+    files = blobs.manifest(context.store, growth.outputs["evidence"]).files
+    return Answered(
+        items=evidence.decode(blobs.read(context.store, files[ITEMS].sha256)),
+        facts=msgspec.json.decode(blobs.read(context.store, files[FACTS].sha256), type=SuiteFacts),
         calls=round(growth.metrics.get("calls", 0.0)),
     )

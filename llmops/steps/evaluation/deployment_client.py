@@ -33,9 +33,9 @@ from llmops.plugins.fields import seconds
 from llmops.plugins.runtime import Phase
 from llmops.registry import ENGINES
 from llmops.serving import revisions, supervised
-from llmops.serving.gateway.requests import Bad, translate
-from llmops.serving.gateway.table import PromptPart, Served
-from llmops.steps.context import Desk, StepFailed, body
+from llmops.serving.gateway.requests import BadRequest, translate
+from llmops.serving.gateway.table import PromptRoute, RevisionRoute
+from llmops.steps.context import StepContext, StepFailed, body
 from llmops.store import blobs
 
 HOST = "127.0.0.1"
@@ -52,7 +52,7 @@ class Client:
 
     path: str
 
-    def __init__(self, served: Served, at_once: int, blamed: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, served: RevisionRoute, at_once: int, blamed: Callable[[], AbstractContextManager[None]]) -> None:
         self.served = served
         self.seed = 0
         self._blamed = blamed
@@ -73,7 +73,7 @@ class Client:
             made |= {"messages": history, "variables": json.loads(asked["content"])}
         try:
             return translate(self.path, made, self.served).body
-        except Bad as error:
+        except BadRequest as error:
             raise StepFailed(f"the prompt cannot be filled in from a row: {error}") from None
 
     def parse_generations(self, outputs: Any, **named: Any) -> list[str | None]:
@@ -110,19 +110,19 @@ def is_chat(job: Job) -> bool:
 
 
 @contextmanager
-def opened(job: Job, desk: Desk) -> Iterator[Client]:
+def opened(job: Job, context: StepContext) -> Iterator[Client]:
     """Start the engine of a job's deployment, and end it when its suites are done, or this process is."""
-    given, part = job.inputs[SUBJECT], _prompt(job.inputs.get(PROMPT), desk)
+    given, part = job.inputs[SUBJECT], _prompt(job.inputs.get(PROMPT), context)
     deployment = body(given, Deployment)
     engine = ENGINES[deployment.engine.type]
     if why := revisions.mismatch(given.key, deployment.engine, engine):
         raise StepFailed(why)
-    model = desk.folder_of(given, "model")
+    model = context.folder_of(given, "model")
     replica = Replica(name=given.key.name, model=model, host=HOST, port=supervised.free_port(HOST))
     command = engine.command(msgspec.convert(deployment.engine.config, engine.config), replica)
     first = revisions.sampling(command, part)
     program = revisions.program(command, replica, first, seconds(deployment.progress_deadline))
-    folder = desk.scratch("engine", digest([program.argv, first])[:SHORT])
+    folder = context.scratch("engine", digest([program.argv, first])[:SHORT])
     try:
         supervised.start(folder, replace(program, owner=os.getpid()))
         _wait(folder, given)
@@ -133,11 +133,11 @@ def opened(job: Job, desk: Desk) -> Iterator[Client]:
         supervised.stop(folder)
 
 
-def _prompt(given: Input | None, desk: Desk) -> PromptPart | None:
+def _prompt(given: Input | None, context: StepContext) -> PromptRoute | None:
     if given is None:
         return None
     prompt = body(given, Prompt)
-    source = blobs.read(desk.store, given.files[prompt.template]).decode() if prompt.template else None
+    source = blobs.read(context.store, given.files[prompt.template]).decode() if prompt.template else None
     return revisions.prompt(prompt, source)
 
 

@@ -25,17 +25,17 @@ from msgspec.structs import replace
 from llmops.domain.orders import Job
 from llmops.execution.evidence import EVIDENCE, FACTS, ITEMS, RULINGS, Item, SuiteFacts
 from llmops.kinds.evaluation.kind import Evaluation
-from llmops.steps.context import Desk, Failure, Product, StepFailed, apart, body, reason
+from llmops.steps.context import JobFailure, JobOutput, StepContext, StepFailed, body, contained, reason
 from llmops.steps.evaluation import assertion_task, batches, llm_judge, lm_eval_task, samples, subjects
-from llmops.steps.evaluation.batches import Asked, Hands
-from llmops.steps.evaluation.llm_judge import Court
+from llmops.steps.evaluation.batches import Answered, AskingTools
+from llmops.steps.evaluation.llm_judge import JudgePool
 from llmops.steps.evaluation.samples import Answers
 from llmops.store import blobs
 
 PACKAGES = ("lm_eval", "transformers", "peft", "torch", "tokenizers", "datasets")
 
 
-def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product | Failure]:
+def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput | JobFailure]:
     """Evaluate every suite; jobs over the same model share it. Those that grow come last, in batches.
 
     A suite that fails is no other's business; a model that cannot be loaded is that of all who ask it.
@@ -46,41 +46,43 @@ def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product | Failure]:
     for job in jobs:
         if job.growth is None:
             by_model.setdefault(subjects.identity(job), []).append(job)
-    court = Court(desk)
+    court = JudgePool(context)
 
     def put(job: Job, model: LM) -> _Paper:
-        return _Paper(job, model, desk, court)
+        return _Paper(job, model, context, court)
 
-    hands, done = Hands(put=put, publish=_publish), 0
+    hands, done = AskingTools(put=put, publish=_publish), 0
     for same in by_model.values():
-        yield from apart(same, _at_once(same, desk, hands, done, len(jobs)))
+        yield from contained(same, _at_once(same, context, hands, done, len(jobs)))
         done += len(same)
-    yield from batches.run(tuple(job for job in jobs if job.growth), desk, hands)
+    yield from batches.run(tuple(job for job in jobs if job.growth), context, hands)
 
 
-def _at_once(same: list[Job], desk: Desk, hands: Hands, done: int, total: int) -> Iterator[Product | Failure]:
+def _at_once(
+    same: list[Job], context: StepContext, hands: AskingTools, done: int, total: int
+) -> Iterator[JobOutput | JobFailure]:
     """Evaluate suites over one model."""
-    desk.say(f"loading {subjects.name(same[0])}", done, total)
-    with subjects.opened(same[0], desk) as model:
+    context.say(f"loading {subjects.name(same[0])}", done, total)
+    with subjects.opened(same[0], context) as model:
         for number, job in enumerate(same, done + 1):
-            desk.say(f"{job.key} {lm_eval_task.suite_of(job).label}", number, total)
-            yield from apart((job,), _whole(job, model, desk, hands))
+            context.say(f"{job.key} {lm_eval_task.suite_of(job).label}", number, total)
+            yield from contained((job,), _whole(job, model, context, hands))
 
 
-def _whole(job: Job, model: LM, desk: Desk, hands: Hands) -> Iterator[Product]:
-    yield hands.publish(job, hands.put(job, model).ask(), desk)
+def _whole(job: Job, model: LM, context: StepContext, hands: AskingTools) -> Iterator[JobOutput]:
+    yield hands.publish(job, hands.put(job, model).ask(), context)
 
 
 class _Paper:
     """A suite that is put to a model."""
 
-    def __init__(self, job: Job, model: LM, desk: Desk, court: Court) -> None:
-        self._job, self._desk, self._suite = job, desk, lm_eval_task.suite_of(job)
+    def __init__(self, job: Job, model: LM, context: StepContext, court: JudgePool) -> None:
+        self._job, self._desk, self._suite = job, context, lm_eval_task.suite_of(job)
         with _named(job):
-            self._asserted = assertion_task.task(job, model, desk, court) if self._suite.assert_ else None
-            self._task: Task = self._asserted or lm_eval_task.task(job, model, desk)
+            self._asserted = assertion_task.task(job, model, context, court) if self._suite.assert_ else None
+            self._task: Task = self._asserted or lm_eval_task.task(job, model, context)
             if prompt := subjects.prompt(job):
-                lm_eval_task.check(itertools.islice(self._task.eval_docs, self.total), prompt, desk)
+                lm_eval_task.check(itertools.islice(self._task.eval_docs, self.total), prompt, context)
         self._subject, self._model = model, self._asserted.asked if self._asserted else model
 
     @property
@@ -89,12 +91,12 @@ class _Paper:
         known = len(self._task.eval_docs)
         return known if self._suite.limit is None else min(known, self._suite.limit)
 
-    def ask(self, picked: list[int] | None = None) -> Asked:
+    def ask(self, picked: list[int] | None = None) -> Answered:
         """Ask its questions, or some of them."""
         with _named(self._job):
             return self._asked(picked)
 
-    def _asked(self, picked: list[int] | None) -> Asked:
+    def _asked(self, picked: list[int] | None) -> Answered:
         job, task = self._job, self._task
         subjects.seed(self._subject, body(job, Evaluation).seed + job.trial)
         found = _ask(job, task, self._model, picked)
@@ -108,7 +110,7 @@ class _Paper:
         said = found["samples"][task.config.task]
         calls = sum({sample["doc_id"]: len(sample["arguments"]) for sample in said}.values())  # there once per filter
         items = tuple(answers.items)
-        return Asked(items=items, facts=facts, calls=calls, rulings=rulings, judge_calls=judge_calls)
+        return Answered(items=items, facts=facts, calls=calls, rulings=rulings, judge_calls=judge_calls)
 
 
 @contextmanager
@@ -120,9 +122,9 @@ def _named(job: Job) -> Iterator[None]:
         raise StepFailed(f"{job.key} {lm_eval_task.suite_of(job).label}: {reason(error)}") from error
 
 
-def _publish(job: Job, asked: Asked, desk: Desk) -> Product:
+def _publish(job: Job, asked: Answered, context: StepContext) -> JobOutput:
     """Put the evidence of a job into the store."""
-    suite, folder = lm_eval_task.suite_of(job), desk.blank("evidence", job.unit)
+    suite, folder = lm_eval_task.suite_of(job), context.blank("evidence", job.unit)
     (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in asked.items))
     (folder / FACTS).write_bytes(msgspec.json.encode(asked.facts))
     if suite.judge:
@@ -131,7 +133,7 @@ def _publish(job: Job, asked: Asked, desk: Desk) -> Product:
     figures |= {"of": float(asked.facts.of)} if asked.facts.of else {}
     figures |= {"judge_calls": float(asked.judge_calls)} if suite.judge else {}
     packages = PACKAGES + (assertion_task.PACKAGES if suite.assert_ else ())
-    return Product(job, {EVIDENCE: blobs.add_folder(desk.store, folder)}, figures, packages)
+    return JobOutput(job, {EVIDENCE: blobs.add_folder(context.store, folder)}, figures, packages)
 
 
 def _ask(job: Job, task: Task, model: LM, picked: list[int] | None) -> dict[str, Any]:
@@ -174,12 +176,12 @@ def _means(items: tuple[Item, ...]) -> dict[str, float]:
     }
 
 
-def _question(job: Job, desk: Desk) -> Callable[[dict[str, Any]], str]:
+def _question(job: Job, context: StepContext) -> Callable[[dict[str, Any]], str]:
     """Give a function from a sample to what people shall see as its question."""
     prompt = subjects.prompt(job)
     if prompt is None:
         return lambda sample: _text(sample["arguments"][0][0])
-    fill = lm_eval_task.filler(prompt, desk)
+    fill = lm_eval_task.filler(prompt, context)
     return lambda sample: fill(sample["doc"])[-1]["content"]
 
 

@@ -20,15 +20,15 @@ from llmops.kinds.evaluation import judge_labels, rubrics
 from llmops.kinds.evaluation.assertions import Assert
 from llmops.kinds.evaluation.judge_labels import Label
 from llmops.kinds.evaluation.kind import Evaluation, Suite
-from llmops.kinds.evaluation.rubrics import Agreement, Case, Ruling
-from llmops.steps.context import Desk, body
+from llmops.kinds.evaluation.rubrics import Agreement, RubricCase, Ruling
+from llmops.steps.context import StepContext, body
 from llmops.steps.evaluation import scorers, subjects
 from llmops.store import blobs
 
 TOO_LONG = "the case is longer than what the judge can read"
 
 
-class Judge:
+class LlmJudge:
     """One model that judges; it is loaded when it is first asked something new."""
 
     def __init__(self, name: str, load: Callable[[], LM]) -> None:
@@ -43,7 +43,7 @@ class Judge:
         """Take over what was said before."""
         self._said = {ruling.id: ruling for ruling in earlier} | self._said
 
-    def rule(self, cases: Sequence[Case]) -> list[Ruling]:
+    def rule(self, cases: Sequence[RubricCase]) -> list[Ruling]:
         """Decide cases, each of them once."""
         named = [(rubrics.name(self.name, case), case) for case in cases]
         new = {id_: case for id_, case in named if id_ not in self._said}
@@ -67,20 +67,20 @@ class Judge:
         return [next(said) if fits else TOO_LONG for fits in fit]
 
 
-class Court:
+class JudgePool:
     """The judges of a run: each is loaded once, whoever asks it."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._judges: dict[str, Judge] = {}
+    def __init__(self, context: StepContext) -> None:
+        self._desk = context
+        self._judges: dict[str, LlmJudge] = {}
 
-    def judge(self, job: Job, role: str) -> Judge:
+    def judge(self, job: Job, role: str) -> LlmJudge:
         """Give the judge that a job names, with what it said in the evidence that the job is given."""
         evaluation, given = body(job, Evaluation), job.inputs[role]
         how = [evaluation.dtype, evaluation.device, evaluation.batch_size]  # all of these are in the closure
         name = digest([sorted(given.outputs.items()), *how])
         if name not in self._judges:
-            self._judges[name] = Judge(name, lambda: subjects.load(given, evaluation, self._desk))
+            self._judges[name] = LlmJudge(name, lambda: subjects.load(given, evaluation, self._desk))
         self._judges[name].recall(self._earlier(job))
         return self._judges[name]
 
@@ -102,7 +102,7 @@ def decode(data: bytes) -> list[Ruling]:
     return [decoder.decode(line) for line in data.splitlines()]
 
 
-def agreement(suite: Suite, data: bytes, rule: Callable[[Sequence[Case]], list[Ruling]]) -> Agreement:
+def agreement(suite: Suite, data: bytes, rule: Callable[[Sequence[RubricCase]], list[Ruling]]) -> Agreement:
     """Let a judge decide what people decided, each by the rubric that it is about."""
     by_metric = suite.rubrics
     found = judge_labels.read(data, by_metric)
@@ -112,5 +112,5 @@ def agreement(suite: Suite, data: bytes, rule: Callable[[Sequence[Case]], list[R
     )
 
 
-def _case(label: Label, rubric: Assert) -> Case:
-    return Case(str(scorers.filled(rubric.value, label.row)), label.question, label.output)
+def _case(label: Label, rubric: Assert) -> RubricCase:
+    return RubricCase(str(scorers.filled(rubric.value, label.row)), label.question, label.output)

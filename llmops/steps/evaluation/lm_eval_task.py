@@ -23,8 +23,8 @@ from llmops.kinds.evaluation import task_files
 from llmops.kinds.evaluation.kind import Evaluation, Suite
 from llmops.kinds.prompt import Prompt
 from llmops.language import prompts
-from llmops.language.prompts import Unfit
-from llmops.steps.context import Desk, StepFailed, body
+from llmops.language.prompts import InvalidVariables
+from llmops.steps.context import StepContext, StepFailed, body
 from llmops.steps.dataset import TEST, TRAIN
 from llmops.steps.evaluation import subjects
 from llmops.steps.evaluation.deployment_client import Client
@@ -44,25 +44,25 @@ def suite_of(job: Job) -> Suite:
     return body(job, Evaluation).suites[index(job)]
 
 
-def task(job: Job, model: LM, desk: Desk) -> Task:
+def task(job: Job, model: LM, context: StepContext) -> Task:
     """Give the task of a job's suite, asked through the subject's prompt and about the suite's dataset."""
     suite = suite_of(job)
     assert suite.task is not None  # noqa: S101  else it asserts, which is done elsewhere
     changes: dict[str, Any] = {}
     if dataset := job.inputs.get(f"suites[{index(job)}].dataset"):
-        changes |= rows(desk.folder_of(dataset, "rows"))
+        changes |= rows(context.folder_of(dataset, "rows"))
     if prompt := subjects.prompt(job):
-        changes |= through(prompt, model, desk)
+        changes |= through(prompt, model, context)
     if not task_files.is_file(suite.task):
         manager, name = _built_in(), suite.task
         changes |= _pinned(job.pins[f"lm-eval://{suite.task}"], name, manager)
     else:
-        folder = desk.repository(job.files)
+        folder = context.repository(job.files)
         path = folder / suite.task
         manager = TaskManager(include_path=str(path.parent), include_defaults=False)
         name = str(task_files.read(path.read_bytes()).fields.get("task") or path.stem)
         changes |= _beside(folder, name, manager)
-    if token := desk.secret(suite.token):
+    if token := context.secret(suite.token):
         kwargs = changes.get("dataset_kwargs") or (manager.task_index[name].cfg or {}).get("dataset_kwargs") or {}
         changes["dataset_kwargs"] = {**kwargs, "token": token}
     # A group of one: lm-eval's own way to take a task of its index and change some of its fields.
@@ -125,9 +125,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
 
 
-def through(given: Input, model: LM, desk: Desk) -> dict[str, Any]:
+def through(given: Input, model: LM, context: StepContext) -> dict[str, Any]:
     """Give the fields that make a task ask through a prompt, as the gateway would."""
-    fill = filler(given, desk)
+    fill = filler(given, context)
     if isinstance(model, Client):
         return {"doc_to_text": lambda row: _variables(given, fill, row), "target_delimiter": ""}
 
@@ -154,26 +154,26 @@ def _there(value: Any) -> Any:
     return [_there(one) for one in value] if isinstance(value, list) else value
 
 
-def filler(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
+def filler(given: Input, context: StepContext) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
     """Give a function from a row to the messages of a prompt."""
-    messages = _messages(given, desk)
+    messages = _messages(given, context)
 
     def fill(row: dict[str, Any]) -> list[dict[str, str]]:
         try:
             return messages(row)
-        except Unfit as error:
+        except InvalidVariables as error:
             raise StepFailed(f"{given.key} cannot be filled in from a row: {error}") from None
 
     return fill
 
 
-def check(rows: Iterable[dict[str, Any]], given: Input, desk: Desk) -> None:
+def check(rows: Iterable[dict[str, Any]], given: Input, context: StepContext) -> None:
     """Make sure that a prompt can be filled in from every row. Raises `StepFailed` with all that are wrong."""
-    messages, wrong, number = _messages(given, desk), list[str](), 0
+    messages, wrong, number = _messages(given, context), list[str](), 0
     for number, row in enumerate(rows, 1):
         try:
             messages(row)
-        except Unfit as error:
+        except InvalidVariables as error:
             wrong.append(f"  row {number}: {error}")
     if wrong:
         more = [f"  and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else []
@@ -183,16 +183,16 @@ def check(rows: Iterable[dict[str, Any]], given: Input, desk: Desk) -> None:
         )
 
 
-def _messages(given: Input, desk: Desk) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
+def _messages(given: Input, context: StepContext) -> Callable[[dict[str, Any]], list[dict[str, str]]]:
     prompt = body(given, Prompt)
-    source = blobs.read(desk.store, given.files[prompt.template]).decode() if prompt.template else None
+    source = blobs.read(context.store, given.files[prompt.template]).decode() if prompt.template else None
     turns = prompt.turns(source)
 
     def messages(row: dict[str, Any]) -> list[dict[str, str]]:
         try:
             return prompts.fill(turns, prompt.variables, _values(prompt, row))
-        except Unfit as error:
-            raise Unfit(f"{error} The row has {', '.join(sorted(row))}.", error.variable) from None
+        except InvalidVariables as error:
+            raise InvalidVariables(f"{error} The row has {', '.join(sorted(row))}.", error.variable) from None
 
     return messages
 

@@ -22,7 +22,7 @@ from sacrebleu.metrics.bleu import BLEU
 from llmops.kinds.evaluation.assertions import MEASURES, PASS, SCORE, THRESHOLDS, Assert
 from llmops.kinds.evaluation.rubrics import Ruling
 from llmops.language import jinja
-from llmops.language.jinja_variables import BadTemplate
+from llmops.language.jinja_variables import InvalidTemplate
 from llmops.steps.context import StepFailed
 from llmops.steps.evaluation import answer_parsing
 from llmops.steps.evaluation.answer_parsing import as_text
@@ -129,7 +129,7 @@ def filled(value: Any, row: Row) -> Any:
         known = {name: one for name, one in row.items() if one is not None}
         try:
             return jinja.render(value, known)
-        except BadTemplate as error:
+        except InvalidTemplate as error:
             columns = ", ".join(sorted(known)) or "no columns"
             raise StepFailed(f'"{value}" cannot be filled in from a row: {error.what} The row has {columns}.') from None
     if isinstance(value, list):

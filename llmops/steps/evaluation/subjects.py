@@ -17,7 +17,7 @@ from transformers import set_seed
 from llmops.domain.orders import Input, Job
 from llmops.domain.resources import Key
 from llmops.kinds.evaluation.kind import Evaluation
-from llmops.steps.context import Desk, StepFailed, body
+from llmops.steps.context import StepContext, StepFailed, body
 from llmops.steps.evaluation import deployment_client
 
 MODEL = "subject.model"
@@ -50,23 +50,24 @@ def is_chat(job: Job) -> bool:
 
 
 @contextmanager
-def opened(job: Job, desk: Desk) -> Iterator[LM]:
+def opened(job: Job, context: StepContext) -> Iterator[LM]:
     """Load the model that a job asks, or start the engine of its deployment for as long as it is needed."""
     if MODEL in job.inputs:
-        yield load(job.inputs[MODEL], body(job, Evaluation), desk)
+        yield load(job.inputs[MODEL], body(job, Evaluation), context)
     else:
-        with deployment_client.opened(job, desk) as client:
+        with deployment_client.opened(job, context) as client:
             yield client
 
 
-def written(model: LM, messages: list[dict[str, str]], who: str) -> str:
+def written(model: LM, messages: list[dict[str, str]], model_name: str) -> str:
     """Write messages as a model reads them. Raises `StepFailed` where its chat template cannot."""
     try:
         return str(model.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
     except (ValueError, TemplateError) as error:
         roles = ", ".join(one["role"] for one in messages)
         raise StepFailed(
-            f"{who} has no chat template for messages of these roles: {roles} ({error}). Take a model that has one."
+            f"{model_name} has no chat template for messages of these roles: {roles} ({error}). "
+            "Take a model that has one."
         ) from error
 
 
@@ -81,11 +82,11 @@ def _subject(job: Job) -> Input:
     return job.inputs[MODEL] if MODEL in job.inputs else job.inputs[deployment_client.SUBJECT]
 
 
-def load(given: Input, evaluation: Evaluation, desk: Desk) -> HFLM:
+def load(given: Input, evaluation: Evaluation, context: StepContext) -> HFLM:
     """Load a model as an evaluation says."""
-    adapter = desk.folder_of(given, "adapter") if "adapter" in given.outputs else None
+    adapter = context.folder_of(given, "adapter") if "adapter" in given.outputs else None
     return HFLM(
-        pretrained=str(desk.folder_of(given, "base" if adapter else "model")),
+        pretrained=str(context.folder_of(given, "base" if adapter else "model")),
         peft=str(adapter) if adapter else None,
         device=evaluation.device,
         dtype=evaluation.dtype,

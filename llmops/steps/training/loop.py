@@ -138,7 +138,7 @@ def _arguments(recipe: Recipe, training: Training) -> dict[str, Any]:
     return shared | {
         "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": accumulate,
-        "output_dir": str(Path(recipe.desk) / "scratch" / "trainer"),
+        "output_dir": str(Path(recipe.context) / "scratch" / "trainer"),
         "seed": training.seed,
         "use_cpu": training.resources.gpus == 0,
         "save_strategy": "steps",
@@ -202,7 +202,7 @@ class _Reporter(TrainerCallback):
     """Hands checkpoints to Ray and tells the desk how far the training is."""
 
     def __init__(self, recipe: Recipe, *, is_first: bool) -> None:
-        self._folder = Path(recipe.desk)
+        self._folder = Path(recipe.context)
         self._is_first = is_first
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:

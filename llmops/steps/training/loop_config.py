@@ -30,4 +30,4 @@ class Recipe(Struct, frozen=True, kw_only=True):
     scratch: bool
     mixture: tuple[Mixture, ...]
     out: str
-    desk: str
+    context: str

@@ -12,18 +12,18 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmops.domain.orders import Input
-from llmops.steps.context import Desk, StepFailed
+from llmops.steps.context import StepContext, StepFailed
 
 TOLERANCE = 1e-3
 """Largest difference of a logit between adapter and merged model, in float32."""
 PROBE_TOKENS = 32
 
 
-def merged(given: Input, desk: Desk) -> Path:
+def merged(given: Input, context: StepContext) -> Path:
     """Give a folder with the whole model of an input that has a base and an adapter."""
-    target = desk.scratch("merged", given.outputs["adapter"])
+    target = context.scratch("merged", given.outputs["adapter"])
     if not (target / "config.json").exists():
-        merge(desk.folder_of(given, "base"), desk.folder_of(given, "adapter"), target)
+        merge(context.folder_of(given, "base"), context.folder_of(given, "adapter"), target)
     return target
 
 

@@ -24,7 +24,7 @@ from llmops.domain.digests import Digest
 from llmops.domain.orders import Input, Job
 from llmops.kinds.dataset import Dataset
 from llmops.kinds.training import Resources, Training
-from llmops.steps.context import Desk, Product, StepFailed, body
+from llmops.steps.context import JobOutput, StepContext, StepFailed, body
 from llmops.steps.dataset import TRAIN
 from llmops.steps.training.loop_config import LOSSES, Mixture, Recipe
 from llmops.store import blobs
@@ -36,72 +36,72 @@ OBJECT_STORE_BYTES = 100 << 20
 """Training passes files, not objects: the least that Ray accepts with room to spare."""
 
 
-def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     """Train each job; yields the digests of the model or adapter and the last figures."""
     for job in jobs:
         training = body(job, Training)
-        out = desk.scratch("out")
-        base = _base(job, desk)
-        _fit(_recipe(job, training, desk, base), training.resources, desk)
+        out = context.scratch("out")
+        base = _base(job, context)
+        _fit(_recipe(job, training, context, base), training.resources, context)
         figures = _figures(out)
-        yield Product(job, _keep(training, base, out, desk), figures, PACKAGES)
+        yield JobOutput(job, _keep(training, base, out, context), figures, PACKAGES)
 
 
-def _base(job: Job, desk: Desk) -> Digest | None:
+def _base(job: Job, context: StepContext) -> Digest | None:
     """Give the model to start from. An adapter is merged into its base first: adapters are not stacked."""
     given = job.inputs.get("base")
     if given is None:
         return None
     if "adapter" not in given.outputs:
         return given.outputs["model"]
-    desk.say(f"merging {given.key}")
+    context.say(f"merging {given.key}")
     fuse = importlib.import_module(
         "llmops.steps.training.merge_adapter"
     )  # peft and transformers, only when there is something to merge
-    return blobs.add_folder(desk.store, fuse.merged(given, desk))
+    return blobs.add_folder(context.store, fuse.merged(given, context))
 
 
-def _recipe(job: Job, training: Training, desk: Desk, base: Digest | None) -> Recipe:
+def _recipe(job: Job, training: Training, context: StepContext, base: Digest | None) -> Recipe:
     mixture = tuple(
-        _part(job.inputs[f"datasets[{index}].name"], use.weight, desk) for index, use in enumerate(training.datasets)
+        _part(job.inputs[f"datasets[{index}].name"], use.weight, context) for index, use in enumerate(training.datasets)
     )
     if base is not None:
-        start = desk.materialise(base)
+        start = context.materialise(base)
     else:
-        start = desk.scratch("tokenizer")
-        _make_tokenizer(job, training, mixture, desk)
+        start = context.scratch("tokenizer")
+        _make_tokenizer(job, training, mixture, context)
     return Recipe(
         training=msgspec.json.encode(training).decode(),
         start=str(start),
         scratch=base is None,
         mixture=mixture,
-        out=str(desk.scratch("out")),
-        desk=str(desk.folder),
+        out=str(context.scratch("out")),
+        context=str(context.folder),
     )
 
 
-def _part(given: Input, weight: float, desk: Desk) -> Mixture:
-    rows = desk.folder_of(given, "rows") / TRAIN
+def _part(given: Input, weight: float, context: StepContext) -> Mixture:
+    rows = context.folder_of(given, "rows") / TRAIN
     if not rows.stat().st_size:
         raise StepFailed(f"the train side of {given.key} is empty. Give it more rows or a smaller test_fraction.")
     return Mixture(str(rows), body(given, Dataset).format, weight)
 
 
-def _make_tokenizer(job: Job, training: Training, mixture: tuple[Mixture, ...], desk: Desk) -> None:
+def _make_tokenizer(job: Job, training: Training, mixture: tuple[Mixture, ...], context: StepContext) -> None:
     if training.tokenizer is None:
         raise StepFailed(f"{job.key} has neither a base nor a tokenizer.")
-    desk.say("training the tokenizer")
+    context.say("training the tokenizer")
     texts = [Path(one.rows) for one in mixture]
     tokenizer = importlib.import_module(
         "llmops.steps.training.tokenizer"
     )  # transformers, only for a model from scratch
-    tokenizer.make(training.tokenizer, texts, desk.repository(job.files), desk.scratch("tokenizer"))
+    tokenizer.make(training.tokenizer, texts, context.repository(job.files), context.scratch("tokenizer"))
 
 
-def _fit(recipe: Recipe, resources: Resources, desk: Desk) -> None:
-    desk.say("starting Ray")
-    _connect(resources, cluster=desk.cluster)
-    _mend(desk.folder / "ray" / desk.name)
+def _fit(recipe: Recipe, resources: Resources, context: StepContext) -> None:
+    context.say("starting Ray")
+    _connect(resources, cluster=context.cluster)
+    _mend(context.folder / "ray" / context.name)
     per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     training = msgspec.json.decode(recipe.training, type=Training)
     trainer = TorchTrainer(
@@ -112,8 +112,8 @@ def _fit(recipe: Recipe, resources: Resources, desk: Desk) -> None:
         ),
         torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
         run_config=RunConfig(
-            name=desk.name,
-            storage_path=str(desk.folder / "ray"),
+            name=context.name,
+            storage_path=str(context.folder / "ray"),
             checkpoint_config=CheckpointConfig(num_to_keep=training.checkpoint.keep),
             failure_config=FailureConfig(max_failures=1),
         ),
@@ -124,7 +124,7 @@ def _fit(recipe: Recipe, resources: Resources, desk: Desk) -> None:
         raise StepFailed(f"training failed on its workers: {_root(error)}") from error
     finally:
         ray.shutdown()
-    shutil.rmtree(desk.folder / "ray", ignore_errors=True)
+    shutil.rmtree(context.folder / "ray", ignore_errors=True)
 
 
 def _mend(run: Path) -> None:
@@ -167,13 +167,13 @@ def _root(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _keep(training: Training, base: Digest | None, out: Path, desk: Desk) -> dict[str, Digest]:
+def _keep(training: Training, base: Digest | None, out: Path, context: StepContext) -> dict[str, Digest]:
     """Store what was trained: a model, or an adapter together with the base that it belongs to."""
-    desk.say("storing what was trained")
-    made = {"log": blobs.add_folder(desk.store, out / "log")}
+    context.say("storing what was trained")
+    made = {"log": blobs.add_folder(context.store, out / "log")}
     if training.finetuning == "lora" and base is not None:
-        return made | {"adapter": blobs.add_folder(desk.store, out / "adapter"), "base": base}
-    return made | {"model": blobs.add_folder(desk.store, out / "model")}
+        return made | {"adapter": blobs.add_folder(context.store, out / "adapter"), "base": base}
+    return made | {"model": blobs.add_folder(context.store, out / "model")}
 
 
 def _figures(out: Path) -> dict[str, float]:

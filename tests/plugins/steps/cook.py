@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from llmops.domain.orders import Job
-from llmops.steps.context import Desk, Product, StepFailed, body
+from llmops.steps.context import JobOutput, StepContext, StepFailed, body
 from llmops.store import blobs
 from tests.plugins.kinds.dish import Dish
 
@@ -16,29 +16,29 @@ COUNTER = "COOKED"
 """Environment variable with the path of the file that the lines go to."""
 
 
-def run(jobs: tuple[Job, ...], desk: Desk) -> Iterator[Product]:
+def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     for job in jobs:
         text = job.part
         if job.key.kind == "Dish":
             dish = body(job, Dish)
             _note(f"begin {job.key} {os.getpid()}")
-            _cook(dish, desk)
-            text = " ".join([dish.text, *(_said(given.outputs["text"], desk) for given in job.inputs.values())])
+            _cook(dish, context)
+            text = " ".join([dish.text, *(_said(given.outputs["text"], context) for given in job.inputs.values())])
         _note(f"done {job.key} {job.part} {os.getpid()}".replace("  ", " "))
-        yield Product(job, {"text": _plate(text, job, desk)}, _figures(job, text))
+        yield JobOutput(job, {"text": _plate(text, job, context)}, _figures(job, text))
 
 
-def _cook(dish: Dish, desk: Desk) -> None:
+def _cook(dish: Dish, context: StepContext) -> None:
     if dish.fails == "error":
         raise StepFailed("it burnt")
     if dish.fails in ("exit", "interrupt"):
-        print(f"the recipe: {desk.secret(f'env:{COUNTER}')}")
+        print(f"the recipe: {context.secret(f'env:{COUNTER}')}")
         raise SystemExit(4) if dish.fails == "exit" else KeyboardInterrupt
     if dish.fails == "vanish":
         os.kill(os.getpid(), signal.SIGKILL)
     steps = max(1, round(dish.seconds * 20))
     for step in range(steps):
-        desk.say("cooking", step + 1, steps)
+        context.say("cooking", step + 1, steps)
         time.sleep(dish.seconds / steps)
 
 
@@ -47,14 +47,14 @@ def _figures(job: Job, text: str) -> dict[str, float]:
     return {"letters": float("nan") if wrong else float(len(text))}
 
 
-def _plate(text: str, job: Job, desk: Desk) -> str:
-    folder = desk.scratch("plate", job.unit)
+def _plate(text: str, job: Job, context: StepContext) -> str:
+    folder = context.scratch("plate", job.unit)
     (folder / "text").write_text(text)
-    return blobs.add_folder(desk.store, folder)
+    return blobs.add_folder(context.store, folder)
 
 
-def _said(digest: str, desk: Desk) -> str:
-    return blobs.read(desk.store, blobs.manifest(desk.store, digest).files["text"].sha256).decode()
+def _said(digest: str, context: StepContext) -> str:
+    return blobs.read(context.store, blobs.manifest(context.store, digest).files["text"].sha256).decode()
 
 
 def _note(line: str) -> None:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from llmops.domain.problems import Broken
 from llmops.execution.runners import RUNNERS
 from llmops.git.repository import Repository
-from llmops.git.signatures import OPEN, Seal
+from llmops.git.signatures import UNSIGNED, SigningPolicy
 from llmops.index.commits import Commits
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
@@ -26,7 +26,7 @@ from llmops.store import blobs
 from llmops.store.blobs import Store
 
 
-class Site(Struct, frozen=True, kw_only=True):
+class Workspace(Struct, frozen=True, kw_only=True):
     """One repository as one environment sees it."""
 
     commits: Commits
@@ -49,12 +49,12 @@ class Site(Struct, frozen=True, kw_only=True):
         return self.folder / "runtime" / self.environment
 
 
-def locate(commits: Commits, settings: Settings, environment: str | None, seal: Seal = OPEN) -> Site:
+def locate(commits: Commits, settings: Settings, environment: str | None, seal: SigningPolicy = UNSIGNED) -> Workspace:
     """Find the things of a repository. Raises `Refused` when the settings name a remote that is not there."""
     named = environment or settings.environment
     repo = commits.repo
     folder = repo.common / "llmops"
-    return Site(
+    return Workspace(
         commits=commits,
         settings=settings,
         environment=named,
@@ -64,21 +64,23 @@ def locate(commits: Commits, settings: Settings, environment: str | None, seal: 
     )
 
 
-def close(site: Site) -> Site:
+def read_only(workspace: Workspace) -> Workspace:
     """Give the same to be read only: whatever would write the ledger or the store raises `Closed`."""
-    return replace(site, ledger=replace(site.ledger, at=replace(site.ledger.at, closed=True)), closed=True)
+    return replace(
+        workspace, ledger=replace(workspace.ledger, at=replace(workspace.ledger.at, closed=True)), closed=True
+    )
 
 
-def address(site: Site) -> str:
+def address(workspace: Workspace) -> str:
     """Say where the store is: where the settings say, or in the git directory."""
-    return site.settings.store.url or (site.folder / "store").absolute().as_uri()
+    return workspace.settings.store.url or (workspace.folder / "store").absolute().as_uri()
 
 
-def open_store(site: Site) -> Store:
+def open_store(workspace: Workspace) -> Store:
     """Open the store that the settings name, or the one in the git directory. Raises `Broken` when it does not open."""
-    url = address(site)
+    url = address(workspace)
     try:
-        return replace(blobs.open_at(url), closed=site.closed)
+        return replace(blobs.open_at(url), closed=workspace.closed)
     except OSError as error:
         why = str(error.strerror or error).rstrip(".")
         raise Broken(
@@ -87,8 +89,8 @@ def open_store(site: Site) -> Store:
         ) from None
 
 
-def open_runner(site: Site) -> Runner:
+def open_runner(workspace: Workspace) -> Runner:
     """Make the runner that the settings name."""
-    site.work.mkdir(parents=True, exist_ok=True)
-    made: Runner = RUNNERS[site.settings.runner.type](site.settings.runner, site.work)
+    workspace.work.mkdir(parents=True, exist_ok=True)
+    made: Runner = RUNNERS[workspace.settings.runner.type](workspace.settings.runner, workspace.work)
     return made
