@@ -73,7 +73,7 @@ def propose(workspace: Workspace, desired: Desired, base: str | None = None) -> 
     done = follow(workspace.commits.index, workspace.ledger)
     # What runs is looked at only when something was released: speaking to a gateway takes a while to import.
     seen = (
-        importlib.import_module("llmops.releases.observe").seen(workspace, desired.graph, done)
+        importlib.import_module("llmops.releases.observe").observe(workspace, desired.graph, done)
         if state.releases
         else {}
     )

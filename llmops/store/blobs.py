@@ -92,9 +92,7 @@ def open_at(url: str) -> Store:
     """Open the store at an fsspec address, such as ``file:///srv/llmops`` or ``s3://bucket/llmops``."""
     if url.startswith(OVER):
         above, below = map(open_at, url.removeprefix(OVER).split("|", 1))
-        over = importlib.import_module("llmops.store.blobs.layered_store").Overlay(
-            above, below
-        )  # only for what nobody may keep
+        over = importlib.import_module("llmops.store.layered_store").LayeredStore(above, below)
         return Store(url, over, above.root, local=False)
     if url.startswith("file://"):
         return Store(url, Disk(), unquote(url.removeprefix("file://")).rstrip("/"), local=True)
