@@ -80,7 +80,7 @@ find them.
 
 def kinds_page() -> str:
     """Write a section for every kind, for the metadata they share, for the settings and for the engines."""
-    kinds = [registry.KINDS[name] for name in sorted(registry.KINDS)]
+    kinds = [registry.PLUGINS.kinds[name] for name in sorted(registry.PLUGINS.kinds)]
     names = ["Metadata", *(kind.name for kind in kinds), "Settings", "Engines"]
     contents = "\n" + " · ".join(f"[{name}](#{name.lower()})" for name in names) + "\n"
     nothing = FieldMeta(scope=Scope.NONE)

@@ -1,6 +1,6 @@
 """The whole flow on one page: from a commit to what is trained, judged and served.
 
-    commits.desire     commit           -> what it declares, ordered and named
+    commits.desire     commit           -> what it declares, with a digest for every resource
     proposals.propose  desired, ledger  -> a plan
     apply              plan             -> outcomes, verdicts, releases
 
@@ -15,41 +15,41 @@ from msgspec import Struct
 
 from llmops.domain.digests import Digest
 from llmops.domain.events import Event, EventSink, EventType
-from llmops.domain.plans import Action, Blocked, Plan, Verb
+from llmops.domain.plans import Blocked, Plan, ReleaseAction, RemoveAction
 from llmops.domain.problems import Refused, Unfinished, Unhealthy
 from llmops.domain.records import EnvironmentState, Initiator, Release
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
-from llmops.execution.executor import BuildContext, BuildTask
+from llmops.execution.executor import DEPENDENCY_FAILED, BuildContext, BuildTask
 from llmops.gates import sampling, verdicts
 from llmops.gates.verdicts import EvidenceStore, SuiteReport
 from llmops.git import refs
 from llmops.host.signals import NEVER, Stop
-from llmops.index.commits import Desired
+from llmops.index import outcomes
 from llmops.ledger import leases, ledger
 from llmops.ledger.leases import ApplyClaim
 from llmops.planning import proposals
 from llmops.planning.proposals import Proposal
-from llmops.releases import observe, release
-from llmops.releases.release import ReleaseContext
+from llmops.releases import live
+from llmops.releases.context import ReleaseContext
 from llmops.specs.graph import Graph
 
 
 class ApplyOptions(Struct, frozen=True, kw_only=True):
-    """What is only done when it is said to be meant."""
+    """What an apply does only if it is asked to."""
 
     deletes: bool = False
-    """Removing most deployments."""
+    """Remove most of what is live."""
     older: bool = False
-    """Applying a commit that comes before one whose apply began."""
+    """Apply a commit that comes before one whose apply began."""
 
 
 STRICT = ApplyOptions()
 
 
 class ApplyResult(Struct, frozen=True, kw_only=True):
-    """What came of an apply."""
+    """The result of an apply."""
 
     failed: Mapping[Digest, str] = {}
     blocked: tuple[Blocked, ...] = ()
@@ -59,7 +59,7 @@ class ApplyResult(Struct, frozen=True, kw_only=True):
 
     @property
     def is_well(self) -> bool:
-        """Whether the environment is what the commit says."""
+        """Whether the environment is what the commit declares."""
         return not (self.failed or self.blocked or self.unwell)
 
 
@@ -68,92 +68,44 @@ def apply(
     proposal: Proposal,
     initiator: Initiator,
     emit: EventSink,
-    allowed: ApplyOptions = STRICT,
+    options: ApplyOptions = STRICT,
     stop: Stop = NEVER,
 ) -> ApplyResult:
     """Carry out a plan.
 
-    Raises `Held` while another run has the lease, `Retry` when the plan was applied before, is stale by now, is of an
-    older commit, or the lease was lost, `Refused` when most deployments would be removed and that is not allowed,
-    `Stopped` when somebody asks for it.
+    Raises `Held` while another run has the lease; `Retry` when the plan was applied before, is stale, is of an older
+    commit, or the lease was lost; `Refused` when most of what is live would be removed without ``options.deletes``;
+    `Stopped` after a signal.
     """
-    made = proposal.plan
-    if not allowed.deletes:
-        _refuse_mass_deletes(made, proposal.desired.graph)
-    known = ledger.state(workspace.ledger) or EnvironmentState()
-    if not made.actions and not _is_untidy(proposal.desired.graph, known, workspace):
-        is_late = not allowed.older and refs.is_older(workspace.ledger.at, made.commit, known.begun)
-        if is_late or known.commit == made.commit:
-            return ApplyResult(blocked=made.blocked)
-    ledger.publish_results(workspace.ledger)  # those of a run that could not
+    plan = proposal.plan
+    if not options.deletes:
+        _refuse_mass_deletes(plan, proposal.desired.graph)
+    state = ledger.state(workspace.ledger) or EnvironmentState()
+    if not plan.actions and not _has_spare(workspace, proposal.desired.graph, state):
+        is_late = not options.older and refs.is_older(workspace.ledger.at, plan.commit, state.begun)
+        if is_late or state.commit == plan.commit:
+            return ApplyResult(blocked=plan.blocked)
+    ledger.publish_results(workspace.ledger)  # those that an earlier run could not publish
     with stop.in_order():
-        claim = ApplyClaim(plan=made.id if made.actions else "", commit=made.commit, older=allowed.older)
+        claim = ApplyClaim(plan=plan.id if plan.actions else "", commit=plan.commit, older=options.older)
         fence = leases.take(workspace.ledger, initiator.actor, claim)
-        applied = None
+        result = None
         try:
             if fence != proposal.fence + 1:  # another run changed something after this was planned
-                proposal = proposals.confirm(made, proposals.propose(workspace, proposal.desired, made.base))
-            build_context = open_build_context(workspace, leases.guard(fence), stop)
-            applied = _carry_out(
-                workspace,
-                proposal,
-                initiator,
-                build_context,
-                observe.release_context(workspace, build_context, fence, initiator.commit, emit),
-            )
+                proposal = proposals.confirm(plan, proposals.propose(workspace, proposal.desired, plan.base))
+            context = build_context(workspace, leases.guard(fence), stop)
+            result = _Apply(workspace, proposal, initiator, context, fence, emit).run()
         finally:
             with stop.undisturbed():
-                leases.give_back(workspace.ledger, fence, initiator.commit if applied and applied.is_well else "")
+                leases.give_back(workspace.ledger, fence, initiator.commit if result and result.is_well else "")
     refs.pack(workspace.ledger.at)
-    return applied
+    return result
 
 
-def _refuse_mass_deletes(made: Plan, desired: Graph) -> None:
-    gone = [str(action.key) for action in made.actions if action.verb == Verb.REMOVE]
-    if len(gone) > max(1, len(observe.deployments(desired))):
-        raise Refused(f"this removes {len(gone)} deployments: {', '.join(gone)}. Say --allow-deletes if it is meant.")
-
-
-def _carry_out(
-    workspace: Workspace,
-    proposal: Proposal,
-    initiator: Initiator,
-    build_context: BuildContext,
-    release_context: ReleaseContext,
-) -> ApplyResult:
-    """Build what is owed, then release what may be released, then end what need not run any more."""
-    actions, emit = proposal.plan.actions, release_context.emit
-    desired, settings = proposal.desired, workspace.settings
-    builds = [
-        BuildTask(action, desired, growth=sampling.alone(desired.graph[action.key], action.unit, settings))
-        for action in actions
-        if action.verb not in set(Verb)
-    ]
-    failed = executor.build(builds, build_context, initiator, emit).failed
-    blocked: list[Blocked] = list(proposal.plan.blocked)
-    unwell: list[Unhealthy | Unfinished] = []
-    reports: list[SuiteReport] = []
-    for action in (action for action in actions if action.verb in set(Verb)):
-        build_context.stop.check()
-        found, unknown = _judge_gates(workspace, action, proposal, build_context)
-        reports += found
-        for report in found:
-            emit(Event(type=EventType.JUDGED, key=action.key, text=f"{report.suite}: {report.judgement.verdict}"))
-        if stop := _stop(action, failed, found, unknown):
-            blocked.append(stop)
-            continue
-        try:
-            _release(workspace, action, proposal.desired, release_context)
-        except (Unhealthy, Unfinished) as error:
-            unwell.append(error)
-    _tidy(proposal.desired.graph, release_context)
-    return ApplyResult(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
-
-
-def open_build_context(
+def build_context(
     workspace: Workspace, guard: Callable[[EnvironmentState], EnvironmentState], stop: Stop = NEVER
 ) -> BuildContext:
-    """Give what work is done with."""
+    """Open what units are built with."""
     return BuildContext(
         ledger=workspace.ledger,
         store=workspaces.open_store(workspace),
@@ -165,61 +117,102 @@ def open_build_context(
     )
 
 
-def _release(workspace: Workspace, action: Action, desired: Desired, release_context: ReleaseContext) -> None:
-    if action.verb == Verb.REMOVE:
-        release.remove(action.key, release_context)
-    else:
-        release.converge(
-            action, observe.candidate(workspace, desired.graph, desired.files, action.key), release_context
+def _refuse_mass_deletes(plan: Plan, desired: Graph) -> None:
+    removed = [str(action.key) for action in plan.actions if isinstance(action, RemoveAction)]
+    if len(removed) > max(1, len(desired.live)):
+        names = ", ".join(removed)
+        raise Refused(f"this removes {len(removed)} live resources: {names}. Pass --allow-deletes if you mean it.")
+
+
+def _has_spare(workspace: Workspace, desired: Graph, state: EnvironmentState) -> bool:
+    """Whether something runs that need not stay warm any more."""
+    done = outcomes.follow(workspace.commits.index, workspace.ledger)
+    return live.have_spare(desired, state, live.observe(workspace, desired, state, done))
+
+
+class _Apply(Struct, frozen=True):
+    """One apply, under the lease."""
+
+    workspace: Workspace
+    proposal: Proposal
+    initiator: Initiator
+    build: BuildContext
+    fence: int
+    emit: EventSink
+
+    def run(self) -> ApplyResult:
+        """Build what is pending, then release what may be released, then stop what need not run any more."""
+        plan, desired = self.proposal.plan, self.proposal.desired
+        failed = executor.build(self._tasks(), self.build, self.initiator, self.emit).failed
+        blocked: list[Blocked] = list(plan.blocked)
+        unwell: list[Unhealthy | Unfinished] = []
+        reports: list[SuiteReport] = []
+        for action in plan.releases:
+            self.build.stop.check()
+            judged, unknown = self._judge(action)
+            reports += judged
+            if block := _block(action, failed, judged, unknown):
+                blocked.append(block)
+                continue
+            try:
+                live.converge(action, desired, self._release_context())
+            except (Unhealthy, Unfinished) as error:
+                unwell.append(error)
+        live.tidy(desired.graph.live, desired.graph, self._release_context())
+        return ApplyResult(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
+
+    def _tasks(self) -> list[BuildTask]:
+        desired, settings = self.proposal.desired, self.workspace.settings
+        return [
+            BuildTask(action, desired, growth=sampling.alone(desired.graph[action.key], action.unit, settings))
+            for action in self.proposal.plan.builds
+        ]
+
+    def _release_context(self) -> ReleaseContext:
+        return ReleaseContext(
+            workspace=self.workspace,
+            fence=self.fence,
+            commit=self.initiator.commit,
+            emit=self.emit,
+            guard=self.build.guard,
+            stop=self.build.stop,
         )
 
+    def _judge(self, action: ReleaseAction | RemoveAction) -> tuple[tuple[SuiteReport, ...], str]:
+        """Judge the evaluations that a release requires, against the revision that is live.
 
-def _stop(
-    action: Action, failed: Mapping[Digest, str], reports: tuple[SuiteReport, ...], unknown: str
+        If that revision cannot be read, the second item says why: a regression would pass as the first evidence.
+        """
+        gates = action.gates if isinstance(action, ReleaseAction) else ()
+        state = ledger.state(self.workspace.ledger) or EnvironmentState()
+        release = state.releases.get(str(action.key), Release())
+        base = self.proposal.old
+        if gates and (action.key not in base or base[action.key].digest != release.live):
+            live_commit = release.revisions[release.live].commit if release.live else ""
+            past = proposals.previous(self.workspace, live_commit)
+            if past.notes:
+                return (), " ".join(past.notes)
+            base = past.graph
+        archive = EvidenceStore(self.build.ledger, self.build.store)
+        judged = verdicts.judge_release(gates, self.proposal.desired.graph, base, archive)
+        for report in judged:
+            text = f"{report.suite}: {report.judgement.verdict}"
+            self.emit(Event(type=EventType.JUDGED, key=action.key, text=text))
+        return judged, ""
+
+
+def _block(
+    action: ReleaseAction | RemoveAction, failed: Mapping[Digest, str], reports: tuple[SuiteReport, ...], unknown: str
 ) -> Blocked | None:
-    """Say why a release may not happen, or None."""
+    """Explain why a release must not happen, or None."""
     if set(action.after) & failed.keys():
-        why, remedy = "what it leans on was not made", "See what failed above."
+        why, remedy = DEPENDENCY_FAILED, "See what failed above."
     elif unknown:
         why = f"what is live cannot be compared with: {unknown}"
         remedy = "Fetch it: `git fetch --unshallow`, or `--all`."
-    elif wrong := [one for one in reports if one.judgement.blocks]:
-        words = "; ".join(f"{one.suite} is {one.judgement.verdict}" for one in wrong)
+    elif blocking := [report for report in reports if report.judgement.blocks]:
+        words = "; ".join(f"{report.suite} is {report.judgement.verdict}" for report in blocking)
         why, remedy = f"a required evaluation did not pass: {words}", "Change what is evaluated, or its gate."
     else:
         return None
     return Blocked(key=action.key, digest=action.unit, why=why, remedy=remedy)
-
-
-def _judge_gates(
-    workspace: Workspace, action: Action, proposal: Proposal, build_context: BuildContext
-) -> tuple[tuple[SuiteReport, ...], str]:
-    """Judge the evaluations that a release requires, against the revision that is live.
-
-    When that revision cannot be read, say why instead: worse would pass as the first evidence.
-    """
-    state = ledger.state(workspace.ledger) or EnvironmentState()
-    known = state.releases.get(str(action.key), Release())
-    base = proposal.old
-    notes: tuple[str, ...] = ()
-    if action.gates and (action.key not in base or base[action.key].digest != known.live):
-        past = proposals.previous(workspace, known.revisions[known.live].commit if known.live else "")
-        base, notes = past.graph, past.notes
-    if notes:
-        return (), " ".join(notes)
-    archive = EvidenceStore(build_context.ledger, build_context.store)
-    return verdicts.judge_release(action.gates, proposal.desired.graph, base, archive), ""
-
-
-def _is_untidy(desired: Graph, state: EnvironmentState, workspace: Workspace) -> bool:
-    """Whether something runs that need not stay warm any more."""
-    running = observe.runtime(workspace).look()
-    return any(
-        release.spare(key, desired[key].spec.body, state.releases.get(str(key), Release()), running)
-        for key in observe.deployments(desired)
-    )
-
-
-def _tidy(desired: Graph, release_context: ReleaseContext) -> None:
-    for key in observe.deployments(desired):
-        release.tidy(key, desired[key].spec.body, release_context)

@@ -1,18 +1,18 @@
-"""The plug-ins there are: one file each in its folder, imported when it is asked for.
+"""Lists the kinds there are, and the plug-ins that specs and settings choose from.
 
-Effects: imports plug-ins.
+Effects: imports plug-ins when they are asked for.
 """
 
 from __future__ import annotations
 
 from llmops import kinds
-from llmops.plugins.registry import Catalogue
+from llmops.kinds import KINDS
+from llmops.plugins.plugins import Plugins
+from llmops.runners import RUNNERS
 from llmops.serving import engines, runtimes
-from llmops.specs.parsing import Kinds, Plugins
+from llmops.serving.engines import ENGINES
+from llmops.serving.runtimes import RUNTIMES
 
-KINDS: Kinds = Catalogue(kinds, "KIND")
-ENGINES = Catalogue(engines, "ENGINE")
-RUNTIMES = Catalogue(runtimes, "RUNTIME")
-PLUGINS: Plugins = {"engines": ENGINES, "runtimes": RUNTIMES}
+PLUGINS = Plugins(KINDS, {"engines": ENGINES, "runtimes": RUNTIMES, "runners": RUNNERS})
 DECIDING = (kinds, engines, runtimes)
 """Packages whose code decides what a spec means."""

@@ -18,10 +18,10 @@ from typing import Any
 import llmops.kinds
 import llmops.serving.engines
 from llmops import cli
-from llmops.execution.runners.local import Local
 from llmops.git import refs
 from llmops.host import processes
 from llmops.ledger import ledger
+from llmops.runners.local import Local
 from llmops.serving import gateway_client, supervised
 from llmops.steps import __main__ as steps
 from llmops.store import blobs

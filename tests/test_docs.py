@@ -95,7 +95,7 @@ def test_the_layout_names_every_module() -> None:
 def test_every_kind_has_an_example_and_a_section() -> None:
     quoted = {kind for text in examples() for kind in re.findall(r"^kind: (\w+)$", text, flags=re.MULTILINE)}
 
-    assert quoted == {*registry.KINDS, "Settings"}
+    assert quoted == {*registry.PLUGINS.kinds, "Settings"}
     assert {kind.lower() for kind in quoted} <= anchors(generate.PAGES / "kinds.md")
 
 
@@ -113,7 +113,7 @@ def test_every_example_is_valid() -> None:
     kept = {path: data for path, data in files.items() if not path.startswith("specs/")}
     tree = Tree({**kept, **rows, **quoted, "llmops.yaml": settings, "llmops.lock": lock})
 
-    found = loading.parse(tree, registry.KINDS, registry.PLUGINS)
+    found = loading.parse(tree, registry.PLUGINS)
 
     assert found.problems == ()
     assert len(found.drafts) == len(others)

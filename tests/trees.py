@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from llmops import registry
+from llmops.planning.plan import CurrentState
+from llmops.releases.controllers import CONTROLLERS
 from llmops.specs import graph, loading
 from llmops.specs.graph import Graph
 
@@ -105,4 +108,9 @@ def system() -> Tree:
 
 def build(tree: Tree) -> Graph:
     """Read a tree into a graph; raises `Invalid` with its problems."""
-    return graph.build(loading.parse(tree, registry.KINDS, registry.PLUGINS), tree, registry.KINDS)
+    return graph.build(loading.parse(tree, registry.PLUGINS), tree, registry.PLUGINS)
+
+
+def current(*known: Any, **more: Any) -> CurrentState:
+    """Give what is known outside the tree, with the controllers there are."""
+    return CurrentState(*known, controllers=CONTROLLERS, **more)

@@ -145,7 +145,7 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: Comparison, plan: st
         )
     if refused := gate.doubt(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
         raise Refused(refused)
-    build_context = reconcile.open_build_context(workspace, lambda state: state, ci_run.arguments.stop)
+    build_context = reconcile.build_context(workspace, lambda state: state, ci_run.arguments.stop)
     with build_context.stop.in_order():
         gated = pull_request.run(comparison, build_context, initiator(ci_run.trigger.head, "gate"), terminal.emit)
     for report in gated.reports:

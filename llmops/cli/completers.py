@@ -35,7 +35,7 @@ def keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     try:
         repo = open_repository(parsed_args)
         files = tree.files(repo, tree.commit_id(repo, "HEAD"))
-        found = loading.parse(files, registry.KINDS, registry.PLUGINS).drafts
+        found = loading.parse(files, registry.PLUGINS).drafts
     except Exception:  # noqa: BLE001  completion must never fail
         return []
     return _beginning(prefix, map(str, found))

@@ -13,6 +13,7 @@ from llmops.git import repository, tree
 from llmops.git.repository import Repository
 from llmops.git.tree import CommitFiles
 from llmops.index import commits
+from llmops.registry import PLUGINS
 from llmops.specs import loading
 from llmops.specs.settings import Settings
 
@@ -30,7 +31,7 @@ def settings_at(repo: Repository, revision: str) -> Settings:
 
 def settings_of(files: CommitFiles, name: str) -> Settings:
     """Read `llmops.yaml` of a commit, or of something else that has a name."""
-    settings, problems = loading.read_settings(files)
+    settings, problems = loading.read_settings(files, PLUGINS)
     if problems:
         raise Invalid(problems, name)
     return settings

@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -62,7 +63,7 @@ class Tier(StrEnum):
 
 
 class Verb(StrEnum):
-    """What is done to a live resource. For the others, the verb is the name of their kind's step."""
+    """What is done to a live resource. What is built is done by a step, whose name is the verb."""
 
     RELEASE = "release"
     RESUME = "resume"
@@ -85,21 +86,52 @@ class Reason(StrEnum):
     DROPPED = "dropped"
 
 
-class Action(Struct, frozen=True, kw_only=True):
+class _Action(Struct, frozen=True, kw_only=True):
     """One thing to do."""
 
     sign: Sign
-    verb: str
     key: Key
     unit: Digest
-    part: str = ""
     label: str = ""
+    """What people call the part of the resource."""
     reason: Reason
     because: tuple[str, ...] = ()
     after: tuple[Digest, ...] = ()
-    """Units of this plan that have to be made first."""
+    """Units of this plan that have to be built first."""
+
+
+class BuildAction(_Action, frozen=True, kw_only=True, tag_field="action", tag="build"):
+    """Build a unit that is not built yet."""
+
+    verb: str
+    """The name of the step: train, evaluate, prepare."""
+    part: str = ""
+    """Where the part stands in the spec: ``suites[0]``; '' is the whole resource."""
+
+
+class ReleaseAction(_Action, frozen=True, kw_only=True, tag_field="action", tag="release"):
+    """Converge what runs to a revision; ``unit`` is the digest of the revision."""
+
+    verb: Verb
     gates: tuple[Key, ...] = ()
     """Evaluations that have to pass first."""
+    tier: Tier | None = None
+
+
+class RemoveAction(_Action, frozen=True, kw_only=True, tag_field="action", tag="remove"):
+    """Stop something that is not declared any more; ``unit`` is the digest of the revision that is live."""
+
+    verb: Verb = Verb.REMOVE
+
+
+Action: TypeAlias = BuildAction | ReleaseAction | RemoveAction
+
+
+class RequiredChange(Struct, frozen=True, kw_only=True):
+    """What it takes to make a live resource what it is declared to be."""
+
+    verb: Verb
+    reason: Reason
     tier: Tier | None = None
 
 
@@ -137,6 +169,16 @@ class Plan(Struct, frozen=True, kw_only=True):
     blocked: tuple[Blocked, ...]
     hash_version: int = HASH_VERSION
     format: int = 1
+
+    @property
+    def builds(self) -> tuple[BuildAction, ...]:
+        """The units to build, each after those that it depends on."""
+        return tuple(action for action in self.actions if isinstance(action, BuildAction))
+
+    @property
+    def releases(self) -> tuple[ReleaseAction | RemoveAction, ...]:
+        """What is done to live resources, in this order."""
+        return tuple(action for action in self.actions if not isinstance(action, BuildAction))
 
     @property
     def id(self) -> Digest:

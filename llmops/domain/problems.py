@@ -58,9 +58,9 @@ class Problem(Struct, frozen=True, order=True):
 
 
 class FieldProblem(Struct, frozen=True):
-    """A problem that does not know its file yet: a role of the spec (``lora.r``), what, what to do."""
+    """A problem whose file is not known yet: where it is in the body (``lora.r``), what is wrong, what to do."""
 
-    role: str
+    at: str
     what: str
     remedy: str = ""
 

@@ -4,6 +4,7 @@ Pure.
 """
 
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 
@@ -54,8 +55,15 @@ class Standing(StrEnum):
     BAD = "bad"
 
 
+class RuntimeChoice(Struct, frozen=True, kw_only=True):
+    """A runtime by name, with its options."""
+
+    type: str = "local"
+    config: dict[str, Any] = {}
+
+
 class Revision(Struct, frozen=True, kw_only=True):
-    """One revision of a deployment that was released, or tried."""
+    """One revision of a live resource that was released, or tried."""
 
     commit: str
     standing: Standing
@@ -64,6 +72,8 @@ class Revision(Struct, frozen=True, kw_only=True):
     reason: str = ""
     replaced: float = 0.0
     """When another revision took its traffic, seconds since the epoch; 0 while it is live or never was."""
+    runtime: RuntimeChoice = RuntimeChoice()
+    """Where it runs, so that it is found whatever the spec says later."""
 
 
 class Rollout(Struct, frozen=True, kw_only=True):

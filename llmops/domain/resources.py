@@ -64,7 +64,8 @@ class Scope(StrEnum):
 class Fact(Struct, frozen=True, array_like=True, gc=False):
     """One value that a spec states, where it differs from the default."""
 
-    role: str
+    at: str
+    """Where it stands in the spec: ``suites[0].task``."""
     value: str | int | float | bool | None
     scope: Scope
 
@@ -72,24 +73,27 @@ class Fact(Struct, frozen=True, array_like=True, gc=False):
 class Ref(Struct, frozen=True, array_like=True, gc=False):
     """One resource that a spec names, before it is looked up."""
 
-    role: str
+    at: str
     kinds: tuple[str, ...]
+    """The kinds that it may name: those that fill the role which the field asks for."""
     name: str
     scope: Scope
+    is_gate: bool = False
+    """Whether what it names must pass before the resource is released."""
 
 
 class FileUse(Struct, frozen=True, array_like=True, gc=False):
     """One file of the repository that a spec names."""
 
-    role: str
+    at: str
     path: str
     scope: Scope
 
 
 class Pin(Struct, frozen=True, array_like=True, gc=False):
-    """One thing outside git that a spec leans on, and what it is fixed at ('' is not yet)."""
+    """One thing outside git that a spec depends on, and the version that it is pinned at ('' is not pinned yet)."""
 
-    role: str
+    at: str
     name: str
     value: str = ""
     is_moving: bool = False
@@ -114,29 +118,54 @@ class Spec(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
 
 class Need(Struct, frozen=True, array_like=True, gc=False):
-    """An edge of the graph: in this role the resource leans on that one."""
+    """An edge of the graph: this field of the resource names that one."""
 
-    role: str
+    at: str
+    """Where the spec names it: ``suites[0].dataset``."""
     key: Key
     scope: Scope
+    is_gate: bool = False
+    field: str = ""
+    """The field of the body that ``at`` begins with: ``suites``."""
+    index: int | None = None
+    """Which item of that field it belongs to, if the field is a list."""
+
+
+def need(ref: Ref, key: Key) -> Need:
+    """Resolve a reference to the resource that it names."""
+    return Need(ref.at, key, ref.scope, ref.is_gate, *place_in(ref.at))
+
+
+def place_in(at: str) -> tuple[str, int | None]:
+    """Split the first step off a place in a body: ``suites[0].dataset`` is item 0 of ``suites``."""
+    first = at.partition(".")[0]
+    name, bracket, number = first.partition("[")
+    return name, int(number[:-1]) if bracket and number[:-1] else None
 
 
 class Unit(Struct, frozen=True, array_like=True, gc=False):
     """The smallest thing that is made once: its digest names everything that decides it."""
 
     digest: Digest
-    part: str = ""
-    """Which part of its resource it is: '' for the whole, 'suites[0]' for a suite."""
+    field: str = ""
+    """The list field of which it builds one item; '' builds the whole resource."""
+    index: int | None = None
+    """Which item of that list."""
     label: str = ""
     """What people call the part."""
     trial: int = 0
     """Which of several samples of the part it is; the first has the digest that the part has without others."""
 
+    @property
+    def part(self) -> str:
+        """Where the part stands in the spec: ``suites[0]``, or '' for the whole."""
+        return "" if self.index is None else f"{self.field}[{self.index}]"
+
 
 class FileDigest(Struct, frozen=True, array_like=True, gc=False):
-    """A file of a closure: in this role, with this ending, these bytes."""
+    """A file of a closure: where the spec names it, its ending and its bytes."""
 
-    role: str
+    at: str
     suffix: str
     sha256: Digest
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.problems import Broken
-from llmops.execution.runners import RUNNERS
 from llmops.git.repository import Repository
 from llmops.git.signatures import UNSIGNED, SigningPolicy
 from llmops.index.commits import Commits
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
-from llmops.plugins.runner import Runner
+from llmops.plugins.runner import Orders
+from llmops.runners import RUNNERS
 from llmops.specs.settings import Settings
 from llmops.store import blobs
 from llmops.store.blobs import Store
@@ -89,8 +90,10 @@ def open_store(workspace: Workspace) -> Store:
         ) from None
 
 
-def open_runner(workspace: Workspace) -> Runner:
-    """Make the runner that the settings name."""
+def open_runner(workspace: Workspace) -> Orders:
+    """Open the runner that the settings name. Raises `Broken` when it cannot be loaded or reached."""
     workspace.work.mkdir(parents=True, exist_ok=True)
-    made: Runner = RUNNERS[workspace.settings.runner.type](workspace.settings.runner, workspace.work)
-    return made
+    settings = workspace.settings.runner
+    runner = RUNNERS[settings.type]
+    orders: Orders = runner.open(msgspec.convert(settings.config, runner.config), workspace.work)
+    return orders

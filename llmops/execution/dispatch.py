@@ -18,7 +18,7 @@ from msgspec import Raw
 from llmops.domain import orders
 from llmops.domain.digests import Digest
 from llmops.domain.orders import Input, Job, JobResult, OrderReport
-from llmops.domain.plans import Action
+from llmops.domain.plans import BuildAction
 from llmops.domain.resources import Files, Key, Node, Scope
 from llmops.execution.evidence import EVIDENCE
 from llmops.index.commits import Desired
@@ -29,7 +29,7 @@ from llmops.store import blobs
 from llmops.store.blobs import Store
 
 
-def job(action: Action, wanted: Desired, where: Ledger, into: Store) -> Job:
+def job(action: BuildAction, wanted: Desired, where: Ledger, into: Store) -> Job:
     """State what a step is to make, with everything it may read; the files that the spec names go into the store."""
     node = wanted.graph[action.key]
     return Job(
@@ -50,9 +50,9 @@ def _leans_on(node: Node, graph: Graph) -> Iterator[tuple[str, Key]]:
     """Give all that decides a unit, by role; of something live, what decides how it answers, too."""
     for need in node.needs:
         if need.scope is not Scope.NONE:
-            yield need.role, need.key
+            yield need.at, need.key
             inner = (one for one in graph[need.key].needs if one.scope is Scope.LIVE)
-            yield from ((f"{need.role}.{one.role}", one.key) for one in inner)
+            yield from ((f"{need.at}.{one.at}", one.key) for one in inner)
 
 
 def _input(node: Node, files: Files, where: Ledger, into: Store) -> Input:

@@ -1,7 +1,7 @@
-"""plan, runner -> outcomes: make what is owed, in order, and write down what came of it.
+"""Builds pending units in order, and records each outcome in the ledger.
 
-Before an order is started its intent is in the ledger, under the name that the runner knows it by. So whoever comes
-after a crash looks for that name and joins the work, takes up its result, or begins it again; never beside it.
+Before an order is started its intent is in the ledger, under the name that the runner knows it by. So a run that comes after
+a crash looks for that name and joins the work, collects its results, or begins it again; never beside it.
 
 Effects: starts orders, reads and writes the store, the ledger and the work folder.
 """
@@ -20,7 +20,7 @@ from llmops.domain import orders
 from llmops.domain.digests import Digest
 from llmops.domain.events import Event, EventSink, EventType
 from llmops.domain.orders import Job, JobResult, Order, OrderReport, Progress, SamplingBudget
-from llmops.domain.plans import Action
+from llmops.domain.plans import BuildAction
 from llmops.domain.problems import Stopped
 from llmops.domain.records import EnvironmentState, Initiator, Intent, Outcome, Provenance
 from llmops.execution import dispatch
@@ -30,25 +30,26 @@ from llmops.index.commits import Desired
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 from llmops.plugins.kind import Step
-from llmops.plugins.runner import OrderState, Runner
-from llmops.registry import KINDS
+from llmops.plugins.runner import OrderRef, Orders, OrderState
+from llmops.registry import PLUGINS
 from llmops.store import blobs
 from llmops.store.blobs import Store
 
 POLL_SECONDS = 0.2
 LEAVE_SECONDS = 2.0
-"""How long orders that run may take to end once somebody asks to stop."""
+"""How long running orders may take to end after a signal."""
 MAX_ATTEMPTS = 2
-"""How often an order is begun before a process that vanishes without a report counts as a failure."""
+"""How often an order is started before a process that vanishes without a report counts as a failure."""
 VANISHED = "its process vanished without a report: was it killed, is memory short, or the disk of {folder} full?"
+DEPENDENCY_FAILED = "a dependency failed to build"
 
 
 class BuildContext(Struct, frozen=True, kw_only=True):
-    """What work is done with."""
+    """Where units are built, and where their outcomes are recorded."""
 
     ledger: Ledger
     store: Store
-    runner: Runner
+    runner: Orders
     work: Path
     parallel: int
     guard: Callable[[EnvironmentState], EnvironmentState]
@@ -57,42 +58,40 @@ class BuildContext(Struct, frozen=True, kw_only=True):
 
 
 class BuildTask(Struct, frozen=True):
-    """One unit to make, and the commit that wants it."""
+    """One unit to build, and the commit that declares it."""
 
-    action: Action
+    action: BuildAction
     wanted: Desired
     earlier: tuple[Digest, ...] = ()
     """Units whose evidence may spare some of the work: the same suite of another commit."""
     growth: SamplingBudget | None = None
-    """How far it is to grow, if it is something that grows: what there is of it then is recorded, whatever happens."""
+    """How far the result grows, if it is one that grows: what there is when the order ends is recorded, whatever ends it."""
 
 
 class BuildResult(Struct):
-    """What came of a build."""
+    """The outcome of a build."""
 
     made: set[Digest] = set()
     failed: dict[Digest, str] = {}
-    """Units that could not be made, and why; what leans on them was not begun."""
+    """Units that were not built, and why. Their dependents were not begun."""
     joined: set[Digest] = set()
-    """Units of orders that an earlier run began, as it saw fit."""
+    """Units of orders that an earlier run began, with the limits of that run."""
 
 
-def build(
-    tasks: Iterable[BuildTask], build_context: BuildContext, initiator: Initiator, emit: EventSink
-) -> BuildResult:
-    """Make every unit that the tasks name, and record each as soon as it is there.
+def build(tasks: Iterable[BuildTask], context: BuildContext, initiator: Initiator, emit: EventSink) -> BuildResult:
+    """Build every unit that the tasks name, and record each as soon as it is built.
 
-    Raises `Stopped` when somebody asks for it: what runs by then runs on, and the next one who wants it joins it.
+    Raises `Stopped` after a signal: running orders continue, and the next run joins them.
     """
-    building = _Building(tuple(tasks), build_context, initiator, emit)
+    building = _Building(tuple(tasks), context, initiator, emit)
     building.adopt()
     while building.is_busy():
-        if build_context.stop.is_asked:
+        if context.stop.is_asked:
             building.leave()
         building.begin()
         building.collect()
         if building.running:
-            ledger.transact(build_context.ledger, build_context.guard, "lease: renewed")
+            ledger.transact(context.ledger, context.guard, "lease: renewed")
             time.sleep(POLL_SECONDS)
     return building.result
 
@@ -100,21 +99,25 @@ def build(
 class _Running(Struct):
     """An order on its way."""
 
-    folder: Path
-    actions: tuple[Action, ...]
+    order: OrderRef
+    actions: tuple[BuildAction, ...]
     attempts: int = 1
-    said: Progress | None = None
+    reported: Progress | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.order.folder
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.order.name
 
 
 class _Building:
     def __init__(
-        self, tasks: tuple[BuildTask, ...], build_context: BuildContext, initiator: Initiator, emit: EventSink
+        self, tasks: tuple[BuildTask, ...], context: BuildContext, initiator: Initiator, emit: EventSink
     ) -> None:
-        self.build_context, self.initiator, self.emit = build_context, initiator, emit
+        self.context, self.initiator, self.emit = context, initiator, emit
         self.waiting = {task.action.unit: task.action for task in tasks}
         self.tasks = {task.action.unit: task for task in tasks}
         self.running: list[_Running] = []
@@ -124,65 +127,68 @@ class _Building:
         return bool(self.waiting or self.running)
 
     def adopt(self) -> None:
-        """Take up what an earlier run began: join what runs, collect what ended, clear what is gone or over."""
-        state = ledger.state(self.build_context.ledger) or EnvironmentState()
-        done = ledger.units(self.build_context.ledger) if state.intents else frozenset()
+        """Adopt the orders of earlier runs: join those that run, collect those that ended, forget those that are over."""
+        state = ledger.state(self.context.ledger) or EnvironmentState()
+        done = ledger.units(self.context.ledger) if state.intents else frozenset()
         for intent in state.intents.values():
-            folder = self.build_context.work / intent.name
-            ours = set(intent.units) <= self.waiting.keys()
-            order_state = self.build_context.runner.look(folder)
-            is_over = not ours and order_state is not OrderState.RUNNING and done.issuperset(intent.units)
-            if not (is_over or self._may_take(intent, ours=ours)):
+            folder = self.context.work / intent.name
+            is_ours = set(intent.units) <= self.waiting.keys()
+            order_state = self.context.runner.look(folder)
+            is_over = not is_ours and order_state is not OrderState.RUNNING and done.issuperset(intent.units)
+            if not (is_over or self._may_take(intent, is_ours=is_ours)):
                 continue
-            if order_state is OrderState.RUNNING and not ours:
-                self.build_context.runner.stop(folder)
-            if order_state in (OrderState.RUNNING, OrderState.ENDED) and ours:
-                actions = tuple(self.waiting.pop(unit) for unit in intent.units)
-                self.running.append(_Running(folder, actions))
-                self.result.joined.update(intent.units)
-                self._emit(EventType.JOINED, actions, intent.name)
+            if order_state is OrderState.RUNNING and not is_ours:
+                self.context.runner.stop(folder)
+            if order_state in (OrderState.RUNNING, OrderState.ENDED) and is_ours:
+                self._join(intent, folder)
             else:
                 if is_over:
                     dispatch.sweep(folder)
                 self._forget([intent.name])
 
-    def _may_take(self, intent: Intent, *, ours: bool) -> bool:
-        """Whether an intent of an earlier run is this run's to go on with, or to give up."""
-        return intent.purpose == self.initiator.purpose and (ours or self.initiator.purpose == "apply")
+    def _join(self, intent: Intent, folder: Path) -> None:
+        actions = tuple(self.waiting.pop(unit) for unit in intent.units)
+        self.running.append(_Running(self._ref(folder), actions))
+        self.result.joined.update(intent.units)
+        self._emit(EventType.JOINED, actions, intent.name)
+
+    def _may_take(self, intent: Intent, *, is_ours: bool) -> bool:
+        """Whether this run may continue or drop an intent of an earlier run."""
+        return intent.purpose == self.initiator.purpose and (is_ours or self.initiator.purpose == "apply")
 
     def begin(self) -> None:
         """Start what is ready, as far as there is room, intents first."""
-        self._give_up_on_the_stranded()
-        room = self.build_context.parallel - len(self.running)
+        self._drop_stranded()
+        room = self.context.parallel - len(self.running)
         started = [self._write_order(batch) for batch in list(self._batches())[: max(room, 0)]]
         if not started:
             return
-        intents = {one.name: self._intent(one) for one in started}
+        intents = {running.name: self._intent(running) for running in started}
         ledger.transact(
-            self.build_context.ledger,
-            lambda state: replace(self.build_context.guard(state), intents=state.intents | intents),
+            self.context.ledger,
+            lambda state: replace(self.context.guard(state), intents=state.intents | intents),
             f"intent: {', '.join(sorted(intents))}",
         )
-        for one in started:
-            self.running.append(one)
-            self._emit(EventType.STARTED, one.actions, one.name)
-            self.build_context.runner.start(one.folder)
+        for running in started:
+            self.running.append(running)
+            self._emit(EventType.STARTED, running.actions, running.name)
+            self.context.runner.start(running.order)
 
     def collect(self) -> None:
-        """See what has ended, record it and forget its intent."""
-        ended = [one for one in self.running if self._has_ended(one)]
-        for one in ended:
-            self.running.remove(one)
-            outcomes = list(self._outcomes(one))
+        """Record the outcomes of orders that have ended, and forget their intents."""
+        ended = [running for running in self.running if self._has_ended(running)]
+        for running in ended:
+            self.running.remove(running)
+            outcomes = list(self._outcomes(running))
             if outcomes:
-                made = ", ".join(sorted({str(outcome.key) for outcome in outcomes}))
-                blobs.settle(self.build_context.store)
-                ledger.record(self.build_context.ledger, outcomes, f"results: {made}")
-            self._settle(one, outcomes)
-        for one in ended:
-            dispatch.sweep(one.folder)
+                built = ", ".join(sorted({str(outcome.key) for outcome in outcomes}))
+                blobs.settle(self.context.store)
+                ledger.record(self.context.ledger, outcomes, f"results: {built}")
+            self._settle(running, outcomes)
+        for running in ended:
+            dispatch.sweep(running.folder)
         if ended:
-            self._forget([one.name for one in ended])
+            self._forget([running.name for running in ended])
 
     def leave(self) -> None:
         """Collect what ends within a moment, and leave the rest to the next run. Raises `Stopped`."""
@@ -190,150 +196,146 @@ class _Building:
         while self.running and time.monotonic() < deadline:
             self.collect()
             time.sleep(POLL_SECONDS)
-        names = ", ".join(one.name for one in self.running)
-        left = (
-            f"{names} {'runs' if len(self.running) == 1 else 'run'} on, and the next run joins"
-            if names
-            else "No order runs"
-        )
+        names = ", ".join(running.name for running in self.running)
+        left = f"{names} continues; the next run joins it" if names else "No order runs"
         raise Stopped(f"stopped by a signal; nothing new was begun. {left}. Run it again to go on.")
 
-    def _batches(self) -> Iterator[tuple[Action, ...]]:
+    def _batches(self) -> Iterator[tuple[BuildAction, ...]]:
         """Group what is ready: alone, or with others whose step shares a process once nothing else is left to do."""
         ready = [action for action in self.waiting.values() if set(action.after) <= self.result.made]
-        alone = [action for action in ready if not self._shared(action)]
+        alone = [action for action in ready if not self._step(action).shared]
         yield from ((action,) for action in alone)
         if not alone and not self.running:
-            by_step: dict[str, list[Action]] = {}
+            by_step: dict[str, list[BuildAction]] = {}
             for action in ready:
-                by_step.setdefault(action.key.kind, []).append(action)
+                by_step.setdefault(self._step(action).run, []).append(action)
             yield from (tuple(batch) for batch in by_step.values())
 
-    def _shared(self, action: Action) -> bool:
-        return self._step(action).shared
-
-    def _step(self, action: Action) -> Step:
-        step = KINDS[action.key.kind].step
-        assert step is not None  # noqa: S101  only kinds with a step have units
+    def _step(self, action: BuildAction) -> Step:
+        body = self.tasks[action.unit].wanted.graph[action.key].spec.body
+        step = PLUGINS.step(action.key.kind, body)
+        assert step is not None  # noqa: S101  only resources with a step have units
         return step
 
-    def _give_up_on_the_stranded(self) -> None:
-        """Drop what leans on something that failed."""
+    def _drop_stranded(self) -> None:
+        """Drop the dependents of what failed."""
         while stranded := [a for a in self.waiting.values() if set(a.after) & self.result.failed.keys()]:
             for action in stranded:
                 del self.waiting[action.unit]
-                self.result.failed[action.unit] = "what it leans on was not made"
+                self.result.failed[action.unit] = DEPENDENCY_FAILED
                 self.emit(Event(type=EventType.SKIPPED, key=action.key, label=action.label))
 
-    def _write_order(self, batch: tuple[Action, ...]) -> _Running:
+    def _write_order(self, batch: tuple[BuildAction, ...]) -> _Running:
         jobs = tuple(self._job(self.tasks[action.unit]) for action in batch)
-        step = self._step(batch[0])
-        folder = self.build_context.work / orders.name(jobs)
+        folder = self.context.work / orders.name(jobs)
         folder.mkdir(parents=True, exist_ok=True)
         order = Order(
             name=folder.name,
-            step=step.run,
+            step=self._step(batch[0]).run,
             jobs=jobs,
-            store=self.build_context.store.url,
-            cluster=self.build_context.runner.cluster,
+            store=self.context.store.url,
+            cluster=self.context.runner.cluster,
         )
-        dispatch.forget_what_does_not_hold(folder, self.build_context.store)
-        if any(job.growth for job in jobs) and self.build_context.runner.look(folder) is not OrderState.RUNNING:
+        dispatch.forget_what_does_not_hold(folder, self.context.store)
+        if any(job.growth for job in jobs) and self.context.runner.look(folder) is not OrderState.RUNNING:
             dispatch.reopen(folder)
         disk.write(folder / orders.ORDER, orders.encode(order))
         for action in batch:
             del self.waiting[action.unit]
-        return _Running(folder, batch)
+        return _Running(self._ref(folder), batch)
+
+    def _ref(self, folder: Path) -> OrderRef:
+        """Put an order into the store, where machines that do not see its folder find it."""
+        digest = blobs.add_bytes(self.context.store, (folder / orders.ORDER).read_bytes())
+        return OrderRef(digest=digest, store=self.context.store.url, folder=folder)
 
     def _job(self, task: BuildTask) -> Job:
-        made = dispatch.job(task.action, task.wanted, self.build_context.ledger, self.build_context.store)
-        earlier = dispatch.evidence_of(task.earlier, self.build_context.ledger, self.build_context.store)
-        return replace(made, earlier=earlier, growth=task.growth)
+        job = dispatch.job(task.action, task.wanted, self.context.ledger, self.context.store)
+        earlier = dispatch.evidence_of(task.earlier, self.context.ledger, self.context.store)
+        return replace(job, earlier=earlier, growth=task.growth)
 
-    def _intent(self, one: _Running) -> Intent:
+    def _intent(self, running: _Running) -> Intent:
         return Intent(
-            name=one.name,
-            keys=tuple(sorted({action.key for action in one.actions})),
-            units=tuple(action.unit for action in one.actions),
+            name=running.name,
+            keys=tuple(sorted({action.key for action in running.actions})),
+            units=tuple(action.unit for action in running.actions),
             purpose=self.initiator.purpose,
             commit=self.initiator.commit,
             at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
 
-    def _has_ended(self, one: _Running) -> bool:
-        order_state = self.build_context.runner.look(one.folder)
-        self._pass_on_progress(one)
-        if (
-            order_state in (OrderState.LOST, OrderState.ABSENT)
-            and one.attempts < MAX_ATTEMPTS
-            and not self.build_context.stop.is_asked
-        ):
-            one.attempts += 1
-            self._emit(EventType.AGAIN, one.actions, one.name)
-            self.build_context.runner.start(one.folder)
+    def _has_ended(self, running: _Running) -> bool:
+        order_state = self.context.runner.look(running.folder)
+        self._pass_on_progress(running)
+        is_gone = order_state in (OrderState.LOST, OrderState.ABSENT)
+        if is_gone and running.attempts < MAX_ATTEMPTS and not self.context.stop.is_asked:
+            running.attempts += 1
+            self._emit(EventType.AGAIN, running.actions, running.name)
+            self.context.runner.start(running.order)
             return False
         return order_state is not OrderState.RUNNING
 
-    def _pass_on_progress(self, one: _Running) -> None:
+    def _pass_on_progress(self, running: _Running) -> None:
         try:
-            said = msgspec.json.decode((one.folder / orders.PROGRESS).read_bytes(), type=Progress)
+            progress = msgspec.json.decode((running.folder / orders.PROGRESS).read_bytes(), type=Progress)
         except (FileNotFoundError, msgspec.DecodeError):
             return
-        if said != one.said:
-            one.said = said
-            first = one.actions[0]
-            label = first.label if len(one.actions) == 1 else f"and {len(one.actions) - 1} more"
-            event = Event(type=EventType.PROGRESS, key=first.key, label=label, text=said.text)
-            self.emit(replace(event, done=said.done, total=said.total))
+        if progress != running.reported:
+            running.reported = progress
+            first = running.actions[0]
+            label = first.label if len(running.actions) == 1 else f"and {len(running.actions) - 1} more"
+            event = Event(type=EventType.PROGRESS, key=first.key, label=label, text=progress.text)
+            self.emit(replace(event, done=progress.done, total=progress.total))
 
-    def _outcomes(self, one: _Running) -> Iterator[Outcome]:
-        for action in one.actions:
-            if made := dispatch.result(one.folder, action.unit):
-                yield self._outcome(made, action)
+    def _outcomes(self, running: _Running) -> Iterator[Outcome]:
+        for action in running.actions:
+            if result := dispatch.result(running.folder, action.unit):
+                yield self._outcome(result, action)
 
-    def _outcome(self, made: JobResult, action: Action) -> Outcome:
+    def _outcome(self, result: JobResult, action: BuildAction) -> Outcome:
         return Outcome(
-            unit=made.unit,
+            unit=result.unit,
             key=action.key,
             part=action.label,
             step=self._step(action).name,
-            outputs=made.outputs,
-            metrics=made.metrics,
+            outputs=result.outputs,
+            metrics=result.metrics,
             provenance=Provenance(
                 commit=self.initiator.commit,
                 actor=self.initiator.actor,
                 run=self.initiator.run,
-                started=made.started,
-                seconds=made.seconds,
-                environment=made.environment,
+                started=result.started,
+                seconds=result.seconds,
+                environment=result.environment,
             ),
         )
 
-    def _settle(self, one: _Running, outcomes: list[Outcome]) -> None:
-        """Say what was made and what was not."""
-        found = {outcome.unit: outcome for outcome in outcomes}
-        vanished = VANISHED.format(folder=one.folder)
-        said = dispatch.report(one.folder) or OrderReport(vanished)
-        for action in one.actions:
-            event = Event(type=EventType.MADE, key=action.key, label=action.label, order=one.name)
-            why = said.failed.get(action.unit) or said.error
-            if action.unit in found and not (why and self.tasks[action.unit].growth):
+    def _settle(self, running: _Running, outcomes: list[Outcome]) -> None:
+        """Report what was built and what was not."""
+        by_unit = {outcome.unit: outcome for outcome in outcomes}
+        vanished = VANISHED.format(folder=running.folder)
+        report = dispatch.report(running.folder) or OrderReport(vanished)
+        for action in running.actions:
+            event = Event(type=EventType.MADE, key=action.key, label=action.label, order=running.name)
+            error = report.failed.get(action.unit) or report.error
+            if action.unit in by_unit and not (error and self.tasks[action.unit].growth):
                 self.result.made.add(action.unit)
-                outcome = found[action.unit]
+                outcome = by_unit[action.unit]
                 self.emit(replace(event, seconds=outcome.provenance.seconds, figures=outcome.metrics))
             else:
-                self.result.failed[action.unit] = why or vanished
-                self.emit(replace(event, type=EventType.FAILED, text=why or vanished))
+                self.result.failed[action.unit] = error or vanished
+                self.emit(replace(event, type=EventType.FAILED, text=error or vanished))
 
-    def _emit(self, kind: EventType, actions: Iterable[Action], order: str) -> None:
+    def _emit(self, kind: EventType, actions: Iterable[BuildAction], order: str) -> None:
         for action in actions:
             self.emit(Event(type=kind, key=action.key, label=action.label, order=order))
 
     def _forget(self, names: list[str]) -> None:
         ledger.transact(
-            self.build_context.ledger,
+            self.context.ledger,
             lambda state: replace(
-                self.build_context.guard(state), intents={k: v for k, v in state.intents.items() if k not in names}
+                self.context.guard(state),
+                intents={name: intent for name, intent in state.intents.items() if name not in names},
             ),
             f"settled: {', '.join(names)}",
         )

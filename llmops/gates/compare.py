@@ -32,7 +32,7 @@ from llmops.language import prompts
 from llmops.language.prompts import InvalidVariables
 from llmops.planning import missing
 from llmops.planning.missing import ResultRequest
-from llmops.registry import KINDS, PLUGINS
+from llmops.registry import PLUGINS
 from llmops.specs import graph, loading, parsing
 from llmops.statistics import contrasts
 from llmops.statistics.contrasts import Contrast, Sample, Score
@@ -124,8 +124,8 @@ def _about(entry: SubjectEntry, problem: Problem) -> Problem:
 def _side(desired: Desired, entry: SubjectEntry) -> ComparedSubject:
     """Restate the chosen Evaluations with a subject; the suites that are not chosen are left out."""
     bodies = [(desired.graph[key].spec, body) for key, body in entry.bodies.items()]
-    parsed = loading.with_bodies(bodies, desired.files, KINDS, PLUGINS)
-    made = graph.build(parsed, desired.files, KINDS, DetachedNodes(desired.graph.nodes))
+    parsed = loading.with_bodies(bodies, desired.files, PLUGINS)
+    made = graph.build(parsed, desired.files, PLUGINS, DetachedNodes(desired.graph.nodes))
     return ComparedSubject(entry, replace(desired, graph=made), tuple(entry.bodies))
 
 
@@ -133,10 +133,10 @@ def _unfit(side: ComparedSubject) -> Iterator[Problem]:
     """Say where the first row of a suite that will be asked does not fill in the prompt."""
     found = side.desired.graph
     for key in side.keys:
-        needs = {need.role: found[need.key] for need in found[key].needs}
-        if prompt := needs.get("subject.prompt"):
-            for role, rows in needs.items():
-                if role.startswith("suites[") and (why := _unfilled(prompt, rows, side.desired)):
+        needs = found[key].needs
+        if prompt := next((found[need.key] for need in needs if need.at == "subject.prompt"), None):
+            for rows in (found[need.key] for need in needs if need.field == "suites"):
+                if why := _unfilled(prompt, rows, side.desired):
                     what = f"{prompt.key} cannot be filled in from {rows.key}: {why}"
                     remedy = "Give the rows that column, or ask through another prompt."
                     place = parsing.location(found[key].spec, side.desired.files)

@@ -168,7 +168,7 @@ def _whole(suite: Suite) -> Suite:
 
 def _spelled_out(subject: Subject, node: Node) -> Subject:
     """Write every name in a subject as ``Kind/name``, so that two of the same read alike."""
-    meant = {need.role.partition(".")[2]: str(need.key) for need in node.needs if need.role.startswith("subject.")}
+    meant = {need.at.partition(".")[2]: str(need.key) for need in node.needs if need.at.startswith("subject.")}
     return replace(subject, **meant)
 
 

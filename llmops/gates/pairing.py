@@ -56,11 +56,11 @@ class SuiteRef(Struct, frozen=True):
     @property
     def labels(self) -> tuple[str, ...]:
         """Name what people said of the judge's cases."""
-        return tuple(file.sha256 for file in self.node.files if file.role == f"suites[{self.index}].judge.labels")
+        return tuple(file.sha256 for file in self.node.files if file.at == f"suites[{self.index}].judge.labels")
 
     def subjects(self) -> object:
         """Give the names of who is asked."""
-        return sorted((need.role, need.key) for need in self.node.needs if need.role.startswith("subject."))
+        return sorted((need.at, need.key) for need in self.node.needs if need.at.startswith("subject."))
 
     def definition(self) -> object:
         """Give everything that decides what is asked and how, whoever is asked."""
@@ -70,12 +70,12 @@ class SuiteRef(Struct, frozen=True):
             return role.startswith(part) or not role.startswith(("suites[", "subject."))
 
         spec = self.node.spec
-        facts = [(f.role.removeprefix(part), f.value) for f in spec.facts if f.scope is Scope.BUILD and own(f.role)]
+        facts = [(f.at.removeprefix(part), f.value) for f in spec.facts if f.scope is Scope.BUILD and own(f.at)]
         # Labels decide how far a judge is to be trusted, not what it is asked.
-        asks = (f for f in self.node.files if own(f.role) and f.role != f"{part}.judge.labels")
-        files = [(f.role.removeprefix(part), f.sha256) for f in asks]
-        needs = [(n.role.removeprefix(part), self.graph[n.key].digest) for n in self.node.needs if own(n.role)]
-        pins = [(p.role.removeprefix(part), p.value) for p in spec.pins if own(p.role)]
+        asks = (f for f in self.node.files if own(f.at) and f.at != f"{part}.judge.labels")
+        files = [(f.at.removeprefix(part), f.sha256) for f in asks]
+        needs = [(n.at.removeprefix(part), self.graph[n.key].digest) for n in self.node.needs if own(n.at)]
+        pins = [(p.at.removeprefix(part), p.value) for p in spec.pins if own(p.at)]
         return sorted(facts), sorted(files), sorted(needs), sorted(pins)
 
 

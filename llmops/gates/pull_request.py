@@ -31,11 +31,11 @@ from llmops.gates.pairing import SuiteRef
 from llmops.gates.verdicts import EvidenceStore, SuiteReport
 from llmops.index.commits import Desired
 from llmops.index.outcomes import follow
+from llmops.kinds import KINDS
 from llmops.kinds.evaluation import kind
 from llmops.ledger import ledger
 from llmops.planning import missing, plan
 from llmops.planning.missing import ResultRequest
-from llmops.registry import KINDS
 from llmops.specs import diff, parsing, pricing
 from llmops.specs.graph import Graph
 from llmops.specs.parsing import steps_of

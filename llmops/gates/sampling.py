@@ -22,9 +22,9 @@ from llmops.domain.resources import Node
 from llmops.gates import judge
 from llmops.gates.pairing import SuiteRef
 from llmops.gates.verdicts import PreparedCase
+from llmops.kinds import KINDS
 from llmops.kinds.evaluation import kind
 from llmops.kinds.evaluation.kind import Gate, Suite
-from llmops.registry import KINDS
 from llmops.specs import pricing
 from llmops.specs.settings import FILE, Settings
 from llmops.statistics import betting

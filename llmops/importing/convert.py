@@ -17,11 +17,11 @@ from llmops.importing import formats, translation
 from llmops.importing.source_model import Format, SourceLocation
 from llmops.importing.translation import ImportOptions, Translation
 from llmops.language import yaml_reader
-from llmops.plugins.registry import Catalogue
-from llmops.registry import KINDS, PLUGINS
+from llmops.plugins.registry import Registry
+from llmops.registry import PLUGINS
 from llmops.specs import graph, loading
 
-FORMATS = Catalogue(formats, "FORMAT")
+FORMATS = Registry(formats, "FORMAT", "llmops.importers")
 
 
 def translate(path: str, files: Files, options: ImportOptions) -> Translation:
@@ -68,7 +68,7 @@ def check(files: Files, made: Mapping[str, str]) -> tuple[Problem, ...]:
 
 def _problems(files: Files) -> Iterable[Problem]:
     try:
-        graph.build(loading.parse(files, KINDS, PLUGINS), files, KINDS)
+        graph.build(loading.parse(files, PLUGINS), files, PLUGINS)
     except Invalid as error:
         return error.problems
     return ()

@@ -14,7 +14,7 @@ from llmops.git.repository import Repository
 from llmops.git.tree import CommitFiles
 from llmops.index import index
 from llmops.index.index import Index
-from llmops.registry import DECIDING, KINDS, PLUGINS
+from llmops.registry import DECIDING, PLUGINS
 from llmops.specs.graph import Graph
 from llmops.specs.settings import Settings
 
@@ -37,7 +37,7 @@ class Desired(Struct, frozen=True):
 
 def open_at(repo: Repository) -> Commits:
     """Open the index of a clone; all its worktrees share one."""
-    return Commits(repo, index.open_at(repo.common / "llmops", KINDS, DECIDING))
+    return Commits(repo, index.open_at(repo.common / "llmops", PLUGINS, DECIDING))
 
 
 def desire(commits: Commits, revision: str) -> Desired:
@@ -56,5 +56,5 @@ def named(commit: str, revision: str) -> str:
 
 def desire_files(commits: Commits, name: str, files: CommitFiles) -> Desired:
     """Read what a tree declares that is no commit's: a merge, a working copy. Raises as `desire`."""
-    settings, graph = index.desire(commits.index, files, PLUGINS)
+    settings, graph = index.desire(commits.index, files)
     return Desired(name, files, settings, graph)

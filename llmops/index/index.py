@@ -28,11 +28,11 @@ from llmops.domain.resources import Key, Node
 from llmops.git.tree import CommitFiles
 from llmops.index import database, workers
 from llmops.index.database import Database, Unwritable
+from llmops.plugins.plugins import Plugins
 from llmops.specs import closures, graph, loading
-from llmops.specs.closures import ResolvedSpec
+from llmops.specs.closures import Kinds, ResolvedSpec
 from llmops.specs.graph import Graph, GraphBuilder
 from llmops.specs.loading import CommitReader
-from llmops.specs.parsing import Kinds, Plugins
 from llmops.specs.settings import Settings
 
 MOST_FRESH = 100
@@ -60,18 +60,18 @@ OF_NODES = ("node", "leans", "uses", "unit")
 class Index:
     """The index of a clone: a database, and the generation in it that this process reads."""
 
-    def __init__(self, database: Database, kinds: Kinds) -> None:
-        self.database, self.kinds = database, kinds
-        self.generation = Generation(self.database, self.kinds)
+    def __init__(self, database: Database, plugins: Plugins) -> None:
+        self.database, self.plugins = database, plugins
+        self.generation = Generation(self.database, self.plugins.kinds)
 
     def renew(self) -> Generation:
         """Go on to the generation that is there now."""
         self.database.renew()
-        self.generation = Generation(self.database, self.kinds)
+        self.generation = Generation(self.database, self.plugins.kinds)
         return self.generation
 
 
-def open_at(folder: Path, kinds: Kinds, packages: Iterable[Any]) -> Index:
+def open_at(folder: Path, plugins: Plugins, packages: Iterable[Any]) -> Index:
     """Open the index in a folder, or begin one. ``packages`` hold the plug-ins whose code decides what is in it.
 
     Every version of the code has a file of its own, so that none reads what another one wrote.
@@ -79,12 +79,12 @@ def open_at(folder: Path, kinds: Kinds, packages: Iterable[Any]) -> Index:
     path = folder / f"index-{_fingerprint(packages)[:SHORT]}.db"
     if not path.exists():
         database.sweep(folder, "index-*.db", UNUSED_SECONDS)
-    return Index(database.open_at(path, SCHEMA), kinds)
+    return Index(database.open_at(path, SCHEMA), plugins)
 
 
-def in_memory(kinds: Kinds) -> Index:
+def in_memory(plugins: Plugins) -> Index:
     """Give an empty index that nobody else sees."""
-    return Index(Database(None, SCHEMA), kinds)
+    return Index(Database(None, SCHEMA), plugins)
 
 
 def _fingerprint(packages: Iterable[Any]) -> str:
@@ -175,16 +175,16 @@ class _Nodes(Mapping[Key, Node]):
         return int(self._kept.read("SELECT count(*) FROM node")[0][0])
 
 
-def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings, Graph]:
+def desire(index: Index, files: CommitFiles) -> tuple[Settings, Graph]:
     """Read what a tree declares, as far as it is other than the generation. Raises `Invalid` with every problem."""
     generation = index.generation
     changed = files.changed_since(generation.tree) if generation.tree else None
-    settings, problems = loading.read_settings(files)
+    settings, problems = loading.read_settings(files, index.plugins)
     is_wrong = bool(problems)
     if changed is not None and not problems and _folders(settings) == generation.settings:
         try:
-            parsed = loading.reparse(generation, changed, files, index.kinds, plugins)
-            made = graph.build(parsed, files, index.kinds, generation)
+            parsed = loading.reparse(generation, changed, files, index.plugins)
+            made = graph.build(parsed, files, index.plugins, generation)
         except Invalid:
             is_wrong = True  # a full reading says it, whole and in order
         else:
@@ -193,14 +193,14 @@ def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings
                 _write_over(index, files.tree, settings, made)
             return settings, made
     with _quiet():
-        gathering = loading.CommitReader(files, index.kinds, plugins, workers.read_all)
+        gathering = loading.CommitReader(files, index.plugins, workers.read_all)
         if is_wrong or generation.is_read:  # there is nothing to write, or a graph still reads what was written
             return gathering.settings, _read_whole(index, files, gathering)
         return gathering.settings, _read_anew(index, files, gathering)
 
 
 def _read_whole(index: Index, files: CommitFiles, gathering: CommitReader) -> Graph:
-    building = GraphBuilder(index.kinds)
+    building = GraphBuilder(index.plugins)
     for draft in gathering:
         building.add(draft)
     return building.finish(gathering.parsed(), files)
@@ -208,7 +208,7 @@ def _read_whole(index: Index, files: CommitFiles, gathering: CommitReader) -> Gr
 
 def _read_anew(index: Index, files: CommitFiles, gathering: CommitReader) -> Graph:
     """Read everything, and go on with it as it was written."""
-    building = GraphBuilder(index.kinds)
+    building = GraphBuilder(index.plugins)
     made = _write_whole(index, files, gathering, building)
     if made is None:
         made = building.finish(gathering.parsed(), files)
@@ -224,7 +224,7 @@ def _write_whole(index: Index, files: CommitFiles, gathering: CommitReader, buil
         with index.database.writing() as writer:
             for table in OF_NODES:
                 writer.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
-            rows = _Rows(writer, index.kinds)
+            rows = _Rows(writer, index.plugins.kinds)
             for draft in gathering:
                 rows.put(building.add(draft))
             made = building.finish(gathering.parsed(), files)
@@ -263,8 +263,8 @@ def _write_over(index: Index, tree: str, settings: Settings, made: Graph) -> Non
             if there != index.generation.tree:
                 return
             _remove(writer, {str(key): made.known.nodes[key] for key in made.fresh if key in made.known.nodes})
-            rows = _Rows(writer, index.kinds)
-            rows.put(list(made.made.values()))
+            rows = _Rows(writer, index.plugins.kinds)
+            rows.put(list(made.resolved.values()))
             rows.flush()
             _write_about(writer, tree, settings)
     except Unwritable:

@@ -68,7 +68,7 @@ def follow(at: Index, where: Ledger) -> DoneUnits:
         _bring_up(at, where)
         held = at
     except Unwritable:
-        held = index.in_memory(at.kinds)
+        held = index.in_memory(at.plugins)
         _bring_up(held, where)
     held.database.hold()
     return DoneUnits(at, held)

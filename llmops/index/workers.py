@@ -21,9 +21,10 @@ import msgspec
 
 from llmops.git.tree import CommitFiles
 from llmops.host.signals import SIGNALS
+from llmops.plugins.plugins import Plugins
 from llmops.specs import closures, loading
 from llmops.specs.loading import ParsedFile, Pins
-from llmops.specs.parsing import TOGETHER, Kinds, Plugins
+from llmops.specs.parsing import TOGETHER
 
 MANY = 1000
 """Files from which on several processes are faster than one: 75 ms against 95; 500 take 76 against 53 (two cores)."""
@@ -33,20 +34,18 @@ LENGTH = 8
 """Bytes of the length in front of what a process delivers."""
 
 
-def read_all(
-    paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Plugins, lock: Pins
-) -> Iterator[ParsedFile]:
+def read_all(paths: Sequence[str], files: CommitFiles, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:
     """Read files as `specs.read_all` does, in their order."""
     amount = len(os.sched_getaffinity(0))
     if len(paths) < MANY or amount == 1 or threading.active_count() > 1:  # who forks beside threads copies their locks
-        yield from loading.read_all(paths, files, kinds, plugins, lock)
+        yield from loading.read_all(paths, files, plugins, lock)
         return
     chunks = [paths[start : start + TOGETHER] for start in range(0, len(paths), TOGETHER)]
 
     def work(number: int) -> Iterator[bytes]:
         own = files.reopened()
         for chunk in chunks[number::amount]:
-            yield _encoded(loading.read_all(chunk, own, kinds, plugins, lock))
+            yield _encoded(loading.read_all(chunk, own, plugins, lock))
 
     workers: list[_Worker] = []
     try:
@@ -59,7 +58,7 @@ def read_all(
             if data:
                 yield from msgspec.msgpack.decode(data, type=list[ParsedFile])
             else:
-                yield from loading.read_all(chunk, files, kinds, plugins, lock)
+                yield from loading.read_all(chunk, files, plugins, lock)
     finally:
         for worker in workers:
             worker.end()

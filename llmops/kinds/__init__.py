@@ -1,1 +1,7 @@
 """One file, or one folder, per kind of resource."""
+
+import sys
+
+from llmops.plugins.registry import Registry
+
+KINDS = Registry(sys.modules[__name__], "KIND", "llmops.kinds", in_capitals=True)

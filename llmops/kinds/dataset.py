@@ -193,6 +193,7 @@ def pins(dataset: Dataset) -> Iterable[Pin]:
 
 KIND = Kind(
     body=Dataset,
+    provides=("rows",),
     step=Step(name="prepare", version=1, run="llmops.steps.dataset"),
     check=check,
     examine=examine,

@@ -8,12 +8,13 @@ Pure.
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 
-from msgspec import field
+from msgspec import Meta, field
 
 from llmops.domain.problems import FieldProblem
+from llmops.domain.records import RuntimeChoice
 from llmops.domain.resources import Key, Node, Scope
 from llmops.plugins.fields import DURATION_PATTERN, Body, Options, about, ref
-from llmops.plugins.kind import Kind, Step
+from llmops.plugins.kind import Choices, Kind
 
 
 class EngineSpec(Body, frozen=True, kw_only=True):
@@ -29,6 +30,13 @@ class EngineSpec(Body, frozen=True, kw_only=True):
         | None
     ) = None
     config: Annotated[Options, about("The program's own options, in its own words.", scope=Scope.LIVE)] = {}
+
+
+class RuntimeSpec(Body, frozen=True, kw_only=True):
+    """Where it runs, with options."""
+
+    type: Annotated[str, about("Which runtime: local, …", pattern="^[a-z][a-z0-9_]*$")]
+    config: Annotated[Options, about("The runtime's own options.")] = {}
 
 
 class Pause(Body, frozen=True, kw_only=True):
@@ -80,17 +88,18 @@ class KeepWarm(Body, frozen=True, kw_only=True):
 class Deployment(Body, frozen=True, kw_only=True):
     """A model that serves. Its name is the `model` that clients ask for."""
 
-    model: Annotated[str, ref("Model", "Training", about="What serves.")]
-    prompt: Annotated[str, ref("Prompt", about="Every request goes through this prompt.", scope=Scope.LIVE)] | None = (
+    model: Annotated[str, ref("model", about="What serves.")]
+    prompt: Annotated[str, ref("prompt", about="Every request goes through this prompt.", scope=Scope.LIVE)] | None = (
         None
     )
     engine: Annotated[EngineSpec, about("What answers.", plugin="engines")] = EngineSpec()
     runtime: Annotated[
-        str, about("Where it runs.", scope=Scope.NONE, plugin="runtimes", pattern="^[a-z][a-z0-9_]*$")
+        Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")] | RuntimeSpec,
+        about("Where it runs: the name of a runtime, or one with options.", scope=Scope.NONE, plugin="runtimes"),
     ] = "local"
     replicas: Annotated[int, about("Copies of the engine.", scope=Scope.NONE, ge=1, le=64)] = 1
     requires: Annotated[
-        tuple[Annotated[str, ref("Evaluation", about="An evaluation.")], ...],
+        tuple[Annotated[str, ref("evaluation", about="An evaluation.", is_gate=True)], ...],
         about("Evaluations of this model that must pass before a new revision is released.", scope=Scope.NONE),
     ] = ()
     strategy: Annotated[Strategy, about("How a new revision takes over.", scope=Scope.NONE)] = Strategy()
@@ -98,6 +107,13 @@ class Deployment(Body, frozen=True, kw_only=True):
     progress_deadline: Annotated[
         str, about("A new revision must be healthy within this time.", scope=Scope.NONE, pattern=DURATION_PATTERN)
     ] = "10m"
+
+    @property
+    def runtime_choice(self) -> RuntimeChoice:
+        """The runtime with its options."""
+        if isinstance(self.runtime, str):
+            return RuntimeChoice(type=self.runtime)
+        return RuntimeChoice(type=self.runtime.type, config=self.runtime.config)
 
 
 def check(deployment: Deployment) -> Iterable[FieldProblem]:
@@ -114,27 +130,28 @@ def check(deployment: Deployment) -> Iterable[FieldProblem]:
             weight = step.set_weight
 
 
-def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[FieldProblem]:
+def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterable[FieldProblem]:
     """A required evaluation is about the model that serves, or about this very deployment."""
-    model = next((need.key for need in node.needs if need.role == "model"), None)
+    model = next((need.key for need in node.needs if need.field == "model"), None)
     for need in node.needs:
-        if need.role.startswith("requires[") and not {model, node.key} & _subjects(nodes[need.key]):
+        if need.is_gate and not {model, node.key} & _subjects(nodes[need.key]):
             yield FieldProblem(
-                need.role,
+                need.at,
                 f"{need.key} does not evaluate {model}.",
                 "Require one whose subject is it, or this deployment.",
             )
 
 
 def _subjects(evaluation: Node) -> set[Key]:
-    return {need.key for need in evaluation.needs if need.role in ("subject.model", "subject.deployment")}
+    return {need.key for need in evaluation.needs if need.at in ("subject.model", "subject.deployment")}
 
 
 KIND = Kind(
     body=Deployment,
     live=True,
-    step=Step(name="prepare", version=1, run="llmops.steps.prepare"),
+    provides=("deployment",),
+    step_of=("engines", "engine"),
     check=check,
     review=review,
-    beside=("Evaluation",),
+    reviewed_roles=("evaluation",),
 )

@@ -139,6 +139,7 @@ def moves(old: Model, new: Model) -> Iterable[FieldProblem]:
 
 KIND = Kind(
     body=Model,
+    provides=("model",),
     step=Step(name="fetch", version=1, run="llmops.steps.fetch"),
     check=check,
     examine=examine,

@@ -87,4 +87,4 @@ def _undeclared(prompt: Prompt, used: Iterable[str]) -> Iterable[FieldProblem]:
         yield FieldProblem(f"variables.{name}", "the template does not use it.", "Remove it, or use it.")
 
 
-KIND = Kind(body=Prompt, check=check, examine=examine)
+KIND = Kind(body=Prompt, provides=("prompt",), check=check, examine=examine)

@@ -12,13 +12,13 @@ from typing import Annotated, Literal
 from llmops.domain.problems import FieldProblem
 from llmops.domain.resources import Key, Node, Scope
 from llmops.plugins.fields import Body, Options, about, file, ref
-from llmops.plugins.kind import ONE_MACHINE, Kind, Step
+from llmops.plugins.kind import ONE_MACHINE, Choices, Kind, Step
 
 
 class DatasetUse(Body, frozen=True, kw_only=True):
     """One dataset of the mixture; its train side is used."""
 
-    name: Annotated[str, ref("Dataset", about="Which dataset.")]
+    name: Annotated[str, ref("rows", about="Which dataset.")]
     weight: Annotated[
         float, about("How often each row is seen in an epoch; 0.5 takes half of the rows, 2 each row twice.", gt=0)
     ] = 1.0
@@ -119,9 +119,7 @@ class Training(Body, frozen=True, kw_only=True):
     """A model trained here: from scratch (`pretrain`) or from a base (`sft`)."""
 
     task: Annotated[Literal["pretrain", "sft"], about("What is learnt: text as it is, or to answer.")]
-    base: (
-        Annotated[str, ref("Model", "Training", about="What training starts from; only pretrain goes without.")] | None
-    ) = None
+    base: Annotated[str, ref("model", about="What training starts from; only pretrain goes without.")] | None = None
     architecture: Annotated[Architecture | None, about("What to build when there is no base.")] = None
     tokenizer: Annotated[Tokenizer | None, about("How the tokenizer is made when there is no base.")] = None
     datasets: Annotated[tuple[DatasetUse, ...], about("The mixture of data.", min_length=1)]
@@ -171,23 +169,23 @@ FORMATS = {"pretrain": ("text",), "sft": ("text", "messages", "prompt_completion
 """Which dataset formats a task can learn from."""
 
 
-def review(node: Node, nodes: Mapping[Key, Node]) -> Iterable[FieldProblem]:
+def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterable[FieldProblem]:
     """Every dataset has a format that the task can learn from, and all have the same."""
     task = node.spec.body.task
-    mixture = [need for need in node.needs if need.role.startswith("datasets[")]
+    mixture = [need for need in node.needs if need.field == "datasets"]
     formats = {need.key: _format(nodes[need.key]) for need in mixture}
     for need in mixture:
         first, own = mixture[0].key, formats[need.key]
         if own not in FORMATS[task]:
             what = f"{task} cannot learn from {need.key}, whose format is {own}."
-            yield FieldProblem(need.role, what, f"Use a dataset of format {' or '.join(FORMATS[task])}.")
+            yield FieldProblem(need.at, what, f"Use a dataset of format {' or '.join(FORMATS[task])}.")
         elif own != formats[first]:
             what = f"the format of {need.key} is {own}, that of {first} is {formats[first]}."
-            yield FieldProblem(need.role, what, "Use datasets of one format.")
+            yield FieldProblem(need.at, what, "Use datasets of one format.")
 
 
 def _format(dataset: Node) -> object:
-    return next((fact.value for fact in dataset.spec.facts if fact.role == "format"), None)
+    return next((fact.value for fact in dataset.spec.facts if fact.at == "format"), None)
 
 
 def devices(training: Training) -> Mapping[str, float]:
@@ -201,6 +199,7 @@ KIND = Kind(
     step=Step(name="train", version=1, run="llmops.steps.training.train", extra="train"),
     check=check,
     review=review,
-    beside=("Dataset",),
+    provides=("model",),
+    reviewed_roles=("rows",),
     devices=devices,
 )

@@ -6,13 +6,15 @@ Pure.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec import inspect as types
 
-from llmops.plugins.fields import NAME_PATTERN, Body, FieldMeta, shape
+from llmops.domain.problems import Broken
+from llmops.plugins.fields import NAME_PATTERN, Body, meta_of, shape
 
 API_VERSION = "llmops/v1alpha1"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,11 +36,10 @@ def document(name: str, body: type[Struct], plugins: Mapping[str, Mapping[str, A
     """
     (metadata, spec), defs = msgspec.json.schema_components([Metadata, body], ref_template="#/$defs/{name}")
     for folder, field in _named(shape(body)):
-        defs[body.__name__]["properties"][field]["enum"] = sorted(plugins[folder])
+        _string_of(defs[body.__name__]["properties"][field])["enum"] = sorted(plugins[folder])
     for folder, struct in _plugged(shape(body)):
-        found = sorted(plugins[folder].items())
-        defs[struct.__name__]["properties"]["type"]["enum"] = [type_ for type_, _ in found]
-        defs[struct.__name__]["allOf"] = [_when(type_, plugin, defs) for type_, plugin in found]
+        defs[struct.__name__]["properties"]["type"]["enum"] = sorted(plugins[folder])
+        defs[struct.__name__]["allOf"] = [_when(folder, *loaded, defs) for loaded in _loadable(plugins[folder])]
     for definition in defs.values():
         _lift_descriptions(definition)
     return {
@@ -58,32 +59,48 @@ def document(name: str, body: type[Struct], plugins: Mapping[str, Mapping[str, A
     }
 
 
+def _string_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """Find the part of a field's schema that is about a string."""
+    return next(one for one in schema.get("anyOf", [schema]) if one.get("type") == "string")
+
+
+def _loadable(plugins: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Load what can be loaded: of a plug-in whose library is missing only the name is known."""
+    for name in sorted(plugins):
+        with suppress(Broken):
+            yield name, plugins[name]
+
+
 def _plugged(kind: types.Type) -> Iterator[tuple[str, type[Struct]]]:
     """Find the structs whose ``config`` belongs to a plug-in, with the folder of the plug-ins."""
     for folder, field in _choices(kind):
-        plain = field.type.type if isinstance(field.type, types.Metadata) else field.type
-        if isinstance(plain, types.StructType):
-            yield folder, plain.cls
+        yield from ((folder, plain.cls) for plain in _alternatives(field.type) if isinstance(plain, types.StructType))
 
 
 def _named(kind: types.Type) -> Iterator[tuple[str, str]]:
     """Find the fields whose value is the name of a plug-in, with the folder of the plug-ins."""
     for folder, field in _choices(kind):
-        if isinstance(field.type, types.Metadata) and isinstance(field.type.type, types.StrType):
+        if any(isinstance(plain, types.StrType) for plain in _alternatives(field.type)):
             yield folder, field.encode_name
 
 
 def _choices(kind: types.Type) -> Iterator[tuple[str, types.Field]]:
     for field in kind.fields if isinstance(kind, types.StructType) else ():
-        mark = (field.type.extra or {}).get("mark") if isinstance(field.type, types.Metadata) else None
-        if isinstance(mark, FieldMeta) and mark.plugin:
-            yield mark.plugin, field
+        meta = meta_of(field.type)
+        if meta and meta.plugin:
+            yield meta.plugin, field
 
 
-def _when(type_: str, plugin: Any, defs: dict[str, Any]) -> dict[str, Any]:
-    """Say: when ``type`` is this plug-in, ``config`` is its config."""
-    (ref,), more = msgspec.json.schema_components([plugin.config], ref_template="#/$defs/{name}")
-    defs.update(more)
+def _alternatives(kind: types.Type) -> Iterator[types.Type]:
+    plain = kind.type if isinstance(kind, types.Metadata) else kind
+    yield from plain.types if isinstance(plain, types.UnionType) else (plain,)
+
+
+def _when(folder: str, type_: str, plugin: Any, defs: dict[str, Any]) -> dict[str, Any]:
+    """Write the rule: if ``type`` is this plug-in, ``config`` is its config. Plug-ins may name their types alike."""
+    prefix = f"{folder}.{type_}."
+    (ref,), more = msgspec.json.schema_components([plugin.config], ref_template=f"#/$defs/{prefix}{{name}}")
+    defs.update({f"{prefix}{name}": definition for name, definition in more.items()})
     return {
         "if": {"properties": {"type": {"const": type_}}},
         "then": {"properties": {"config": ref}},

@@ -149,7 +149,7 @@ def _live(workspace: Workspace, states: Mapping[str, EnvironmentState]) -> tuple
                 unknown.append(_problem(name, f"what is live cannot be checked: {error}", "Fetch that commit."))
                 continue
             if key in graph and graph[key].digest == release.live:
-                asked = (need.key for need in graph[key].needs if need.role.startswith("requires"))
+                asked = (need.key for need in graph[key].needs if need.is_gate)
                 live |= {unit.digest: name for one in (*asked, key) for unit in graph[one].units}
     return live, unknown
 

@@ -23,8 +23,7 @@ from llmops.git import refs, tree
 from llmops.git.refs import Refs
 from llmops.index import commits
 from llmops.index.commits import Commits
-from llmops.kinds.deployment import Deployment
-from llmops.releases import release
+from llmops.releases.controllers import CONTROLLERS
 from llmops.specs.graph import Graph
 from llmops.store import blobs
 from llmops.store.blobs import Store, Stored
@@ -173,9 +172,9 @@ class MarkedBlobs:
         """Give the earlier good revisions that are kept: the warm ones, and the newest."""
         if found.live in found.revisions:
             graph = self.commit(Root(found.revisions[found.live].commit, f"{key} in {environment}: live"))
-            body = graph[key].spec.body if key in graph else None
-            if isinstance(body, Deployment):
-                yield from (("kept warm", digest) for digest in release.kept_warm(body, found, keep.now))
+            if key in graph:
+                kept = CONTROLLERS[key.kind].keeps(graph[key].spec.body, found, keep.now)
+                yield from (("kept warm", digest) for digest in kept)
         good = [
             (one.replaced, one.since, digest)
             for digest, one in found.revisions.items()

@@ -33,7 +33,7 @@ from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 from llmops.maintenance import gc_mark
 from llmops.maintenance.gc_mark import YOUNG, MarkedBlobs, RetentionPolicy, Root
-from llmops.plugins.runner import OrderState, Runner
+from llmops.plugins.runner import Orders, OrderState
 from llmops.store import blobs
 from llmops.store.blobs import Store, Stored
 
@@ -151,7 +151,7 @@ class _Bench(Struct, frozen=True):
     """The folder that orders are worked on in."""
 
     work: Path
-    runner: Runner
+    runner: Orders
     limit: float
     """When what is young was added, or later."""
 

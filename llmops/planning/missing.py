@@ -10,15 +10,16 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from llmops.domain.digests import Digest
-from llmops.domain.plans import Action, Cost
+from llmops.domain.plans import BuildAction, Cost
 from llmops.domain.resources import Key, Node
 from llmops.environments.workspaces import Workspace
 from llmops.execution.executor import BuildTask
 from llmops.index.commits import Desired
 from llmops.index.outcomes import DoneUnits, follow
+from llmops.kinds import KINDS
 from llmops.planning import plan, proposals
 from llmops.planning.plan import CurrentState, PlanOrigin
-from llmops.registry import KINDS
+from llmops.registry import PLUGINS
 from llmops.specs import pricing
 from llmops.specs.graph import Graph
 from llmops.specs.settings import Settings
@@ -58,11 +59,11 @@ def _missing(want: ResultRequest, done: Container[Digest]) -> Iterator[BuildTask
     whole = want.desired.graph
     needed = {key for one in want.there() for key in whole.closure(one)}
     part = Graph({key: whole[key] for key in whole.order(needed)})
-    made = plan.make((), part, KINDS, CurrentState(done=done), PlanOrigin(want.desired.commit, "", ""))
-    yield from (BuildTask(action, want.desired, tuple(_same(action, want.beside))) for action in made.actions)
+    made = plan.make((), part, PLUGINS, CurrentState(done=done), PlanOrigin(want.desired.commit, "", ""))
+    yield from (BuildTask(action, want.desired, tuple(_same(action, want.beside))) for action in made.builds)
 
 
-def _same(action: Action, graphs: Iterable[Graph]) -> Iterator[Digest]:
+def _same(action: BuildAction, graphs: Iterable[Graph]) -> Iterator[Digest]:
     """Give the units that a part of a resource has elsewhere."""
     for graph in graphs:
         units = graph[action.key].units if action.part and action.key in graph else ()

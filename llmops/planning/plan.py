@@ -1,7 +1,7 @@
-"""changes, done -> plan: the fewest actions that are still owed.
+"""Chooses the fewest actions that make an environment what a commit declares.
 
-Actions follow from the tree, the ledger and what runs; the changes only say why. So runs may be skipped, repeated and
-reordered, and end up in the same place.
+Actions follow from the tree, the ledger and what runs; the changes only explain them. So runs may be skipped, repeated
+and reordered, and end up in the same place.
 
 Pure.
 """
@@ -10,18 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from llmops.domain.digests import SHORT, Digest, digest
-from llmops.domain.plans import Action, Blocked, Change, Plan, Reason, Reuse, Sign, Tier, Verb
+from llmops.domain.plans import (
+    Action,
+    Blocked,
+    BuildAction,
+    Change,
+    Plan,
+    Reason,
+    ReleaseAction,
+    RemoveAction,
+    RequiredChange,
+    Reuse,
+    Sign,
+    Tier,
+    Verb,
+)
 from llmops.domain.records import EnvironmentState, Release, Standing
 from llmops.domain.resources import Key, Node, Scope, Unit
-from llmops.releases import rollouts
-from llmops.releases.rollouts import Observed, RequiredChange
+from llmops.plugins.plugins import Plugins
 from llmops.specs.graph import Graph
-from llmops.specs.parsing import Kinds
 
 
 class PlanOrigin(Struct, frozen=True):
@@ -33,27 +45,40 @@ class PlanOrigin(Struct, frozen=True):
     ledger: tuple[str, str] = ("", "")
 
 
+class Judges(Protocol):
+    """The part of a controller (`llmops.releases.controller`) that a plan asks."""
+
+    def due(self, node: Node, release: Release, observed: Any) -> RequiredChange | None:
+        """Decide what makes the resource what it is declared to be; None if it is."""
+
+
 class CurrentState(Struct, frozen=True):
     """What is known outside the tree."""
 
     done: Container[Digest] = frozenset()
     """Units whose outcome is in the ledger."""
     state: EnvironmentState = EnvironmentState()
-    seen: Mapping[Key, Observed] = {}
-    """What runs."""
+    observed: Mapping[Key, Any] = {}
+    """What runs of each live resource, as its controller observed it."""
     pending: AbstractSet[Key] | None = None
-    """The resources that may be owed; None is all."""
+    """The resources that may have units to build; None is all."""
+    controllers: Mapping[str, Judges] = {}
+    """The controller of each live kind."""
 
 
-def make(changes: tuple[Change, ...], graph: Graph, kinds: Kinds, world: CurrentState, origin: PlanOrigin) -> Plan:
+def make(
+    changes: tuple[Change, ...], graph: Graph, plugins: Plugins, current: CurrentState, origin: PlanOrigin
+) -> Plan:
     """Choose the actions: builds first, in the order of the graph, then releases, then removals."""
-    maker = _Maker(graph, kinds, world, {change.key: change for change in changes})
-    dues = {key: maker.due(graph[key]) for key in graph.live}
-    content = frozenset(key for key, due in dues.items() if not isinstance(due, RequiredChange))
-    builds = maker.builds(content)
-    owed = frozenset(action.unit for action in builds)
+    planner = _Planner(graph, plugins, current, {change.key: change for change in changes})
+    required = {key: planner.required(graph[key]) for key in graph.live}
+    settled = frozenset(key for key, change in required.items() if not isinstance(change, RequiredChange))
+    builds = planner.builds(settled)
+    pending = frozenset(action.unit for action in builds)
     releases = tuple(
-        maker.release(graph[key], due, owed) for key, due in dues.items() if isinstance(due, RequiredChange)
+        planner.release(graph[key], change, pending)
+        for key, change in required.items()
+        if isinstance(change, RequiredChange)
     )
     return Plan(
         commit=origin.commit,
@@ -62,64 +87,65 @@ def make(changes: tuple[Change, ...], graph: Graph, kinds: Kinds, world: Current
         ledger=origin.ledger,
         policy=policy(graph, (*builds, *releases)),
         changes=changes,
-        actions=(*builds, *releases, *_removals(graph, world.state)),
-        reused=tuple(maker.reused((*builds, *releases), content)),
-        blocked=tuple(due for due in dues.values() if isinstance(due, Blocked)),
+        actions=(*builds, *releases, *_removals(graph, current.state)),
+        reused=tuple(planner.reused((*builds, *releases), settled)),
+        blocked=tuple(change for change in required.values() if isinstance(change, Blocked)),
     )
 
 
-def policy(graph: Graph, actions: Iterable[Action]) -> Digest:
-    """Name everything in the specs that decides how these are done, and not what: gates, strategies, replicas."""
-    keys = {key for action in actions for key in (action.key, *action.gates)}
+def policy(graph: Graph, actions: Iterable[BuildAction | ReleaseAction]) -> Digest:
+    """Hash everything in the specs that decides how these actions are done, not what: gates, strategies, replicas."""
+    gated = [key for action in actions for key in getattr(action, "gates", ())]
+    keys = {*gated, *(action.key for action in actions)}
     return digest(
         [
-            (str(key), [(fact.role, fact.value) for fact in graph[key].spec.facts if fact.scope is Scope.NONE])
+            (str(key), [(fact.at, fact.value) for fact in graph[key].spec.facts if fact.scope is Scope.NONE])
             for key in sorted(keys)
         ]
     )
 
 
-class _Maker(Struct, frozen=True):
+class _Planner(Struct, frozen=True):
     """What every choice looks at."""
 
     graph: Graph
-    kinds: Kinds
-    world: CurrentState
+    plugins: Plugins
+    current: CurrentState
     changes: dict[Key, Change]
 
-    def due(self, node: Node) -> RequiredChange | Blocked | None:
-        """Say what a live resource needs."""
-        release = self.world.state.releases.get(str(node.key), Release())
-        known = release.revisions.get(node.digest)
-        if known is not None and known.standing is Standing.BAD:
-            why = f"revision {node.digest[:SHORT]} was found bad at {known.since}: {known.reason}"
-            remedy = f"Change the spec, or say `llmops retry {node.key}`."
+    def required(self, node: Node) -> RequiredChange | Blocked | None:
+        """Decide what a live resource needs. A revision that was found bad is blocked."""
+        release = self.current.state.releases.get(str(node.key), Release())
+        revision = release.revisions.get(node.digest)
+        if revision is not None and revision.standing is Standing.BAD:
+            why = f"revision {node.digest[:SHORT]} was found bad at {revision.since}: {revision.reason}"
+            remedy = f"Change the spec, or run `llmops retry {node.key}`."
             return Blocked(key=node.key, digest=node.digest, why=why, remedy=remedy)
-        return rollouts.due(node.digest, node.spec.body.replicas, release, self.world.seen.get(node.key, Observed()))
+        return self.current.controllers[node.key.kind].due(node, release, self.current.observed.get(node.key))
 
-    def builds(self, content: AbstractSet[Key]) -> tuple[Action, ...]:
-        """List the units that are owed. Nothing is prepared for what is content, unless something owed leans on it."""
-        owed: dict[Digest, Action] = {}
-        pending = self.world.pending
+    def builds(self, settled: AbstractSet[Key]) -> tuple[BuildAction, ...]:
+        """List the units to build. A live resource that needs nothing builds nothing, unless a dependent needs it."""
+        builds: dict[Digest, BuildAction] = {}
+        pending = self.current.pending
         for key in self.graph.nodes if pending is None else self.graph.order(pending):
-            if key not in content:
-                self._owe(self.graph[key], content, owed)
-        return tuple(owed.values())
+            if key not in settled:
+                self._add_builds(self.graph[key], settled, builds)
+        return tuple(builds.values())
 
-    def _owe(self, node: Node, content: AbstractSet[Key], owed: dict[Digest, Action]) -> None:
+    def _add_builds(self, node: Node, settled: AbstractSet[Key], builds: dict[Digest, BuildAction]) -> None:
         for unit in node.units:
-            if unit.digest not in self.world.done and unit.digest not in owed:
+            if unit.digest not in self.current.done and unit.digest not in builds:
                 for need in node.needs:
-                    if need.key in content and need.scope is not Scope.NONE:
-                        self._owe(self.graph[need.key], content, owed)
-                owed[unit.digest] = self._build(node, unit, owed.keys())
+                    if need.key in settled and need.scope is not Scope.NONE:
+                        self._add_builds(self.graph[need.key], settled, builds)
+                builds[unit.digest] = self._build(node, unit, builds.keys())
 
-    def _build(self, node: Node, unit: Unit, owed: AbstractSet[Digest]) -> Action:
+    def _build(self, node: Node, unit: Unit, pending: AbstractSet[Digest]) -> BuildAction:
         needed = {u.digest for n in node.needs if n.scope is not Scope.NONE for u in self.graph[n.key].units}
         change = self.changes.get(node.key)
         sign, reason = _signed(change)
-        step = self.kinds[node.key.kind].step
-        return Action(
+        step = self.plugins.step(node.key.kind, node.spec.body)
+        return BuildAction(
             sign=sign,
             verb=step.name if step else "",
             key=node.key,
@@ -128,36 +154,36 @@ class _Maker(Struct, frozen=True):
             label=unit.label,
             reason=reason,
             because=change.because if change else (),
-            after=tuple(sorted(owed & needed)),
+            after=tuple(sorted(pending & needed)),
         )
 
-    def release(self, node: Node, due: RequiredChange, owed: AbstractSet[Digest]) -> Action:
-        """Turn what is due into an action. Going back waits for no gate: that revision was good."""
-        gates = tuple(need.key for need in node.needs if need.role.startswith("requires"))
-        judged = gates if due.verb in (Verb.RELEASE, Verb.RESUME) else ()
+    def release(self, node: Node, required: RequiredChange, pending: AbstractSet[Digest]) -> ReleaseAction:
+        """Turn a required change into an action. Going back waits for no gate: that revision was good."""
+        gates = tuple(need.key for need in node.needs if need.is_gate)
+        judged = gates if required.verb in (Verb.RELEASE, Verb.RESUME) else ()
         waits = {unit.digest for key in (node.key, *judged) for unit in self.graph[key].units}
-        is_gone = any(unit.digest in owed for unit in node.units)
+        is_lost = any(unit.digest in pending for unit in node.units)
         change = self.changes.get(node.key)
-        return Action(
-            sign=Sign.BACK if due.verb is Verb.ROLLBACK else _signed(change)[0],
-            verb=due.verb,
+        return ReleaseAction(
+            sign=Sign.BACK if required.verb is Verb.ROLLBACK else _signed(change)[0],
+            verb=required.verb,
             key=node.key,
             unit=node.digest,
-            reason=due.reason,
+            reason=required.reason,
             because=change.because if change else (),
-            after=tuple(sorted(owed & waits)),
+            after=tuple(sorted(pending & waits)),
             gates=judged,
-            tier=Tier.COLD if due.tier is Tier.WARM and is_gone else due.tier,
+            tier=Tier.COLD if required.tier is Tier.WARM and is_lost else required.tier,
         )
 
-    def reused(self, actions: tuple[Action, ...], content: AbstractSet[Key]) -> Iterator[Reuse]:
-        """List what is there of all that this plan leans on or would have had to make again."""
+    def reused(self, actions: tuple[Action, ...], settled: AbstractSet[Key]) -> Iterator[Reuse]:
+        """List the results that this plan depends on, or would otherwise have had to build."""
         acted = {action.key for action in actions}
-        leaned_on = {need.key for key in acted for need in self.graph[key].needs if need.key in self.graph}
+        dependencies = {need.key for key in acted for need in self.graph[key].needs if need.key in self.graph}
         changed = {key for key in self.changes if key in self.graph}
-        for key in self.graph.order((acted | leaned_on | changed) - content):
+        for key in self.graph.order((acted | dependencies | changed) - settled):
             for unit in self.graph[key].units:
-                if unit.digest in self.world.done:
+                if unit.digest in self.current.done:
                     yield Reuse(key=key, part=unit.part, label=unit.label, unit=unit.digest)
 
 
@@ -167,18 +193,18 @@ def _signed(change: Change | None) -> tuple[Sign, Reason]:
     return change.sign, {Sign.ADD: Reason.NEW, Sign.EDIT: Reason.EDITED}.get(change.sign, Reason.FOLLOWS)
 
 
-def _removals(graph: Graph, state: EnvironmentState) -> Iterator[Action]:
+def _removals(graph: Graph, state: EnvironmentState) -> Iterator[RemoveAction]:
     for name, release in sorted(state.releases.items()):
         key = Key.parse(name)
         if key not in graph and (release.live or release.rollout):
-            yield Action(sign=Sign.DROP, verb=Verb.REMOVE, key=key, unit=release.live, reason=Reason.DROPPED)
+            yield RemoveAction(sign=Sign.DROP, key=key, unit=release.live, reason=Reason.DROPPED)
 
 
 PastDurations: TypeAlias = Callable[[Key, str], Sequence[float]]
-"""Gives the seconds that past runs of a part of a resource took, or, if it never ran, runs of its kind."""
+"""The seconds that past builds of a part of a resource took, or, if it was never built, builds of its kind."""
 
 
-def estimates(builds: Iterable[Action], past: PastDurations) -> dict[Digest, float]:
-    """Give the seconds that units are expected to take: the median of the same resource's runs, or of its kind's."""
-    took = {action.unit: past(action.key, action.label) for action in builds}
-    return {unit: sorted(seconds)[len(seconds) // 2] for unit, seconds in took.items() if seconds}
+def estimates(builds: Iterable[BuildAction], past: PastDurations) -> dict[Digest, float]:
+    """Estimate the seconds that each unit takes: the median of the same resource's builds, or of its kind's."""
+    durations = {action.unit: past(action.key, action.label) for action in builds}
+    return {unit: sorted(seconds)[len(seconds) // 2] for unit, seconds in durations.items() if seconds}

@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Iterator
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
-from llmops.domain.plans import Cost, Plan, Verb
+from llmops.domain.plans import Cost, Plan
 from llmops.domain.problems import Invalid, Misused, Retry
 from llmops.domain.records import EnvironmentState
 from llmops.environments import workspaces
@@ -20,10 +20,13 @@ from llmops.environments.workspaces import Workspace
 from llmops.index import commits
 from llmops.index.commits import Desired
 from llmops.index.outcomes import DoneUnits, follow
+from llmops.kinds import KINDS
 from llmops.ledger import ledger
 from llmops.planning import plan
 from llmops.planning.plan import CurrentState, PlanOrigin
-from llmops.registry import KINDS
+from llmops.registry import PLUGINS
+from llmops.releases import live
+from llmops.releases.controllers import CONTROLLERS
 from llmops.specs import diff
 from llmops.specs.graph import EMPTY, Graph
 from llmops.specs.settings import Trust, stricter
@@ -71,20 +74,16 @@ def propose(workspace: Workspace, desired: Desired, base: str | None = None) -> 
     before = past if base == state.commit else previous(workspace, state.commit)
     old, more = past.graph, past.notes
     done = follow(workspace.commits.index, workspace.ledger)
-    # What runs is looked at only when something was released: speaking to a gateway takes a while to import.
-    seen = (
-        importlib.import_module("llmops.releases.observe").observe(workspace, desired.graph, done)
-        if state.releases
-        else {}
-    )
+    observed = live.observe(workspace, desired.graph, state, done)
     origin = PlanOrigin(desired.commit, base, workspace.environment, ledger.tips(workspace.ledger))
     changes = diff.compare(old, desired.graph)
-    pending = done.pending(desired.graph)
-    made = plan.make(changes, desired.graph, KINDS, CurrentState(done, state, seen, pending), origin)
+    current = CurrentState(done, state, observed, done.pending(desired.graph), CONTROLLERS)
+    made = plan.make(changes, desired.graph, PLUGINS, current, origin)
     while gone := lost_units(workspace, (one.unit for one in made.reused if made.actions)):
-        done = done.but(gone)  # what is made again may lean on more that is gone
-        pending |= {one.key for one in made.reused}
-        made = plan.make(changes, desired.graph, KINDS, CurrentState(done, state, seen, pending), origin)
+        done = done.but(gone)  # what is built again may depend on more that is lost
+        pending = (current.pending or frozenset()) | {one.key for one in made.reused}
+        current = replace(current, done=done, pending=pending)
+        made = plan.make(changes, desired.graph, PLUGINS, current, origin)
     if again := len(done.without):
         more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
     more = (*more, *_remarks(made, desired.graph))
@@ -109,7 +108,7 @@ def confirm(kept: Plan, proposal: Proposal) -> Proposal:
         raise Retry(
             "the plan is stale: other actions are owed now than when it was made. Make a new one and look at it."
         )
-    return msgspec.structs.replace(proposal, plan=kept)
+    return replace(proposal, plan=kept)
 
 
 def _unknown(workspace: Workspace) -> str:
@@ -154,13 +153,12 @@ def _remarks(made: Plan, graph: Graph) -> Iterator[str]:
 
 
 def _estimates(made: Plan, done: DoneUnits) -> dict[Digest, float]:
-    return plan.estimates((action for action in made.actions if action.verb not in set(Verb)), done.past)
+    return plan.estimates(made.builds, done.past)
 
 
 def _costs(made: Plan, desired: Desired, estimates: dict[Digest, float]) -> dict[Digest, Cost]:
-    of = importlib.import_module(
-        "llmops.specs.pricing"
-    ).of  # half a millisecond that only repositories with prices need
+    # Half a millisecond that only repositories with prices need.
+    of = importlib.import_module("llmops.specs.pricing").of
     builds = [(action, desired.graph[action.key].spec.body) for action in made.actions if action.unit in estimates]
     found = {
         action.unit: of(estimates[action.unit], KINDS[action.key.kind].devices(body), desired.settings)

@@ -6,32 +6,17 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
+from typing import Any, Protocol
 
 from msgspec import Struct
 
-from llmops.domain.digests import SHORT, Digest
+from llmops.domain.digests import Digest
 from llmops.domain.formatting import figures
 from llmops.domain.plans import Blocked, Plan
 from llmops.domain.records import EnvironmentState, Outcome, Release, Standing
 from llmops.domain.resources import Key, Node, Unit
-from llmops.plugins.runtime import ReplicaStatus
-from llmops.releases.rollouts import Observed
+from llmops.domain.status import Condition
 from llmops.specs.graph import Graph
-
-
-class Condition(StrEnum):
-    """How a resource stands."""
-
-    DONE = "done"  # made
-    DECLARED = "declared"  # there is nothing to make
-    OWED = "owed"  # not made yet
-    RUNNING = "running"  # being made
-    LIVE = "live"  # serves, as declared
-    ROLLING = "rolling"  # on its way in
-    OUTDATED = "outdated"  # serves, but something else is declared
-    BLOCKED = "blocked"
-    DOWN = "down"
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -68,21 +53,29 @@ class Overview(Struct, frozen=True, kw_only=True):
         return not any(row.condition in (Condition.DOWN, Condition.BLOCKED) for row in self.rows)
 
 
-class StatusInputs(Struct, frozen=True):
+class StatusInputs(Struct, frozen=True, kw_only=True):
     """What is known outside the tree."""
 
     state: EnvironmentState
     outcomes: Mapping[Digest, Outcome]
-    seen: Mapping[Key, Observed]
-    running: tuple[ReplicaStatus, ...]
+    observed: Mapping[Key, Any]
+    """What runs of each live resource, as its controller observed it."""
+    controllers: Mapping[str, Describes]
     endpoint: str
     is_held: bool = False
     """Whether the lease in the state counts."""
     notes: tuple[str, ...] = ()
 
 
+class Describes(Protocol):
+    """The part of a controller (`llmops.releases.controller`) that a status asks."""
+
+    def describe(self, node: Node, release: Release, observed: Any) -> tuple[Condition, str]:
+        """Describe how a live resource stands."""
+
+
 def overview(graph: Graph, plan: Plan, known: StatusInputs) -> Overview:
-    """Say how every resource of a commit stands."""
+    """Describe how every resource of a commit stands."""
     lease = known.state.lease
     return Overview(
         commit=plan.commit,
@@ -100,22 +93,32 @@ def overview(graph: Graph, plan: Plan, known: StatusInputs) -> Overview:
 def _rows(graph: Graph, plan: Plan, known: StatusInputs) -> Iterator[Row]:
     blocked = {one.key: one for one in plan.blocked}
     busy = {unit for intent in known.state.intents.values() for unit in intent.units}
-    owed = {action.unit for action in plan.actions}  # also what was made, if its bytes are gone
+    pending = {action.unit for action in plan.actions}  # also what was built, if its bytes are lost
+    live = set(graph.live)
     for key, node in graph.nodes.items():
-        if str(key) in known.state.releases or key in known.seen:
+        if key in live and (str(key) in known.state.releases or key in known.observed):
             yield _live(node, known, blocked.get(key))
         else:
-            yield _built(node, known, busy, owed)
+            yield _built(node, known, busy, pending)
 
 
-def _built(node: Node, known: StatusInputs, busy: set[Digest], owed: set[Digest]) -> Row:
+def _live(node: Node, known: StatusInputs, blocked: Blocked | None) -> Row:
+    release = known.state.releases.get(str(node.key), Release())
+    controller = known.controllers[node.key.kind]
+    condition, detail = controller.describe(node, release, known.observed.get(node.key))
+    if blocked is not None:
+        condition, detail = Condition.BLOCKED, f"{blocked.why}; {detail}" if detail else blocked.why
+    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail)
+
+
+def _built(node: Node, known: StatusInputs, busy: set[Digest], pending: set[Digest]) -> Row:
     # By today's label: the same unit may have been made under another one.
     made = {_named(unit): known.outcomes[unit.digest].metrics for unit in node.units if unit.digest in known.outcomes}
     units = {unit.digest for unit in node.units}
     detail = ""
     if not units:
         condition = Condition.DECLARED
-    elif units <= known.outcomes.keys() - owed:
+    elif units <= known.outcomes.keys() - pending:
         condition, detail = Condition.DONE, _measured(made)
     else:
         condition = Condition.RUNNING if busy & units else Condition.OWED
@@ -130,28 +133,6 @@ def _measured(made: Mapping[str, Mapping[str, float]]) -> str:
     if len(made) == 1:
         return figures(*made.values())
     return "; ".join(f"{label}: {figures(found)}" for label, found in made.items())
-
-
-def _live(node: Node, known: StatusInputs, blocked: Blocked | None) -> Row:
-    release = known.state.releases.get(str(node.key), Release())
-    seen = known.seen.get(node.key, Observed())
-    ready, weight = seen.ready.get(release.live, 0), seen.weights.get(release.live, 0)
-    serving = f"revision {release.live[:SHORT]}, {ready} ready, {weight} % of the traffic" if release.live else ""
-    errors = "; ".join(one.error for one in known.running if one.deployment == node.key.name and one.error)
-    if blocked is not None:
-        condition, detail = Condition.BLOCKED, f"{blocked.why}; {serving}" if serving else blocked.why
-    elif release.rollout is not None:
-        rollout = release.rollout
-        condition = Condition.ROLLING
-        detail = f"{rollout.revision[:SHORT]} has {rollout.weight} % at step {rollout.step + 1}; {serving}"
-    elif not release.live:
-        condition, detail = Condition.OWED, ""
-    elif ready == 0 or weight == 0:
-        condition, detail = Condition.DOWN, f"{serving}; {errors}" if errors else serving
-    else:
-        condition = Condition.LIVE if release.live == node.digest else Condition.OUTDATED
-        detail = serving
-    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail)
 
 
 class Entry(Struct, frozen=True, kw_only=True):

@@ -1,39 +1,56 @@
-"""What an engine is: a program that answers requests, and how it is started and spoken to.
+"""What an engine is: a program, or an address, that answers requests as the OpenAI API does.
 
-Effects: none of its own; implementations ask which version is installed.
+Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
+from llmops.plugins.kind import Step
+
 
 class Engine(Protocol):
-    """What answers requests: a program that speaks the OpenAI API, run as an external process.
+    """Answers requests.
 
-    Implementations are light: the planner loads them for `config`. Nothing here starts a process; a runtime does.
+    An implementation is light: the planner loads it for `config`. It starts nothing itself; a runtime does.
     """
 
     config: type[Struct]
     """The options of ``engine.config``, in the program's own words."""
     decides: Mapping[str, str]
     """What the choice of this engine decides about the prepared model: ``checkpoint`` is its format."""
+    prepare: Step | None
+    """The step that makes the checkpoint which this engine serves; None if it is remote."""
+    remote: bool
+    """Whether it is a `RemoteEngine`; else it is a `ProgramEngine`."""
     versions: tuple[str, ...]
     """Which versions of the program this contract was checked against, newest first."""
 
     def installed(self) -> str:
-        """Say which version of the program is here; '' when there is none."""
+        """Find the version of the program that is installed here; '' if there is none, or it is remote."""
 
-    def command(self, config: Struct, replica: Replica) -> Command:
-        """Say how one replica is started."""
+
+class ProgramEngine(Engine, Protocol):
+    """A program that a runtime starts, one process for each replica."""
+
+    def command(self, config: Any, replica: Replica) -> Command:
+        """Write the command that starts one replica."""
+
+
+class RemoteEngine(Engine, Protocol):
+    """An address that answers already. Nothing is prepared for it and nothing is started."""
+
+    def endpoint(self, config: Any) -> Endpoint:
+        """Name the address."""
 
 
 class Replica(Struct, frozen=True, kw_only=True):
-    """One copy of a revision: where its model lies and where it shall listen."""
+    """One copy of a revision: where its model lies and where it listens."""
 
     name: str
     model: Path
@@ -42,18 +59,30 @@ class Replica(Struct, frozen=True, kw_only=True):
     port: int
 
 
-class Command(Struct, frozen=True, kw_only=True):
-    """How a program is started, how to see that it is ready, and how to speak to it."""
+class Interface(Struct, frozen=True, kw_only=True):
+    """How an engine is spoken to."""
+
+    model: str
+    """What it calls its model in requests."""
+    reports: str
+    """What it calls its model in answers; clients see the deployment's name instead."""
+    fields: frozenset[str]
+    """Request fields that it takes; the gateway keeps the others to itself."""
+    fixed: frozenset[str] = frozenset()
+    """Sampling fields that it fixes at its first request: the first request has the prompt's parameters."""
+
+
+class Command(Interface, frozen=True, kw_only=True):
+    """How a program is started and spoken to, and how its health is seen."""
 
     argv: tuple[str, ...]
     environment: dict[str, str] = {}
     health: str = "/health"
     """A path that answers 200 when the program is up."""
-    model: str
-    """What the program calls its model in requests."""
-    reports: str
-    """What it calls it in answers; clients see the deployment's name instead."""
-    fields: frozenset[str]
-    """Request fields that the program takes; the gateway keeps the others to itself."""
-    fixed: frozenset[str] = frozenset()
-    """Sampling fields that it fixes at its first request: it is asked first with the prompt's parameters."""
+
+
+class Endpoint(Interface, frozen=True, kw_only=True):
+    """Where a remote engine answers, and how it is spoken to."""
+
+    url: str
+    """The address in front of ``/v1/chat/completions``."""

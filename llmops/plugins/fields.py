@@ -35,15 +35,23 @@ _PASSWORD, _LOGIN = "://[^/?#]*:[^/?#]*@", "https?://[^/?#]*@"
 _SIGNED = "[?&](X-Amz-Signature|X-Goog-Signature|sig|access_token|api_key|password)="
 ADDRESS_PATTERN = rf"^(?=[\s\S]{{1,2000}}$)(?![\s\S]*({_PASSWORD}|{_LOGIN}|{_SIGNED}))"
 
+ROLE = "x-llmops-role"
+"""Marks a field in a schema that names a resource, with the role of what it names."""
 SECRET = "x-llmops-secret"  # noqa: S105  a mark
 """Marks a field in a schema that may hold a secret by mistake: its value is never printed."""
+
+
+META = "llmops"
+"""The key of a field's `FieldMeta` in the extra of its annotation."""
 
 
 class FieldMeta(Struct, frozen=True):
     """What `collect` does with a field."""
 
     scope: Scope = Scope.BUILD
-    refers_to: tuple[str, ...] = ()
+    role: str = ""
+    """What the field names: any resource whose kind provides this role."""
+    is_gate: bool = False
     is_file: bool = False
     plugin: str = ""
 
@@ -54,16 +62,19 @@ def about(text: str, *, scope: Scope = Scope.BUILD, plugin: str = "", **limits: 
     ``plugin`` names the plug-in folder that the field chooses from: by its value, or, if it is an object, by its
     ``type``, which then gives ``config`` its schema (``engines``).
     """
-    return Meta(description=text, extra={"mark": FieldMeta(scope=scope, plugin=plugin)}, **limits)
+    return Meta(description=text, extra={META: FieldMeta(scope=scope, plugin=plugin)}, **limits)
 
 
-def ref(*kinds: str, about: str, scope: Scope = Scope.BUILD) -> Meta:
-    """Describe a field that names a resource of one of these kinds."""
+def ref(role: str, *, about: str, scope: Scope = Scope.BUILD, is_gate: bool = False) -> Meta:
+    """Describe a field that names a resource of any kind that provides a role (`Kind.provides`).
+
+    ``is_gate``: the resource that it names must pass before one with this field is released.
+    """
     return Meta(
         description=about,
         pattern=REF_PATTERN,
-        extra={"mark": FieldMeta(scope=scope, refers_to=kinds)},
-        extra_json_schema={"x-llmops-refers-to": list(kinds)},
+        extra={META: FieldMeta(scope=scope, role=role, is_gate=is_gate)},
+        extra_json_schema={ROLE: role},
     )
 
 
@@ -72,7 +83,7 @@ def file(about: str, *, scope: Scope = Scope.BUILD) -> Meta:
     return Meta(
         description=about,
         pattern=PATH_PATTERN,
-        extra={"mark": FieldMeta(scope=scope, is_file=True)},
+        extra={META: FieldMeta(scope=scope, is_file=True)},
         extra_json_schema={"x-llmops-file": True},
     )
 
@@ -82,7 +93,7 @@ def secret(about: str) -> Meta:
     return Meta(
         description=f"{about} A reference: env:NAME, file:/path or vault:mount/path#field.",
         pattern=SECRET_PATTERN,
-        extra={"mark": FieldMeta(scope=Scope.NONE)},
+        extra={META: FieldMeta(scope=Scope.NONE)},
         extra_json_schema={SECRET: True},
     )
 
@@ -92,7 +103,7 @@ def location(text: str, *, scope: Scope = Scope.BUILD, pattern: str = ADDRESS_PA
     return Meta(
         description=text,
         pattern=pattern,
-        extra={"mark": FieldMeta(scope=scope)},
+        extra={META: FieldMeta(scope=scope)},
         extra_json_schema={SECRET: True},
     )
 
@@ -123,54 +134,53 @@ class CollectedFields(Struct):
     facts: list[Fact] = []
     refs: list[Ref] = []
     files: list[FileUse] = []
+    choices: list[tuple[str, Any]] = []
+    """The plug-ins that it chooses, each with the place of the choice."""
 
 
-class Configured(Protocol):
-    """A plug-in as far as a spec is concerned."""
+class Lookup(Protocol):
+    """What a walk through a body asks about plug-ins."""
 
-    config: type[Struct]
-    """The type of the ``config`` beside its name."""
-    decides: Mapping[str, str]
-    """What the choice of the plug-in decides about what a step makes; part of the digest of that."""
+    def choice(self, folder: str, name: str) -> Any:
+        """Find a plug-in that a field chooses. Raises `msgspec.ValidationError` when there is none of that name."""
 
-
-Plugins: TypeAlias = Callable[[str, str], Configured]
-"""Give a plug-in by folder and type; raises `msgspec.ValidationError` when there is none."""
+    def kinds_for(self, role: str) -> tuple[str, ...]:
+        """List the kinds that provide a role."""
 
 
-def collect(body: Struct, plugins: Plugins) -> CollectedFields:
-    """Walk a body and list its facts (defaults left out), references and files."""
-    found = CollectedFields()
+def collect(body: Struct, plugins: Lookup) -> CollectedFields:
+    """Walk a body and list its facts (defaults left out), references, files and choices of plug-ins."""
+    collected = CollectedFields()
     place = _top(type(body), Scope.BUILD)
-    _walk(body, place, "", _Walk(found, plugins))
-    return found
+    _walk(body, place, "", _Walk(collected, plugins))
+    return collected
 
 
 class _Walk(Struct):
-    found: CollectedFields
-    plugins: Plugins
+    collected: CollectedFields
+    plugins: Lookup
 
 
 class _Place(Struct, frozen=True, eq=False):
-    """Where a value stands: the type that is declared there, and the mark that reaches it."""
+    """A type that is declared somewhere in a body, and the meaning that reaches it from outside."""
 
     kind: types.Type
-    mark: FieldMeta
+    meta: FieldMeta
 
 
 class _Field(Struct, frozen=True):
     name: str
     default: Any
-    is_plugged: bool
+    is_choice: bool
     """Whether it chooses a plug-in: then even its default decides something."""
     place: _Place
 
 
 class _Way(Struct, frozen=True):
-    """What all values of one type in one place have in common; it is costly, so it is found once."""
+    """What all values of one type in one place have in common; costly, so computed once."""
 
     visit: Callable[[Any, Self, str, _Walk], None]
-    mark: FieldMeta
+    meta: FieldMeta
     fields: tuple[_Field, ...]
     item: _Place
     """The place of what is inside a list or a mapping."""
@@ -189,107 +199,116 @@ def _top(body: type[Struct], scope: Scope) -> _Place:
 
 @cache
 def _way(place: _Place, sort: type) -> _Way:
-    kind, mark = _unwrap(sort, place.kind, place.mark)
-    inner = FieldMeta(scope=mark.scope)  # a field's mark reaches what is inside it only as the scope
+    kind, meta = _unwrap(sort, place.kind, place.meta)
+    inner = FieldMeta(scope=meta.scope)  # a field's meaning reaches what is inside it only as the scope
     inside = kind.fields if isinstance(kind, types.StructType) else ()
-    fields = tuple(_Field(f.encode_name, _default(f), _is_plugged(f.type), _Place(f.type, inner)) for f in inside)
-    return _Way(_visitor(sort, kind, mark), mark, fields, _Place(_item_type(kind), inner))
+    fields = tuple(_Field(f.encode_name, _default(f), _is_choice(f.type), _Place(f.type, inner)) for f in inside)
+    return _Way(_visitor(sort, kind, meta), meta, fields, _Place(_item_type(kind), inner))
 
 
-def _visitor(sort: type, kind: types.Type, mark: FieldMeta) -> Callable[[Any, _Way, str, _Walk], None]:
-    if mark.refers_to and sort is not NoneType:
+def _visitor(sort: type, kind: types.Type, meta: FieldMeta) -> Callable[[Any, _Way, str, _Walk], None]:
+    if meta.role and sort is not NoneType:
         return _walk_ref
-    if mark.is_file and sort is not NoneType:
+    if meta.is_file and sort is not NoneType:
         return _walk_file
     if isinstance(kind, types.StructType):
-        return _walk_plugged if mark.plugin else _walk_struct
+        return _walk_choice_with_config if meta.plugin else _walk_struct
     if issubclass(sort, (tuple, list)):
         return _walk_list
     if issubclass(sort, dict):
         return _walk_mapping
-    return _walk_choice if mark.plugin else _walk_plain
+    return _walk_choice if meta.plugin else _walk_plain
 
 
 _NARROWEST: Mapping[Scope, int] = {Scope.BUILD: 0, Scope.LIVE: 1, Scope.NONE: 2}
 
 
-def _walk(value: Any, place: _Place, role: str, walk: _Walk) -> None:
+def _walk(value: Any, place: _Place, at: str, walk: _Walk) -> None:
     way = _way(place, value.__class__)
-    way.visit(value, way, role, walk)
+    way.visit(value, way, at, walk)
 
 
-def _walk_plain(value: Scalar, way: _Way, role: str, walk: _Walk) -> None:
-    walk.found.facts.append(Fact(role, value, way.mark.scope))
+def _walk_plain(value: Scalar, way: _Way, at: str, walk: _Walk) -> None:
+    walk.collected.facts.append(Fact(at, value, way.meta.scope))
 
 
-def _walk_choice(value: Scalar, way: _Way, role: str, walk: _Walk) -> None:
-    walk.plugins(way.mark.plugin, str(value))
-    _walk_plain(value, way, role, walk)
+def _walk_choice(value: Scalar, way: _Way, at: str, walk: _Walk) -> None:
+    walk.collected.choices.append((at, walk.plugins.choice(way.meta.plugin, str(value))))
+    _walk_plain(value, way, at, walk)
 
 
-def _walk_ref(value: str, way: _Way, role: str, walk: _Walk) -> None:
-    walk.found.refs.append(Ref(role, way.mark.refers_to, value, way.mark.scope))
+def _walk_ref(value: str, way: _Way, at: str, walk: _Walk) -> None:
+    kinds = walk.plugins.kinds_for(way.meta.role)
+    walk.collected.refs.append(Ref(at, kinds, value, way.meta.scope, way.meta.is_gate))
 
 
-def _walk_file(value: str, way: _Way, role: str, walk: _Walk) -> None:
-    walk.found.files.append(FileUse(role, value, way.mark.scope))
+def _walk_file(value: str, way: _Way, at: str, walk: _Walk) -> None:
+    walk.collected.files.append(FileUse(at, value, way.meta.scope))
 
 
-def _walk_list(value: Sequence[Any], way: _Way, role: str, walk: _Walk) -> None:
-    _walk_plain(len(value), way, intern(f"{role}[]"), walk)
-    for index, one in enumerate(value):
-        _walk(one, way.item, intern(f"{role}[{index}]"), walk)
+def _walk_list(value: Sequence[Any], way: _Way, at: str, walk: _Walk) -> None:
+    _walk_plain(len(value), way, intern(f"{at}[]"), walk)
+    for index, item in enumerate(value):
+        _walk(item, way.item, intern(f"{at}[{index}]"), walk)
 
 
-def _walk_mapping(value: Mapping[str, Any], way: _Way, role: str, walk: _Walk) -> None:
+def _walk_mapping(value: Mapping[str, Any], way: _Way, at: str, walk: _Walk) -> None:
     if not value:
-        _walk_plain(None, way, f"{role}{{}}", walk)
+        _walk_plain(None, way, f"{at}{{}}", walk)
     for name in sorted(value):
-        _walk(value[name], way.item, f"{role}.{_step(name)}", walk)
+        _walk(value[name], way.item, f"{at}.{_step(name)}", walk)
 
 
 def _step(name: str) -> str:
-    """Write a key as a step of a role, so that {"a.b": 1} and {"a": {"b": 1}} have roles of their own."""
+    """Write a key as a step of a place, so that {"a.b": 1} and {"a": {"b": 1}} have places of their own."""
     return name if name.replace("-", "_").isidentifier() else msgspec.json.encode(name).decode()
 
 
-def _walk_struct(value: Struct, way: _Way, role: str, walk: _Walk) -> None:
-    prefix = f"{role}." if role else ""
-    for one, field in zip(astuple(value), way.fields, strict=True):
-        if one != field.default or field.is_plugged:
-            _walk(one, field.place, intern(prefix + field.name), walk)
+def _walk_struct(value: Struct, way: _Way, at: str, walk: _Walk) -> None:
+    prefix = f"{at}." if at else ""
+    for item, field in zip(astuple(value), way.fields, strict=True):
+        if item != field.default or field.is_choice:
+            _walk(item, field.place, intern(prefix + field.name), walk)
 
 
-def _walk_plugged(value: Struct, way: _Way, role: str, walk: _Walk) -> None:
+def _walk_choice_with_config(value: Struct, way: _Way, at: str, walk: _Walk) -> None:
     """Walk an object that chooses a plug-in by its ``type``: what that decides, and ``config`` as it declares it."""
-    plugin = walk.plugins(way.mark.plugin, getattr(value, "type", ""))
-    walk.found.facts.extend(Fact(f"{role}.{name}", said, Scope.BUILD) for name, said in sorted(plugin.decides.items()))
-    for one, field in zip(astuple(value), way.fields, strict=True):
-        here = f"{role}.{field.name}"
+    plugin = walk.plugins.choice(way.meta.plugin, getattr(value, "type", ""))
+    walk.collected.choices.append((at, plugin))
+    decided = getattr(plugin, "decides", {})
+    walk.collected.facts.extend(Fact(f"{at}.{name}", text, Scope.BUILD) for name, text in sorted(decided.items()))
+    for item, field in zip(astuple(value), way.fields, strict=True):
+        here = f"{at}.{field.name}"
         if field.name == "config":
-            _walk(msgspec.convert(one, plugin.config), _top(plugin.config, Scope.LIVE), here, walk)
-        elif one != field.default or field.is_plugged:
-            _walk(one, field.place, here, walk)
+            scope = _way(field.place, item.__class__).meta.scope
+            _walk(msgspec.convert(item, plugin.config), _top(plugin.config, scope), here, walk)
+        elif item != field.default or field.is_choice:
+            _walk(item, field.place, here, walk)
 
 
-def _is_plugged(kind: types.Type) -> bool:
-    mark = (kind.extra or {}).get("mark") if isinstance(kind, types.Metadata) else None
-    return isinstance(mark, FieldMeta) and bool(mark.plugin)
+def _is_choice(kind: types.Type) -> bool:
+    meta = meta_of(kind)
+    return meta is not None and bool(meta.plugin)
 
 
-def _unwrap(sort: type, kind: types.Type, mark: FieldMeta) -> tuple[types.Type, FieldMeta]:
+def meta_of(kind: types.Type) -> FieldMeta | None:
+    """Find what the declaration of a field means, if it says so."""
+    meta = (kind.extra or {}).get(META) if isinstance(kind, types.Metadata) else None
+    return meta if isinstance(meta, FieldMeta) else None
+
+
+def _unwrap(sort: type, kind: types.Type, meta: FieldMeta) -> tuple[types.Type, FieldMeta]:
     """Take off annotations and unions until a plain type is left; the narrowest scope on the way wins."""
     while True:
         if isinstance(kind, types.Metadata):
-            own = (kind.extra or {}).get("mark")
-            if isinstance(own, FieldMeta):
-                scope = max(own.scope, mark.scope, key=_NARROWEST.__getitem__)
-                mark = replace(own, scope=scope)
+            if own := meta_of(kind):
+                scope = max(own.scope, meta.scope, key=_NARROWEST.__getitem__)
+                meta = replace(own, scope=scope)
             kind = kind.type
         elif isinstance(kind, types.UnionType):
             kind = next((t for t in kind.types if _fits(sort, t)), types.AnyType())
         else:
-            return kind, mark
+            return kind, meta
 
 
 def _fits(sort: type, kind: types.Type) -> bool:

@@ -1,15 +1,12 @@
-"""What a kind, an engine, a runner and a runtime are, and how they are found: the folder is the registry.
+"""What a kind of resource is: its fields, its rules and the step that builds it.
 
-To add one, put one file into `kinds/`, `serving/engines/`, `runners/` or `serving/runtimes/`; its lower-case file name
-is its name, and it holds one object called `KIND`, `ENGINE`, `RUNNER` or `RUNTIME`.
-
-Effects: imports plug-ins by name.
+Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -27,15 +24,22 @@ class Step(Struct, frozen=True, kw_only=True):
     version: int
     """Part of the closure; raise it when the same inputs should give another result."""
     run: str
-    """The module in `llmops.steps` (or elsewhere) with ``run(jobs, desk) -> None``."""
+    """The module with ``run(jobs, context) -> Iterator[JobOutput | JobFailure]``."""
     extra: str = ""
     """The extra of pyproject.toml that the module needs."""
     shared: bool = False
     """Whether jobs of one plan may share a process."""
     parts: str = ""
-    """A list field whose items are each made on their own ('' makes the resource as a whole)."""
+    """A list field whose items are built one by one ('' builds the resource as a whole)."""
     trials: str = ""
-    """A field of such an item, in no digest: how often it is made, each time as a unit of its own."""
+    """A field of such an item, in no digest: how often it is built, each time as a unit of its own."""
+
+
+class Choices(Protocol):
+    """The plug-ins that fields choose from."""
+
+    def choice(self, folder: str, name: str) -> Any:
+        """Find a plug-in. Raises `msgspec.ValidationError` when there is none of that name."""
 
 
 def _nothing(*_: Any) -> Iterable[Any]:
@@ -50,31 +54,35 @@ def _one_machine(_body: Any) -> Mapping[str, float]:
 
 
 class Kind(Struct, Generic[B], frozen=True):
-    """One sort of resource: its shape, its rules and the step that makes it."""
+    """One kind of resource."""
 
     body: type[B]
     step: Step | None = None
-    """None: there is nothing to make; the spec is the thing."""
+    """None: nothing is built; the spec is the thing."""
+    step_of: tuple[str, str] | None = None
+    """A folder of plug-ins and the field that chooses one: its ``prepare`` is the step, in place of ``step``."""
+    provides: tuple[str, ...] = ()
+    """The roles that resources of this kind fill for fields of other specs (`ref(role)`): ``model``, ``rows``, …"""
     live: bool = False
-    """Converged to what runs, instead of made once."""
+    """Converged to what runs, by a controller (`llmops.releases.controller`), instead of built once."""
     check: Callable[[B], Iterable[FieldProblem]] = _nothing
-    """What the schema cannot say about one spec."""
+    """What the schema cannot express about one spec."""
     examine: Callable[[B, Files], Iterable[FieldProblem | Problem]] = _nothing
     """What is wrong inside the files that the spec names (all of them exist when this is called)."""
     leads_to: Callable[[B, Files], Iterable[FileUse]] = _nothing
     """Files that the named files name in turn."""
     pins: Callable[[B], Iterable[Pin]] = _nothing
-    """Things outside git, each fixed by the spec itself or by `llmops.lock`."""
-    review: Callable[[Node, Mapping[Key, Node]], Iterable[FieldProblem]] | None = None
-    """What is wrong with a resource among those that it leans on."""
-    beside: tuple[str, ...] = ()
-    """The kinds of those that `review` looks at: a resource that leans on none of them is not opened."""
+    """Things outside git, each pinned by the spec itself or by `llmops.lock`."""
+    review: Callable[[Node, Mapping[Key, Node], Choices], Iterable[FieldProblem]] | None = None
+    """What is wrong with a resource beside those that it depends on."""
+    reviewed_roles: tuple[str, ...] = ()
+    """The roles that `review` looks at: a resource that names none of them is not opened."""
     devices: Callable[[B], Mapping[str, float]] = _one_machine
-    """How many of which devices are kept busy while it is made, in the words of the setting ``hourly_cost``."""
+    """How many of which devices are busy while it is built, in the words of the setting ``hourly_cost``."""
     remarks: Callable[[B], Iterable[str]] | None = None
-    """What whoever reviews a plan should know of a resource that is new or other."""
+    """What the reviewer of a plan should know of a resource that is new or changed."""
     permits: Callable[[B, bool], str] | None = None
-    """Why this resource may not be leaned on (by something live, if so told), or ''."""
+    """Why other resources (a live one, if the flag says so) must not reference this one, or ''."""
     moves: Callable[[B, B], Iterable[FieldProblem]] = _nothing
     """What is wrong with going from the old body to the new one."""
 

@@ -1,1 +1,1 @@
-"""Turns a plan into traffic."""
+"""Turns a plan into what runs: a controller for each live kind."""

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
-from llmops.domain.plans import Reason, Tier, Verb
+from llmops.domain.plans import Reason, RequiredChange, Tier, Verb
 from llmops.domain.records import Release, Rollout, Standing, Window
 from llmops.plugins.fields import seconds
 
@@ -34,14 +34,10 @@ class Observed(Struct, frozen=True, kw_only=True):
     """Revisions whose model is in the store."""
     astray: frozenset[Digest] = frozenset()
     """Revisions whose traffic does not go to exactly the replicas that answer."""
-
-
-class RequiredChange(Struct, frozen=True, kw_only=True):
-    """What a deployment needs now."""
-
-    verb: Verb
-    reason: Reason
-    tier: Tier | None = None
+    running: frozenset[Digest] = frozenset()
+    """Revisions of which anything runs."""
+    errors: tuple[str, ...] = ()
+    """What its replicas complain about."""
 
 
 def due(desired: Digest, replicas: int, release: Release, seen: Observed) -> RequiredChange | None:
@@ -85,7 +81,7 @@ class TransitionKind(StrEnum):
 class Transition(Struct, frozen=True, kw_only=True):
     """What to do next with a rollout."""
 
-    mark: TransitionKind
+    kind: TransitionKind
     rollout: Rollout
     wait: float = 0.0
     """Seconds until it is worth looking again."""
@@ -100,11 +96,11 @@ def again(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Transi
     The steps may be others than when it began: the weight is what the step says now.
     """
     if not 0 <= rollout.step < len(steps):
-        return Transition(mark=TransitionKind.ON, rollout=rollout)
+        return Transition(kind=TransitionKind.ON, rollout=rollout)
     step = steps[rollout.step]
     entered = rollout.entered if step.analysis is None else now
     weight = rollout.weight if step.set_weight is None else step.set_weight
-    return Transition(mark=TransitionKind.ON, rollout=replace(rollout, entered=entered, weight=weight))
+    return Transition(kind=TransitionKind.ON, rollout=replace(rollout, entered=entered, weight=weight))
 
 
 def watched(steps: tuple[CanaryStep, ...], rollout: Rollout) -> float:
@@ -119,19 +115,19 @@ def advance(steps: tuple[CanaryStep, ...], rollout: Rollout, window: Window, now
     ``now`` is seconds since the epoch. The replicas of the new revision are ready when this is called.
     """
     if rollout.step >= len(steps):
-        return Transition(mark=TransitionKind.DONE, rollout=replace(rollout, weight=100))
+        return Transition(kind=TransitionKind.DONE, rollout=replace(rollout, weight=100))
     if rollout.step < 0:
         return _enter(steps, rollout, now)
     step = steps[rollout.step]
     if step.pause is not None and step.pause.duration is None:
         remedy = "Remove the pause from the steps and apply."
         reason = "paused until the spec changes"
-        return Transition(mark=TransitionKind.WAIT, rollout=rollout, wait=float("inf"), reason=reason, remedy=remedy)
+        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=float("inf"), reason=reason, remedy=remedy)
     if step.pause is not None and step.pause.duration is not None:
         left = rollout.entered + seconds(step.pause.duration) - now
         if left > 0:
             return Transition(
-                mark=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"paused for {step.pause.duration}"
+                kind=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"paused for {step.pause.duration}"
             )
     if step.analysis is not None:
         return _analyse(steps, step.analysis, rollout, window, now)
@@ -142,7 +138,7 @@ def _enter(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Trans
     index = rollout.step + 1
     weight = steps[index].set_weight if index < len(steps) else 100
     moved = replace(rollout, step=index, entered=now, weight=rollout.weight if weight is None else weight)
-    return Transition(mark=TransitionKind.ON, rollout=moved)
+    return Transition(kind=TransitionKind.ON, rollout=moved)
 
 
 def _analyse(
@@ -150,13 +146,13 @@ def _analyse(
 ) -> Transition:
     reason = worse(limits, window)
     if reason:
-        return Transition(mark=TransitionKind.ABORT, rollout=rollout, reason=reason)
+        return Transition(kind=TransitionKind.ABORT, rollout=rollout, reason=reason)
     left = rollout.entered + seconds(limits.duration) - now
     if left > 0:
-        return Transition(mark=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"watched for {limits.duration}")
+        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"watched for {limits.duration}")
     if window.requests < limits.min_requests:
         said = f"{window.requests} of {limits.min_requests} requests seen; without traffic there is no verdict"
-        return Transition(mark=TransitionKind.WAIT, rollout=rollout, wait=1.0, reason=said)
+        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=1.0, reason=said)
     return _enter(steps, rollout, now)
 
 

@@ -12,7 +12,8 @@ import msgspec
 
 from llmops.domain.plans import Change, Sign
 from llmops.domain.resources import Key
-from llmops.planning.status import Condition, Entry, Overview
+from llmops.domain.status import Condition
+from llmops.planning.status import Entry, Overview
 from llmops.reports.formatting import STYLES, Paint, columns, count, duration, plain, short
 
 CONDITION_STYLES = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from llmops.domain.plans import Action, Change, Cost, Plan, Reason, Reuse, Sign, Tier, Verb
+from llmops.domain.plans import Action, Change, Cost, Plan, Reason, ReleaseAction, Reuse, Sign, Tier, Verb
 from llmops.planning.proposals import Proposal
 from llmops.reports.formatting import STYLES, Paint, columns, count, effort, markdown_table, plain, short
 from llmops.specs.graph import Graph
@@ -66,10 +66,9 @@ def _why(action: Action) -> str:
     words = list(action.because[:2]) or [REASONS.get(action.reason, action.reason.value)]
     if len(action.because) > 2:  # noqa: PLR2004  two reasons fit into a line
         words.append("…")
-    if action.tier is not None:
-        words = [TIERS[action.tier]]
-    if action.gates:
-        words.append(f"when {' and '.join(map(str, action.gates))} passes")
+    if isinstance(action, ReleaseAction):
+        words = [TIERS[action.tier]] if action.tier is not None else words
+        words += [f"when {' and '.join(map(str, action.gates))} passes"] if action.gates else []
     return part + ", ".join(words)
 
 
@@ -115,7 +114,7 @@ def _reused(made: Plan) -> str:
 
 
 def _whole(proposal: Proposal) -> str:
-    builds = [action for action in proposal.plan.actions if action.verb not in set(Verb)]
+    builds = proposal.plan.builds
     known = [proposal.estimates[action.unit] for action in builds if action.unit in proposal.estimates]
     if not builds:
         return ""

@@ -14,14 +14,14 @@ from llmops.domain.digests import Digest
 from llmops.domain.resources import Key
 from llmops.kinds.deployment import EngineSpec as Wanted
 from llmops.kinds.prompt import Prompt
-from llmops.plugins.engine import Command, Engine, Replica
+from llmops.plugins.engine import Command, Engine, Interface, Replica
 from llmops.serving.gateway.table import PromptMessage, PromptRoute, RevisionRoute
 from llmops.serving.supervised import Program
 
 
 def mismatch(key: Key, wanted: Wanted, engine: Engine) -> str:
     """Say why a deployment cannot run here: another version of its engine is installed, or none; '' if it can."""
-    installed = engine.installed()
+    installed = "" if engine.remote else engine.installed()
     if wanted.version in (None, installed):
         return ""
     return (
@@ -40,23 +40,23 @@ def prompt(given: Prompt, template: str | None) -> PromptRoute:
     )
 
 
-def sampling(command: Command, part: PromptRoute | None) -> dict[str, Any]:
+def sampling(engine: Interface, part: PromptRoute | None) -> dict[str, Any]:
     """Give the parameters that the first request is made with: those that the engine fixes by it."""
     given = part.parameters if part else {}
-    return {name: value for name, value in given.items() if name in command.fixed}
+    return {name: value for name, value in given.items() if name in engine.fixed}
 
 
-def served(revision: Digest, command: Command, part: PromptRoute | None, urls: tuple[str, ...]) -> RevisionRoute:
+def served(revision: Digest, engine: Interface, part: PromptRoute | None, urls: tuple[str, ...]) -> RevisionRoute:
     """Say how a revision is asked. What its engine does not take from requests stands with what it uses, or None."""
-    fixed = sampling(command, part)
+    fixed = sampling(engine, part)
     return RevisionRoute(
         revision=revision,
         weight=0,
         urls=urls,
-        model=command.model,
-        reports=command.reports,
-        fields=command.fields,
-        fixed={name: fixed.get(name) for name in sorted(command.fixed)},
+        model=engine.model,
+        reports=engine.reports,
+        fields=engine.fields,
+        fixed={name: fixed.get(name) for name in sorted(engine.fixed)},
         prompt=part,
     )
 

@@ -1,11 +1,10 @@
-"""spec -> draft: all that can be said of a resource before those that it leans on are named.
+"""Writes down everything that determines a resource, except the digests of the resources that it depends on.
 
-    digest(resource) = sha256(hash version, kind, step version, facts, (role, ending, sha256) of every file,
-                              (role, digest) of every resource, (role, value) of every pin)
+    digest(resource) = sha256(hash version, kind, step version, facts, (place, ending, sha256) of every file,
+                              (place, digest) of every resource, (place, version) of every pin)
 
-A draft holds that text but for the digests of the others, so naming a resource takes those and no look at its spec.
-Many files are read by several processes (`parallel`): what they hand over are drafts, each with its spec as bytes that
-nobody opens until somebody asks for it, and that the index writes as they are.
+A draft holds that text around the missing digests, so resolving a resource takes those and no look at its spec. The
+index stores the spec of a draft as bytes, which are decoded only when somebody asks for the spec.
 
 Pure.
 """
@@ -25,62 +24,62 @@ from llmops.domain import digests
 from llmops.domain.digests import HASH_VERSION, Digest, digest
 from llmops.domain.resources import FileDigest, Files, Key, Need, Node, Ref, Scope, Spec, Unit
 from llmops.plugins.kind import Kind, Step
-from llmops.specs.parsing import Kinds
 from llmops.specs.settings import LOCK_FILE
 
-Said: TypeAlias = tuple[str, object]
-"""What a closure holds in one role."""
+Entry: TypeAlias = tuple[str, object]
+"""One entry of a closure: a place in the spec, and what stands there."""
+Kinds: TypeAlias = Mapping[str, Kind[Any]]
 _json = msgspec.json.Encoder(order="sorted").encode
-_ROLE = itemgetter(0)
-"""What the pairs of a closure are sorted by; in one, each is there once."""
+_PLACE = itemgetter(0)
+"""The sort key of a closure's entries; each place occurs once."""
 
 
 class ClosureText(Struct, frozen=True, array_like=True, gc=False):
-    """What a digest is of, on both sides of the digests of what is leaned on."""
+    """The text that is hashed, before and after the digests of the resources that it depends on."""
 
     before: bytes
     after: bytes
 
-    def digest(self, needs: Iterable[Said]) -> Digest:
-        """Name it, given those digests, each in its role and in their order."""
+    def digest(self, needs: Iterable[Entry]) -> Digest:
+        """Hash the text with those digests, sorted by place, in between."""
         return digests.sha256(self.before + _json(needs) + self.after)
 
 
 class DraftPart(Struct, frozen=True, array_like=True, gc=False):
-    """What is made once: a unit without its digest."""
+    """A unit without its digest."""
 
-    part: str
+    field: str
+    index: int | None
     label: str
     text: ClosureText | None
-    """None: it is named as the whole resource."""
+    """None: the unit has the digest of the whole resource."""
     trial: int = 0
     """Which of several samples of the part it is."""
 
 
 class SpecContent(Struct, frozen=True, array_like=True, gc=False):
-    """What nobody need look at to name a resource and to write it down."""
+    """The part of a draft that resolving and storing it does not look at."""
 
     spec: Spec
     files: tuple[FileDigest, ...]
 
 
 class Draft(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A declared resource, before it is named."""
+    """A declared resource, before its digest is known."""
 
     key: Key
     path: str
     document: int
     refs: tuple[Ref, ...]
     paths: tuple[str, ...]
-    """The files that it names, and the lock when that fixes something of it."""
+    """The files that it names, and the lock if that pins something of it."""
     own: ClosureText
     parts: tuple[DraftPart, ...]
     content: SpecContent | bytes
-    """As bytes, where another process read it."""
 
 
 class ResolvedSpec(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A resource that is named: a `Node` that nobody looked into yet."""
+    """A resource with its digest: a `Node` whose spec is not decoded yet."""
 
     key: Key
     path: str
@@ -93,16 +92,16 @@ class ResolvedSpec(Struct, frozen=True, kw_only=True, array_like=True, gc=False)
     depth: int
 
 
-def draft(spec: Spec, used: tuple[FileDigest, ...], kind: Kind[Any]) -> Draft:
-    """Say all that can be said of a spec; ``used`` are the files of its closure."""
-    closure = _Closure(spec, used, kind.step.version if kind.step else 0)
+def draft(spec: Spec, used: tuple[FileDigest, ...], step: Step | None) -> Draft:
+    """Write the draft of a spec; ``used`` are the files of its closure, ``step`` is what builds it."""
+    closure = _Closure(spec, used, step.version if step else 0)
     own = closure.text((Scope.BUILD, Scope.LIVE))
     parts: tuple[DraftPart, ...] = ()
-    if kind.step and kind.step.parts:
-        parts = tuple(_parts(spec, kind.step, closure))
-    elif kind.step:
+    if step and step.parts:
+        parts = tuple(_parts(spec, step, closure))
+    elif step:
         scopes = {*(fact.scope for fact in spec.facts), *(ref.scope for ref in spec.refs)}
-        parts = (DraftPart("", "", closure.text((Scope.BUILD,)) if Scope.LIVE in scopes else None),)
+        parts = (DraftPart("", None, "", closure.text((Scope.BUILD,)) if Scope.LIVE in scopes else None),)
     return Draft(
         key=spec.key,
         path=spec.path,
@@ -116,17 +115,17 @@ def draft(spec: Spec, used: tuple[FileDigest, ...], kind: Kind[Any]) -> Draft:
 
 
 def in_digest(needs: Sequence[Need]) -> list[Need]:
-    """Give those that decide how whoever has them is named."""
+    """Filter the edges that are part of the digest."""
     return [need for need in needs if need.scope is not Scope.NONE]
 
 
 def resolve(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | ResolvedSpec]) -> ResolvedSpec:
-    """Name a resource; ``needs`` are what its references mean, and ``below`` is how those that decide it were made."""
-    told = [(need.role, one.digest, need.scope) for need, one in zip(in_digest(needs), below, strict=True)]
-    if len(told) > 1:
-        told.sort(key=_ROLE)
-    own = draft.own.digest([(role, other) for role, other, _ in told])
-    built: list[Said] = [(role, other) for role, other, scope in told if scope is Scope.BUILD]
+    """Compute the digests of a resource and its units; ``below`` are the resources that `in_digest` of its needs name."""
+    entries = [(need.at, node.digest, need.scope) for need, node in zip(in_digest(needs), below, strict=True)]
+    if len(entries) > 1:
+        entries.sort(key=_PLACE)
+    own = draft.own.digest([(at, other) for at, other, _ in entries])
+    build: list[Entry] = [(at, other) for at, other, scope in entries if scope is Scope.BUILD]
     return ResolvedSpec(
         key=draft.key,
         path=draft.path,
@@ -135,21 +134,21 @@ def resolve(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | Resolv
         content=draft.content,
         digest=own,
         needs=needs,
-        units=tuple([_unit(one, own, built) for one in draft.parts]),
-        depth=max([one.depth for one in below], default=-1) + 1,
+        units=tuple([_unit(part, own, build) for part in draft.parts]),
+        depth=max([node.depth for node in below], default=-1) + 1,
     )
 
 
-def _unit(one: DraftPart, own: Digest, needs: list[Said]) -> Unit:
-    """Name a part. Its first trial has the name that it has without others, so that one more costs one more."""
+def _unit(part: DraftPart, own: Digest, needs: list[Entry]) -> Unit:
+    """Compute the digest of a part. Its first trial has the digest that it has without others, so one more costs one."""
     named = own
-    if one.text is not None:
-        named = one.text.digest(list(_only(one.part, needs)) if one.part else needs)
-    return Unit(digest([named, one.trial]) if one.trial else named, one.part, one.label, one.trial)
+    if part.text is not None:
+        named = part.text.digest(needs if part.index is None else list(_only(part.field, part.index, needs)))
+    return Unit(digest([named, part.trial]) if part.trial else named, part.field, part.index, part.label, part.trial)
 
 
 def paths(spec: Spec) -> tuple[str, ...]:
-    """Give the files whose change may change a spec: those that it names, and the lock."""
+    """List the files whose change may change a spec: those that it names, and the lock."""
     named = {use.path for use in spec.files}
     return tuple(sorted(named | {LOCK_FILE} if any(pin.is_moving for pin in spec.pins) else named))
 
@@ -157,57 +156,60 @@ def paths(spec: Spec) -> tuple[str, ...]:
 P = TypeVar("P", Draft, ResolvedSpec)
 
 
-def packed(one: P) -> P:
-    """Give the same for another process, or for later.
+def packed(resource: P) -> P:
+    """Encode the spec of a resource as bytes.
 
     Raises `OverflowError` and `UnicodeEncodeError` for what msgpack cannot hold.
     """
-    return one if isinstance(one.content, bytes) else replace(one, content=msgspec.msgpack.encode(one.content))
+    if isinstance(resource.content, bytes):
+        return resource
+    return replace(resource, content=msgspec.msgpack.encode(resource.content))
 
 
-def content_of(one: Draft | ResolvedSpec, kinds: Kinds) -> SpecContent:
-    """Look into it."""
-    if isinstance(one.content, SpecContent):
-        return one.content
-    found = msgspec.msgpack.decode(one.content, type=SpecContent)
-    force_setattr(found.spec, "body", msgspec.convert(found.spec.body, kinds[one.key.kind].body))  # nobody saw it yet
-    return found
+def content_of(resource: Draft | ResolvedSpec, kinds: Kinds) -> SpecContent:
+    """Decode the spec of a resource."""
+    if isinstance(resource.content, SpecContent):
+        return resource.content
+    content = msgspec.msgpack.decode(resource.content, type=SpecContent)
+    body = msgspec.convert(content.spec.body, kinds[resource.key.kind].body)
+    force_setattr(content.spec, "body", body)  # the spec is new here, so nothing has hashed it yet
+    return content
 
 
-def to_node(made: ResolvedSpec, kinds: Kinds) -> Node:
-    """Give a resource with all that stands in it."""
-    content = content_of(made, kinds)
+def to_node(resource: ResolvedSpec, kinds: Kinds) -> Node:
+    """Turn a resolved spec into a node of the graph."""
+    content = content_of(resource, kinds)
     return Node(
         spec=content.spec,
-        digest=made.digest,
-        needs=made.needs,
+        digest=resource.digest,
+        needs=resource.needs,
         files=content.files,
-        units=made.units,
-        depth=made.depth,
+        units=resource.units,
+        depth=resource.depth,
     )
 
 
 class ResolvedNodes(Mapping[Key, Node]):
-    """What was made, each with its spec to look at."""
+    """Resolved specs as nodes, each decoded when it is asked for."""
 
-    def __init__(self, made: Mapping[Key, ResolvedSpec], kinds: Kinds) -> None:
-        self._made, self._kinds = made, kinds
+    def __init__(self, resolved: Mapping[Key, ResolvedSpec], kinds: Kinds) -> None:
+        self._resolved, self._kinds = resolved, kinds
 
     def __getitem__(self, key: Key) -> Node:
-        return to_node(self._made[key], self._kinds)
+        return to_node(self._resolved[key], self._kinds)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._made
+        return key in self._resolved
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(sorted(self._made, key=lambda key: (self._made[key].depth, key)))
+        return iter(sorted(self._resolved, key=lambda key: (self._resolved[key].depth, key)))
 
     def __len__(self) -> int:
-        return len(self._made)
+        return len(self._resolved)
 
 
 def file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
-    """Read the files of a closure."""
+    """Hash the files of a closure."""
     for use in spec.files:
         if use.scope is Scope.NONE:
             continue
@@ -216,45 +218,53 @@ def file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
             beneath = path[len(use.path) :]
             _, dot, ending = path.rpartition("/")[2].rpartition(".")
             if path in files:
-                yield FileDigest(use.role + beneath, intern(ending) if dot else "", files.sha256(path))
+                yield FileDigest(use.at + beneath, intern(ending) if dot else "", files.sha256(path))
 
 
 def _parts(spec: Spec, step: Step, closure: _Closure) -> Iterator[DraftPart]:
-    """Give the items of a list field, named for us and for people: suites[0], choice; and each trial of one."""
+    """Draft the items of a list field, and each trial of one."""
     for index, item in enumerate(getattr(spec.body, step.parts)):
-        part = f"{step.parts}[{index}]"
-        label = getattr(item, "label", part)
-        text = closure.text((Scope.BUILD,), part)
+        label = getattr(item, "label", f"{step.parts}[{index}]")
+        text = closure.text_of_part(step.parts, index)
         for trial in range(getattr(item, step.trials, 1) if step.trials else 1):
-            yield DraftPart(part, f"{label}, trial {trial + 1}" if trial else label, text, trial)
+            yield DraftPart(step.parts, index, f"{label}, trial {trial + 1}" if trial else label, text, trial)
 
 
 class _Closure(Struct, frozen=True):
-    """Everything that decides one resource."""
+    """Everything that determines one resource."""
 
     spec: Spec
     files: tuple[FileDigest, ...]
     version: int
 
-    def text(self, scopes: tuple[Scope, ...], part: str = "") -> ClosureText:
-        """Write what these scopes decide; with a part, as if it were the only one of its list."""
-        facts: list[Said] = [(f.role, f.value) for f in self.spec.facts if f.scope in scopes]
-        files: list[Said] = [(f.role, (f.suffix, f.sha256)) for f in self.files]
-        pins: list[Said] = [(p.role, p.value) for p in self.spec.pins]
-        if part:
-            facts, files, pins = list(_only(part, facts)), list(_only(part, files)), list(_only(part, pins))
-        for pairs in (facts, files, pins):
-            if len(pairs) > 1:
-                pairs.sort(key=_ROLE)
+    def text(self, scopes: tuple[Scope, ...]) -> ClosureText:
+        """Write what the fields of these scopes determine."""
+        return self._text(*self._entries(scopes))
+
+    def text_of_part(self, field: str, index: int) -> ClosureText:
+        """Write what determines the build of one item of a list field, as if it were the only one."""
+        return self._text(*(list(_only(field, index, entries)) for entries in self._entries((Scope.BUILD,))))
+
+    def _entries(self, scopes: tuple[Scope, ...]) -> tuple[list[Entry], list[Entry], list[Entry]]:
+        return (
+            [(fact.at, fact.value) for fact in self.spec.facts if fact.scope in scopes],
+            [(file.at, (file.suffix, file.sha256)) for file in self.files],
+            [(pin.at, pin.value) for pin in self.spec.pins],
+        )
+
+    def _text(self, facts: list[Entry], files: list[Entry], pins: list[Entry]) -> ClosureText:
+        for entries in (facts, files, pins):
+            if len(entries) > 1:
+                entries.sort(key=_PLACE)
         before = _json([HASH_VERSION, self.spec.key.kind, self.version, facts, files])
         return ClosureText(b"%b," % before[:-1], b",%b]" % _json(pins))
 
 
-def _only(part: str, pairs: Iterable[Said]) -> Iterator[Said]:
-    """Drop what belongs to the other items of the list; the place in the list is not part of the name."""
-    field = part.partition("[")[0]
-    for role, value in pairs:
-        if not role.startswith(f"{field}["):
-            yield role, value
-        elif role.startswith(part):
-            yield f"{field}[]{role[len(part) :]}", value
+def _only(field: str, index: int, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Drop the entries of the other items of a list; the position in the list is not part of the name."""
+    own = f"{field}[{index}]"
+    for at, value in entries:
+        if not at.startswith(f"{field}["):
+            yield at, value
+        elif at.startswith(own):
+            yield f"{field}[]{at[len(own) :]}", value

@@ -83,12 +83,12 @@ def _tells(was: _Said | None, now: _Said | None) -> bool:
 
 def _sayings(node: Node, *, decides: bool) -> dict[str, _Said]:
     spec = node.spec
-    said = {f.role: _Said((f.value,), _show(f.value)) for f in spec.facts if (f.scope is not Scope.NONE) is decides}
-    said |= {n.role: _Said(n.key, str(n.key)) for n in node.needs if (n.scope is not Scope.NONE) is decides}
+    said = {f.at: _Said((f.value,), _show(f.value)) for f in spec.facts if (f.scope is not Scope.NONE) is decides}
+    said |= {n.at: _Said(n.key, str(n.key)) for n in node.needs if (n.scope is not Scope.NONE) is decides}
     if decides:
-        paths = {use.role: use.path for use in spec.files}
-        said |= {paths.get(f.role, f.role): _Said((f.suffix, f.sha256), "") for f in node.files}
-        said |= {p.role: _Said(p.value, p.value[:19]) for p in spec.pins}
+        paths = {use.at: use.path for use in spec.files}
+        said |= {paths.get(f.at, f.at): _Said((f.suffix, f.sha256), "") for f in node.files}
+        said |= {p.at: _Said(p.value, p.value[:19]) for p in spec.pins}
     else:
         said |= {f"labels.{name}": _Said(text, text) for name, text in spec.labels.items()}
         said["description"], said["owner"] = _Said(spec.description, ""), _Said(spec.owner, spec.owner)

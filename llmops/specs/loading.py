@@ -18,10 +18,12 @@ from msgspec.structs import replace
 from llmops.domain.problems import FieldProblem, Problem, did_you_mean
 from llmops.domain.resources import Files, FileUse, Key, KnownCommit, Pin, Spec
 from llmops.language import json_schema, yaml_reader
+from llmops.plugins.kind import Kind
+from llmops.plugins.plugins import Plugins
 from llmops.specs import closures, parsing, settings
 from llmops.specs.closures import Draft
-from llmops.specs.parsing import Declared, FileSpecs, Kinds, Location, Plugins, steps_of
-from llmops.specs.settings import FILE, LOCK_FILE, Settings
+from llmops.specs.parsing import Declared, FileSpecs, Location, steps_of
+from llmops.specs.settings import FILE, LOCK_FILE, RunnerSettings, Settings
 
 SCHEMAS = "schemas/"
 """Below a folder of specs this holds generated schemas, not specs."""
@@ -58,15 +60,15 @@ class ParsedFile(Struct):
     """What is wrong with the files that the specs name."""
 
 
-def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:
+def read_all(paths: Sequence[str], files: Files, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:
     """Read several files of specs, in their order, and look at the files that each of them names."""
-    readings = parsing.read_all(paths, files, kinds, plugins)
+    readings = parsing.read_all(paths, files, plugins)
     while some := list(islice(readings, parsing.TOGETHER)):
-        for found in parsing.together(some, _named_in, files):
-            yield _complete_all(found, kinds, files, lock)
+        for found in parsing.together(some, _files_of, files):
+            yield _complete_all(found, plugins, files, lock)
 
 
-ReadAll: TypeAlias = Callable[[Sequence[str], Any, Kinds, Plugins, Pins], Iterable[ParsedFile]]
+ReadAll: TypeAlias = Callable[[Sequence[str], Any, Plugins, Pins], Iterable[ParsedFile]]
 
 
 class CommitReader:
@@ -75,14 +77,15 @@ class CommitReader:
     Never raises for what is in the files: problems are values. ``read_all`` is how many files are read.
     """
 
-    def __init__(self, files: Files, kinds: Kinds, plugins: Plugins, read_all: ReadAll = read_all) -> None:
+    def __init__(self, files: Files, plugins: Plugins, read_all: ReadAll = read_all) -> None:
         self._files = files
-        stated, self._wrong = _stated(files)
+        stated, wrong = _stated(files, plugins)
         self.settings, self._is_guessed = stated or Settings(), stated is None
+        self._wrong = [*wrong, *_wrong_choices(self.settings, files, plugins)]
         lock, self._unlocked = read_lock(files)
         paths = list(spec_paths(files, self.settings))
-        self._readings = zip(paths, read_all(paths, files, kinds, plugins, lock), strict=True)
-        self._found = _Found()
+        self._readings = zip(paths, read_all(paths, files, plugins, lock), strict=True)
+        self._found = _Collected()
 
     def __iter__(self) -> Iterator[Draft]:
         """Read on, and give each draft that is new."""
@@ -104,18 +107,19 @@ class CommitReader:
         )
 
 
-def parse(files: Files, kinds: Kinds, plugins: Plugins) -> ParsedCommit:
+def parse(files: Files, plugins: Plugins) -> ParsedCommit:
     """Read everything a commit declares, at once."""
-    return CommitReader(files, kinds, plugins).parsed()
+    return CommitReader(files, plugins).parsed()
 
 
-def reparse(known: KnownCommit, changed: Collection[str], files: Files, kinds: Kinds, plugins: Plugins) -> ParsedCommit:
+def reparse(known: KnownCommit, changed: Collection[str], files: Files, plugins: Plugins) -> ParsedCommit:
     """Read only what may be other than in a known commit, given the paths of files that are.
 
     The settings are as they were there. Problems are found, but perhaps not all of them, nor in the same words: when
     there is one, `parse` says what is wrong.
     """
-    settings, problems = read_settings(files)
+    settings, problems = read_settings(files, plugins)
+    problems = [*problems, *_wrong_choices(settings, files, plugins)]
     lock, wrong = read_lock(files)
     named = {key for path in changed for part in (path, *_parents(path)) for key in known.users(part)}
     stale = {known.nodes[key].spec.path for key in named} | {
@@ -125,11 +129,11 @@ def reparse(known: KnownCommit, changed: Collection[str], files: Files, kinds: K
     old = {key for path in stale for key in known.declared_in(path)}
     here = (path for path in stale if path in files or files.oddity(path))
     there = sorted(path for path in here if _is_spec(path, files, settings))
-    found = _Found()
-    for path, one in zip(there, read_all(there, files, kinds, plugins, lock), strict=True):
+    found = _Collected()
+    for path, one in zip(there, read_all(there, files, plugins, lock), strict=True):
         found.take(path, one, files)
     twice = [
-        _twice(key, found.drafts[key], known.nodes[key].spec, files)
+        _declared_twice(key, found.drafts[key], known.nodes[key].spec, files)
         for key in found.drafts
         if key not in old and key in known.nodes
     ]
@@ -141,25 +145,26 @@ def reparse(known: KnownCommit, changed: Collection[str], files: Files, kinds: K
     )
 
 
-def with_bodies(bodies: Iterable[tuple[Spec, Any]], files: Files, kinds: Kinds, plugins: Plugins) -> ParsedCommit:
+def with_bodies(bodies: Iterable[tuple[Spec, Any]], files: Files, plugins: Plugins) -> ParsedCommit:
     """Read some specs as if their bodies were others, which the schema allows, and nothing else."""
-    settings, problems = read_settings(files)
-    lock, wrong = read_lock(files)
-    said = FileSpecs()
+    settings, problems = read_settings(files, plugins)
+    lock, lock_problems = read_lock(files)
+    changed = FileSpecs()
     for spec, body in bodies:
-        kind, at = kinds[spec.key.kind], parsing.location(spec, files)
-        said.problems += [_placed(one, at) for one in kind.check(body)]
-        said.specs.append(parsing.restated(spec, body, kind, plugins))
-    found = _complete_all(said, kinds, files, lock)
+        kind, at = plugins.kinds[spec.key.kind], parsing.location(spec, files)
+        restated, choices = parsing.restated(spec, body, kind, plugins)
+        changed.problems += [_placed(problem, at) for problem in parsing.check(body, kind, choices)]
+        changed.specs.append(restated)
+    parsed = _complete_all(changed, plugins, files, lock)
     return ParsedCommit(
         settings=settings,
-        drafts={one.key: one for one in found.drafts},
-        problems=(*problems, *wrong, *found.problems, *found.wrong),
+        drafts={draft.key: draft for draft in parsed.drafts},
+        problems=(*problems, *lock_problems, *parsed.problems, *parsed.wrong),
     )
 
 
-class _Found(Struct):
-    """What files of specs gave."""
+class _Collected(Struct):
+    """The contents of all spec files that were read so far."""
 
     drafts: dict[Key, Draft] = {}
     problems: list[Problem] = []
@@ -167,34 +172,34 @@ class _Found(Struct):
     unread: set[str] = set()
     is_partial: bool = False
 
-    def take(self, path: str, one: ParsedFile, files: Files) -> list[Draft]:
-        """Add what a file gave, and give the drafts of it that are new."""
-        self.problems += (*one.problems, *one.wrong)
-        self.unread.update([path] if one.problems else [])
-        self.broken.update(one.broken)
-        self.is_partial |= one.is_partial
+    def take(self, path: str, parsed: ParsedFile, files: Files) -> list[Draft]:
+        """Add the contents of a file; return those of its drafts that are new."""
+        self.problems += (*parsed.problems, *parsed.wrong)
+        self.unread.update([path] if parsed.problems else [])
+        self.broken.update(parsed.broken)
+        self.is_partial |= parsed.is_partial
         new: list[Draft] = []
-        for draft in one.drafts:
+        for draft in parsed.drafts:
             if draft.key in self.drafts:
-                self.problems.append(_twice(draft.key, draft, self.drafts[draft.key], files))
+                self.problems.append(_declared_twice(draft.key, draft, self.drafts[draft.key], files))
             else:
                 self.drafts[draft.key] = draft
                 new.append(draft)
         return new
 
 
-def _named_in(found: FileSpecs) -> Iterator[str]:
-    return (use.path for spec in found.specs for use in spec.files)
+def _files_of(specs: FileSpecs) -> Iterator[str]:
+    return (use.path for spec in specs.specs for use in spec.files)
 
 
-def _complete_all(found: FileSpecs, kinds: Kinds, files: Files, lock: Pins) -> ParsedFile:
-    made, wrong = [], []
-    for spec in found.specs:
-        whole, problems = _complete(spec, kinds, files, lock)
-        used = tuple(closures.file_digests(whole, files))  # now that they are at hand
-        made.append(closures.draft(whole, used, kinds[spec.key.kind]))
+def _complete_all(specs: FileSpecs, plugins: Plugins, files: Files, lock: Pins) -> ParsedFile:
+    drafts, wrong = [], []
+    for spec in specs.specs:
+        whole, problems = _complete(spec, plugins.kinds[spec.key.kind], files, lock)
+        used = tuple(closures.file_digests(whole, files))
+        drafts.append(closures.draft(whole, used, plugins.step(spec.key.kind, spec.body)))
         wrong += problems
-    return ParsedFile(made, found.problems, found.broken, found.is_partial, wrong)
+    return ParsedFile(drafts, specs.problems, specs.broken, specs.is_partial, wrong)
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
@@ -216,15 +221,14 @@ def _is_spec(path: str, files: Files, settings: Settings) -> bool:
     return False
 
 
-def _twice(key: Key, one: Declared, first: Declared, files: Files) -> Problem:
+def _declared_twice(key: Key, one: Declared, first: Declared, files: Files) -> Problem:
     line = parsing.location(first, files).problem(("metadata", "name"), "").line
     what = f"{key} is declared twice; the other is {first.path}:{line}."
     return parsing.location(one, files).problem(("metadata", "name"), what, "Rename or remove one.")
 
 
-def _complete(spec: Spec, kinds: Kinds, files: Files, lock: Pins) -> tuple[Spec, list[Problem]]:
+def _complete(spec: Spec, kind: Kind[Any], files: Files, lock: Pins) -> tuple[Spec, list[Problem]]:
     """Add what only the other files of the commit can tell, and say what is wrong there."""
-    kind = kinds[spec.key.kind]
     at = parsing.location(spec, files)
     uses = (*spec.files, *kind.leads_to(spec.body, files))
     problems = [problem for use in uses for problem in _missing(use, files, at)]
@@ -237,25 +241,25 @@ def _complete(spec: Spec, kinds: Kinds, files: Files, lock: Pins) -> tuple[Spec,
 
 
 def _placed(one: FieldProblem | Problem, at: Location) -> Problem:
-    return one if isinstance(one, Problem) else at.problem(steps_of(one.role), one.what, one.remedy)
+    return one if isinstance(one, Problem) else at.problem(steps_of(one.at), one.what, one.remedy)
 
 
 def _missing(use: FileUse, files: Files, at: Location) -> Iterator[Problem]:
     if _is_outside(use.path):
         what = f"{use.path} is outside of this repository."
-        yield at.problem(steps_of(use.role), what, "Commit it here, and give its path from the root.")
+        yield at.problem(steps_of(use.at), what, "Commit it here, and give its path from the root.")
         return
     inside = (use.path,) if use.path in files or files.oddity(use.path) else files.names(use.path)
     for path in inside:
         if oddity := files.oddity(path):
-            yield at.problem(steps_of(use.role), f"{path} is a {oddity}.", "Commit the file itself.")
+            yield at.problem(steps_of(use.at), f"{path} is a {oddity}.", "Commit the file itself.")
     if not inside:
         around = next((p for p in _parents(use.path) if files.oddity(p)), "")
         if around:
             what = f"{use.path} lies in a {files.oddity(around)} ({around})."
-            yield at.problem(steps_of(use.role), what, "Commit the file itself.")
+            yield at.problem(steps_of(use.at), what, "Commit the file itself.")
         else:
-            yield at.problem(steps_of(use.role), f"there is no file {use.path}.", _near(use.path, files))
+            yield at.problem(steps_of(use.at), f"there is no file {use.path}.", _near(use.path, files))
 
 
 def _is_outside(path: str) -> bool:
@@ -276,16 +280,16 @@ def _near(path: str, files: Files) -> str:
 
 def _unpinned(pin: Pin, at: Location) -> Problem:
     what = f"{pin.name} may change without a commit here."
-    return at.problem(steps_of(pin.role), what, "Pin it: run `llmops lock` and commit llmops.lock.")
+    return at.problem(steps_of(pin.at), what, "Pin it: run `llmops lock` and commit llmops.lock.")
 
 
-def read_settings(files: Files) -> tuple[Settings, list[Problem]]:
+def read_settings(files: Files, plugins: Plugins) -> tuple[Settings, list[Problem]]:
     """Read `llmops.yaml`; a repository without one, or with one that cannot be read, has the defaults."""
-    stated, problems = _stated(files)
+    stated, problems = _stated(files, plugins)
     return stated or Settings(), problems
 
 
-def _stated(files: Files) -> tuple[Settings | None, list[Problem]]:
+def _stated(files: Files, plugins: Plugins) -> tuple[Settings | None, list[Problem]]:
     at, value, problems = _only_document(FILE, files)
     if at is None:
         return None if problems else Settings(), problems
@@ -298,9 +302,31 @@ def _stated(files: Files) -> tuple[Settings | None, list[Problem]]:
         explain = importlib.import_module(
             "llmops.language.schema_errors"
         ).explain  # slow, and only for a file that is wrong
-        problems = [at.problem(one.path, one.what, one.remedy) for one in explain(value, settings_schema())]
+        problems = [at.problem(one.path, one.what, one.remedy) for one in explain(value, settings_schema(plugins))]
         return None, problems or [at.problem([], f"{error}.")]
     return found, [_placed(one, at) for one in settings.check(found)]
+
+
+def _wrong_choices(settings: Settings, files: Files, plugins: Plugins) -> Iterator[Problem]:
+    """Check the plug-ins that the settings choose, and their options, as the plug-ins declare them."""
+    if settings.runner == RunnerSettings():
+        return
+    at, runner = Location(FILE, files), settings.runner
+    try:
+        msgspec.convert(runner.config, plugins.choice("runners", runner.type).config)
+    except ValidationError as error:
+        document = {
+            "apiVersion": json_schema.API_VERSION,
+            "kind": "Settings",
+            "spec": {"runner": _stated_runner(runner)},
+        }
+        explain = importlib.import_module("llmops.language.schema_errors").explain
+        wrong = explain(document, settings_schema(plugins))
+        yield from [at.problem(one.path, one.what, one.remedy) for one in wrong] or [at.problem([], f"{error}.")]
+
+
+def _stated_runner(runner: RunnerSettings) -> dict[str, Any]:
+    return {"type": runner.type, "config": runner.config}
 
 
 def _only_document(path: str, files: Files) -> tuple[Location | None, Any, list[Problem]]:
@@ -321,9 +347,9 @@ def _only_document(path: str, files: Files) -> tuple[Location | None, Any, list[
     return Location(path, files, number), value, []
 
 
-def settings_schema() -> dict[str, Any]:
-    """Give the schema of `llmops.yaml`."""
-    made = json_schema.document("Settings", Settings, {})
+def settings_schema(plugins: Plugins) -> dict[str, Any]:
+    """Write the schema of `llmops.yaml`."""
+    made = json_schema.document("Settings", Settings, plugins.choices)
     made["required"] = ["apiVersion", "kind"]
     del made["properties"]["metadata"]
     return made

@@ -11,22 +11,18 @@ import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct, ValidationError
 from msgspec.structs import replace
 
-from llmops.domain.problems import Problem, did_you_mean
+from llmops.domain.problems import Broken, FieldProblem, Problem, did_you_mean
 from llmops.domain.resources import Files, Key, Spec
 from llmops.language import json_schema, yaml_reader
 from llmops.plugins.fields import collect
 from llmops.plugins.kind import Kind
-
-Kinds: TypeAlias = Mapping[str, Kind[Any]]
-Plugins: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""Plug-ins that specs configure: folder -> type -> plug-in."""
-
+from llmops.plugins.plugins import Plugins
 
 T = TypeVar("T")
 TOGETHER = 500
@@ -92,12 +88,12 @@ def together(things: Iterable[T], names: Callable[[T], Iterable[str]], files: Fi
         yield from some
 
 
-def read_all(paths: Sequence[str], files: Files, kinds: Kinds, plugins: Plugins) -> Iterator[FileSpecs]:
+def read_all(paths: Sequence[str], files: Files, plugins: Plugins) -> Iterator[FileSpecs]:
     """Read several files, in their order."""
-    return (read(path, files, kinds, plugins) for path in together(paths, lambda path: (path,), files))
+    return (read(path, files, plugins) for path in together(paths, lambda path: (path,), files))
 
 
-def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> FileSpecs:
+def read(path: str, files: Files, plugins: Plugins) -> FileSpecs:
     """Read one file. Never raises for what is in it."""
     found = FileSpecs()
     if oddity := files.oddity(path):
@@ -109,40 +105,46 @@ def read(path: str, files: Files, kinds: Kinds, plugins: Plugins) -> FileSpecs:
         data = files[path]
         for number, document in enumerate(yaml_reader.load(data)):
             if document.value is not None:
-                _read_document(Location(path, files, number), document, (kinds, plugins), found)
+                _read_document(Location(path, files, number), document, plugins, found)
     except yaml_reader.Unreadable as error:
         found.problems.append(Problem(path, error.line, "", error.what, error.remedy))
         found.is_partial = True
     return found
 
 
-def _read_document(
-    at: Location, document: yaml_reader.Document, known: tuple[Kinds, Plugins], found: FileSpecs
-) -> None:
-    kinds, plugins = known
-    kind = _kind_of(document.value, kinds)
+def _read_document(at: Location, document: yaml_reader.Document, plugins: Plugins, found: FileSpecs) -> None:
+    try:
+        kind = _kind_of(document.value, plugins.kinds)
+    except Broken as error:
+        found.problems.append(at.problem(["kind"], str(error), "Install what it needs, or remove the spec."))
+        found.is_partial = True
+        return
     if kind is None:
-        found.problems.append(_unknown_kind(at, document.value, kinds))
+        found.problems.append(_unknown_kind(at, document.value, plugins.kinds))
         found.is_partial = True
         return
     try:
-        spec = _typed(at, document, kind, plugins)
+        spec, choices = _typed(at, document, kind, plugins)
     except ValidationError as error:
-        wrong = _explained(at, document.value, kind, plugins) or [at.problem([], f"{error}.")]
-        found.problems += wrong
+        found.problems += _explained(at, document.value, kind, plugins) or [at.problem([], f"{error}.")]
         claimed = list(_claimed_key(document.value, kind))
         found.broken += claimed
         found.is_partial |= not claimed
         return
-    complaints = tuple(kind.check(spec.body))
-    if complaints:
-        found.problems += [at.problem(steps_of(c.role), c.what, c.remedy) for c in complaints]
+    if problems := check(spec.body, kind, choices):
+        found.problems += [at.problem(steps_of(one.at), one.what, one.remedy) for one in problems]
         found.broken.append(spec.key)
         return
     found.specs.append(spec)
 
 
-def _kind_of(value: Any, kinds: Kinds) -> Kind[Any] | None:
+def check(body: Any, kind: Kind[Any], choices: Iterable[tuple[str, Any]]) -> tuple[FieldProblem, ...]:
+    """List what is wrong with a body by the rules of its kind, and of the plug-ins that it chooses."""
+    rules = [kind.check, *(plugin.check for _, plugin in choices if hasattr(plugin, "check"))]
+    return tuple(problem for rule in rules for problem in rule(body))
+
+
+def _kind_of(value: Any, kinds: Mapping[str, Kind[Any]]) -> Kind[Any] | None:
     name = value.get("kind") if isinstance(value, dict) else None
     try:
         return kinds[name] if isinstance(name, str) else None
@@ -150,7 +152,7 @@ def _kind_of(value: Any, kinds: Kinds) -> Kind[Any] | None:
         return None
 
 
-def _unknown_kind(at: Location, value: Any, kinds: Kinds) -> Problem:
+def _unknown_kind(at: Location, value: Any, kinds: Mapping[str, Kind[Any]]) -> Problem:
     if not isinstance(value, dict):
         return at.problem([], "a spec is a mapping.", f"Begin with apiVersion: {json_schema.API_VERSION} and kind:.")
     if "kind" not in value:
@@ -167,38 +169,37 @@ class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
     spec: dict[str, Any]
 
 
-def _typed(at: Location, document: yaml_reader.Document, kind: Kind[Any], plugins: Plugins) -> Spec:
+def _typed(
+    at: Location, document: yaml_reader.Document, kind: Kind[Any], plugins: Plugins
+) -> tuple[Spec, list[tuple[str, Any]]]:
+    """Read a document as a spec, with the plug-ins that it chooses. Raises `ValidationError`."""
     envelope = msgspec.convert(document.value, _Envelope)
-    body = msgspec.convert(envelope.spec, kind.body)
     metadata = envelope.metadata
-    named = collect(body, lambda folder, type_: _plugin(plugins, folder, type_))
-    return Spec(
+    spec = Spec(
         key=Key(kind.name, metadata.name),
-        body=body,
+        body=None,
         path=at.path,
         document=at.document,
         line=document.line,
         description=metadata.description,
         labels=_labels(tuple(metadata.labels.items())),
         owner=metadata.owner,
-        facts=tuple(named.facts),
-        refs=tuple(named.refs),
-        files=tuple(named.files),
-        pins=tuple(kind.pins(body)),
     )
+    return restated(spec, msgspec.convert(envelope.spec, kind.body), kind, plugins)
 
 
-def restated(spec: Spec, body: Any, kind: Kind[Any], plugins: Plugins) -> Spec:
-    """Give a spec as it would be with another body."""
-    named = collect(body, lambda folder, type_: _plugin(plugins, folder, type_))
-    return replace(
+def restated(spec: Spec, body: Any, kind: Kind[Any], plugins: Plugins) -> tuple[Spec, list[tuple[str, Any]]]:
+    """Put another body into a spec; also give the plug-ins that it chooses."""
+    collected = collect(body, plugins)
+    restated = replace(
         spec,
         body=body,
-        facts=tuple(named.facts),
-        refs=tuple(named.refs),
-        files=tuple(named.files),
+        facts=tuple(collected.facts),
+        refs=tuple(collected.refs),
+        files=tuple(collected.files),
         pins=tuple(kind.pins(body)),
     )
+    return restated, collected.choices
 
 
 @lru_cache(maxsize=1024)
@@ -207,17 +208,10 @@ def _labels(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return dict(pairs)
 
 
-def _plugin(plugins: Plugins, folder: str, type_: str) -> Any:
-    try:
-        return plugins[folder][type_]
-    except KeyError:
-        raise ValidationError(f"no plug-in is called {type_}") from None
-
-
 def _explained(at: Location, value: Any, kind: Kind[Any], plugins: Plugins) -> list[Problem]:
     # Imported only for a document that is wrong: jsonschema costs a tenth of a second.
     explain = importlib.import_module("llmops.language.schema_errors")
-    wrong = explain.explain(value, json_schema.document(kind.name, kind.body, plugins))
+    wrong = explain.explain(value, json_schema.document(kind.name, kind.body, plugins.choices))
     return [at.problem(one.path, one.what, one.remedy) for one in wrong]
 
 

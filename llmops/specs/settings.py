@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from llmops.domain.problems import FieldProblem
-from llmops.plugins.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, about, location
+from llmops.plugins.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, Options, about, location
 
 FILE = "llmops.yaml"
 LOCK_FILE = "llmops.lock"
@@ -36,18 +36,14 @@ class LedgerSettings(Body, frozen=True, kw_only=True):
 class RunnerSettings(Body, frozen=True, kw_only=True):
     """Where steps run."""
 
-    type: Annotated[Literal["local", "ray"], about("local: child processes here; ray: jobs of a Ray cluster.")] = (
-        "local"
-    )
-    address: (
-        Annotated[str, location("ray: address of the dashboard, http://host:8265.", pattern="^https?://(?![^/]*@)")]
-        | None
-    ) = None
-    python: Annotated[str, about("ray: the Python of the cluster's nodes, with llmops installed.")] = "python"
+    type: Annotated[
+        str, about("local: child processes here; ray: jobs of a Ray cluster.", pattern="^[a-z][a-z0-9_]*$")
+    ] = "local"
+    config: Annotated[Options, about("The runner's own options.")] = {}
     work: (
         Annotated[
             str,
-            about("Folder for running work; every node must see it. In the git directory if not given."),
+            about("Folder of this machine for running work. In the git directory if not given."),
         ]
         | None
     ) = None
@@ -123,7 +119,7 @@ class Settings(Body, frozen=True, kw_only=True):
     )
     ledger: Annotated[LedgerSettings, about("Where it is written what was done.")] = LedgerSettings()
     store: Annotated[StoreSettings, about("Where bytes are kept.")] = StoreSettings()
-    runner: Annotated[RunnerSettings, about("Where steps run.")] = RunnerSettings()
+    runner: Annotated[RunnerSettings, about("Where steps run.", plugin="runners")] = RunnerSettings()
     gate: Annotated[GateSettings, about("What a pull request may cost.")] = GateSettings()
     hourly_cost: Annotated[
         dict[Device, Annotated[float, about("Money.", ge=0)]],

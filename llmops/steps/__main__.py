@@ -1,18 +1,25 @@
-"""``python -m llmops.steps FOLDER``: do the order in a folder, or leave it to the process that does.
+"""Does one order, unless another process does it already.
+
+    python -m llmops.steps FOLDER                                          the order in a folder of this machine
+    python -m llmops.steps [--scratch DIR] --store URL DIGEST NAME         an order of a store, as runners of clusters start it
 
 Effects: imports the step, reads and writes the order's folder, ends the process.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.metadata
 import math
 import platform
 import sys
+import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -26,7 +33,10 @@ from llmops.domain.orders import Job, JobResult, Order, OrderReport
 from llmops.host import disk, file_locks
 from llmops.steps.context import JobFailure, JobOutput, StepContext, now, reason
 from llmops.steps.redaction import Redaction
-from llmops.store import blobs
+from llmops.store import blobs, mailbox
+from llmops.store.blobs import Store
+
+REPORT_SECONDS = 1.0
 
 
 class StepModule(Protocol):
@@ -117,6 +127,50 @@ def _write(path: Path, value: Struct) -> None:
     disk.write(path, orders.encode(value))
 
 
+def run_from_store(url: str, digest: Digest, folder: Path) -> int:
+    """Do an order that lies in a store, and report to its mailbox there while it is done."""
+    store = blobs.open_at(url)
+    mailbox.fetch_order(store, digest, folder)
+    with _reporting(store, folder):
+        return main(folder)
+
+
+@contextmanager
+def _reporting(store: Store, folder: Path) -> Iterator[None]:
+    """Bring what changes in the folder to the mailbox, every second and once more at the end."""
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.wait(REPORT_SECONDS):
+            with suppress(OSError):  # the next turn brings it
+                mailbox.push(store, folder)
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        reporter.join()
+        mailbox.push(store, folder)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m llmops.steps", description="Does one order.")
+    parser.add_argument("order", help="the folder of the order; with --store its digest")
+    parser.add_argument("name", nargs="?", help="the name of the order, with --store")
+    parser.add_argument("--store", metavar="URL", help="the store that holds the order")
+    parser.add_argument("--scratch", type=Path, metavar="DIR", help="folder for work in progress (default: temporary)")
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the order that the command line names; return the exit code, which callers ignore: the outcome file counts."""
+    if arguments.store is None:
+        return main(Path(arguments.order))
+    scratch = arguments.scratch or Path(tempfile.mkdtemp(prefix="llmops-"))
+    return run_from_store(arguments.store, arguments.order, scratch / arguments.name)
+
+
 if __name__ == "__main__":
-    # A number that the caller ignores: the outcome file is what counts.
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(run(_parse()))

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from llmops.plugins.engine import Engine, Replica
-from llmops.plugins.registry import Catalogue
+from llmops.plugins.registry import Registry
 from llmops.serving import engines
 from tests.plugins.engines import echo
 
-CATALOGUE = Catalogue(engines, "ENGINE")
+CATALOGUE = Registry(engines, "ENGINE")
 ENGINES: dict[str, Engine] = {**{name: CATALOGUE[name] for name in CATALOGUE}, "echo": echo.ENGINE}
 REPLICA = Replica(name="router-abc-0", model=Path("/models/abc/model"), host="127.0.0.1", port=4711)
 

@@ -14,20 +14,20 @@ from llmops import registry
 from llmops.cli.commands.schema import schemas
 from llmops.language import json_schema
 from llmops.plugins.kind import Kind
-from llmops.specs.parsing import Kinds
+from llmops.specs.closures import Kinds
 from tests.conftest import PLUGINS, ROOT
 from tests.trees import Tree, build, spec, system
 
-KINDS = sorted(registry.KINDS)
+KINDS = sorted(registry.PLUGINS.kinds)
 
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Kind[Any]:
-    return registry.KINDS[request.param]
+    return registry.PLUGINS.kinds[request.param]
 
 
 def definitions(kind: Kind[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    document = json_schema.document(kind.name, kind.body, registry.PLUGINS)
+    document = json_schema.document(kind.name, kind.body, registry.PLUGINS.choices)
     yield from document["$defs"].items()
 
 
@@ -46,7 +46,7 @@ def test_unknown_fields_are_refused_everywhere(kind: Kind[Any]) -> None:
 
 
 def test_the_schema_is_a_valid_one(kind: Kind[Any]) -> None:
-    jsonschema.Draft202012Validator.check_schema(json_schema.document(kind.name, kind.body, registry.PLUGINS))
+    jsonschema.Draft202012Validator.check_schema(json_schema.document(kind.name, kind.body, registry.PLUGINS.choices))
 
 
 def test_the_committed_schemas_are_those_of_the_kinds() -> None:
@@ -59,7 +59,7 @@ def test_the_schema_takes_what_the_type_takes(kind: Kind[Any]) -> None:
     """Every spec of the small system and of the demo, which the type took, is valid by the schema."""
     trees = [system(), demo()]
     bodies = [node.spec.body for tree in trees for key, node in build(tree).nodes.items() if key.kind == kind.name]
-    validator = jsonschema.Draft202012Validator(json_schema.document(kind.name, kind.body, registry.PLUGINS))
+    validator = jsonschema.Draft202012Validator(json_schema.document(kind.name, kind.body, registry.PLUGINS.choices))
 
     for body in bodies:
         plain = msgspec.json.decode(msgspec.json.encode(body))
@@ -99,7 +99,7 @@ def test_its_step_can_be_found_without_importing_it(kind: Kind[Any]) -> None:
 
 
 def test_its_docstring_reaches_the_schema(kind: Kind[Any]) -> None:
-    document = json_schema.document(kind.name, kind.body, registry.PLUGINS)
+    document = json_schema.document(kind.name, kind.body, registry.PLUGINS.choices)
 
     assert document["description"].endswith(".")
     assert document["title"] == kind.name
@@ -109,7 +109,7 @@ def test_a_kind_is_added_with_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     import llmops.kinds
 
     monkeypatch.setattr(llmops.kinds, "__path__", [*llmops.kinds.__path__, str(PLUGINS / "kinds")])
-    kinds: Kinds = registry.KINDS
+    kinds: Kinds = registry.PLUGINS.kinds
     tree = Tree(
         {
             "specs/soup.yaml": spec("Dish", "soup", "text: soup"),

@@ -16,8 +16,8 @@ from llmops.domain.digests import digest
 from llmops.domain.orders import Job, Order
 from llmops.domain.problems import Broken, Refused
 from llmops.domain.resources import Key
-from llmops.execution.runners.local import Local
 from llmops.plugins.runner import OrderState, Runner
+from llmops.runners.local import Local
 from llmops.serving.supervised import free_port
 from llmops.specs.settings import RunnerSettings
 from llmops.store import blobs
@@ -32,7 +32,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("COOKED", str(tmp_path / "cooked"))
     if request.param == "local":
         return lambda: Local(RunnerSettings(), tmp_path)
-    from llmops.execution.runners.ray import Ray
+    from llmops.runners.ray import Ray
 
     settings = RunnerSettings(type="ray", address=request.getfixturevalue("cluster").address, python=sys.executable)
     return lambda: Ray(settings, tmp_path)
@@ -151,14 +151,14 @@ def test_an_order_can_be_stopped(make: Callable[[], Runner], tmp_path: Path, kep
 
 
 def test_a_ray_runner_without_an_address_says_what_is_missing(tmp_path: Path) -> None:
-    from llmops.execution.runners.ray import Ray
+    from llmops.runners.ray import Ray
 
     with pytest.raises(Refused, match=r"runner\.address is missing"):
         Ray(RunnerSettings(type="ray"), tmp_path)
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
-    from llmops.execution.runners.ray import Ray
+    from llmops.runners.ray import Ray
 
     with pytest.raises(Broken, match="cannot be reached"):
         Ray(RunnerSettings(type="ray", address=f"http://127.0.0.1:{free_port('127.0.0.1')}"), tmp_path)

@@ -26,7 +26,7 @@ from llmops.domain.problems import Exit, Retry
 from llmops.domain.records import EnvironmentState, Lease, Release, Standing
 from llmops.ledger import ledger
 from llmops.plugins.runtime import Phase
-from llmops.releases import observe
+from llmops.releases import deployments
 from llmops.serving import gateway_client, supervised
 from llmops.serving.gateway.table import RoutingTable
 from tests.conftest import ROOT, Shell
@@ -67,7 +67,7 @@ def release(shell: Shell) -> Release:
 
 
 def endpoint(shell: Shell) -> str:
-    return observe.gateway(shell.repo.workspace()).url
+    return deployments.gateway(shell.repo.workspace()).url
 
 
 def ask(
@@ -152,7 +152,7 @@ def test_an_engine_that_breaks_off_is_an_error_and_no_answer(stage: Shell) -> No
     status, text, _ = chat(stage, stream=True)
     events = [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line and "[DONE]" not in line]
     assert (status, events[-1]["error"]["code"]) == (200, "engine_failed")
-    counted = gateway_client.counters(observe.gateway(stage.repo.workspace()), "chat", release(stage).live)
+    counted = gateway_client.counters(deployments.gateway(stage.repo.workspace()), "chat", release(stage).live)
     assert (counted.requests, counted.errors) == (2, 2)
 
 
@@ -447,7 +447,7 @@ def test_a_gateway_that_dies_in_an_analysis_is_waited_for_and_the_analysis_begin
 ) -> None:
     stage("apply")
     change(stage, deployment("two ", steps="[{set_weight: 50}, {analysis: {duration: 2s, min_requests: 5}}]"))
-    folder = observe.gateway(stage.repo.workspace()).folder
+    folder = deployments.gateway(stage.repo.workspace()).folder
 
     with applying(stage) as run, load(stage):
         wait_for(lambda: is_in_step(stage, 1))
@@ -520,7 +520,7 @@ def test_a_replica_that_dies_is_started_again(stage: Shell) -> None:
 
 def test_the_gateway_is_started_again_with_its_routes(stage: Shell) -> None:
     stage("apply")
-    folder = observe.gateway(stage.repo.workspace()).folder
+    folder = deployments.gateway(stage.repo.workspace()).folder
     before = supervised.look(folder).pid
     os.kill(before, signal.SIGKILL)
 
@@ -556,7 +556,7 @@ def test_replicas_are_added_and_taken_away_without_a_failed_request(stage: Shell
     stage("apply")
 
     def replicas() -> int:
-        return sum(one.phase is Phase.READY for one in observe.runtime(stage.repo.workspace()).look())
+        return sum(one.phase is Phase.READY for one in deployments.released_runtimes(stage.repo.workspace()).look())
 
     with load(stage) as clients:
         change(stage, deployment("one ", more="replicas: 3"))
@@ -570,12 +570,12 @@ def test_replicas_are_added_and_taken_away_without_a_failed_request(stage: Shell
 
 
 def routed(shell: Shell) -> set[str]:
-    served = gateway_client.read(observe.gateway(shell.repo.workspace())).routes["chat"]
+    served = gateway_client.read(deployments.gateway(shell.repo.workspace())).routes["chat"]
     return {url for one in served for url in one.urls}
 
 
 def listening(shell: Shell) -> set[str]:
-    return {one.url for one in observe.runtime(shell.repo.workspace()).look() if one.phase is Phase.READY}
+    return {one.url for one in deployments.released_runtimes(shell.repo.workspace()).look() if one.phase is Phase.READY}
 
 
 def test_replicas_finish_their_answers_before_they_are_taken_away(stage: Shell) -> None:
@@ -616,7 +616,7 @@ def test_routes_that_lead_astray_are_put_right_by_the_next_apply(stage: Shell) -
     stage("apply")
     state = ledger.state(stage.repo.ledger())
     assert state is not None
-    gate = observe.gateway(stage.repo.workspace())
+    gate = deployments.gateway(stage.repo.workspace())
 
     def forget_one(table: RoutingTable) -> RoutingTable:
         routes = {
@@ -640,7 +640,7 @@ def test_a_deployment_that_is_dropped_is_drained_and_removed(stage: Shell) -> No
     assert stage("apply") == Exit.WELL
 
     assert chat(stage)[0] == 404
-    assert observe.runtime(stage.repo.workspace()).look() == ()
+    assert deployments.released_runtimes(stage.repo.workspace()).look() == ()
     assert stage("apply") == Exit.WELL
     assert "Nothing to do" in stage.out
 
@@ -680,7 +680,7 @@ def test_old_revisions_are_ended_when_they_need_not_stay_warm(stage: Shell) -> N
         stage("apply")
 
     def running() -> set[str]:
-        return {one.revision for one in observe.runtime(stage.repo.workspace()).look()}
+        return {one.revision for one in deployments.released_runtimes(stage.repo.workspace()).look()}
 
     assert len(running()) == 2
     change(stage, deployment("three ", more="keep_warm: {revisions: 0}"))
@@ -694,7 +694,7 @@ def test_a_revision_does_not_stay_warm_for_longer_than_it_should(stage: Shell) -
     stage("apply")
 
     def running() -> set[str]:
-        return {one.revision for one in observe.runtime(stage.repo.workspace()).look()}
+        return {one.revision for one in deployments.released_runtimes(stage.repo.workspace()).look()}
 
     assert len(running()) == 2
     time.sleep(3)
@@ -736,7 +736,7 @@ def test_the_chat_command_and_the_openai_client_get_answers(stage: Shell) -> Non
 
 def test_a_table_of_an_older_lease_is_not_taken(stage: Shell) -> None:
     stage("apply")
-    path: Path = observe.gateway(stage.repo.workspace()).folder / "table.json"
+    path: Path = deployments.gateway(stage.repo.workspace()).folder / "table.json"
     table = json.loads(path.read_text())
     late = {**table, "generation": table["generation"] + 1, "fence": table["fence"] - 1, "routes": {}}
     partial = path.with_name("late")
@@ -750,7 +750,7 @@ def test_a_table_of_an_older_lease_is_not_taken(stage: Shell) -> None:
 
 def test_a_run_that_has_lost_its_lease_does_not_change_the_routes(stage: Shell) -> None:
     stage("apply")
-    gate = observe.gateway(stage.repo.workspace())
+    gate = deployments.gateway(stage.repo.workspace())
     before = gateway_client.read(gate)
 
     with pytest.raises(Retry, match="lost its lease"):
@@ -762,7 +762,7 @@ def test_a_run_that_has_lost_its_lease_does_not_change_the_routes(stage: Shell) 
 
 def test_two_writers_of_the_routes_lose_no_change(stage: Shell) -> None:
     stage("apply")
-    gate = observe.gateway(stage.repo.workspace())
+    gate = deployments.gateway(stage.repo.workspace())
     fence = gateway_client.read(gate).fence
 
     def add(name: str) -> None:

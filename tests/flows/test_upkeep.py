@@ -832,10 +832,10 @@ def test_the_fence_rises_and_the_next_run_gets_a_higher_one(kitchen: Shell) -> N
 
 
 def test_the_routes_refuse_the_old_holder_as_well(stage: Shell) -> None:
-    from llmops.releases import observe
+    from llmops.releases import deployments
     from llmops.serving import gateway_client
 
-    gate = observe.gateway(stage.repo.workspace())
+    gate = deployments.gateway(stage.repo.workspace())
     fence = gateway_client.read(gate).fence
     ledger.transact(stage.repo.ledger(), lambda state: replace(state, fence=fence), "same")
     from llmops.domain.records import Lease

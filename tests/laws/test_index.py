@@ -41,7 +41,7 @@ def rebuilt(repo: Repo, revision: str) -> Graph:
 
     git = repo.open()
     files = tree.files(git, tree.commit_id(git, revision))
-    return graph.build(loading.parse(files, registry.KINDS, registry.PLUGINS), files, registry.KINDS)
+    return graph.build(loading.parse(files, registry.PLUGINS), files, registry.PLUGINS)
 
 
 def tree_of(repo: Repo, revision: str) -> str:
@@ -291,7 +291,7 @@ def test_damage_that_is_met_later_is_said_and_mended_by_the_next_run(repo: Repo,
 
 
 def test_what_is_owed_is_looked_up_and_not_searched_for() -> None:
-    way = index.in_memory(registry.KINDS).database.read(f"EXPLAIN QUERY PLAN {outcomes.OWED}")
+    way = index.in_memory(registry.PLUGINS).database.read(f"EXPLAIN QUERY PLAN {outcomes.OWED}")
 
     assert [row[-1] for row in way] == ["SCAN unit USING INDEX unit_owed"]  # it holds nothing else
 

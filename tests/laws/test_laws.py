@@ -11,11 +11,11 @@ from llmops.domain.plans import Plan, Verb
 from llmops.domain.records import EnvironmentState, Release, Revision, Standing
 from llmops.domain.resources import Key, Scope
 from llmops.planning import plan
-from llmops.planning.plan import CurrentState, PlanOrigin
+from llmops.planning.plan import PlanOrigin
 from llmops.releases.rollouts import Observed
 from llmops.specs import diff
 from llmops.specs.graph import Graph
-from tests.trees import Tree, build, spec
+from tests.trees import Tree, build, current, spec
 
 ORIGIN = PlanOrigin("c" * 40, "", "local")
 CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -64,8 +64,8 @@ class Place:
         self.running: dict[Key, Observed] = {}
 
     def propose(self, graph: Graph) -> Plan:
-        world = CurrentState(frozenset(self.done), EnvironmentState(releases=dict(self.releases)), dict(self.running))
-        return plan.make((), graph, registry.KINDS, world, ORIGIN)
+        world = current(frozenset(self.done), EnvironmentState(releases=dict(self.releases)), dict(self.running))
+        return plan.make((), graph, registry.PLUGINS, world, ORIGIN)
 
     def apply(self, graph: Graph, *, only: int | None = None) -> Plan:
         """Carry out a plan, or only its first actions."""

@@ -45,7 +45,7 @@ def perhaps_broken(draw: st.DrawFn) -> Tree:
 @CALM
 @given(perhaps_broken(), st.randoms(use_true_random=False))
 def test_the_order_in_which_resources_come_does_not_matter(tree: Tree, source: random.Random) -> None:
-    parsed = loading.parse(tree, registry.KINDS, registry.PLUGINS)
+    parsed = loading.parse(tree, registry.PLUGINS)
     whole = built(parsed, tree, list(parsed.drafts))
 
     order = list(parsed.drafts)
@@ -58,7 +58,7 @@ def test_the_order_in_which_resources_come_does_not_matter(tree: Tree, source: r
 def built(
     parsed: ParsedCommit, tree: Tree, order: list[Key]
 ) -> tuple[Problem, ...] | tuple[list[tuple[Key, Node]], object]:
-    building, named = GraphBuilder(registry.KINDS), []
+    building, named = GraphBuilder(registry.PLUGINS), []
     for key in order:
         named += building.add(parsed.drafts[key])
     assert len({one.key for one in named}) == len(named), "each is given once"
@@ -76,7 +76,7 @@ def test_what_is_wrong_is_found_in_every_order() -> None:
         ("a ring", "these lean on one another: Training/r1 -> Training/r2 -> Training/r1"),
     ):
         tree = Tree({**base(), **MORE[name]})
-        parsed = loading.parse(tree, registry.KINDS, registry.PLUGINS)
+        parsed = loading.parse(tree, registry.PLUGINS)
         for order in (sorted(parsed.drafts), sorted(parsed.drafts, reverse=True)):
             found = built(parsed, tree, order)
             assert any(words in str(one) for one in found), (name, found)
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_found_in_every_order() -> None:
 
 def test_what_decides_nothing_may_close_a_ring() -> None:
     tree = Tree({**base(), **MORE["an evaluation of a deployment that requires it"]})
-    parsed = loading.parse(tree, registry.KINDS, registry.PLUGINS)
+    parsed = loading.parse(tree, registry.PLUGINS)
     for order in (sorted(parsed.drafts), sorted(parsed.drafts, reverse=True)):
         found = built(parsed, tree, order)
         assert isinstance(found[0], list), found

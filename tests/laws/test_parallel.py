@@ -44,7 +44,7 @@ def files(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> CommitFiles:
 
 
 def read(files: CommitFiles, how: object = workers.read_all) -> list[ParsedFile]:
-    found = list(how(files.names("specs"), files, registry.KINDS, registry.PLUGINS, {}))  # type: ignore[operator]
+    found = list(how(files.names("specs"), files, registry.PLUGINS, {}))  # type: ignore[operator]
     for one in found:  # another process hands over bytes
         one.drafts = [closures.packed(draft) for draft in one.drafts]
     return found
@@ -95,7 +95,7 @@ def test_no_process_stays_when_reading_is_given_up(files: CommitFiles, monkeypat
     started: list[workers._Worker] = []
     take = workers._Worker.take
     monkeypatch.setattr(workers._Worker, "take", lambda worker: (started.append(worker), take(worker))[1])
-    reader = workers.read_all(files.names("specs"), files, registry.KINDS, registry.PLUGINS, {})
+    reader = workers.read_all(files.names("specs"), files, registry.PLUGINS, {})
     next(reader)  # type: ignore[call-overload]
 
     reader.close()  # type: ignore[attr-defined]

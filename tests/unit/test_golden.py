@@ -13,13 +13,13 @@ from llmops.domain.records import EnvironmentState, Release, Revision, Standing
 from llmops.domain.resources import Key
 from llmops.index.commits import Desired
 from llmops.planning import plan
-from llmops.planning.plan import CurrentState, PlanOrigin
+from llmops.planning.plan import PlanOrigin
 from llmops.planning.proposals import Proposal
 from llmops.releases.rollouts import Observed
 from llmops.reports import plans
 from llmops.specs import diff
 from llmops.specs.settings import Settings
-from tests.trees import Tree, build, system
+from tests.trees import Tree, build, current, system
 
 CASES = sorted(path for path in (Path(__file__).parent.parent / "golden").iterdir() if path.is_dir())
 CHAT = Key("Deployment", "chat")
@@ -41,7 +41,7 @@ def test_a_plan_reads_as_agreed(case: Path, form: str) -> None:
     known = {live: Revision(commit="b" * 40, standing=Standing.GOOD, since="2026-01-01T00:00:00Z")}
     if (case / "was-good").exists():
         known[after[CHAT].digest] = Revision(commit="a" * 40, standing=Standing.GOOD, since="2026-01-01T00:00:00Z")
-    world = CurrentState(
+    world = current(
         frozenset(
             unit.digest
             for graph in ([before, after] if len(known) > 1 else [before])
@@ -51,7 +51,9 @@ def test_a_plan_reads_as_agreed(case: Path, form: str) -> None:
         EnvironmentState(releases={str(CHAT): Release(live=live, revisions=known)}, commit="b" * 40),
         {CHAT: Observed(ready=dict.fromkeys(known, 1), weights={live: 100})},
     )
-    made = plan.make(diff.compare(before, after), after, registry.KINDS, world, PlanOrigin("c" * 40, "b" * 40, "local"))
+    made = plan.make(
+        diff.compare(before, after), after, registry.PLUGINS, world, PlanOrigin("c" * 40, "b" * 40, "local")
+    )
     estimates = {action.unit: 90.0 for action in made.actions if action.key.kind == "Training"}
     desired = Desired("c" * 40, overlay(case / "after"), Settings(), after)  # type: ignore[arg-type]
     proposal = Proposal(plan=made, old=before, desired=desired, estimates=estimates)

@@ -209,7 +209,7 @@ def test_a_ring_is_shown_whole() -> None:
     found = problems(Tree({**system(), "specs/a.yaml": a, "specs/b.yaml": b}))
 
     assert found == [
-        "specs/a.yaml:5: $.spec.base: these lean on one another: Training/a -> Training/b -> Training/a. Remove one reference."
+        "specs/a.yaml:5: $.spec.base: these depend on one another: Training/a -> Training/b -> Training/a. Remove one reference."
     ]
 
 
@@ -221,7 +221,7 @@ def model(stage: str) -> str:
 def test_only_an_approved_model_may_serve(stage: str) -> None:
     tree = Tree({**system(), "specs/m.yaml": model(stage), "specs/d.yaml": spec("Deployment", "d", "model: given")})
 
-    assert "only an approved model may serve, and Deployment/d still leans on it" in problems(tree)[0]
+    assert "only an approved model may serve, and Deployment/d still depends on it" in problems(tree)[0]
     build(tree.edited("specs/m.yaml", f"stage: {stage}", "stage: approved"))
 
 
@@ -242,7 +242,7 @@ def test_a_retired_model_names_everything_that_still_leans_on_it() -> None:
 
     assert problems(tree) == [
         (
-            "specs/m.yaml:6: $.spec.stage: Model/given is retired, and Evaluation/e and Training/t still lean on it. "
+            "specs/m.yaml:6: $.spec.stage: Model/given is retired, and Evaluation/e and Training/t still depend on it. "
             "Change those first."
         )
     ]

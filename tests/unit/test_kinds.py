@@ -552,4 +552,4 @@ def test_steps_are_one_thing_each(steps: str, words: str) -> None:
 
 
 def test_every_kind_is_found_by_its_file() -> None:
-    assert set(registry.KINDS) == {"Dataset", "Deployment", "Evaluation", "Model", "Prompt", "Training"}
+    assert set(registry.PLUGINS.kinds) == {"Dataset", "Deployment", "Evaluation", "Model", "Prompt", "Training"}

@@ -9,14 +9,14 @@ from llmops.planning.plan import CurrentState, PlanOrigin
 from llmops.releases.rollouts import Observed
 from llmops.specs import diff
 from llmops.specs.graph import EMPTY, Graph
-from tests.trees import Tree, build, system
+from tests.trees import Tree, build, current, system
 
 CHAT = Key("Deployment", "chat")
 ORIGIN = PlanOrigin("c" * 40, "", "local")
 
 
-def make(graph: Graph, world: CurrentState = CurrentState(), old: Graph = EMPTY) -> Plan:
-    return plan.make(diff.compare(old, graph), graph, registry.KINDS, world, ORIGIN)
+def make(graph: Graph, world: CurrentState = current(), old: Graph = EMPTY) -> Plan:
+    return plan.make(diff.compare(old, graph), graph, registry.PLUGINS, world, ORIGIN)
 
 
 def verbs(made: Plan) -> list[str]:
@@ -35,7 +35,7 @@ def released(graph: Graph, standing: Standing = Standing.GOOD) -> EnvironmentSta
 
 def well(graph: Graph) -> CurrentState:
     digest = graph[CHAT].digest
-    return CurrentState(done(graph), released(graph), {CHAT: Observed(ready={digest: 1}, weights={digest: 100})})
+    return current(done(graph), released(graph), {CHAT: Observed(ready={digest: 1}, weights={digest: 100})})
 
 
 def test_a_first_plan_does_everything_in_order() -> None:
@@ -59,7 +59,7 @@ def test_what_is_done_and_runs_needs_nothing() -> None:
 
 def test_only_what_is_missing_is_made() -> None:
     graph = build(system())
-    world = CurrentState(done(graph, without={"Training/tuned"}))
+    world = current(done(graph, without={"Training/tuned"}))
 
     assert verbs(make(graph, world)) == ["+ train Training/tuned", "+ release Deployment/chat"]
 
@@ -85,7 +85,7 @@ def test_going_back_is_one_action_and_waits_for_no_gate() -> None:
     state = EnvironmentState(releases={str(CHAT): Release(live=new, revisions=good)})
     seen = {CHAT: Observed(ready={old: 1, new: 1}, weights={new: 100})}
 
-    made = make(before, CurrentState(done(before) | done(after), state, seen), old=after)
+    made = make(before, current(done(before) | done(after), state, seen), old=after)
 
     assert [(a.sign, a.verb, a.tier, a.gates, a.after) for a in made.actions] == [
         (Sign.BACK, Verb.ROLLBACK, Tier.HOT, (), ())
@@ -97,8 +97,8 @@ def test_a_model_that_has_to_be_made_again_makes_going_back_and_restoring_cold()
     digest = graph[CHAT].digest
     seen = {CHAT: Observed(prepared=frozenset({digest}))}
 
-    kept = make(graph, CurrentState(done(graph), released(graph), seen))
-    gone = make(graph, CurrentState(done(graph, without={"Deployment/chat"}), released(graph), seen))
+    kept = make(graph, current(done(graph), released(graph), seen))
+    gone = make(graph, current(done(graph, without={"Deployment/chat"}), released(graph), seen))
 
     assert [(one.verb, one.tier) for one in kept.actions] == [(Verb.RESTORE, Tier.WARM)]
     assert [(one.verb, one.tier) for one in gone.actions[-1:]] == [(Verb.RESTORE, Tier.COLD)]
@@ -106,7 +106,7 @@ def test_a_model_that_has_to_be_made_again_makes_going_back_and_restoring_cold()
 
 def test_a_bad_revision_is_blocked_and_nothing_is_prepared_for_it() -> None:
     graph = build(system())
-    world = CurrentState(done(graph, without={"Deployment/chat"}), released(graph, Standing.BAD))
+    world = current(done(graph, without={"Deployment/chat"}), released(graph, Standing.BAD))
 
     made = make(graph, world)
 
@@ -124,7 +124,7 @@ def test_a_deployment_that_is_not_declared_any_more_is_removed() -> None:
 
 def test_the_plan_says_what_is_reused() -> None:
     graph = build(system())
-    made = make(graph, CurrentState(done(graph, without={"Training/tuned"})))
+    made = make(graph, current(done(graph, without={"Training/tuned"})))
 
     assert {str(one.key) for one in made.reused} >= {"Training/base", "Dataset/rows"}
 
@@ -134,7 +134,7 @@ def test_the_id_names_the_plan_by_all_that_it_says() -> None:
 
     assert make(graph).id == make(graph).id
     assert make(graph).id != make(other).id
-    assert make(graph).id != plan.make((), graph, registry.KINDS, CurrentState(), PlanOrigin("d" * 40, "", "local")).id
+    assert make(graph).id != plan.make((), graph, registry.PLUGINS, current(), PlanOrigin("d" * 40, "", "local")).id
 
 
 def test_the_policy_moves_with_gates_and_strategies_of_what_is_done_only() -> None:

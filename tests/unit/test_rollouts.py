@@ -106,9 +106,9 @@ def test_steps_are_taken_one_by_one() -> None:
     rollout, now, seen = Rollout(revision=NEW, step=-1, entered=0.0), 100.0, []
     for _ in range(50):
         move = rollouts.advance(STEPS, rollout, FINE, now)
-        if move.mark is TransitionKind.DONE:
+        if move.kind is TransitionKind.DONE:
             break
-        if move.mark is TransitionKind.WAIT:
+        if move.kind is TransitionKind.WAIT:
             now += move.wait
         else:
             rollout = move.rollout
@@ -122,7 +122,7 @@ def test_a_pause_without_a_duration_waits_for_a_change_and_says_which() -> None:
     steps = (CanaryStep(pause=Pause()),)
     move = rollouts.advance(steps, Rollout(revision=NEW, step=0, entered=0.0), FINE, 1e9)
 
-    assert (move.mark, move.wait) == (TransitionKind.WAIT, float("inf"))
+    assert (move.kind, move.wait) == (TransitionKind.WAIT, float("inf"))
     assert move.remedy == "Remove the pause from the steps and apply."
 
 
@@ -130,13 +130,13 @@ def test_a_pause_without_a_duration_waits_for_a_change_and_says_which() -> None:
 def test_an_analysis_that_is_taken_up_begins_anew_and_a_pause_goes_on(step: int, entered: float) -> None:
     move = rollouts.again(STEPS, Rollout(revision=NEW, step=step, entered=100.0, weight=25), 500.0)
 
-    assert (move.mark, move.rollout.entered, move.rollout.weight) == (TransitionKind.ON, entered, 25)
+    assert (move.kind, move.rollout.entered, move.rollout.weight) == (TransitionKind.ON, entered, 25)
 
 
 def test_a_failing_analysis_that_is_taken_up_is_not_over_because_time_went_by() -> None:
     rollout = rollouts.again(STEPS, Rollout(revision=NEW, step=2, entered=100.0, weight=25), 500.0).rollout
 
-    assert rollouts.advance(STEPS, rollout, FINE, 501.0).mark is TransitionKind.WAIT
+    assert rollouts.advance(STEPS, rollout, FINE, 501.0).kind is TransitionKind.WAIT
 
 
 def test_a_step_that_took_the_place_of_a_removed_pause_is_taken() -> None:
@@ -156,7 +156,7 @@ def test_a_step_that_took_the_place_of_a_removed_pause_is_taken() -> None:
 def test_an_analysis_aborts_as_soon_as_a_limit_is_broken(window: Window, words: str) -> None:
     move = rollouts.advance(STEPS, Rollout(revision=NEW, step=2, entered=100.0, weight=25), window, 101.0)
 
-    assert move.mark is TransitionKind.ABORT
+    assert move.kind is TransitionKind.ABORT
     assert words in move.reason
 
 
@@ -167,13 +167,13 @@ def test_too_few_requests_are_no_verdict() -> None:
     early = rollouts.advance(STEPS, rollout, silent, 101.0)
     late = rollouts.advance(STEPS, rollout, silent, 1000.0)
 
-    assert early.mark is TransitionKind.WAIT
-    assert late.mark is TransitionKind.WAIT
+    assert early.kind is TransitionKind.WAIT
+    assert late.kind is TransitionKind.WAIT
     assert "without traffic there is no verdict" in late.reason
 
 
 def test_without_steps_everything_goes_over_at_once() -> None:
     first = rollouts.advance((), Rollout(revision=NEW, step=-1, entered=0.0), Window(), 1.0)
 
-    assert first.mark in (TransitionKind.ON, TransitionKind.DONE)
+    assert first.kind in (TransitionKind.ON, TransitionKind.DONE)
     assert first.rollout.weight == 100

@@ -15,12 +15,12 @@ from llmops.gates import comparison_plan, pull_request
 from llmops.gates.comparison_plan import ComparisonRequest
 from llmops.ledger import ledger
 from llmops.planning import plan
-from llmops.planning.plan import CurrentState, PlanOrigin
+from llmops.planning.plan import PlanOrigin
 from llmops.releases.rollouts import Observed
 from llmops.specs import diff
 from llmops.specs.graph import Graph
 from tests.repos import Repo
-from tests.trees import Tree, build, system
+from tests.trees import Tree, build, current, system
 
 SUMS, CHAT, TUNED = Key("Evaluation", "sums"), Key("Deployment", "chat"), Key("Training", "tuned")
 
@@ -40,7 +40,7 @@ def test_a_deployment_may_require_an_evaluation_of_itself() -> None:
     graph = build(asked())
 
     assert graph.order([SUMS, CHAT]) == [CHAT, SUMS]
-    assert [need.key for need in graph[CHAT].needs if need.role.startswith("requires")] == [SUMS]
+    assert [need.key for need in graph[CHAT].needs if need.is_gate] == [SUMS]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_how_a_revision_is_run_is_not_asked_anew(more: str) -> None:
 
 def test_the_model_is_prepared_then_asked_and_only_then_released() -> None:
     graph = build(asked())
-    made = plan.make(diff.compare(Graph(), graph), graph, registry.KINDS, CurrentState(), PlanOrigin("c", "b", "local"))
+    made = plan.make(diff.compare(Graph(), graph), graph, registry.PLUGINS, current(), PlanOrigin("c", "b", "local"))
 
     prepared = graph[CHAT].units[0].digest
     suites = [action for action in made.actions if action.key == SUMS]
@@ -95,8 +95,8 @@ def test_a_deployment_that_runs_is_prepared_again_only_for_an_evaluation_that_la
     prepared = graph[CHAT].units[0].digest
 
     def owed(lost: set[str]) -> list[tuple[Key, str]]:
-        world = CurrentState(frozenset(everything - lost), state, seen)
-        made = plan.make((), graph, registry.KINDS, world, PlanOrigin("c", "b", "local"))
+        world = current(frozenset(everything - lost), state, seen)
+        made = plan.make((), graph, registry.PLUGINS, world, PlanOrigin("c", "b", "local"))
         return [(action.key, action.verb) for action in made.actions]
 
     assert owed({prepared}) == []
@@ -120,7 +120,7 @@ def test_a_gate_makes_the_model_that_the_engine_serves_and_releases_nothing(repo
 def test_an_order_carries_the_prompt_of_the_deployment(repo: Repo) -> None:
     commit = repo.commit(asked(), "system")
     wanted = repo.desire(commit)
-    made = plan.make((), wanted.graph, registry.KINDS, CurrentState(), PlanOrigin(commit, "", "local"))
+    made = plan.make((), wanted.graph, registry.PLUGINS, current(), PlanOrigin(commit, "", "local"))
     action = next(action for action in made.actions if action.key == SUMS)
     ledger.start(repo.ledger())
 

@@ -22,7 +22,7 @@ ROWS = '{"text": "a"}\n'
 def problems(repo: Repo) -> list[str]:
     files = tree.files(repo.open(), repo.git("rev-parse", "HEAD"))
     with pytest.raises(Invalid) as error:
-        build(loading.parse(files, registry.KINDS, registry.PLUGINS), files, registry.KINDS)
+        build(loading.parse(files, registry.PLUGINS), files, registry.PLUGINS)
     return [str(problem) for problem in error.value.problems]
 
 

@@ -38,7 +38,7 @@ from llmops.index import commits
 from llmops.planning import proposals
 from llmops.planning.proposals import Proposal
 from llmops.reconcile import ApplyOptions, ApplyResult
-from llmops.releases import observe
+from llmops.releases import deployments
 from llmops.reports import gates, plans
 from llmops.reports.formatting import count
 
@@ -127,8 +127,8 @@ def report(applied: ApplyResult, workspace: Workspace, proposal: Proposal, termi
         terminal.complain(f"{count(len(applied.failed), 'result')} could not be made.")
     if applied.is_well and proposal.plan.actions:
         terminal.say(terminal.paint("Applied.", "good"))
-        if observe.deployments(proposal.desired.graph):
-            terminal.say(f"Endpoint: {observe.gateway(workspace).url}/v1")
+        if deployments.of(proposal.desired.graph):
+            terminal.say(f"Endpoint: {deployments.gateway(workspace).url}/v1")
 
 
 def _as_json(applied: ApplyResult) -> object:

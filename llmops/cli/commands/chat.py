@@ -26,7 +26,7 @@ from llmops.cli.open_repository import open_repository, settings_at
 from llmops.cli.options import add_environment, locate
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Broken, Exit, Misused, Refused
-from llmops.releases import observe
+from llmops.releases import deployments
 
 CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def _endpoint(arguments: argparse.Namespace) -> str:
     repo = open_repository(arguments)
-    url = observe.gateway(locate(arguments, repo, settings_at(repo, "HEAD"))).url
+    url = deployments.gateway(locate(arguments, repo, settings_at(repo, "HEAD"))).url
     if not url:
         raise Refused("nothing serves here yet. Run `llmops apply` first, or give --url.")
     return url

@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         return Exit.WELL
     if refused:
         raise Refused(refused)
-    build_context = reconcile.open_build_context(workspace, lambda state: state, arguments.stop)
+    build_context = reconcile.build_context(workspace, lambda state: state, arguments.stop)
     with build_context.stop.in_order():
         found = compare.run(survey, build_context, initiator(desired.commit, "gate"), terminal.emit)
     facts = Run(command=_command(arguments, desired), seconds=time.monotonic() - begun)

@@ -31,7 +31,7 @@ from llmops.environments.workspaces import Workspace
 from llmops.git import command, refs
 from llmops.ledger import leases, ledger
 from llmops.plugins.runtime import Phase
-from llmops.releases import observe
+from llmops.releases import deployments
 from llmops.reports.formatting import columns
 from llmops.serving import gateway_client
 from llmops.store import blobs
@@ -168,8 +168,8 @@ def _runner(workspace: Workspace) -> Finding:
 
 
 def _gateway(workspace: Workspace) -> Finding:
-    gate = observe.gateway(workspace)
-    replicas = observe.runtime(workspace).look()
+    gate = deployments.gateway(workspace)
+    replicas = deployments.released_runtimes(workspace).look()
     ready = sum(one.phase is Phase.READY for one in replicas)
     if gateway_client.is_up(gate):
         return Finding("gateway", f"{gate.url}, {ready} of {len(replicas)} replicas ready")

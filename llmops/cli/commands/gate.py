@@ -144,7 +144,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if refused:
         raise Refused(refused)
     with isolation.isolated(workspace, head_commit) if arguments.untrusted else nullcontext(workspace) as place:
-        build_context = reconcile.open_build_context(place, lambda state: state, arguments.stop)
+        build_context = reconcile.build_context(place, lambda state: state, arguments.stop)
         with build_context.stop.in_order():
             gated = pull_request.run(comparison, build_context, initiator(head_commit, "gate"), terminal.emit)
     facts = Run(command=_command(arguments, gated), seconds=time.monotonic() - begun)

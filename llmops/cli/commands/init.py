@@ -25,6 +25,7 @@ from llmops.domain.problems import Exit, Invalid, Misused
 from llmops.git import worktree
 from llmops.host import disk
 from llmops.ledger import ledger
+from llmops.registry import PLUGINS
 from llmops.specs import loading
 
 FOLDERS = {
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     _write(root / WORKFLOW, (templates / "workflow.yml").read_text(), root, terminal)
     _write(root / ACTION, (templates / "action.yml").read_text(), root, terminal)
     schema.write(root / "specs" / "schemas")
-    settings, problems = loading.read_settings(worktree.files(repo))
+    settings, problems = loading.read_settings(worktree.files(repo), PLUGINS)
     if problems:
         raise Invalid(problems)
     where = locate(arguments, repo, settings).ledger

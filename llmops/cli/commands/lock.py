@@ -20,6 +20,7 @@ from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Broken, Exit, Invalid
 from llmops.git import worktree
 from llmops.host import disk
+from llmops.kinds import KINDS
 from llmops.specs import closures, loading, pinning
 from llmops.specs.settings import LOCK_FILE
 
@@ -31,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     files = worktree.files(repo)
-    parsed = loading.parse(files, registry.KINDS, registry.PLUGINS)
+    parsed = loading.parse(files, registry.PLUGINS)
     locked, problems = loading.read_lock(files)
     if problems:
         raise Invalid(problems)
-    declared = [closures.content_of(one, registry.KINDS).spec for one in parsed.drafts.values()]
+    declared = [closures.content_of(one, KINDS).spec for one in parsed.drafts.values()]
     wanted = {pin.name for spec in declared for pin in spec.pins if pin.is_moving}
     # A file that cannot be read may name what is locked.
     pins, failed = dict(locked) if parsed.unread else {}, []

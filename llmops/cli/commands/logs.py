@@ -26,7 +26,7 @@ from llmops.domain.resources import Key
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.index import commits
-from llmops.releases import observe
+from llmops.releases import deployments
 
 Logs: TypeAlias = dict[str, list[str]]
 """The lines of each replica by its name; those of a run have none."""
@@ -67,8 +67,10 @@ def _since(before: Logs, now: Logs) -> Iterator[str]:
 
 def _reader(workspace: Workspace, key: Key) -> Callable[[], Logs]:
     """Find who wrote the lines of a resource."""
-    if key.kind == "Deployment" and any(one.deployment == key.name for one in observe.runtime(workspace).look()):
-        return lambda: _by_replica(observe.runtime(workspace).logs(key.name))
+    if key.kind == "Deployment" and any(
+        one.deployment == key.name for one in deployments.released_runtimes(workspace).look()
+    ):
+        return lambda: _by_replica(deployments.released_runtimes(workspace).logs(key.name))
     prefix = f"{key.kind.lower()}-{key.name[:40]}-"
     folders = [path for path in workspace.work.glob(f"{prefix}*") if len(path.name) == len(prefix) + 12]
     if not folders:

@@ -21,7 +21,7 @@ from llmops.domain.problems import Exit, Refused
 from llmops.domain.records import EnvironmentState, Release, Standing
 from llmops.index import commits
 from llmops.ledger import ledger
-from llmops.releases import observe
+from llmops.releases import deployments
 from llmops.reports.formatting import short
 
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments)
     desired = commits.desire(workspace.commits, "HEAD")
     key = find_key(arguments.key, desired)
-    if key not in observe.deployments(desired.graph):
+    if key not in deployments.of(desired.graph):
         raise Refused(
             f"{key} is no deployment, so no revision of it is found bad; `llmops apply` makes what failed again."
         )

@@ -16,12 +16,13 @@ import argparse
 import json
 from pathlib import Path
 
-from llmops import registry
 from llmops.cli import completers
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Misused, did_you_mean
 from llmops.host import disk
+from llmops.kinds import KINDS
 from llmops.language import json_schema
+from llmops.registry import PLUGINS
 from llmops.specs import loading
 
 
@@ -50,10 +51,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def schemas() -> dict[str, dict[str, object]]:
     """Give the schema of every kind, and of llmops.yaml."""
-    kinds = {
-        kind.name: json_schema.document(kind.name, kind.body, registry.PLUGINS) for kind in registry.KINDS.values()
-    }
-    return kinds | {"Settings": loading.settings_schema()}
+    kinds = {kind.name: json_schema.document(kind.name, kind.body, PLUGINS.choices) for kind in KINDS.values()}
+    return kinds | {"Settings": loading.settings_schema(PLUGINS)}
 
 
 def write(folder: Path) -> None:

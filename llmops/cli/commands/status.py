@@ -23,7 +23,8 @@ from llmops.index import commits
 from llmops.ledger import leases, ledger
 from llmops.planning import proposals, status
 from llmops.planning.status import StatusInputs
-from llmops.releases import observe
+from llmops.releases import deployments, live
+from llmops.releases.controllers import CONTROLLERS
 from llmops.reports import overviews
 from llmops.serving import gateway_client
 
@@ -38,13 +39,13 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments)
     desired = commits.desire(workspace.commits, "HEAD")
     proposal = proposals.propose(workspace, desired)
-    gate, state = observe.gateway(workspace), ledger.state(workspace.ledger) or EnvironmentState()
+    gateway, state = deployments.gateway(workspace), ledger.state(workspace.ledger) or EnvironmentState()
     known = StatusInputs(
-        state,
-        ledger.outcomes(workspace.ledger),
-        observe.observe(workspace, desired.graph, ledger.units(workspace.ledger)),
-        observe.runtime(workspace).look(),
-        gate.url if gateway_client.is_up(gate) else "",
+        state=state,
+        outcomes=ledger.outcomes(workspace.ledger),
+        observed=live.observe(workspace, desired.graph, state, ledger.units(workspace.ledger)),
+        controllers=CONTROLLERS,
+        endpoint=gateway.url if gateway_client.is_up(gateway) else "",
         is_held=state.lease is not None and leases.is_held(state.lease),
         notes=proposal.notes,
     )

@@ -19,7 +19,7 @@ from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.environments.workspaces import locate
 from llmops.index import commits
-from llmops.releases import observe
+from llmops.releases import deployments
 from llmops.reports.formatting import count
 from llmops.serving import gateway_client, supervised
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     workspace = locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
-    gate, runtime = observe.gateway(workspace), observe.runtime(workspace)
+    gate, runtime = deployments.gateway(workspace), deployments.released_runtimes(workspace)
     ended = ["the gateway"] if gateway_client.is_up(gate) else []
     supervised.stop(gate.folder)
     running = sorted({(one.deployment, one.revision) for one in runtime.look()})

@@ -25,7 +25,7 @@ from llmops.domain.records import Lease
 from llmops.environments.workspaces import Workspace
 from llmops.ledger import leases, ledger
 from llmops.ledger.leases import HolderLocation
-from llmops.releases import observe
+from llmops.releases import deployments
 from llmops.reports.formatting import duration
 from llmops.serving import gateway_client
 
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say("Nothing was changed.")
         return Exit.NO
     fence = leases.revoke(workspace.ledger, state.lease)
-    gateway_client.fence_off(observe.gateway(workspace), fence)  # routes are changed without asking the ledger
+    gateway_client.fence_off(deployments.gateway(workspace), fence)  # routes are changed without asking the ledger
     terminal.say(f"The lease of {workspace.environment} is free. Whoever had it can write no more (fence {fence}).")
     return Exit.WELL
 

@@ -153,7 +153,7 @@ class Assert(Body, frozen=True, kw_only=True):
 class Judge(Body, frozen=True, kw_only=True):
     """Who decides on rubrics."""
 
-    model: Annotated[str, ref("Model", "Training", about="The model that judges; it needs a chat template.")]
+    model: Annotated[str, ref("model", about="The model that judges; it needs a chat template.")]
     labels: (
         Annotated[
             str,

@@ -18,7 +18,7 @@ from llmops.domain.resources import Files, FileUse, Key, Node, Pin, Scope
 from llmops.kinds.evaluation import assertions, judge_labels, rubrics, task_files
 from llmops.kinds.evaluation.assertions import Assert, Judge
 from llmops.plugins.fields import Body, about, ref, secret
-from llmops.plugins.kind import Kind, Step
+from llmops.plugins.kind import Choices, Kind, Step
 
 Rule: TypeAlias = Literal["no_regression", "minimum", "non_inferiority", "superiority"]
 OnInconclusive: TypeAlias = Literal["fail", "extend", "neutral"]
@@ -98,9 +98,9 @@ class Suite(Body, frozen=True, kw_only=True):
         | None
     ) = None
     judge: Annotated[Judge | None, about("assert: who decides on llm-rubric.")] = None
-    dataset: (
-        Annotated[str, ref("Dataset", about="Rows to ask about (its test side); replaces the task's own.")] | None
-    ) = None
+    dataset: Annotated[str, ref("rows", about="Rows to ask about (its test side); replaces the task's own.")] | None = (
+        None
+    )
     metric: Annotated[str, about("Which metric the gate judges; the first if not given.", scope=Scope.NONE)] | None = (
         None
     )
@@ -147,15 +147,15 @@ class Suite(Body, frozen=True, kw_only=True):
 class Subject(Body, frozen=True, kw_only=True):
     """What is evaluated: a model, or a deployment's revision through its engine."""
 
-    model: Annotated[str, ref("Model", "Training", about="The model.")] | None = None
+    model: Annotated[str, ref("model", about="The model.")] | None = None
     prompt: (
-        Annotated[str, ref("Prompt", about="Ask through this prompt; its variables are columns of the rows.")] | None
+        Annotated[str, ref("prompt", about="Ask through this prompt; its variables are columns of the rows.")] | None
     ) = None
     deployment: (
         Annotated[
             str,
             ref(
-                "Deployment",
+                "deployment",
                 about="The deployment, instead of a model: its engine is started for it, and asked through its prompt.",
             ),
         ]
@@ -292,12 +292,12 @@ def _unasked(subject: Subject, output: str) -> tuple[str, str] | None:
     return None
 
 
-def review(node: Node, nodes: Mapping[Key, Node]) -> Iterator[FieldProblem]:
+def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterator[FieldProblem]:
     """Of a deployment, what only its own spec says: whether it has a prompt."""
-    asked = next((nodes[need.key] for need in node.needs if need.role == "subject.deployment"), None)
+    asked = next((nodes[need.key] for need in node.needs if need.at == "subject.deployment"), None)
     if asked is None:
         return
-    has_prompt = any(need.role == "prompt" for need in asked.needs)
+    has_prompt = any(need.field == "prompt" for need in asked.needs)
     for index, suite in enumerate(node.spec.body.suites):
         if suite.num_fewshot and has_prompt:
             what = f"{asked.key} has a prompt, which has no place for solved examples."
@@ -345,6 +345,7 @@ KIND = Kind(
     examine=examine,
     pins=pins,
     review=review,
-    beside=("Deployment",),
+    provides=("evaluation",),
+    reviewed_roles=("deployment",),
     devices=devices,
 )

@@ -1,1 +1,7 @@
-"""One file per engine: what answers requests. Light to import; the programs themselves run outside."""
+"""One file per engine: the programs that answer requests."""
+
+import sys
+
+from llmops.plugins.registry import Registry
+
+ENGINES = Registry(sys.modules[__name__], "ENGINE", "llmops.engines")

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from llmops.domain.resources import Scope
 from llmops.plugins.engine import Command, Replica
 from llmops.plugins.fields import Body, about
+from llmops.plugins.kind import Step
 
 
 class Config(Body, frozen=True, kw_only=True):
@@ -45,6 +46,8 @@ class Transformers:
 
     config = Config
     decides = MappingProxyType({"checkpoint": "merged"})
+    prepare = Step(name="prepare", version=1, run="llmops.steps.prepare")
+    remote = False
     versions = ("5.23.0",)
 
     def installed(self) -> str:

@@ -17,9 +17,10 @@ from msgspec import Struct
 from llmops.domain.digests import SHORT, Digest
 from llmops.host import disk
 from llmops.plugins.engine import Replica
-from llmops.plugins.registry import Catalogue
+from llmops.plugins.fields import Body
 from llmops.plugins.runtime import Phase, ReplicaSetSpec, ReplicaStatus
-from llmops.serving import engines, revisions, supervised
+from llmops.serving import revisions, supervised
+from llmops.serving.engines import ENGINES
 from llmops.store import blobs
 from llmops.store.blobs import Store
 
@@ -36,8 +37,21 @@ class Label(Struct, frozen=True):
     model: Digest
 
 
+class Config(Body, frozen=True, kw_only=True):
+    """There is nothing to choose."""
+
+
 class Local:
     """Processes of this machine."""
+
+    config = Config
+
+    def open(self, _config: Config, folder: Path, open_store: Callable[[], Store]) -> LocalReplicas:
+        return LocalReplicas(folder, open_store)
+
+
+class LocalReplicas:
+    """The replicas of one environment."""
 
     def __init__(self, folder: Path, open_store: Callable[[], Store]) -> None:
         self._folder, self._open_store = folder, open_store
@@ -68,7 +82,7 @@ class Local:
     def _start(self, replica_set: ReplicaSetSpec, number: int, folder: Path) -> None:
         model = self._folder / "models" / replica_set.model / "model"
         blobs.materialise(self._open_store(), replica_set.model, model)
-        engine = Catalogue(engines, "ENGINE")[replica_set.engine]
+        engine = ENGINES[replica_set.engine]
         replica = Replica(name=folder.name, model=model, host=HOST, port=supervised.free_port(HOST))
         command = engine.command(msgspec.convert(replica_set.config, engine.config), replica)
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,4 +123,4 @@ class Local:
                 blobs.remove_folder(folder)
 
 
-RUNTIME = Local
+RUNTIME = Local()

@@ -31,8 +31,8 @@ from llmops.kinds.prompt import Prompt
 from llmops.plugins.engine import Replica
 from llmops.plugins.fields import seconds
 from llmops.plugins.runtime import Phase
-from llmops.registry import ENGINES
 from llmops.serving import revisions, supervised
+from llmops.serving.engines import ENGINES
 from llmops.serving.gateway.requests import BadRequest, translate
 from llmops.serving.gateway.table import PromptRoute, RevisionRoute
 from llmops.steps.context import StepContext, StepFailed, body

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from llmops.plugins.engine import Command, Replica
 from llmops.plugins.fields import Body, about
+from llmops.plugins.kind import Step
 
 
 class Config(Body, frozen=True, kw_only=True):
@@ -28,6 +29,8 @@ class Echo:
 
     config = Config
     decides = MappingProxyType({"checkpoint": "merged"})
+    prepare = Step(name="prepare", version=1, run="llmops.steps.prepare")
+    remote = False
     versions = ("1",)
 
     def installed(self) -> str:

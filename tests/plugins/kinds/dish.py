@@ -16,9 +16,9 @@ class Dish(Body, frozen=True, kw_only=True):
     """Something that is cooked."""
 
     text: Annotated[str, about("What it becomes.")]
-    of: Annotated[tuple[Annotated[str, ref("Dish", about="A dish.")], ...], about("What it is made of.")] = ()
+    of: Annotated[tuple[Annotated[str, ref("dish", about="A dish.")], ...], about("What it is made of.")] = ()
     seconds: Annotated[float, about("How long it takes.", scope=Scope.NONE)] = 0.0
     fails: Annotated[str, about("How it goes wrong: error, exit, interrupt, vanish or nan.", scope=Scope.NONE)] = ""
 
 
-KIND = Kind(body=Dish, step=Step(name="cook", version=1, run="tests.plugins.steps.cook"))
+KIND = Kind(body=Dish, provides=("dish",), step=Step(name="cook", version=1, run="tests.plugins.steps.cook"))

@@ -20,7 +20,7 @@ class Course(Body, frozen=True, kw_only=True):
 class Menu(Body, frozen=True, kw_only=True):
     """Several courses with a dish."""
 
-    dish: Annotated[str, ref("Dish", about="The dish.")]
+    dish: Annotated[str, ref("dish", about="The dish.")]
     courses: Annotated[tuple[Course, ...], about("The courses.")]
 
 

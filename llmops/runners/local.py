@@ -1,7 +1,7 @@
-"""local: each order is a child process on this machine, in a session of its own, so that it outlives who started it.
+"""Runs each order as a child process on this machine, in a session of its own, so that it outlives its parent.
 
-Whoever holds the lock in the order's folder does the order; the kernel gives the lock back when that process ends,
-however it ends. That is how a later run knows whether to join an order or to take it up.
+The process that holds the lock in the order's folder does the order; the kernel gives the lock back when that process
+ends, however it ends. So a later run knows whether to join an order or to begin it again.
 
 Effects: starts and ends processes.
 """
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from llmops.domain import orders
 from llmops.host import file_locks, processes
-from llmops.plugins.runner import OrderState
-from llmops.specs.settings import RunnerSettings
+from llmops.plugins.fields import Body
+from llmops.plugins.runner import OrderRef, OrderState
 
 TOKEN_FILE = "ray.token"  # noqa: S105  a file name
 GRACE_SECONDS = 5.0
@@ -27,16 +27,30 @@ NOISE = ("PlacementGroupCleaner",)
 """Lines of Ray that say nothing: it looks for a dashboard that an embedded cluster does not have."""
 
 
+class Config(Body, frozen=True, kw_only=True):
+    """There is nothing to choose."""
+
+
 class Local:
-    """Child processes here. Training inside them starts a small Ray cluster of its own."""
+    """Child processes here."""
+
+    config = Config
+
+    def open(self, _config: Config, work: Path) -> LocalOrders:
+        return LocalOrders(work)
+
+
+class LocalOrders:
+    """The child processes of this machine that do orders."""
 
     cluster = False
 
-    def __init__(self, settings: RunnerSettings, work: Path) -> None:
-        self._settings, self._work = settings, work
+    def __init__(self, work: Path) -> None:
+        self._work = work
         self._children: dict[Path, int] = {}
 
-    def start(self, folder: Path) -> None:
+    def start(self, order: OrderRef) -> None:
+        folder = order.folder
         if self.look(folder) in (OrderState.RUNNING, OrderState.ENDED):
             return
         argv = (sys.executable, "-m", "llmops.steps", str(folder))
@@ -102,4 +116,4 @@ def _signal(pid: int, how: signal.Signals) -> None:
         return
 
 
-RUNNER = Local
+RUNNER = Local()

@@ -1,0 +1,172 @@
+"""What runs of an environment's deployments, and what a revision of one needs to run.
+
+Effects: looks at runtimes and the gateway, reads the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from llmops.domain.digests import Digest
+from llmops.domain.problems import Broken
+from llmops.domain.records import EnvironmentState
+from llmops.domain.resources import Files, Key, Node
+from llmops.environments import workspaces
+from llmops.environments.workspaces import Workspace
+from llmops.execution import dispatch
+from llmops.kinds.deployment import Deployment
+from llmops.kinds.prompt import Prompt
+from llmops.ledger import ledger
+from llmops.plugins.engine import Interface, Replica
+from llmops.plugins.fields import seconds
+from llmops.plugins.runtime import Phase, ReplicaSetSpec
+from llmops.releases.rollouts import Observed
+from llmops.serving import gateway_client, revisions, runtime_set
+from llmops.serving.engines import ENGINES
+from llmops.serving.gateway.table import PromptRoute, RevisionRoute
+from llmops.serving.gateway_client import Gateway
+from llmops.serving.runtime_set import RuntimeSet
+from llmops.specs.graph import Graph
+
+
+class ReleaseCandidate(Struct, frozen=True, kw_only=True):
+    """A revision that is to run: how it is started and how it is spoken to."""
+
+    key: Key
+    revision: Digest
+    body: Deployment
+    replica_set: ReplicaSetSpec | None
+    """What a runtime starts; None if the engine is remote."""
+    urls: tuple[str, ...] = ()
+    """Where a remote engine answers."""
+    route: Callable[[tuple[str, ...]], RevisionRoute]
+    """Makes the routing entry for the addresses of its replicas, with no traffic yet."""
+
+    @property
+    def deadline(self) -> float:
+        """Seconds until a replica that is not ready counts as failed."""
+        return seconds(self.body.progress_deadline)
+
+
+def of(graph: Graph) -> tuple[Key, ...]:
+    """List the deployments that a commit declares."""
+    return tuple(key for key in graph.live if isinstance(graph[key].spec.body, Deployment))
+
+
+def gateway(workspace: Workspace) -> Gateway:
+    """The gateway of an environment."""
+    return Gateway(workspace.runtime / "gateway", workspace.settings.gateway)
+
+
+def runtimes(workspace: Workspace, state: EnvironmentState, nodes: Iterable[Node] = ()) -> RuntimeSet:
+    """The runtimes of an environment: those that its releases or these deployments name."""
+    released = (one.runtime for release in state.releases.values() for one in release.revisions.values())
+    declared = (node.spec.body.runtime_choice for node in nodes if isinstance(node.spec.body, Deployment))
+    return RuntimeSet(
+        folder=workspace.runtime,
+        open_store=partial(workspaces.open_store, workspace),
+        choices=runtime_set.distinct([*released, *declared]),
+    )
+
+
+def released_runtimes(workspace: Workspace) -> RuntimeSet:
+    """The runtimes in which anything was released."""
+    return runtimes(workspace, ledger.state(workspace.ledger) or EnvironmentState())
+
+
+def observe(
+    workspace: Workspace, nodes: Mapping[Key, Node], state: EnvironmentState, done: Container[Digest]
+) -> dict[Key, Observed]:
+    """Look at what runs of each deployment."""
+    gate = gateway(workspace)
+    table = gateway_client.read(gate)
+    replicas = runtimes(workspace, state, nodes.values()).look()
+    is_up = gateway_client.is_up(gate)
+    observed: dict[Key, Observed] = {}
+    for key, node in nodes.items():
+        own = [replica for replica in replicas if replica.deployment == key.name]
+        routes = table.routes.get(key.name, ()) if is_up else ()
+        ready = _remote(node, routes)
+        for replica in own:
+            if replica.phase is Phase.READY:
+                ready.setdefault(replica.revision, set()).add(replica.url)
+        observed[key] = Observed(
+            ready={revision: len(urls) for revision, urls in ready.items()},
+            running=frozenset(replica.revision for replica in own),
+            weights={route.revision: route.weight for route in routes},
+            prepared=frozenset([node.digest] if all(unit.digest in done for unit in node.units) else []),
+            astray=frozenset(one.revision for one in routes if set(one.urls) != ready.get(one.revision, set())),
+            errors=tuple(replica.error for replica in own if replica.error),
+        )
+    return observed
+
+
+def _remote(node: Node, routes: Iterable[RevisionRoute]) -> dict[Digest, set[str]]:
+    """The addresses of a remote engine, for each revision that is routed to: nothing is started, so all are ready."""
+    engine = ENGINES[node.spec.body.engine.type]
+    return {route.revision: set(route.urls) for route in routes} if engine.remote else {}
+
+
+def candidate(workspace: Workspace, graph: Graph, files: Files, key: Key) -> ReleaseCandidate:
+    """Describe what a deployment's revision needs to run.
+
+    Raises `Broken` when its model was not prepared, or its engine is not the version that the spec asks for.
+    """
+    node = graph[key]
+    body: Deployment = node.spec.body
+    engine = ENGINES[body.engine.type]
+    if why := revisions.mismatch(key, body.engine, engine):
+        raise Broken(why)
+    interface, urls = _interface(body)
+    prompt = _prompt(node, graph, files)
+    return ReleaseCandidate(
+        key=key,
+        revision=node.digest,
+        body=body,
+        replica_set=None if engine.remote else _replica_set(node, interface, prompt, workspace),
+        urls=urls,
+        route=partial(revisions.served, node.digest, interface, prompt),
+    )
+
+
+def _interface(body: Deployment) -> tuple[Interface, tuple[str, ...]]:
+    """How the engine of a deployment is spoken to, and where, if it is remote."""
+    engine = ENGINES[body.engine.type]
+    config = msgspec.convert(body.engine.config, engine.config)
+    if engine.remote:
+        endpoint = engine.endpoint(config)
+        return endpoint, (endpoint.url,)
+    # The model and the address do not matter for how the engine is spoken to.
+    return engine.command(config, Replica(name="", model=Path("model"), host="", port=0)), ()
+
+
+def _replica_set(node: Node, interface: Interface, prompt: PromptRoute | None, workspace: Workspace) -> ReplicaSetSpec:
+    body: Deployment = node.spec.body
+    model = dispatch.outputs(node, workspace.ledger).get("model")
+    if model is None:
+        raise Broken(f"the model of {node.key} is not prepared. Run `llmops apply` again.")
+    return ReplicaSetSpec(
+        deployment=node.key.name,
+        revision=node.digest,
+        runtime=body.runtime_choice,
+        replicas=body.replicas,
+        engine=body.engine.type,
+        config=body.engine.config,
+        model=model,
+        sampling=revisions.sampling(interface, prompt),
+        deadline=seconds(body.progress_deadline),
+    )
+
+
+def _prompt(node: Node, graph: Graph, files: Files) -> PromptRoute | None:
+    key = next((need.key for need in node.needs if need.field == "prompt"), None)
+    if key is None:
+        return None
+    prompt: Prompt = graph[key].spec.body
+    source = files[prompt.template].decode() if prompt.template else None
+    return revisions.prompt(prompt, source)

@@ -1,0 +1,197 @@
+"""Releases and rolls back revisions of a deployment: capacity first, then traffic.
+
+A revision gets no request before as many replicas as are wanted have answered one. Every step of a rollout is in the
+ledger before it is made, so that the next run goes on where this one was killed.
+
+Effects: drives runtimes and the gateway, writes the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+
+from msgspec.structs import replace
+
+from llmops.domain.digests import SHORT, Digest
+from llmops.domain.events import Event, EventType
+from llmops.domain.plans import ReleaseAction, Verb
+from llmops.domain.problems import Unfinished, Unhealthy
+from llmops.domain.records import Release, Revision, Rollout, Standing
+from llmops.domain.resources import Key
+from llmops.kinds.deployment import Deployment
+from llmops.releases import capacity, context, retention, rollouts, traffic
+from llmops.releases.capacity import NotReadyError
+from llmops.releases.context import change, now, release_of
+from llmops.releases.deployments import ReleaseCandidate
+from llmops.releases.rollouts import Transition, TransitionKind
+from llmops.releases.traffic import LOOK_SECONDS, WHOLE, ServingContext
+from llmops.serving import gateway_client
+from llmops.serving.gateway import table
+
+
+def converge(action: ReleaseAction, candidate: ReleaseCandidate, serving: ServingContext) -> None:
+    """Do one release, rollback, restoration or change of scale.
+
+    Raises `Unhealthy` when the revision is aborted or does not get well, `Unfinished` when it waits for something.
+    """
+    gateway_client.ensure(serving.gateway)
+    release = release_of(serving, action.key)
+    if release.rollout is not None and release.rollout.revision != candidate.revision:
+        _abandon(release.rollout.revision, candidate.key, serving, "another revision is wanted now")
+    is_new = action.verb in (Verb.RELEASE, Verb.RESUME)
+    if action.verb is Verb.RELEASE:
+        _begin(candidate, serving)
+    try:
+        capacity.have(candidate, serving)
+    except NotReadyError as error:
+        if is_new:
+            _abort(candidate, serving, str(error))
+        raise Unhealthy(f"{candidate.key}: {error}. Look at `llmops logs {candidate.key}`.") from None
+    if is_new and release.live:
+        _roll(candidate, serving)
+    _settle(candidate, serving)
+    tidy(candidate.key, candidate.body, serving)
+
+
+def remove(key: Key, serving: ServingContext) -> None:
+    """Take a deployment out of the traffic, let it finish its requests, and stop it."""
+    revisions = {replica.revision for replica in serving.runtimes.look() if replica.deployment == key.name}
+    traffic.route(serving, lambda routes: table.without(routes, key.name))
+    for revision in sorted(revisions):
+        _drain_and_stop(key, revision, serving)
+    change(serving, key, lambda release: replace(release, live="", rollout=None), f"remove: {key}")
+    serving.emit(Event(type=EventType.REMOVED, key=key))
+
+
+def tidy(key: Key, body: Deployment, serving: ServingContext) -> None:
+    """Stop the revisions that need not stay warm, after they have finished their requests."""
+    running = {replica.revision for replica in serving.runtimes.look() if replica.deployment == key.name}
+    for revision in retention.spare(body, release_of(serving, key), running, time.time()):
+        _stop(key, revision, serving)
+        text = f"ended {revision[:SHORT]}, which need not stay warm"
+        serving.emit(Event(type=EventType.ENDED, key=key, text=text))
+
+
+def _stop(key: Key, revision: Digest, serving: ServingContext) -> None:
+    """Take a revision out of the routes, let it finish its requests, and stop it."""
+    traffic.route(serving, lambda routes: table.withdrawn(routes, key.name, revision))
+    _drain_and_stop(key, revision, serving)
+
+
+def _drain_and_stop(key: Key, revision: Digest, serving: ServingContext) -> None:
+    traffic.drain(capacity.replicas(key, revision, serving), serving)
+    serving.runtimes.stop(key.name, revision)
+
+
+def _begin(candidate: ReleaseCandidate, serving: ServingContext) -> None:
+    """Record that a new revision is on its way in, before anything is started."""
+    rollout = Rollout(revision=candidate.revision, step=-1, entered=time.time())
+    revision = _revision(candidate, serving, Standing.UNKNOWN)
+
+    def edit(release: Release) -> Release:
+        return replace(release, rollout=rollout, revisions=release.revisions | {candidate.revision: revision})
+
+    change(serving, candidate.key, edit, f"release: {candidate.key} {candidate.revision[:SHORT]}")
+
+
+def _revision(candidate: ReleaseCandidate, serving: ServingContext, standing: Standing, reason: str = "") -> Revision:
+    return Revision(
+        commit=serving.commit,
+        standing=standing,
+        since=now(),
+        reason=reason,
+        runtime=candidate.body.runtime_choice,
+    )
+
+
+def _roll(candidate: ReleaseCandidate, serving: ServingContext) -> None:
+    """Take a new revision through the steps of its strategy."""
+    steps = candidate.body.strategy.canary.steps
+    rollout = release_of(serving, candidate.key).rollout
+    if rollout is not None and rollout.step >= 0:
+        # The last run may have ended between the ledger and the traffic.
+        _enter(candidate, rollouts.again(steps, rollout, time.time()), serving)
+    while (rollout := release_of(serving, candidate.key).rollout) is not None:
+        transition = _watch(candidate, rollout, serving)
+        if transition.kind is TransitionKind.DONE:
+            return
+        if transition.kind is TransitionKind.ABORT:
+            _abort(candidate, serving, transition.reason)
+            digest = candidate.revision[:SHORT]
+            raise Unhealthy(f"{candidate.key}: revision {digest} was aborted: {transition.reason}.")
+        _enter(candidate, transition, serving)
+
+
+def _watch(candidate: ReleaseCandidate, rollout: Rollout, serving: ServingContext) -> Transition:
+    """Wait until a step is over and decide what comes next.
+
+    Raises `Unfinished` when that takes long or needs a change of the spec.
+    """
+    steps, key = candidate.body.strategy.canary.steps, candidate.key
+    patience = time.monotonic() + candidate.deadline + rollouts.watched(steps, rollout)
+    before, reported = traffic.counters(key, candidate.revision, serving), ""
+    while True:
+        context.keep_lease(serving)
+        after = traffic.counters(key, candidate.revision, serving)
+        if before is None or after is None:
+            return rollouts.again(steps, rollout, time.time())
+        transition = rollouts.advance(steps, rollout, gateway_client.window(before, after), time.time())
+        if transition.kind is not TransitionKind.WAIT:
+            return transition
+        if transition.reason != reported:
+            reported = transition.reason
+            serving.emit(Event(type=EventType.WAITING, key=key, text=reported))
+        if transition.wait == float("inf") or time.monotonic() > patience:
+            raise Unfinished(f"{key} waits at weight {rollout.weight}: {reported}. {transition.remedy}")
+        time.sleep(min(transition.wait, LOOK_SECONDS))
+
+
+def _enter(candidate: ReleaseCandidate, transition: Transition, serving: ServingContext) -> None:
+    """Begin a step: first in the ledger, then in the traffic."""
+    steps, rollout, key = candidate.body.strategy.canary.steps, transition.rollout, candidate.key
+    words = f"step {rollout.step + 1} of {len(steps)}" if rollout.step < len(steps) else "the last step"
+    change(serving, key, lambda release: replace(release, rollout=rollout), f"rollout: {key} {words}")
+    traffic.shift(key, candidate.revision, rollout.weight, serving)
+
+
+def _settle(candidate: ReleaseCandidate, serving: ServingContext) -> None:
+    """Give all the traffic to a revision, then record that it is live and good."""
+    key, digest, since = candidate.key, candidate.revision, now()
+    traffic.shift(key, digest, WHOLE, serving)
+    good = _revision(candidate, serving, Standing.GOOD)
+
+    def edit(release: Release) -> Release:
+        revisions = dict(release.revisions)
+        known = revisions.get(digest, good)
+        revisions[digest] = replace(
+            known, standing=Standing.GOOD, since=since, replaced=0.0, commit=serving.commit, runtime=good.runtime
+        )
+        if release.live not in ("", digest):
+            revisions[release.live] = replace(revisions[release.live], replaced=time.time())
+        return replace(release, live=digest, rollout=None, revisions=revisions)
+
+    release = release_of(serving, key)
+    if release.live != digest or release.rollout is not None:
+        change(serving, key, edit, f"live: {key} {digest[:SHORT]}")
+    serving.emit(Event(type=EventType.LIVE, key=key, text=digest[:SHORT]))
+
+
+def _abort(candidate: ReleaseCandidate, serving: ServingContext, reason: str) -> None:
+    """Take the traffic back at once, record that the revision is bad, and stop it."""
+    key, digest = candidate.key, candidate.revision
+    traffic.give_back(key, digest, serving)
+    bad = _revision(candidate, serving, Standing.BAD, reason)
+
+    def edit(release: Release) -> Release:
+        return replace(release, rollout=None, revisions=release.revisions | {digest: bad})
+
+    change(serving, key, edit, f"abort: {key} {digest[:SHORT]}")
+    serving.emit(Event(type=EventType.ABORTED, key=key, text=reason))
+    _drain_and_stop(key, digest, serving)
+
+
+def _abandon(digest: Digest, key: Key, serving: ServingContext, reason: str) -> None:
+    """Leave a rollout that is not wanted any more. It says nothing about the revision."""
+    traffic.give_back(key, digest, serving)
+    change(serving, key, lambda release: replace(release, rollout=None), f"superseded: {key} {digest[:SHORT]}")
+    serving.emit(Event(type=EventType.ABORTED, key=key, text=f"{digest[:SHORT]}: {reason}"))

@@ -1,0 +1,94 @@
+"""Exchanges the files of an order through a store, between the machine that ordered it and the one that runs it.
+
+``orders/<name>/`` below the store's address holds what a step writes into its folder: progress, results, outcome. The order itself
+is a blob, found by its digest. So the two machines share nothing but the store.
+
+Effects: reads and writes files of the store and of the order's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from llmops.domain import orders
+from llmops.domain.digests import Digest
+from llmops.host import disk
+from llmops.store import blobs
+from llmops.store.blobs import Store
+
+SHARED = (orders.PROGRESS, orders.OUTCOME)
+"""Files of an order's folder that are exchanged, besides its results."""
+
+
+def fetch_order(store: Store, digest: Digest, folder: Path) -> None:
+    """Write the order of this digest, and what was reported of it before, into a folder of the machine that runs it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    disk.write(folder / orders.ORDER, blobs.read(store, digest))
+    pull(store, folder)
+
+
+def push(store: Store, folder: Path) -> None:
+    """Bring what changed in an order's folder to its mailbox. The outcome comes last: then everything else is there."""
+    there = _listed(store, folder.name)
+    for name in _files(folder):
+        data = (folder / name).read_bytes()
+        if name not in there or _read(store, folder.name, name) != data:
+            _write(store, folder.name, name, data)
+
+
+def replace(store: Store, folder: Path) -> None:
+    """Make the mailbox what the folder is: what was forgotten here must not come back."""
+    gone = _listed(store, folder.name) - set(_files(folder))
+    store.files.rm([_path(store, folder.name, name) for name in sorted(gone)])
+    push(store, folder)
+
+
+def pull(store: Store, folder: Path) -> None:
+    """Bring what is in the mailbox to an order's folder; the outcome comes last."""
+    for name in sorted(_listed(store, folder.name), key=lambda name: name == orders.OUTCOME):
+        data = _read(store, folder.name, name)
+        path = folder / name
+        if data is not None and not (path.exists() and path.read_bytes() == data):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            disk.write(path, data)
+
+
+def remove(store: Store, name: str) -> None:
+    """Remove the mailbox of an order."""
+    store.files.rm([_path(store, name, file) for file in sorted(_listed(store, name))])
+
+
+def _files(folder: Path) -> list[str]:
+    """The files of a folder that are exchanged, the outcome last."""
+    results = [f"{orders.RESULTS}/{path.name}" for path in sorted((folder / orders.RESULTS).glob("*.json"))]
+    return [*results, *(name for name in SHARED if (folder / name).exists())]
+
+
+def _listed(store: Store, name: str) -> set[str]:
+    root = _path(store, name, "")
+    if forget := getattr(store.files, "invalidate_cache", None):  # fsspec remembers what it listed
+        forget()
+    with contextlib.suppress(FileNotFoundError):
+        return {path.removeprefix(root) for path in store.files.find(root.rstrip("/"), detail=True)}
+    return set()
+
+
+def _read(store: Store, name: str, file: str) -> bytes | None:
+    try:
+        data: bytes = store.files.cat_file(_path(store, name, file))
+    except FileNotFoundError:
+        return None
+    return data
+
+
+def _write(store: Store, name: str, file: str, data: bytes) -> None:
+    path = _path(store, name, file)
+    store.files.makedirs(path.rpartition("/")[0], exist_ok=True)
+    partial = f"{path}.new"
+    store.files.pipe_file(partial, data)
+    store.files.mv(partial, path)
+
+
+def _path(store: Store, name: str, file: str) -> str:
+    return f"{store.root}/orders/{name}/{file}"
