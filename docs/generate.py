@@ -38,7 +38,7 @@ from llmops.specs.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
-EXAMPLES = (ROOT / "docs" / "examples", ROOT / "demo" / "system" / "specs", ROOT / "demo" / "system")
+EXAMPLES = (ROOT / "llmops" / "kinds", ROOT / "demo" / "system" / "specs", ROOT / "demo" / "system")
 """Where the example of a kind is looked for, in this order."""
 NOTE = "<!-- Written by docs/generate.py from the code; edit that. -->\n"
 WIDTH = 100
@@ -114,6 +114,9 @@ def summary(body: type[Struct]) -> str:
 def made(kind: Kind[Any]) -> str:
     """Say how resources of a kind come to be."""
     step = kind.step
+    if kind.step_of:
+        folder, field = kind.step_of
+        return f"Prepared by the step of its `{field}` ({folder}), then released: what runs is made what the spec says."
     if step is None:
         return "There is nothing to make: the spec is the thing."
     trials = f" and each of its `{step.trials}`" if step.trials else ""
@@ -129,7 +132,7 @@ def example(kind: str) -> str:
         texts = [text for path in sorted(folder.glob("*.yaml")) for text in documents(path.read_text())]
         if found := [text for text in texts if re.search(rf"^kind: {kind}$", text, flags=re.MULTILINE)]:
             return f"```yaml\n{max(found, key=len)}\n```"
-    raise LookupError(f"no example of {kind}: put one into docs/examples/{kind}.yaml.")
+    raise LookupError(f"no example of {kind}: put one beside it: llmops/kinds/{kind}.example.yaml.")
 
 
 def documents(text: str) -> list[str]:
@@ -140,7 +143,7 @@ def documents(text: str) -> list[str]:
 def engine_sections() -> Iterator[list[str]]:
     """Write what each engine takes as its `config`."""
     yield ["## Engines", "What `engine.type` of a Deployment may be, and what `engine.config` takes then."]
-    for name, engine in sorted(registry.PLUGINS["engines"].items()):
+    for name, engine in sorted(registry.PLUGINS.choices["engines"].items()):
         chosen = ", ".join(f"`{what}` is `{how}`" for what, how in sorted(engine.decides.items()))
         decides = f" Choosing it decides the digest of what is prepared: {chosen}." if chosen else ""
         versions = f"Checked against version {', '.join(engine.versions)}." if engine.versions else ""

@@ -16,6 +16,7 @@ from msgspec import inspect as types
 from llmops.domain.resources import Scope
 from llmops.plugins import fields
 from llmops.plugins.fields import FieldMeta, shape
+from llmops.registry import PLUGINS
 
 
 class Row(Struct, frozen=True):
@@ -81,7 +82,7 @@ def bare(kind: types.Type, around: FieldMeta) -> Bare:
     mark, about = FieldMeta(scope=around.scope), ""
     while True:
         if isinstance(kind, types.Metadata):
-            own = (kind.extra or {}).get("mark", FieldMeta(scope=mark.scope))
+            own = fields.meta_of(kind) or FieldMeta(scope=mark.scope)
             scope = max(own.scope, mark.scope, key=NARROWEST.index)
             mark = msgspec.structs.replace(own, scope=scope)
             about = about or (kind.extra_json_schema or {}).get("description", "")
@@ -109,9 +110,10 @@ PATTERNS = {
 
 def words(plain: Bare) -> str:
     """Say in words what a field takes."""
-    if plain.mark.refers_to:
-        article = "an" if plain.mark.refers_to[0][0] in "AEIOU" else "a"
-        return f"name of {article} {' or '.join(plain.mark.refers_to)}"
+    if plain.mark.role:
+        kinds = PLUGINS.kinds_for(plain.mark.role)
+        article = "an" if kinds[0][0] in "AEIOU" else "a"
+        return f"name of {article} {' or '.join(kinds)}"
     if plain.mark.is_file:
         return "file of the repository"
     if isinstance(plain.type, (types.VarTupleType, types.ListType)):
@@ -132,6 +134,8 @@ def scalar(kind: types.Type) -> str:
             return ("whole number" if isinstance(kind, types.IntType) else "number") + limits(kind)
         case types.LiteralType():
             return ("one of " if len(kind.values) > 1 else "") + ", ".join(map(code, kind.values))
+    if isinstance(kind, types.UnionType):
+        return " or ".join(scalar(bare(one, FieldMeta()).type) for one in kind.types)
     return PLAIN[type(kind)]
 
 

@@ -11,8 +11,9 @@ from llmops.plugins.plugins import Plugins
 from llmops.runners import RUNNERS
 from llmops.serving import engines, runtimes
 from llmops.serving.engines import ENGINES
+from llmops.serving.gateway.middleware import MIDDLEWARE
 from llmops.serving.runtimes import RUNTIMES
 
-PLUGINS = Plugins(KINDS, {"engines": ENGINES, "runtimes": RUNTIMES, "runners": RUNNERS})
+PLUGINS = Plugins(KINDS, {"engines": ENGINES, "runtimes": RUNTIMES, "runners": RUNNERS, "middleware": MIDDLEWARE})
 DECIDING = (kinds, engines, runtimes)
 """Packages whose code decides what a spec means."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import secrets
@@ -41,18 +42,26 @@ PLUGINS = Path(__file__).parent / "plugins"
 ROOT = Path(__file__).parent.parent
 
 
+PLUGGED = (
+    "kinds",
+    "serving.engines",
+    "serving.runtimes",
+    "serving.gateway.middleware",
+    "runners",
+    "releases.controllers",
+)
+"""Folders of plug-ins that the tests add to, each with the last part of its name below tests/plugins."""
+
+
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Put the tests' kinds and engines beside our own, here and in child processes; gives the counter's file."""
-    import llmops.kinds
-    import llmops.serving.engines
-
+    """Put the tests' plug-ins beside our own, here and in child processes; gives the counter's file."""
     counter = tmp_path / "cooked"
     counter.touch()
-    monkeypatch.setattr(llmops.kinds, "__path__", [*llmops.kinds.__path__, str(PLUGINS / "kinds")])
-    monkeypatch.setattr(
-        llmops.serving.engines, "__path__", [*llmops.serving.engines.__path__, str(PLUGINS / "engines")]
-    )
+    for name in PLUGGED:
+        package = importlib.import_module(f"llmops.{name}")
+        folder = PLUGINS / name.rpartition(".")[2]
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
     monkeypatch.setenv("COOKED", str(counter))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return counter

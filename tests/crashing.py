@@ -21,7 +21,7 @@ from llmops import cli
 from llmops.git import refs
 from llmops.host import processes
 from llmops.ledger import ledger
-from llmops.runners.local import Local
+from llmops.runners.local import LocalOrders
 from llmops.serving import gateway_client, supervised
 from llmops.steps import __main__ as steps
 from llmops.store import blobs
@@ -32,7 +32,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "result": (ledger, "record"),
     "push": (refs, "push"),
     "write": (refs, "write"),
-    "start": (Local, "start"),
+    "start": (LocalOrders, "start"),
     "program": (supervised, "start"),  # a replica, or the gateway
     "routes": (gateway_client, "_write"),
     "end": (supervised, "stop"),

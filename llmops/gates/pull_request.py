@@ -162,7 +162,7 @@ def _forbidden_moves(changes: Iterable[Change], base: Desired, head: Desired) ->
         if change.key in base.graph and change.key in head.graph:
             old, new = base.graph[change.key].spec, head.graph[change.key].spec
             for one in KINDS[change.key.kind].moves(old.body, new.body):
-                yield parsing.location(new, head.files).problem(steps_of(one.role), one.what, one.remedy)
+                yield parsing.location(new, head.files).problem(steps_of(one.at), one.what, one.remedy)
 
 
 def _asked(tasks: tuple[BuildTask, ...], pairs: Iterable[tuple[SuiteRef, SuiteRef | None]]) -> tuple[BuildTask, ...]:

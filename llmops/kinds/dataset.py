@@ -15,7 +15,7 @@ from llmops.domain import digests
 from llmops.domain.problems import FieldProblem, Problem
 from llmops.domain.resources import Files, Pin
 from llmops.plugins.fields import Body, about
-from llmops.plugins.kind import Kind, Step
+from llmops.plugins.kind import Choices, Kind, Step
 from llmops.plugins.sources import Source, misplaced_token
 
 Format: TypeAlias = Literal["text", "messages", "prompt_completion", "preference", "prompt", "rows"]
@@ -98,7 +98,7 @@ class Dataset(Body, frozen=True, kw_only=True):
     split: Annotated[Split | None, about("Without it every row is in both the train and the test side.")] = None
 
 
-def check(dataset: Dataset) -> Iterable[FieldProblem]:
+def check(dataset: Dataset, _: Choices) -> Iterable[FieldProblem]:
     """Each source is one file whose ending says how it is read."""
     for index, source in enumerate(dataset.sources):
         role = f"sources[{index}]"

@@ -88,7 +88,7 @@ class KeepWarm(Body, frozen=True, kw_only=True):
 class Deployment(Body, frozen=True, kw_only=True):
     """A model that serves. Its name is the `model` that clients ask for."""
 
-    model: Annotated[str, ref("model", about="What serves.")]
+    model: Annotated[str, ref("model", about="What serves; only a remote engine goes without.")] | None = None
     prompt: Annotated[str, ref("prompt", about="Every request goes through this prompt.", scope=Scope.LIVE)] | None = (
         None
     )
@@ -116,8 +116,14 @@ class Deployment(Body, frozen=True, kw_only=True):
         return RuntimeChoice(type=self.runtime.type, config=self.runtime.config)
 
 
-def check(deployment: Deployment) -> Iterable[FieldProblem]:
-    """Steps are one thing each, and weights rise."""
+def check(deployment: Deployment, plugins: Choices) -> Iterable[FieldProblem]:
+    """A program serves a model; steps are one thing each, and weights rise."""
+    name = deployment.engine.type
+    is_remote = plugins.choice("engines", name).remote
+    if deployment.model is None and not is_remote:
+        yield FieldProblem("model", f"the engine {name} serves a model, and none is named.", "Name a model.")
+    if deployment.model is not None and is_remote:
+        yield FieldProblem("model", f"the engine {name} is remote and serves a model of its own.", "Remove model.")
     weight = 0
     for index, step in enumerate(deployment.strategy.canary.steps):
         role = f"strategy.canary.steps[{index}]"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 from llmops.domain.problems import FieldProblem
 from llmops.domain.resources import Files, Pin, Scope
 from llmops.plugins.fields import Body, about, file, secret
-from llmops.plugins.kind import Kind, Step
+from llmops.plugins.kind import Choices, Kind, Step
 from llmops.plugins.sources import Source, misplaced_token
 
 Stage: TypeAlias = Literal["draft", "candidate", "approved", "archived", "retired"]
@@ -64,7 +64,7 @@ class Model(Body, frozen=True, kw_only=True):
     )
 
 
-def check(model: Model) -> Iterable[FieldProblem]:
+def check(model: Model, _: Choices) -> Iterable[FieldProblem]:
     """One source, and a card where cards live."""
     given = [name for name in ("hf", "path", "uri") if getattr(model.source, name) is not None]
     if len(given) != 1:

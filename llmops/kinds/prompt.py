@@ -11,7 +11,7 @@ from llmops.domain.resources import Files
 from llmops.language import jinja_variables, user_schemas
 from llmops.language.jinja_variables import InvalidTemplate
 from llmops.plugins.fields import Body, about, file
-from llmops.plugins.kind import Kind
+from llmops.plugins.kind import Choices, Kind
 
 
 class Message(Body, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Prompt(Body, frozen=True, kw_only=True):
         return self.messages if template is None else (Message(role="user", content=template),)
 
 
-def check(prompt: Prompt) -> Iterable[FieldProblem]:
+def check(prompt: Prompt, _: Choices) -> Iterable[FieldProblem]:
     """Either a file or messages; schemas that are schemas; variables that match the messages."""
     if (prompt.template is None) == (not prompt.messages):
         yield FieldProblem("", "a prompt has either a template or messages.", "Give exactly one of them.")

@@ -131,7 +131,7 @@ class Training(Body, frozen=True, kw_only=True):
     checkpoint: Annotated[Checkpoint, about("What is kept on the way.", scope=Scope.NONE)] = Checkpoint()
 
 
-def check(training: Training) -> Iterable[FieldProblem]:
+def check(training: Training, _: Choices) -> Iterable[FieldProblem]:
     """The fields of a task belong together."""
     if training.base is None:
         yield from _from_scratch(training)

@@ -35,11 +35,8 @@ def document(name: str, body: type[Struct], plugins: Mapping[str, Mapping[str, A
     ``plugins`` maps a plug-in folder ("engines") to its members by type; each has a ``config`` Struct.
     """
     (metadata, spec), defs = msgspec.json.schema_components([Metadata, body], ref_template="#/$defs/{name}")
-    for folder, field in _named(shape(body)):
-        _string_of(defs[body.__name__]["properties"][field])["enum"] = sorted(plugins[folder])
-    for folder, struct in _plugged(shape(body)):
-        defs[struct.__name__]["properties"]["type"]["enum"] = sorted(plugins[folder])
-        defs[struct.__name__]["allOf"] = [_when(folder, *loaded, defs) for loaded in _loadable(plugins[folder])]
+    for choice in _choices(shape(body), set()):
+        _limit(choice, plugins[choice.folder], defs)
     for definition in defs.values():
         _lift_descriptions(definition)
     return {
@@ -59,6 +56,57 @@ def document(name: str, body: type[Struct], plugins: Mapping[str, Mapping[str, A
     }
 
 
+class _Choice(Struct, frozen=True):
+    """A field, or an item of a list, that chooses a plug-in."""
+
+    owner: str
+    field: str
+    folder: str
+    alternatives: tuple[types.Type, ...]
+
+
+def _choices(kind: types.Type, seen: set[type]) -> Iterator[_Choice]:
+    """Find the fields that choose plug-ins, in a struct and in all structs inside it."""
+    if isinstance(kind, types.StructType) and kind.cls not in seen:
+        seen.add(kind.cls)
+        for field in kind.fields:
+            for inner in _inside(field.type):
+                if (meta := meta_of(inner)) and meta.plugin:
+                    yield _Choice(kind.cls.__name__, field.encode_name, meta.plugin, tuple(_alternatives(inner)))
+                for plain in _alternatives(inner):
+                    yield from _choices(plain, seen)
+
+
+def _inside(kind: types.Type) -> Iterator[types.Type]:
+    """The type of a field, and of the items of a list or mapping."""
+    yield kind
+    for plain in _alternatives(kind):
+        if isinstance(plain, (types.VarTupleType, types.ListType)):
+            yield from _inside(plain.item_type)
+        elif isinstance(plain, types.DictType):
+            yield from _inside(plain.value_type)
+
+
+def _alternatives(kind: types.Type) -> Iterator[types.Type]:
+    plain = kind.type if isinstance(kind, types.Metadata) else kind
+    if isinstance(plain, types.UnionType):
+        for one in plain.types:
+            yield from _alternatives(one)
+    else:
+        yield plain
+
+
+def _limit(choice: _Choice, plugins: Mapping[str, Any], defs: dict[str, Any]) -> None:
+    """Limit a choice to the plug-ins there are, and the ``config`` beside it to what each declares."""
+    for plain in choice.alternatives:
+        if isinstance(plain, types.StrType):
+            _string_of(defs[choice.owner]["properties"][choice.field])["enum"] = sorted(plugins)
+        elif isinstance(plain, types.StructType):
+            chosen = defs[plain.cls.__name__]
+            chosen["properties"]["type"]["enum"] = sorted(plugins)
+            chosen["allOf"] = [_when(choice.folder, *loaded, defs) for loaded in _loadable(plugins)]
+
+
 def _string_of(schema: dict[str, Any]) -> dict[str, Any]:
     """Find the part of a field's schema that is about a string."""
     return next(one for one in schema.get("anyOf", [schema]) if one.get("type") == "string")
@@ -69,31 +117,6 @@ def _loadable(plugins: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name in sorted(plugins):
         with suppress(Broken):
             yield name, plugins[name]
-
-
-def _plugged(kind: types.Type) -> Iterator[tuple[str, type[Struct]]]:
-    """Find the structs whose ``config`` belongs to a plug-in, with the folder of the plug-ins."""
-    for folder, field in _choices(kind):
-        yield from ((folder, plain.cls) for plain in _alternatives(field.type) if isinstance(plain, types.StructType))
-
-
-def _named(kind: types.Type) -> Iterator[tuple[str, str]]:
-    """Find the fields whose value is the name of a plug-in, with the folder of the plug-ins."""
-    for folder, field in _choices(kind):
-        if any(isinstance(plain, types.StrType) for plain in _alternatives(field.type)):
-            yield folder, field.encode_name
-
-
-def _choices(kind: types.Type) -> Iterator[tuple[str, types.Field]]:
-    for field in kind.fields if isinstance(kind, types.StructType) else ():
-        meta = meta_of(field.type)
-        if meta and meta.plugin:
-            yield meta.plugin, field
-
-
-def _alternatives(kind: types.Type) -> Iterator[types.Type]:
-    plain = kind.type if isinstance(kind, types.Metadata) else kind
-    yield from plain.types if isinstance(plain, types.UnionType) else (plain,)
 
 
 def _when(folder: str, type_: str, plugin: Any, defs: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Kind(Struct, Generic[B], frozen=True):
     """The roles that resources of this kind fill for fields of other specs (`ref(role)`): ``model``, ``rows``, …"""
     live: bool = False
     """Converged to what runs, by a controller (`llmops.releases.controller`), instead of built once."""
-    check: Callable[[B], Iterable[FieldProblem]] = _nothing
+    check: Callable[[B, Choices], Iterable[FieldProblem]] = _nothing
     """What the schema cannot express about one spec."""
     examine: Callable[[B, Files], Iterable[FieldProblem | Problem]] = _nothing
     """What is wrong inside the files that the spec names (all of them exist when this is called)."""

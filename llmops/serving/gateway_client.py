@@ -24,7 +24,7 @@ from llmops.domain.records import Window
 from llmops.host import disk, file_locks
 from llmops.plugins.runtime import Phase
 from llmops.serving import supervised
-from llmops.serving.gateway.table import RoutingTable
+from llmops.serving.gateway.table import MiddlewareChoice, RoutingTable
 from llmops.serving.supervised import Program
 from llmops.specs.settings import GatewaySettings
 
@@ -116,7 +116,7 @@ def _write(gate: Gateway, fence: int, edit: Callable[[RoutingTable], RoutingTabl
     """Replace the routes on the disk, unless a newer holder of the lease has; give those that are there then."""
     with _alone(gate):
         old = read(gate)
-        new = edit(old)
+        new = replace(edit(old), middleware=_middleware(gate))
         if old.fence > fence:
             raise Retry(LOST)
         if new == old and old.fence == fence:
@@ -124,6 +124,10 @@ def _write(gate: Gateway, fence: int, edit: Callable[[RoutingTable], RoutingTabl
         new = replace(new, generation=old.generation + 1, fence=fence)
         disk.write(gate.folder / TABLE, msgspec.json.encode(new, order="sorted"))
         return new
+
+
+def _middleware(gate: Gateway) -> tuple[MiddlewareChoice, ...]:
+    return tuple(MiddlewareChoice(one.type, one.config) for one in gate.settings.middleware)
 
 
 @contextmanager

@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from llmops.domain.problems import FieldProblem, Problem, did_you_mean
 from llmops.domain.resources import Files, FileUse, Key, KnownCommit, Pin, Spec
 from llmops.language import json_schema, yaml_reader
+from llmops.plugins.fields import collect
 from llmops.plugins.kind import Kind
 from llmops.plugins.plugins import Plugins
 from llmops.specs import closures, parsing, settings
 from llmops.specs.closures import Draft
 from llmops.specs.parsing import Declared, FileSpecs, Location, steps_of
-from llmops.specs.settings import FILE, LOCK_FILE, RunnerSettings, Settings
+from llmops.specs.settings import FILE, LOCK_FILE, Settings
 
 SCHEMAS = "schemas/"
 """Below a folder of specs this holds generated schemas, not specs."""
@@ -79,9 +80,8 @@ class CommitReader:
 
     def __init__(self, files: Files, plugins: Plugins, read_all: ReadAll = read_all) -> None:
         self._files = files
-        stated, wrong = _stated(files, plugins)
+        stated, self._wrong = _stated(files, plugins)
         self.settings, self._is_guessed = stated or Settings(), stated is None
-        self._wrong = [*wrong, *_wrong_choices(self.settings, files, plugins)]
         lock, self._unlocked = read_lock(files)
         paths = list(spec_paths(files, self.settings))
         self._readings = zip(paths, read_all(paths, files, plugins, lock), strict=True)
@@ -119,7 +119,6 @@ def reparse(known: KnownCommit, changed: Collection[str], files: Files, plugins:
     there is one, `parse` says what is wrong.
     """
     settings, problems = read_settings(files, plugins)
-    problems = [*problems, *_wrong_choices(settings, files, plugins)]
     lock, wrong = read_lock(files)
     named = {key for path in changed for part in (path, *_parents(path)) for key in known.users(part)}
     stale = {known.nodes[key].spec.path for key in named} | {
@@ -153,7 +152,7 @@ def with_bodies(bodies: Iterable[tuple[Spec, Any]], files: Files, plugins: Plugi
     for spec, body in bodies:
         kind, at = plugins.kinds[spec.key.kind], parsing.location(spec, files)
         restated, choices = parsing.restated(spec, body, kind, plugins)
-        changed.problems += [_placed(problem, at) for problem in parsing.check(body, kind, choices)]
+        changed.problems += [_placed(problem, at) for problem in parsing.check(body, kind, choices, plugins)]
         changed.specs.append(restated)
     parsed = _complete_all(changed, plugins, files, lock)
     return ParsedCommit(
@@ -298,6 +297,8 @@ def _stated(files: Files, plugins: Plugins) -> tuple[Settings | None, list[Probl
         return None, [Problem(FILE, 1, "", "the file holds nothing.", remedy)]
     try:
         found = msgspec.convert(value, _SettingsFile).spec
+        if found.chooses_plugins:
+            collect(found, plugins)
     except ValidationError as error:
         explain = importlib.import_module(
             "llmops.language.schema_errors"
@@ -305,28 +306,6 @@ def _stated(files: Files, plugins: Plugins) -> tuple[Settings | None, list[Probl
         problems = [at.problem(one.path, one.what, one.remedy) for one in explain(value, settings_schema(plugins))]
         return None, problems or [at.problem([], f"{error}.")]
     return found, [_placed(one, at) for one in settings.check(found)]
-
-
-def _wrong_choices(settings: Settings, files: Files, plugins: Plugins) -> Iterator[Problem]:
-    """Check the plug-ins that the settings choose, and their options, as the plug-ins declare them."""
-    if settings.runner == RunnerSettings():
-        return
-    at, runner = Location(FILE, files), settings.runner
-    try:
-        msgspec.convert(runner.config, plugins.choice("runners", runner.type).config)
-    except ValidationError as error:
-        document = {
-            "apiVersion": json_schema.API_VERSION,
-            "kind": "Settings",
-            "spec": {"runner": _stated_runner(runner)},
-        }
-        explain = importlib.import_module("llmops.language.schema_errors").explain
-        wrong = explain(document, settings_schema(plugins))
-        yield from [at.problem(one.path, one.what, one.remedy) for one in wrong] or [at.problem([], f"{error}.")]
-
-
-def _stated_runner(runner: RunnerSettings) -> dict[str, Any]:
-    return {"type": runner.type, "config": runner.config}
 
 
 def _only_document(path: str, files: Files) -> tuple[Location | None, Any, list[Problem]]:

@@ -131,17 +131,17 @@ def _read_document(at: Location, document: yaml_reader.Document, plugins: Plugin
         found.broken += claimed
         found.is_partial |= not claimed
         return
-    if problems := check(spec.body, kind, choices):
+    if problems := check(spec.body, kind, choices, plugins):
         found.problems += [at.problem(steps_of(one.at), one.what, one.remedy) for one in problems]
         found.broken.append(spec.key)
         return
     found.specs.append(spec)
 
 
-def check(body: Any, kind: Kind[Any], choices: Iterable[tuple[str, Any]]) -> tuple[FieldProblem, ...]:
+def check(body: Any, kind: Kind[Any], chosen: Iterable[tuple[str, Any]], plugins: Plugins) -> tuple[FieldProblem, ...]:
     """List what is wrong with a body by the rules of its kind, and of the plug-ins that it chooses."""
-    rules = [kind.check, *(plugin.check for _, plugin in choices if hasattr(plugin, "check"))]
-    return tuple(problem for rule in rules for problem in rule(body))
+    own = tuple(kind.check(body, plugins))
+    return own + tuple(problem for _, plugin in chosen if hasattr(plugin, "check") for problem in plugin.check(body))
 
 
 def _kind_of(value: Any, kinds: Mapping[str, Kind[Any]]) -> Kind[Any] | None:

@@ -65,6 +65,13 @@ class StoreSettings(Body, frozen=True, kw_only=True):
     ) = None
 
 
+class MiddlewareSettings(Body, frozen=True, kw_only=True):
+    """One thing that the gateway does with every request on its way."""
+
+    type: Annotated[str, about("Which middleware.", pattern="^[a-z][a-z0-9_]*$")]
+    config: Annotated[Options, about("Its own options.")] = {}
+
+
 class GatewaySettings(Body, frozen=True, kw_only=True):
     """Where clients reach the deployments."""
 
@@ -73,6 +80,10 @@ class GatewaySettings(Body, frozen=True, kw_only=True):
     drain: Annotated[
         str, about("How long a replaced revision may take to finish its requests.", pattern=DURATION_PATTERN)
     ] = "30s"
+    middleware: Annotated[
+        tuple[Annotated[MiddlewareSettings, about("A middleware.", plugin="middleware")], ...],
+        about("What every request passes, the first outermost."),
+    ] = ()
 
 
 class GateSettings(Body, frozen=True, kw_only=True):
@@ -137,6 +148,11 @@ class Settings(Body, frozen=True, kw_only=True):
             "the one applied last (strict). Whoever runs llmops may ask for more, not for less."
         ),
     ] = "none"
+
+    @property
+    def chooses_plugins(self) -> bool:
+        """Whether it names any plug-in that is not the default."""
+        return self.runner != RunnerSettings() or bool(self.gateway.middleware)
 
 
 def check(settings: Settings) -> Iterator[FieldProblem]:

@@ -22,9 +22,14 @@ SHARED = (orders.PROGRESS, orders.OUTCOME)
 
 
 def fetch_order(store: Store, digest: Digest, folder: Path) -> None:
-    """Write the order of this digest, and what was reported of it before, into a folder of the machine that runs it."""
+    """Write the order of this digest, and what was reported of it, into a folder of the machine that runs it.
+
+    What an earlier run left there and the mailbox does not hold was forgotten on purpose, so that it is done again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     disk.write(folder / orders.ORDER, blobs.read(store, digest))
+    for name in set(_files(folder)) - _listed(store, folder.name):
+        (folder / name).unlink()
     pull(store, folder)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -13,12 +16,21 @@ import pytest
 from llmops import registry
 from llmops.cli.commands.schema import schemas
 from llmops.language import json_schema
+from llmops.plugins.fields import ROLE
 from llmops.plugins.kind import Kind
 from llmops.specs.closures import Kinds
 from tests.conftest import PLUGINS, ROOT
 from tests.trees import Tree, build, spec, system
 
 KINDS = sorted(registry.PLUGINS.kinds)
+EXAMPLES = {
+    text.partition("kind: ")[2].partition("\n")[0]: text
+    for text in (path.read_text() for path in (ROOT / "llmops" / "kinds").glob("*.example.yaml"))
+}
+EXAMPLE_FILES = {
+    "kb/questions.jsonl": '{"prompt": "1 + 1?", "completion": "2", "question": "1 + 1?"}\n',
+    "llmops.lock": f"pins: {{'hf://HuggingFaceTB/SmolLM2-135M-Instruct@main': '{'a' * 40}'}}\n",
+}
 
 
 @pytest.fixture(params=KINDS)
@@ -88,14 +100,27 @@ def demo() -> Tree:
 
 def test_its_step_can_be_found_without_importing_it(kind: Kind[Any]) -> None:
     if kind.step is None:
-        pytest.skip(f"{kind.name} has no step")
+        pytest.skip(f"{kind.name} has no step of its own")
     parent, _, name = kind.step.run.rpartition(".")
-    found = importlib.util.find_spec(parent)
+    package = importlib.util.find_spec(parent)
 
-    assert found is not None
-    assert found.origin is not None
-    assert (ROOT / "llmops" / "steps" / f"{name}.py").exists()
+    assert package is not None
+    assert package.origin is not None
+    assert (Path(package.origin).parent / f"{name}.py").exists()
     assert kind.step.version >= 1
+
+
+def test_an_example_lies_beside_it_and_all_examples_are_a_system(kind: Kind[Any]) -> None:
+    assert f"kind: {kind.name}\n" in EXAMPLES[kind.name]
+
+    tree = Tree({f"specs/{name}.yaml": text for name, text in EXAMPLES.items()} | EXAMPLE_FILES)
+    assert {key.kind for key in build(tree).nodes} == set(KINDS)
+
+
+def test_every_role_that_a_field_asks_for_is_provided(kind: Kind[Any]) -> None:
+    text = json.dumps(json_schema.document(kind.name, kind.body, registry.PLUGINS.choices))
+    for role in set(re.findall(rf'"{ROLE}": "([^"]+)"', text)):
+        assert registry.PLUGINS.kinds_for(role), role
 
 
 def test_its_docstring_reaches_the_schema(kind: Kind[Any]) -> None:

@@ -11,31 +11,37 @@ from typing import Any
 import msgspec
 import pytest
 
+from llmops import registry
 from llmops.domain import orders
 from llmops.domain.digests import digest
 from llmops.domain.orders import Job, Order
-from llmops.domain.problems import Broken, Refused
+from llmops.domain.problems import Broken
 from llmops.domain.resources import Key
-from llmops.plugins.runner import OrderState, Runner
-from llmops.runners.local import Local
+from llmops.plugins.runner import OrderRef, Orders, OrderState
+from llmops.runners import RUNNERS
 from llmops.serving.supervised import free_port
-from llmops.specs.settings import RunnerSettings
+from llmops.specs import loading
 from llmops.store import blobs
 from llmops.store.blobs import Store
 from tests.conftest import ROOT
+from tests.trees import Tree
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
-def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Runner]:
+def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Orders]:
     """Give a function that makes a runner, as each process would."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("COOKED", str(tmp_path / "cooked"))
     if request.param == "local":
-        return lambda: Local(RunnerSettings(), tmp_path)
-    from llmops.runners.ray import Ray
+        return lambda: opened("local", {}, tmp_path)
+    config = {"address": request.getfixturevalue("cluster").address, "python": sys.executable}
+    return lambda: opened("ray", config, tmp_path)
 
-    settings = RunnerSettings(type="ray", address=request.getfixturevalue("cluster").address, python=sys.executable)
-    return lambda: Ray(settings, tmp_path)
+
+def opened(name: str, config: dict[str, str], work: Path) -> Orders:
+    runner = RUNNERS[name]
+    orders: Orders = runner.open(msgspec.convert(config, runner.config), work)
+    return orders
 
 
 @pytest.fixture
@@ -43,17 +49,23 @@ def kept(tmp_path: Path) -> Store:
     return blobs.open_at((tmp_path / "store").as_uri())
 
 
-def order(tmp_path: Path, kept: Store, seconds: float = 0.0, fails: str = "") -> Path:
+def order(tmp_path: Path, kept: Store, seconds: float = 0.0, fails: str = "") -> OrderRef:
     body = msgspec.json.encode({"text": "soup", "seconds": seconds, "fails": fails})
     job = Job(unit=digest([str(tmp_path), seconds, fails]), key=Key("Dish", "soup"), part="", body=msgspec.Raw(body))
     folder = tmp_path / orders.name((job,))
     folder.mkdir(exist_ok=True)
     written = Order(name=folder.name, step="tests.plugins.steps.cook", jobs=(job,), store=kept.url)
-    (folder / orders.ORDER).write_bytes(orders.encode(written))
-    return folder
+    return put(written, folder, kept)
 
 
-def wait_until(runner: Runner, folder: Path, *wanted: OrderState) -> OrderState:
+def put(written: Order, folder: Path, kept: Store) -> OrderRef:
+    """Write an order where the local runner finds it, and where others do."""
+    data = orders.encode(written)
+    (folder / orders.ORDER).write_bytes(data)
+    return OrderRef(digest=blobs.add_bytes(kept, data), store=kept.url, folder=folder)
+
+
+def wait_until(runner: Orders, folder: Path, *wanted: OrderState) -> OrderState:
     deadline = time.monotonic() + 90
     while (order_state := runner.look(folder)) not in wanted:
         assert time.monotonic() < deadline, f"still {order_state}: {list(runner.logs(folder))[-5:]}"
@@ -65,13 +77,14 @@ def results(folder: Path) -> list[Any]:
     return [msgspec.json.decode(path.read_bytes()) for path in (folder / orders.RESULTS).glob("*.json")]
 
 
-def test_an_order_that_nobody_began_is_absent(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:
-    assert make().look(order(tmp_path, kept)) is OrderState.ABSENT
+def test_an_order_that_nobody_began_is_absent(make: Callable[[], Orders], tmp_path: Path, kept: Store) -> None:
+    assert make().look(order(tmp_path, kept).folder) is OrderState.ABSENT
 
 
-def test_an_order_is_done_and_leaves_its_results(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:
-    runner, folder = make(), order(tmp_path, kept)
-    runner.start(folder)
+def test_an_order_is_done_and_leaves_its_results(make: Callable[[], Orders], tmp_path: Path, kept: Store) -> None:
+    runner, ordered = make(), order(tmp_path, kept)
+    folder = ordered.folder
+    runner.start(ordered)
     wait_until(runner, folder, OrderState.ENDED)
 
     assert [made["metrics"] for made in results(folder)] == [{"letters": 4.0}]
@@ -80,13 +93,14 @@ def test_an_order_is_done_and_leaves_its_results(make: Callable[[], Runner], tmp
 
 
 def test_a_second_start_joins_the_first(
-    make: Callable[[], Runner], tmp_path: Path, kept: Store, request: pytest.FixtureRequest
+    make: Callable[[], Orders], tmp_path: Path, kept: Store, request: pytest.FixtureRequest
 ) -> None:
     cooked(tmp_path, request).write_text("")
-    first, second, folder = make(), make(), order(tmp_path, kept, seconds=2.0)
-    first.start(folder)
+    first, second, ordered = make(), make(), order(tmp_path, kept, seconds=2.0)
+    folder = ordered.folder
+    first.start(ordered)
     wait_until(first, folder, OrderState.RUNNING)
-    second.start(folder)
+    second.start(ordered)
     wait_until(second, folder, OrderState.ENDED)
 
     assert len(results(folder)) == 1
@@ -98,21 +112,23 @@ def cooked(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path / "cooked" if "local" in request.node.name else request.getfixturevalue("cluster").cooked
 
 
-def test_starting_what_has_ended_does_nothing(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:
-    runner, folder = make(), order(tmp_path, kept)
-    runner.start(folder)
+def test_starting_what_has_ended_does_nothing(make: Callable[[], Orders], tmp_path: Path, kept: Store) -> None:
+    runner, ordered = make(), order(tmp_path, kept)
+    folder = ordered.folder
+    runner.start(ordered)
     wait_until(runner, folder, OrderState.ENDED)
     before = (folder / orders.OUTCOME).stat().st_mtime_ns
 
-    make().start(folder)
+    make().start(ordered)
     time.sleep(0.5)
 
     assert (folder / orders.OUTCOME).stat().st_mtime_ns == before
 
 
-def test_a_failure_is_reported_in_its_own_words(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:
-    runner, folder = make(), order(tmp_path, kept, fails="error")
-    runner.start(folder)
+def test_a_failure_is_reported_in_its_own_words(make: Callable[[], Orders], tmp_path: Path, kept: Store) -> None:
+    runner, ordered = make(), order(tmp_path, kept, fails="error")
+    folder = ordered.folder
+    runner.start(ordered)
     wait_until(runner, folder, OrderState.ENDED)
 
     assert msgspec.json.decode((folder / orders.OUTCOME).read_bytes())["error"] == "it burnt"
@@ -120,25 +136,25 @@ def test_a_failure_is_reported_in_its_own_words(make: Callable[[], Runner], tmp_
 
 
 def test_a_process_that_vanishes_is_lost_and_can_be_begun_again(
-    make: Callable[[], Runner], tmp_path: Path, kept: Store
+    make: Callable[[], Orders], tmp_path: Path, kept: Store
 ) -> None:
-    runner, folder = make(), order(tmp_path, kept, fails="vanish")
-    runner.start(folder)
+    runner, ordered = make(), order(tmp_path, kept, fails="vanish")
+    folder = ordered.folder
+    runner.start(ordered)
     wait_until(runner, folder, OrderState.LOST)
 
-    again = order(tmp_path, kept, fails="vanish")
-    job = msgspec.json.decode((again / orders.ORDER).read_bytes(), type=Order)
-    calm = msgspec.structs.replace(job.jobs[0], body=msgspec.Raw(b'{"text": "soup"}'))
-    (again / orders.ORDER).write_bytes(orders.encode(msgspec.structs.replace(job, jobs=(calm,))))
-    make().start(folder)
+    first = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
+    calm = msgspec.structs.replace(first.jobs[0], body=msgspec.Raw(b'{"text": "soup"}'))
+    make().start(put(msgspec.structs.replace(first, jobs=(calm,)), folder, kept))
     wait_until(runner, folder, OrderState.ENDED)
 
     assert len(results(folder)) == 1
 
 
-def test_an_order_can_be_stopped(make: Callable[[], Runner], tmp_path: Path, kept: Store) -> None:
-    runner, folder = make(), order(tmp_path, kept, seconds=120.0)
-    runner.start(folder)
+def test_an_order_can_be_stopped(make: Callable[[], Orders], tmp_path: Path, kept: Store) -> None:
+    runner, ordered = make(), order(tmp_path, kept, seconds=120.0)
+    folder = ordered.folder
+    runner.start(ordered)
     deadline = time.monotonic() + 60
     while not (folder / orders.PROGRESS).exists():
         assert time.monotonic() < deadline
@@ -150,15 +166,14 @@ def test_an_order_can_be_stopped(make: Callable[[], Runner], tmp_path: Path, kep
     assert results(folder) == []
 
 
-def test_a_ray_runner_without_an_address_says_what_is_missing(tmp_path: Path) -> None:
-    from llmops.runners.ray import Ray
+def test_a_ray_runner_without_an_address_is_a_problem_of_the_settings() -> None:
+    settings = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec:\n  runner: {type: ray}\n"
 
-    with pytest.raises(Refused, match=r"runner\.address is missing"):
-        Ray(RunnerSettings(type="ray"), tmp_path)
+    (problem,) = loading.parse(Tree({"llmops.yaml": settings}), registry.PLUGINS).problems
+
+    assert str(problem) == 'llmops.yaml:4: $.spec.runner.config: "address" is missing. Add address.'
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
-    from llmops.runners.ray import Ray
-
     with pytest.raises(Broken, match="cannot be reached"):
-        Ray(RunnerSettings(type="ray", address=f"http://127.0.0.1:{free_port('127.0.0.1')}"), tmp_path)
+        opened("ray", {"address": f"http://127.0.0.1:{free_port('127.0.0.1')}"}, tmp_path)

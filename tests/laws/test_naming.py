@@ -73,7 +73,7 @@ def test_what_is_wrong_is_found_in_every_order() -> None:
     for name, words in (
         ("two of a name", "m is Model/m and Training/m"),
         ("a requirement that is not there", 'no Evaluation is called "liv"'),
-        ("a ring", "these lean on one another: Training/r1 -> Training/r2 -> Training/r1"),
+        ("a ring", "these depend on one another: Training/r1 -> Training/r2 -> Training/r1"),
     ):
         tree = Tree({**base(), **MORE[name]})
         parsed = loading.parse(tree, registry.PLUGINS)

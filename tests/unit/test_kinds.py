@@ -185,7 +185,8 @@ def test_an_address_without_a_secret_is_taken(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["store: {url: 's3://key:hunter2@bucket/x'}", "runner: {address: 'http://u:hunter2@h:1'}"]
+    "field",
+    ["store: {url: 's3://key:hunter2@bucket/x'}", "runner: {type: ray, config: {address: 'http://u:hunter2@h:1'}}"],
 )
 def test_an_address_in_the_settings_holds_no_secret(field: str) -> None:
     settings = f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {{{field}}}\n"
@@ -369,9 +370,9 @@ def test_the_short_way_to_a_schema_says_the_same_as_jsonschema(schema: dict[str,
 
 def test_a_plain_schema_is_known_without_jsonschema() -> None:
     code = (
-        "import sys; from llmops.kinds.prompt import KIND, Prompt, Message\n"
+        "import sys; from llmops.kinds.prompt import KIND, Prompt, Message; from llmops.registry import PLUGINS\n"
         "prompt = Prompt(messages=(Message(role='user', content='{{ a }}'),), variables={'a': {'type': 'string'}})\n"
-        "assert not list(KIND.check(prompt)) and 'jsonschema' not in sys.modules"
+        "assert not list(KIND.check(prompt, PLUGINS)) and 'jsonschema' not in sys.modules"
     )
 
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -177,7 +177,7 @@ class Evaluation(Body, frozen=True, kw_only=True):
     seed: Annotated[int, about("Seed of few-shot choice and of sampling.", ge=0)] = 1234
 
 
-def check(evaluation: Evaluation) -> Iterable[FieldProblem]:
+def check(evaluation: Evaluation, _: Choices) -> Iterable[FieldProblem]:
     """There is one subject; names are unique; suites and gates have what they need."""
     yield from _wrong_subject(evaluation)
     names: set[str] = set()

@@ -17,8 +17,9 @@ from typing import Any, TypeAlias
 
 import aiohttp
 
+from llmops.plugins.middleware import Exchange
 from llmops.serving.gateway.metrics import Metrics
-from llmops.serving.gateway.proxy import Exchange, Proxy
+from llmops.serving.gateway.proxy import Proxy
 from llmops.serving.gateway.requests import BadRequest
 from llmops.serving.gateway.routes import Routes
 
@@ -67,7 +68,7 @@ class GatewayApp:
             if method != PATHS[path]:
                 raise BadRequest(f"{path} takes {PATHS[path]}, not {method}.", status=405, code="method_not_allowed")
             if path in COMPLETIONS:
-                await self._complete(path, receive, send)
+                await self._complete(scope, receive, send)
             else:
                 await self._tell(path, send)
         except BadRequest as bad:
@@ -84,7 +85,7 @@ class GatewayApp:
             table = self._routes.table
             await send_json(send, 200, {"status": "ok", "generation": table.generation, "fence": table.fence})
 
-    async def _complete(self, path: str, receive: Receive, send: Send) -> None:
+    async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._proxy is not None  # noqa: S101  the server starts with the lifespan
         body = await read_json(receive)
         name = body.get("model")
@@ -92,7 +93,15 @@ class GatewayApp:
             known = ", ".join(self._routes.names()) or "none"
             message = f'there is no deployment "{name}"; there is {known}.'
             raise BadRequest(message, status=404, param="model", code="model_not_found")
-        await self._proxy.forward(Exchange(path=path, deployment=name, body=body, receive=receive, send=send))
+        exchange = Exchange(
+            path=scope["path"],
+            deployment=name,
+            body=body,
+            headers={key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]},
+            receive=receive,
+            send=send,
+        )
+        await self._routes.through(self._proxy.forward)(exchange)
 
 
 async def read_json(receive: Receive) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
-from msgspec import Struct
 
 from llmops.domain.digests import SHORT
+from llmops.plugins.middleware import Exchange
 from llmops.serving.gateway.metrics import Metrics
 from llmops.serving.gateway.requests import BadRequest, EngineRequest, translate
 from llmops.serving.gateway.routes import Routes
@@ -28,16 +28,6 @@ from llmops.serving.gateway.table import RevisionRoute
 SERVER_ERROR = 500
 DONE = b"data: [DONE]\n\n"
 EVENT_STREAM = "text/event-stream"
-
-
-class Exchange(Struct):
-    """A client's request, and the way back to it."""
-
-    path: str
-    deployment: str
-    body: dict[str, Any]
-    receive: Callable[[], Awaitable[MutableMapping[str, Any]]]
-    send: Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Proxy:

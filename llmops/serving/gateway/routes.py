@@ -12,11 +12,28 @@ from pathlib import Path
 import msgspec
 
 from llmops.domain.digests import SHORT
+from llmops.domain.problems import Broken
+from llmops.plugins.middleware import Exchange, Handler, Next
 from llmops.serving.gateway.metrics import Metrics
-from llmops.serving.gateway.table import Balance, RevisionRoute, RoutingTable
+from llmops.serving.gateway.middleware import MIDDLEWARE
+from llmops.serving.gateway.table import Balance, MiddlewareChoice, RevisionRoute, RoutingTable
 
 WATCH_SECONDS = 0.02
 LOG = logging.getLogger("llmops.gateway")
+
+
+def _in_front(handler: Handler, last: Next) -> Next:
+    async def answer(exchange: Exchange) -> None:
+        await handler(exchange, last)
+
+    return answer
+
+
+def _opened(choice: MiddlewareChoice) -> Handler:
+    """Load a middleware. Raises `KeyError`, `Broken` or `ValidationError`."""
+    middleware = MIDDLEWARE[choice.type]
+    handler: Handler = middleware.open(msgspec.convert(choice.config, middleware.config))
+    return handler
 
 
 class Routes:
@@ -27,6 +44,7 @@ class Routes:
         self._path, self._metrics = path, metrics
         self._seen = (0, 0)
         self._balances: dict[str, Balance] = {}
+        self._handlers: tuple[Handler, ...] = ()
 
     async def watch(self) -> None:
         """Look for a new file, again and again: one stat call costs 5 microseconds."""
@@ -47,11 +65,15 @@ class Routes:
             self._take(msgspec.json.decode(self._path.read_bytes(), type=RoutingTable))
         except (msgspec.DecodeError, FileNotFoundError):
             LOG.exception("the routing table cannot be read; the old one stays")
+        except (KeyError, Broken, msgspec.ValidationError):
+            LOG.exception("a middleware of the routing table cannot be loaded; the old table stays")
 
     def _take(self, table: RoutingTable) -> None:
         if table.fence < self.table.fence:
             LOG.error("a table with fence %d came after one with %d; it is not taken", table.fence, self.table.fence)
             return
+        if table.middleware != self.table.middleware:
+            self._handlers = tuple(map(_opened, table.middleware))
         changed = {name for name, served in table.routes.items() if served != self.table.routes.get(name)}
         gone = self.table.routes.keys() - table.routes.keys()
         self._balances = {name: one for name, one in self._balances.items() if name not in changed | gone}
@@ -62,6 +84,12 @@ class Routes:
                 self._metrics.weight.labels(name, one.revision[:SHORT]).set(one.weight)
         self._metrics.generation.set(table.generation)
         self.table = table
+
+    def through(self, last: Next) -> Next:
+        """Chain the middleware in front of what answers a request."""
+        for handler in reversed(self._handlers):
+            last = _in_front(handler, last)
+        return last
 
     def names(self) -> list[str]:
         """Give the deployments that have a revision with traffic."""

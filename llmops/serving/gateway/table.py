@@ -50,12 +50,21 @@ class RevisionRoute(Struct, frozen=True, kw_only=True):
     prompt: PromptRoute | None = None
 
 
+class MiddlewareChoice(Struct, frozen=True):
+    """A middleware by name, with its options."""
+
+    type: str
+    config: dict[str, Any] = {}
+
+
 class RoutingTable(Struct, frozen=True, kw_only=True):
     """All deployments by name."""
 
     generation: int = 0
     fence: int = 0
     routes: dict[str, tuple[RevisionRoute, ...]] = {}
+    middleware: tuple[MiddlewareChoice, ...] = ()
+    """What every request passes, the first outermost."""
 
 
 def without(table: RoutingTable, deployment: str) -> RoutingTable:
