@@ -1,7 +1,7 @@
 """Builds pending units in order, and records each outcome in the ledger.
 
-Before an order is started its intent is in the ledger, under the name that the runner knows it by. So a run that comes after
-a crash looks for that name and joins the work, collects its results, or begins it again; never beside it.
+Before an order is started its intent is in the ledger, under the name that the runner knows it by. So a run that comes
+after a crash looks for that name and joins the work, collects its results, or begins it again; never beside it.
 
 Effects: starts orders, reads and writes the store, the ledger and the work folder.
 """
@@ -65,7 +65,7 @@ class BuildTask(Struct, frozen=True):
     earlier: tuple[Digest, ...] = ()
     """Units whose evidence may spare some of the work: the same suite of another commit."""
     growth: SamplingBudget | None = None
-    """How far the result grows, if it is one that grows: what there is when the order ends is recorded, whatever ends it."""
+    """How far a result grows, if it grows: what there is when the order ends is recorded."""
 
 
 class BuildResult(Struct):
@@ -127,7 +127,7 @@ class _Building:
         return bool(self.waiting or self.running)
 
     def adopt(self) -> None:
-        """Adopt the orders of earlier runs: join those that run, collect those that ended, forget those that are over."""
+        """Adopt orders of earlier runs: join those that run, collect those that ended, forget the others."""
         state = ledger.state(self.context.ledger) or EnvironmentState()
         done = ledger.units(self.context.ledger) if state.intents else frozenset()
         for intent in state.intents.values():

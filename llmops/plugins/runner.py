@@ -43,8 +43,8 @@ class OrderState(StrEnum):
 class Orders(Protocol):
     """A place where orders run. Every method may be called again, by another process, in the middle of anything.
 
-    ``folder`` is the order's folder on this machine: whatever runs elsewhere brings its results there (`llmops.store.mailbox`)
-    before `look` reports that it has ended.
+    ``folder`` is the order's folder on this machine: whatever runs elsewhere brings its results there
+    (`llmops.store.mailbox`) before `look` reports that it has ended.
     """
 
     cluster: bool
@@ -70,4 +70,4 @@ class Runner(Protocol):
     """The options of ``runner.config`` in llmops.yaml."""
 
     def open(self, config: Any, work: Path) -> Orders:
-        """Open the place; ``work`` is the folder of all orders on this machine. Raises `Broken` if it cannot be reached."""
+        """Open it; ``work`` is the folder of all orders on this machine. Raises `Broken` if it cannot be reached."""

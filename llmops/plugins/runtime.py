@@ -57,7 +57,7 @@ class ReplicaStatus(Struct, frozen=True, kw_only=True):
 
 
 class Replicas(Protocol):
-    """Where replicas run. What it starts outlives the process that asked for it, and the next process finds it again."""
+    """Where replicas run. What it starts outlives the process that asked, and the next process finds it again."""
 
     def ensure(self, replica_set: ReplicaSetSpec) -> None:
         """Start the missing replicas of a revision, and stop those that are too many."""
@@ -81,6 +81,6 @@ class Runtime(Protocol):
     def open(self, config: Any, folder: Path, open_store: Callable[[], Any]) -> Replicas:
         """Open the place.
 
-        ``folder`` belongs to the environment, for what the runtime has to remember; ``open_store`` opens the store with the
-        prepared models. Raises `Broken` when the place cannot be reached.
+        ``folder`` belongs to the environment, for what the runtime has to remember; ``open_store`` opens the store with
+        the prepared models. Raises `Broken` when the place cannot be reached.
         """

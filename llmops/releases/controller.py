@@ -1,8 +1,9 @@
 """What a controller is: it converges the resources of one live kind to what a commit declares.
 
-`plan`, `apply`, `status`, `gc` and `fsck` know no live kind by name; they ask its controller. A revision of a live resource is the digest
-of its node. The ledger remembers for each resource which revision is live, the rollout on its way and the standing of every
-revision (`llmops.domain.records.Release`); a controller changes that through `llmops.releases.context.change`.
+`plan`, `apply`, `status`, `gc` and `fsck` know no live kind by name; they ask its controller. A revision of a live
+resource is the digest of its node. The ledger remembers for each resource which revision is live, the rollout on its
+way and the standing of every revision (`llmops.domain.records.Release`); a controller changes that through
+`llmops.releases.context.change`.
 
 Effects: none of its own.
 """

@@ -79,7 +79,7 @@ def give_back(key: Key, revision: Digest, serving: ServingContext) -> None:
 
 
 def counters(key: Key, revision: Digest, serving: ServingContext) -> Counters | None:
-    """Read the gateway's counters of a revision; None if it had ended, and its counters with it. It is up again then."""
+    """Read the gateway's counters of a revision; None if it had ended with them. Then it is up again."""
     try:
         return gateway_client.counters(serving.gateway, key.name, revision)
     except OSError:

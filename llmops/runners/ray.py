@@ -1,9 +1,9 @@
 """Runs each order as a job of a Ray cluster; its submission id is the order's name.
 
 Ray refuses an id that it knows, so starting an order is safe to repeat: the second run finds the job and joins it
-(https://docs.ray.io/en/latest/cluster/running-applications/job-submission/sdk.html). A node gets the digest of the order, and
-reads and writes everything else through the store; so every node has to reach the store, and needs llmops with the extras
-of the steps.
+(https://docs.ray.io/en/latest/cluster/running-applications/job-submission/sdk.html). A node gets the digest of the
+order, and reads and writes everything else through the store; so every node has to reach the store, and needs llmops
+with the extras of the steps.
 
 A cluster with token authentication takes the token from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as Ray's own tools do.
 

@@ -120,7 +120,7 @@ def in_digest(needs: Sequence[Need]) -> list[Need]:
 
 
 def resolve(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | ResolvedSpec]) -> ResolvedSpec:
-    """Compute the digests of a resource and its units; ``below`` are the resources that `in_digest` of its needs name."""
+    """Compute the digests of a resource and its units; ``below`` are the resources behind `in_digest(needs)`."""
     entries = [(need.at, node.digest, need.scope) for need, node in zip(in_digest(needs), below, strict=True)]
     if len(entries) > 1:
         entries.sort(key=_PLACE)
@@ -140,7 +140,7 @@ def resolve(draft: Draft, needs: tuple[Need, ...], below: Sequence[Node | Resolv
 
 
 def _unit(part: DraftPart, own: Digest, needs: list[Entry]) -> Unit:
-    """Compute the digest of a part. Its first trial has the digest that it has without others, so one more costs one."""
+    """Compute the digest of a part. Its first trial has the digest that the part has without trials."""
     named = own
     if part.text is not None:
         named = part.text.digest(needs if part.index is None else list(_only(part.field, part.index, needs)))

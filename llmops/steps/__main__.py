@@ -1,7 +1,7 @@
 """Does one order, unless another process does it already.
 
-    python -m llmops.steps FOLDER                                          the order in a folder of this machine
-    python -m llmops.steps [--scratch DIR] --store URL DIGEST NAME         an order of a store, as runners of clusters start it
+    python -m llmops.steps FOLDER                                     the order in a folder of this machine
+    python -m llmops.steps [--scratch DIR] --store URL DIGEST NAME    an order of a store: how clusters start it
 
 Effects: imports the step, reads and writes the order's folder, ends the process.
 """

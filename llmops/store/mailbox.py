@@ -1,7 +1,7 @@
 """Exchanges the files of an order through a store, between the machine that ordered it and the one that runs it.
 
-``orders/<name>/`` below the store's address holds what a step writes into its folder: progress, results, outcome. The order itself
-is a blob, found by its digest. So the two machines share nothing but the store.
+``orders/<name>/`` below the store's address holds what a step writes into its folder: progress, results, outcome. The
+order itself is a blob, found by its digest. So the two machines share nothing but the store.
 
 Effects: reads and writes files of the store and of the order's folder.
 """
