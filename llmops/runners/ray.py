@@ -56,7 +56,7 @@ class Config(Body, frozen=True, kw_only=True):
         Annotated[
             str,
             about(
-                "Folder of the nodes for work in progress, such as checkpoints. Give one that all nodes share, so that a "
+                "Folder of the nodes for work in progress, such as checkpoints. Give one that all share, so that a "
                 "training goes on after its node is gone. A temporary folder if not given."
             ),
         ]
