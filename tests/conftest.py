@@ -49,6 +49,7 @@ PLUGGED = (
     "serving.gateway.middleware",
     "runners",
     "releases.controllers",
+    "parsers",
 )
 """Folders of plug-ins that the tests add to, each with the last part of its name below tests/plugins."""
 

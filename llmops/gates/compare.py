@@ -161,7 +161,7 @@ def _first_row(body: Any, desired: Desired) -> dict[str, Any] | None:
     if not isinstance(body, dataset.Dataset):
         return None
     paths = [source.path for source in body.sources if source.path is not None]
-    rows = (row for path in paths for row in dataset.rows(path, desired.files[path]))
+    rows = (row for path in paths for row in dataset.rows(path, desired.files[path], body.format))
     return next((row for row in rows if body.split is None or dataset.is_test(row, body.split)), None)
 
 

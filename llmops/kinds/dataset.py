@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from llmops import parsers
 from llmops.domain import digests
 from llmops.domain.problems import FieldProblem, Problem
 from llmops.domain.resources import Files, Pin
 from llmops.plugins.fields import Body, about
 from llmops.plugins.kind import Choices, Kind, Step
+from llmops.plugins.parser import BadRow, Parser, Row
 from llmops.plugins.sources import Source, misplaced_token
 
 Format: TypeAlias = Literal["text", "messages", "prompt_completion", "preference", "prompt", "rows"]
@@ -93,7 +95,11 @@ class Dataset(Body, frozen=True, kw_only=True):
 
     format: Annotated[Format, about("Columns of a row, as TRL names them; `rows` asks for none.")]
     sources: Annotated[
-        tuple[Source, ...], about("Files (.jsonl; .txt and .md for format text), in this order.", min_length=1)
+        tuple[Source, ...],
+        about(
+            "Files (.jsonl; .txt and .md for format text; and what installed parsers read), in this order.",
+            min_length=1,
+        ),
     ]
     split: Annotated[Split | None, about("Without it every row is in both the train and the test side.")] = None
 
@@ -101,23 +107,19 @@ class Dataset(Body, frozen=True, kw_only=True):
 def check(dataset: Dataset, _: Choices) -> Iterable[FieldProblem]:
     """Each source is one file whose ending says how it is read."""
     for index, source in enumerate(dataset.sources):
-        role = f"sources[{index}]"
+        at = f"sources[{index}]"
         if (source.path is None) == (source.uri is None):
-            yield FieldProblem(role, "a source is either a path or a uri.", "Give exactly one of them.")
-        yield from misplaced_token(source, role)
+            yield FieldProblem(at, "a source is either a path or a uri.", "Give exactly one of them.")
+        yield from misplaced_token(source, at)
         name = source.path or source.uri or ""
-        if not readable(name, dataset.format):
-            yield FieldProblem(role, f"{name or 'this'} is not a file of rows.", f"Use {endings(dataset.format)}.")
+        if parsers.find(name, dataset.format) is None:
+            yield FieldProblem(at, f"{name or 'this'} is not a file of rows.", f"Use {endings(dataset.format)}.")
 
 
 def endings(format_: Format) -> str:
-    """Say which file endings a format is read from."""
-    return ".jsonl, .txt or .md" if format_ == "text" else ".jsonl"
-
-
-def readable(name: str, format_: Format) -> bool:
-    """Whether a file of this name can hold rows of the format."""
-    return name.endswith((".jsonl", ".txt", ".md") if format_ == "text" else ".jsonl")
+    """List the file endings that a format is read from, in words."""
+    *others, last = parsers.suffixes(format_)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def examine(dataset: Dataset, files: Files) -> Iterable[Problem]:
@@ -128,53 +130,38 @@ def examine(dataset: Dataset, files: Files) -> Iterable[Problem]:
             yield from _sample(source.path, list(wrong_rows(source.path, files[source.path], dataset.format, by)))
 
 
-def _sample(path: str, wrong: list[tuple[int, str, str]]) -> Iterator[Problem]:
-    for line, at, what in wrong[:MOST_PROBLEMS]:
-        yield Problem(path, line, at, what, "Correct the row or the dataset's format.")
+def _sample(path: str, wrong: list[BadRow]) -> Iterator[Problem]:
+    for row in wrong[:MOST_PROBLEMS]:
+        yield Problem(path, row.line, row.at, row.what, "Correct the row or the dataset's format.")
     if len(wrong) > MOST_PROBLEMS:
         more = len(wrong) - MOST_PROBLEMS
-        yield Problem(path, wrong[MOST_PROBLEMS][0], "", f"{more} more rows are wrong.", "Correct them too.")
+        yield Problem(path, wrong[MOST_PROBLEMS].line, "", f"{more} more rows are wrong.", "Correct them too.")
 
 
-def wrong_rows(name: str, data: bytes, format_: Format, by: tuple[str, ...] = ()) -> Iterator[tuple[int, str, str]]:
-    """Give (line from 1, JSON path, what is wrong) for every row that is not of the format or lacks a ``by`` column."""
-    if not name.endswith(".jsonl"):
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            yield data[: error.start].count(b"\n") + 1, "", f"byte {error.start} is not UTF-8."
-        return
-    decoder = msgspec.json.Decoder(ROWS[format_])
-    rows = 0
-    for line, text in lines(data):
-        rows += 1
-        try:
-            decoder.decode(text)
-            if missing := [column for column in by if column not in msgspec.json.decode(text)]:
-                yield line, "$", f"the row has no column {' and '.join(missing)}, by which the dataset is split."
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError is a DecodeError
-            what, _, at = str(error).partition(" - at ")
-            yield line, at.strip("`"), f"{what}."
-        except RecursionError:
-            yield line, "", "the row is nested too deep."
-    if not rows:
-        yield 1, "", "the file holds no row."
+def wrong_rows(name: str, data: bytes, format_: Format, by: tuple[str, ...] = ()) -> Iterator[BadRow]:
+    """Find every row that is not of the format, or lacks a column of ``by``."""
+    parser, is_empty = _parser(name, format_), True
+    for row in parser.rows(data, ROWS[format_]):
+        is_empty = False
+        if isinstance(row, BadRow):
+            yield row
+    for row in parser.rows(data, dict[str, Any]) if by else ():
+        if isinstance(row, Row) and (missing := [column for column in by if column not in row.value]):
+            what = f"the row has no column {' and '.join(missing)}, by which the dataset is split."
+            yield BadRow(row.line, "$", what)
+    if is_empty:
+        yield BadRow(1, "", "the file holds no row.")
 
 
-def lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give the lines that hold something, numbered from 1."""
-    for number, text in enumerate(data.split(b"\n"), start=1):
-        if text.strip():
-            yield number, text
+def rows(name: str, data: bytes, format_: Format) -> Iterator[dict[str, Any]]:
+    """Read the rows of a file; those that cannot be read are left out (`wrong_rows` finds them)."""
+    return (row.value for row in _parser(name, format_).rows(data, dict[str, Any]) if isinstance(row, Row))
 
 
-def rows(name: str, data: bytes) -> Iterator[dict[str, Any]]:
-    """Give the rows of a file; a text file is one row with the column ``text``."""
-    if name.endswith(".jsonl"):
-        for _, text in lines(data):
-            yield msgspec.json.decode(text, type=dict[str, Any])
-    else:
-        yield {"text": data.decode()}
+def _parser(name: str, format_: Format) -> Parser:
+    parser = parsers.find(name, format_)
+    assert parser is not None  # noqa: S101  `check` comes first
+    return parser
 
 
 def is_test(row: dict[str, Any], split: Split) -> bool:
@@ -185,10 +172,13 @@ def is_test(row: dict[str, Any], split: Split) -> bool:
 
 
 def pins(dataset: Dataset) -> Iterable[Pin]:
-    """Every address at the digest of what is there."""
+    """Every address at the digest of what is there, and the version of every parser that has one."""
     for index, source in enumerate(dataset.sources):
         if source.uri is not None:
             yield Pin(f"sources[{index}].digest", source.uri, source.digest or "")
+        parser = parsers.find(source.path or source.uri or "", dataset.format)
+        if parser and parser.version:
+            yield Pin(f"sources[{index}].parser", f"llmops://parser/{parser.suffixes[0]}", parser.version)
 
 
 KIND = Kind(

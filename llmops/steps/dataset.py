@@ -38,7 +38,7 @@ def _write_sides(dataset: Dataset, job: Job, context: StepContext, folder: Path)
         for source in dataset.sources:
             name, data = _bytes(source, job, context)
             _check(name, data, dataset)
-            for row in kind.rows(name, data):
+            for row in kind.rows(name, data, dataset.format):
                 line = msgspec.json.encode(row, order="sorted") + b"\n"
                 held_out = dataset.split is not None and kind.is_test(row, dataset.split)
                 if not held_out:
@@ -66,7 +66,8 @@ def _bytes(source: Source, job: Job, context: StepContext) -> tuple[str, bytes]:
 
 def _check(name: str, data: bytes, dataset: Dataset) -> None:
     by = dataset.split.by if dataset.split else ()
-    wrong = [f"{name}:{line}: {at}: {what}" for line, at, what in kind.wrong_rows(name, data, dataset.format, by)]
+    found = kind.wrong_rows(name, data, dataset.format, by)
+    wrong = [f"{name}:{row.line}: {row.at}: {row.what}" for row in found]
     if wrong:
         more = f"\n… {len(wrong) - 20} more" if len(wrong) > 20 else ""  # noqa: PLR2004  one screen
         raise StepFailed("\n".join(wrong[:20]) + more)
