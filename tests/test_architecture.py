@@ -29,11 +29,8 @@ HEAVY = {
     "numpy",
 }
 """What the extras bring; the planner imports none of it."""
-SLOW = HEAVY | set(
-    "pygit2 yaml jinja2 jsonschema inspect ast dataclasses difflib statistics random tempfile json "
-    "ssl logging socket http email asyncio pkgutil copy heapq shlex platform hashlib".split()
-)
-"""What takes a third of a millisecond and more to import, and what a plan of nothing does not need."""
+SLOW = HEAVY | {"asyncio", "fsspec", "jinja2", "jsonschema", "pygit2"}
+"""What takes more than about 5 ms to import, and what a plan of nothing does not need."""
 EFFECTS = {"pygit2", "subprocess", "socket", "shutil", "tempfile", "signal", "fcntl"}
 """A module that imports one of these touches the world and says so."""
 
