@@ -5,32 +5,42 @@ a number. Stricter than YAML where YAML harms: duplicate keys, keys that are not
 that are too large, too deep or grow too large through aliases are refused, and so are numbers that no float can hold.
 ``.nan`` and ``.inf`` are strings.
 
-libyaml reads whatever is YAML and knows where each value stands. What is written as most specs are, `blocks` reads
-first and alike, in a fraction of the time.
+libyaml parses it, and knows where each value stands.
 
 Pure.
 """
 
 from __future__ import annotations
 
-import importlib
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import yaml
 from msgspec import Struct
-
-from llmops.language import yaml_fast
 
 BYTE_ORDER_MARK = "\ufeff"
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_NODES = 100_000
 """How many values a file may hold once its aliases are written out."""
+MAX_DIGITS = 100
+"""int() of a huge text takes quadratic time."""
 
 _STR, _SEQ, _MAP = (f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))
+_NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
+_PATTERNS = {
+    _NULL: re.compile(r"^(?:~|null|Null|NULL|)$"),
+    _BOOL: re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
+    _INT: re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"),
+    _FLOAT: re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+}
+"""The core schema: a plain scalar is the first of these whose pattern it matches, or else a string."""
+_FIRST = {_NULL: ["~", "n", "N", ""], _BOOL: [*"tTfF"], _INT: [*"-+0123456789"], _FLOAT: [*"-+0123456789."]}
+"""What a text that matches begins with."""
 
 
 Tags: TypeAlias = Mapping[str, Callable[[str], Any]]
@@ -53,18 +63,14 @@ class Document(Struct, frozen=True):
     line: int
 
 
-@cache
-def _library() -> tuple[Any, Any]:
-    """Give PyYAML, and libyaml's parser with the resolution rules of the core schema and no others.
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """libyaml's parser with the resolution rules of the core schema and no others."""
 
-    Imported here: it takes longer than most files that `blocks` reads without it.
-    """
-    yaml = importlib.import_module("yaml")
-    base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loader: Any = type("_Loader", (base,), {"yaml_implicit_resolvers": {}})
-    for tag, first in yaml_fast.FIRST.items():
-        loader.add_implicit_resolver(tag, yaml_fast.pattern(tag), first)
-    return yaml, loader
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+
+for _tag, _pattern in _PATTERNS.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, _FIRST[_tag])
 
 
 def load(data: bytes, tags: Tags = NO_TAGS) -> tuple[Document, ...]:
@@ -72,14 +78,7 @@ def load(data: bytes, tags: Tags = NO_TAGS) -> tuple[Document, ...]:
 
     Raises `Unreadable` with the line (from 1; 0 when there is none), what is wrong and what to do.
     """
-    text = _text(data)
-    found = yaml_fast.read(text)
-    return parse(text, tags) if found is None else tuple(Document(value, line) for value, line in found)
-
-
-def parse(text: str, tags: Tags = NO_TAGS) -> tuple[Document, ...]:
-    """Read with libyaml, as `load` does whatever `blocks` leaves unread."""
-    return tuple(Document(_Reader(tags).value(node), _line(node)) for node in _nodes(text))
+    return tuple(Document(_Reader(tags).value(node), _line(node)) for node in _nodes(_text(data)))
 
 
 def line_of(data: bytes, document: int, path: Sequence[str | int]) -> int:
@@ -106,10 +105,9 @@ def _child(node: Any, step: str | int) -> tuple[int, Any] | None:
 
 
 def _nodes(text: str) -> Iterator[Any]:
-    yaml, loader = _library()
     try:
         _measure(text)
-        yield from yaml.compose_all(text, Loader=loader)
+        yield from yaml.compose_all(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -141,8 +139,7 @@ def _measure(text: str) -> None:
     if sum(map(text.count, _OPENERS)) < MAX_DEPTH and "\n" + " " * MAX_DEPTH not in text:
         return
     depth = 0
-    yaml, loader = _library()
-    for event in yaml.parse(text, Loader=loader):
+    for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -212,9 +209,29 @@ def _scalar(node: Any) -> Any:
     text: str = node.value
     if node.tag == _STR:
         return text
-    if node.tag not in yaml_fast.PATTERNS or not yaml_fast.pattern(node.tag).match(text):
+    if node.tag not in _PATTERNS or not _PATTERNS[node.tag].match(text):
         _refuse_tag(node, _STR)
     try:
-        return yaml_fast.convert(node.tag, text)
+        return _convert(node.tag, text)
     except ValueError as error:
         raise Unreadable(_line(node), str(error), "Put it in quotes.") from None
+
+
+def _convert(tag: str, text: str) -> Any:
+    """Make the value of a scalar that matches the pattern of its tag. Raises `ValueError` for a number too large."""
+    if tag == _NULL:
+        return None
+    if tag == _BOOL:
+        return text.lower() == "true"
+    if tag == _INT:
+        return _integer(text)
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large to be one.")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number has over {MAX_DIGITS} digits.")
+    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
