@@ -26,6 +26,10 @@ def read(text: str | bytes) -> object:
         ("2024-01-01", "2024-01-01"),
         (".nan", ".nan"),
         (".inf", ".inf"),
+        ('"12"', "12"),
+        ("!!str 12", "12"),
+        ("!!float 1", 1.0),
+        ("!!null ~", None),
     ],
 )
 def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
@@ -49,6 +53,11 @@ def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
         ("a: 1\nb: -1e999", 2, "too large"),
         ("[" * 10_000, 1, "nested"),
         ("? " * 50_000, 1, "nested"),
+        ("? [a]\n: 1", 1, "not a string"),
+        ("a: !!seq {}", 1, "tag"),
+        ("a: 1\nb: *x", 2, "no anchor"),
+        ("a: &x 1\nb: &x 2", 2, "twice"),
+        ("a: &x [1]\nb: " + "[" * 49 + "*x" + "]" * 49, 2, "nested"),
         ("- " * 200 + "x", 1, "nested"),
         ("k: " + "9" * 5000, 1, "digits"),
         ("\x00", 0, "not YAML"),
@@ -84,6 +93,15 @@ def test_a_tag_is_read_only_where_it_is_asked_for() -> None:
 
 def test_a_few_aliases_are_fine() -> None:
     assert read("a: &x [1, 2]\nb: *x") == {"a": [1, 2], "b": [1, 2]}
+    assert read("a: &x k\n*x : 1") == {"a": "k", "k": 1}
+
+
+def test_an_alias_is_a_copy() -> None:
+    value = read("a: &x [{b: [1]}]\nc: *x")
+    assert isinstance(value, dict)
+    value["a"][0]["b"].append(2)
+
+    assert value["c"] == [{"b": [1]}]
 
 
 def test_a_file_over_the_limit_is_refused_by_its_size() -> None:
