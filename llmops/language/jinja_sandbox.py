@@ -12,13 +12,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
+from io import StringIO
 from typing import Any
 
-from jinja2 import StrictUndefined, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+__all__ = ["Forbidden", "TemplateError", "TemplateSyntaxError", "compiled", "counting", "variables"]
+MAX_PARTS = 4_000
+"""Most expressions and tags of a template: what it takes to compile them grows with their square."""
+MOST_REMEMBERED = 256
+"""How many compiled templates are remembered: a prompt is filled in again and again."""
 MAX_STEPS = 1_000_000
 """Most steps of a rendering: about a second."""
 MAX_NUMBER = 10_000
@@ -230,3 +237,55 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 _OURS = (_spend, _counted, _joined)
+
+
+class Forbidden(TemplateError):
+    """A template has something that no prompt may have, on this line."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class _Tracking(meta.TrackingCodeGenerator, Counting):
+    """Remembers which variables a template uses, and writes its program, too."""
+
+    write = CodeGenerator.write
+
+
+_ENVIRONMENT = Sandbox()
+_REACHES_OUT = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+
+
+def variables(source: str) -> frozenset[str]:
+    """Find the variables that a template uses.
+
+    Raises `Forbidden`, `TemplateError`, and whatever CPython raises for a program that it cannot compile.
+    """
+    tree = _ENVIRONMENT.parse(source)
+    parts: list[nodes.Node] = [tree]
+    for part in parts:
+        _check(part)
+        parts += part.iter_child_nodes()
+        if len(parts) > MAX_PARTS:
+            raise Forbidden(1, f"the template has over {MAX_PARTS:,} expressions and tags")
+    generator = _Tracking(_ENVIRONMENT)
+    generator.stream = program = StringIO()
+    generator.visit(tree)
+    compile(program.getvalue(), "<template>", "exec")  # what Jinja writes need not be Python
+    return frozenset(generator.undeclared_identifiers)
+
+
+def _check(node: nodes.Node) -> None:
+    if isinstance(node, _REACHES_OUT):
+        raise Forbidden(node.lineno, "a prompt cannot include or import another template")
+    if isinstance(node, nodes.EvalContextModifier):
+        raise Forbidden(node.lineno, "a prompt is plain text: nothing of it is escaped")
+    if isinstance(node, nodes.Const) and isinstance(node.value, (int, float)) and abs(node.value) > MAX_NUMBER:
+        raise Forbidden(node.lineno, f"a prompt cannot hold a number over {MAX_NUMBER:,}; pass it as a variable")
+
+
+@lru_cache(MOST_REMEMBERED)
+def compiled(source: str) -> Template:
+    """Compile a template."""
+    return _ENVIRONMENT.from_string(source)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from llmops.language import jinja, schema_validator
-from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language.jinja import InvalidTemplate
 from llmops.language.schema_validator import InvalidSchema
 
 
