@@ -12,7 +12,7 @@ from llmops.domain import digests
 from llmops.domain.digests import Digest
 from llmops.domain.problems import Broken, Misused, Refused
 from llmops.git import command, objects
-from llmops.git.objects import Absent, Entry, Objects
+from llmops.git.objects import Absent, Entry
 from llmops.git.repository import Repository
 
 MOST_AHEAD = 1 << 20
@@ -48,13 +48,6 @@ class CommitFiles:
         self._folders: dict[str, dict[str, Entry]] = {}
         self._entries: dict[str, Entry | None] = {}
         self._kept: dict[str, bytes] = {}
-
-    def reopened(self) -> CommitFiles:
-        """Give the same files, read through a git of their own: for another process."""
-        made = CommitFiles(self._repo, self.tree)
-        made._objects = Objects(self._repo.around)
-        made._names, made._entries = self._names, self._entries
-        return made
 
     def changed_since(self, tree: str) -> tuple[str, ...] | None:
         """Give the paths that are other than in another tree, None when that one is not here."""

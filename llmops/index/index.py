@@ -13,8 +13,8 @@ import gc
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,12 +26,12 @@ from llmops.domain.digests import HASH_VERSION, SHORT
 from llmops.domain.problems import Invalid
 from llmops.domain.resources import Key, Node
 from llmops.git.tree import CommitFiles
-from llmops.index import database, workers
+from llmops.index import database
 from llmops.index.database import Database, Unwritable
 from llmops.specs import closures, graph, loading
 from llmops.specs.closures import ResolvedSpec
 from llmops.specs.graph import Graph, GraphBuilder
-from llmops.specs.loading import CommitReader
+from llmops.specs.loading import CommitReader, ParsedFile, Pins
 from llmops.specs.parsing import Kinds, Plugins
 from llmops.specs.settings import Settings
 
@@ -193,10 +193,20 @@ def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings
                 _write_over(index, files.tree, settings, made)
             return settings, made
     with _quiet():
-        gathering = loading.CommitReader(files, index.kinds, plugins, workers.read_all)
+        gathering = loading.CommitReader(files, index.kinds, plugins, _read_packed)
         if is_wrong or generation.is_read:  # there is nothing to write, or a graph still reads what was written
             return gathering.settings, _read_whole(index, files, gathering)
         return gathering.settings, _read_anew(index, files, gathering)
+
+
+def _read_packed(
+    paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Plugins, lock: Pins
+) -> Iterator[ParsedFile]:
+    """Read files of specs, and hold each spec as the bytes that the index keeps: a fraction of the memory."""
+    for found in loading.read_all(paths, files, kinds, plugins, lock):
+        with suppress(OverflowError, UnicodeEncodeError):  # then the commit cannot be written, and is read whole
+            found.drafts = [closures.packed(draft) for draft in found.drafts]
+        yield found
 
 
 def _read_whole(index: Index, files: CommitFiles, gathering: CommitReader) -> Graph:

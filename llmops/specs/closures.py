@@ -4,8 +4,7 @@
                               (role, digest) of every resource, (role, value) of every pin)
 
 A draft holds that text but for the digests of the others, so naming a resource takes those and no look at its spec.
-Many files are read by several processes (`parallel`): what they hand over are drafts, each with its spec as bytes that
-nobody opens until somebody asks for it, and that the index writes as they are.
+A draft may hold its spec as bytes, which the index writes as they are and which are decoded when they are asked for.
 
 Pure.
 """
@@ -76,7 +75,7 @@ class Draft(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     own: ClosureText
     parts: tuple[DraftPart, ...]
     content: SpecContent | bytes
-    """As bytes, where another process read it."""
+    """As bytes, once it is packed."""
 
 
 class ResolvedSpec(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -158,7 +157,7 @@ P = TypeVar("P", Draft, ResolvedSpec)
 
 
 def packed(one: P) -> P:
-    """Give the same for another process, or for later.
+    """Give the same with its content as bytes.
 
     Raises `OverflowError` and `UnicodeEncodeError` for what msgpack cannot hold.
     """

@@ -328,7 +328,7 @@ def test_what_fails_while_specs_are_read_is_not_taken_for_a_full_disk(
         raise OSError(24, "Too many open files")
         yield
 
-    monkeypatch.setattr("llmops.index.index.workers.read_all", failing)
+    monkeypatch.setattr("llmops.index.index.loading.read_all", failing)
 
     with pytest.raises(OSError, match="Too many open files"):
         repo.desire()
