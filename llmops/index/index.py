@@ -1,8 +1,8 @@
-"""tree, ledger -> a local index, so that a plan costs what the change costs and not what the repository holds.
+"""Keeps the resources of one tree, so that a plan costs what the change costs.
 
-A generation is every resource of one tree, as `graph.build` named it, with who leans on it and which files it names;
-what differs in another tree is built over it. Beside it stand all outcomes of the ledger, and which units lack one.
-Nothing here is a source: whatever cannot be read, or was written by other code, is made again from git.
+A generation is every resource of one tree: its digest, its dependents and the files that it names. The graph of any
+other tree is built over it, from the specs that differ. Beside it stand the outcomes of the ledger, and the units that
+lack one. The index is a cache: whatever cannot be read, or was written by other code, is read again from git.
 
 Effects: reads and writes a database below the git directory, reads git.
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import gc
 import os
-import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,7 +30,7 @@ from llmops.index import database
 from llmops.index.database import Database, Unwritable
 from llmops.specs import closures, graph, loading
 from llmops.specs.closures import ResolvedSpec
-from llmops.specs.graph import Graph, GraphBuilder
+from llmops.specs.graph import Graph
 from llmops.specs.loading import CommitReader, ParsedFile, Pins
 from llmops.specs.parsing import Kinds, Plugins
 from llmops.specs.settings import Settings
@@ -41,20 +41,22 @@ AT_ONCE = 500
 """How many resources are written together."""
 UNUSED_SECONDS = 30 * 86400
 SCHEMA = """
-CREATE TABLE about(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE node(key TEXT PRIMARY KEY, path BLOB, depth INTEGER, live INTEGER, data BLOB, sum INTEGER);
-CREATE INDEX node_path ON node(path);
-CREATE INDEX node_live ON node(key) WHERE live;
-CREATE TABLE leans(name TEXT, kind TEXT, key TEXT, PRIMARY KEY(name, kind, key)) WITHOUT ROWID;
-CREATE TABLE uses(path BLOB, key TEXT, PRIMARY KEY(path, key)) WITHOUT ROWID;
-CREATE TABLE unit(digest TEXT, key TEXT, owed INTEGER, PRIMARY KEY(digest, key)) WITHOUT ROWID;
-CREATE INDEX unit_owed ON unit(key) WHERE owed;
-CREATE TABLE outcome(unit TEXT PRIMARY KEY, kind TEXT, key TEXT, part TEXT, started TEXT, seconds REAL) WITHOUT ROWID;
-CREATE INDEX outcome_key ON outcome(key, part);
-CREATE INDEX outcome_kind ON outcome(kind, started);
+CREATE TABLE IF NOT EXISTS about(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS node(key TEXT PRIMARY KEY, path BLOB, depth INTEGER, live INTEGER, data BLOB, sum INTEGER);
+CREATE INDEX IF NOT EXISTS node_path ON node(path);
+CREATE INDEX IF NOT EXISTS node_live ON node(key) WHERE live;
+CREATE TABLE IF NOT EXISTS need(name TEXT, kind TEXT, key TEXT, PRIMARY KEY(name, kind, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS uses(path BLOB, key TEXT, PRIMARY KEY(path, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unit(digest TEXT, key TEXT, pending INTEGER, PRIMARY KEY(digest, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unit_pending ON unit(key) WHERE pending;
+CREATE TABLE IF NOT EXISTS outcome(unit TEXT PRIMARY KEY, kind TEXT, key TEXT, part TEXT, started TEXT, seconds REAL)
+WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS outcome_key ON outcome(key, part);
+CREATE INDEX IF NOT EXISTS outcome_kind ON outcome(kind, started);
 """
-OF_NODES = ("node", "leans", "uses", "unit")
-"""Tables that hold a generation. Only what leads to a resource is looked up: its own rows follow from what it was."""
+OF_NODES = ("node", "need", "uses", "unit")
+"""The tables of a generation. A row of `need` says that `key` names the resource `kind`/`name`, one of `uses` that it
+names the file `path`."""
 
 
 class Index:
@@ -64,27 +66,16 @@ class Index:
         self.database, self.kinds = database, kinds
         self.generation = Generation(self.database, self.kinds)
 
-    def renew(self) -> Generation:
-        """Go on to the generation that is there now."""
-        self.database.renew()
-        self.generation = Generation(self.database, self.kinds)
-        return self.generation
-
 
 def open_at(folder: Path, kinds: Kinds, packages: Iterable[Any]) -> Index:
     """Open the index in a folder, or begin one. ``packages`` hold the plug-ins whose code decides what is in it.
 
-    Every version of the code has a file of its own, so that none reads what another one wrote.
+    Every version of the code has a file of its own, and so reads nothing that another version wrote.
     """
     path = folder / f"index-{_fingerprint(packages)[:SHORT]}.db"
     if not path.exists():
         database.sweep(folder, "index-*.db", UNUSED_SECONDS)
     return Index(database.open_at(path, SCHEMA), kinds)
-
-
-def in_memory(kinds: Kinds) -> Index:
-    """Give an empty index that nobody else sees."""
-    return Index(Database(None, SCHEMA), kinds)
 
 
 def _fingerprint(packages: Iterable[Any]) -> str:
@@ -94,8 +85,8 @@ def _fingerprint(packages: Iterable[Any]) -> str:
         *(str(at) for package in packages for at in package.__path__),
     }
     files = sorted((entry.path, entry.stat()) for folder in folders for entry in os.scandir(folder) if entry.is_file())
-    said = [(path, found.st_size, found.st_mtime_ns) for path, found in files]
-    return digests.sha256(repr([HASH_VERSION, __version__, msgspec.__version__, said]).encode())
+    stats = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in files]
+    return digests.sha256(repr([HASH_VERSION, __version__, msgspec.__version__, stats]).encode())
 
 
 def _below(folder: str) -> Iterator[str]:
@@ -105,32 +96,24 @@ def _below(folder: str) -> Iterator[str]:
             yield from _below(entry.path)
 
 
-def about(rows: list[Any]) -> str:
-    """Give the only value of a row; '' when there is none."""
-    return str(rows[0][0]) if rows else ""
-
-
 class Generation:
-    """The resources of the tree that the index holds: a `Known`."""
+    """The resources of the tree that the index holds: a `KnownCommit`."""
 
-    def __init__(self, kept: Database, kinds: Kinds) -> None:
-        self._kept = kept
-        self.tree, self.settings = self._about("tree"), self._about("settings")
-        self.nodes: Mapping[Key, Node] = _Nodes(kept, kinds)
+    def __init__(self, database: Database, kinds: Kinds) -> None:
+        self._database = database
+        self.tree, self.settings = about(database, "tree"), about(database, "settings")
+        self.nodes: Mapping[Key, Node] = _Nodes(database, kinds)
         self.is_read = False
         """Whether a graph reads from it: then this process does not go on to another one."""
 
-    def _about(self, name: str) -> str:
-        return about(self._kept.read("SELECT value FROM about WHERE name = ?", name))
-
     def ranks(self) -> Iterable[tuple[int, Key]]:
-        return _ranks(self._kept)
+        return _ranks(self._database)
 
     def dependents(self, key: Key) -> Iterable[Key]:
-        return self._keys("SELECT key FROM leans WHERE name = ? AND kind = ?", key.name, key.kind)
+        return self._keys("SELECT key FROM need WHERE name = ? AND kind = ?", key.name, key.kind)
 
     def referrers(self, name: str) -> Iterable[Key]:
-        return self._keys("SELECT DISTINCT key FROM leans WHERE name = ?", name)
+        return self._keys("SELECT DISTINCT key FROM need WHERE name = ?", name)
 
     def declared_in(self, path: str) -> Iterable[Key]:
         return self._keys("SELECT key FROM node WHERE path = ?", _bytes(path))
@@ -141,108 +124,93 @@ class Generation:
     def live(self) -> Iterable[Key]:
         return self._keys("SELECT key FROM node WHERE live")
 
-    def _keys(self, asked: str, *values: object) -> list[Key]:
-        return [Key.parse(key) for (key,) in self._kept.read(asked, *values)]
+    def _keys(self, query: str, *values: object) -> list[Key]:
+        return [Key.parse(key) for (key,) in self._database.read(query, *values)]
 
 
-def _ranks(kept: Database) -> list[tuple[int, Key]]:
-    return sorted((depth, Key.parse(key)) for depth, key in kept.read("SELECT depth, key FROM node"))
+def about(database: Database, name: str) -> str:
+    """Read a fact about the index: the ``tree`` of its generation, its ``settings``, the ledger's tip (``results``)."""
+    rows = database.read("SELECT value FROM about WHERE name = ?", name)
+    return str(rows[0][0]) if rows else ""
+
+
+def _ranks(database: Database) -> list[tuple[int, Key]]:
+    return sorted((depth, Key.parse(key)) for depth, key in database.read("SELECT depth, key FROM node"))
 
 
 class _Nodes(Mapping[Key, Node]):
-    def __init__(self, kept: Database, kinds: Kinds) -> None:
-        self._kept, self._kinds = kept, kinds
+    def __init__(self, database: Database, kinds: Kinds) -> None:
+        self._database, self._kinds = database, kinds
         self._decoded: dict[Key, Node] = {}
 
     def __getitem__(self, key: Key) -> Node:
         if key not in self._decoded:
-            found = self._kept.read("SELECT data, sum FROM node WHERE key = ?", str(key))
-            if not found:
+            rows = self._database.read("SELECT data, sum FROM node WHERE key = ?", str(key))
+            if not rows:
                 raise KeyError(key)
-            data, checksum = found[0]
+            data, checksum = rows[0]
             if zlib.crc32(data) != checksum:
-                raise self._kept.damaged(f"{key} is not what was written")
+                raise self._database.damaged(f"{key} is not what was written")
             self._decoded[key] = closures.to_node(msgspec.msgpack.decode(data, type=ResolvedSpec), self._kinds)
         return self._decoded[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._decoded or bool(self._kept.read("SELECT 1 FROM node WHERE key = ?", str(key)))
+        return key in self._decoded or bool(self._database.read("SELECT 1 FROM node WHERE key = ?", str(key)))
 
     def __iter__(self) -> Iterator[Key]:
-        return (key for _, key in _ranks(self._kept))
+        return (key for _, key in _ranks(self._database))
 
     def __len__(self) -> int:
-        return int(self._kept.read("SELECT count(*) FROM node")[0][0])
+        return int(self._database.read("SELECT count(*) FROM node")[0][0])
 
 
 def desire(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings, Graph]:
-    """Read what a tree declares, as far as it is other than the generation. Raises `Invalid` with every problem."""
+    """Read what a tree declares, as far as it differs from the generation. Raises `Invalid` with every problem."""
+    settings, problems = loading.read_settings(files)
+    made = None if problems else _read_changes(index, files, settings, plugins)
+    if made is not None and len(made.fresh) > MOST_FRESH and not index.generation.is_read:
+        _write(index, files.tree, settings, made)
+        made = _read_changes(index, files, settings, plugins)  # the generation that it was built over is gone
+    if made is None:
+        with _quiet():
+            return _read_whole(index, files, plugins)
+    index.generation.is_read = True
+    return settings, made
+
+
+def _read_changes(index: Index, files: CommitFiles, settings: Settings, plugins: Plugins) -> Graph | None:
+    """Build a graph over the generation. None where there is none for these settings, or something is wrong."""
     generation = index.generation
     changed = files.changed_since(generation.tree) if generation.tree else None
-    settings, problems = loading.read_settings(files)
-    is_wrong = bool(problems)
-    if changed is not None and not problems and _folders(settings) == generation.settings:
-        try:
-            parsed = loading.reparse(generation, changed, files, index.kinds, plugins)
-            made = graph.build(parsed, files, index.kinds, generation)
-        except Invalid:
-            is_wrong = True  # a full reading says it, whole and in order
-        else:
-            generation.is_read = True
-            if index.database.path and len(made.fresh) > MOST_FRESH:
-                _write_over(index, files.tree, settings, made)
-            return settings, made
-    with _quiet():
-        gathering = loading.CommitReader(files, index.kinds, plugins, _read_packed)
-        if is_wrong or generation.is_read:  # there is nothing to write, or a graph still reads what was written
-            return gathering.settings, _read_whole(index, files, gathering)
-        return gathering.settings, _read_anew(index, files, gathering)
+    if changed is None or _folders(settings) != generation.settings:
+        return None
+    try:
+        parsed = loading.reparse(generation, changed, files, index.kinds, plugins)
+        return graph.build(parsed, files, index.kinds, generation)
+    except Invalid:
+        return None  # reading everything finds every problem, in order
+
+
+def _read_whole(index: Index, files: CommitFiles, plugins: Plugins) -> tuple[Settings, Graph]:
+    """Read everything, and keep it as the generation, unless a graph reads from that."""
+    reader = CommitReader(files, index.kinds, plugins, _read_packed)
+    made = graph.build(reader.parsed(), files, index.kinds)
+    if not index.generation.is_read:
+        _write(index, files.tree, reader.settings, made)
+        if index.generation.tree == files.tree:  # written here, or by another process
+            index.generation.is_read = True
+            made = Graph(index.generation.nodes, made.live, index.generation)
+    return reader.settings, made
 
 
 def _read_packed(
     paths: Sequence[str], files: CommitFiles, kinds: Kinds, plugins: Plugins, lock: Pins
 ) -> Iterator[ParsedFile]:
     """Read files of specs, and hold each spec as the bytes that the index keeps: a fraction of the memory."""
-    for found in loading.read_all(paths, files, kinds, plugins, lock):
-        with suppress(OverflowError, UnicodeEncodeError):  # then the commit cannot be written, and is read whole
-            found.drafts = [closures.packed(draft) for draft in found.drafts]
-        yield found
-
-
-def _read_whole(index: Index, files: CommitFiles, gathering: CommitReader) -> Graph:
-    building = GraphBuilder(index.kinds)
-    for draft in gathering:
-        building.add(draft)
-    return building.finish(gathering.parsed(), files)
-
-
-def _read_anew(index: Index, files: CommitFiles, gathering: CommitReader) -> Graph:
-    """Read everything, and go on with it as it was written."""
-    building = GraphBuilder(index.kinds)
-    made = _write_whole(index, files, gathering, building)
-    if made is None:
-        made = building.finish(gathering.parsed(), files)
-    if index.renew().tree == files.tree:  # written here, or by somebody else meanwhile
-        index.generation.is_read = True
-        made = Graph(index.generation.nodes, made.live, index.generation)
-    return made
-
-
-def _write_whole(index: Index, files: CommitFiles, gathering: CommitReader, building: GraphBuilder) -> Graph | None:
-    """Write a generation anew while it is read and named; None when that is not possible, with the rest left unread."""
-    try:
-        with index.database.writing() as writer:
-            for table in OF_NODES:
-                writer.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
-            rows = _Rows(writer, index.kinds)
-            for draft in gathering:
-                rows.put(building.add(draft))
-            made = building.finish(gathering.parsed(), files)
-            rows.flush()
-            _write_about(writer, files.tree, gathering.settings)
-    except Unwritable:
-        return None
-    return made
+    for file in loading.read_all(paths, files, kinds, plugins, lock):
+        with suppress(OverflowError, UnicodeEncodeError):  # then the commit cannot be written
+            file.drafts = [closures.packed(draft) for draft in file.drafts]
+        yield file
 
 
 @contextmanager
@@ -265,68 +233,56 @@ def _folders(settings: Settings) -> str:
     return msgspec.json.encode(settings.specs).decode()
 
 
-def _write_over(index: Index, tree: str, settings: Settings, made: Graph) -> None:
-    """Write a generation over the one that it was built over, unless somebody else did, or nothing can be written."""
+def _write(index: Index, tree: str, settings: Settings, made: Graph) -> None:
+    """Write a generation, if that is possible, and go on to the one that is there then."""
+    with suppress(Unwritable), index.database.writing():
+        _write_rows(index, tree, settings, made)
+    index.generation = Generation(index.database, index.kinds)
+
+
+def _write_rows(index: Index, tree: str, settings: Settings, made: Graph) -> None:
+    there, is_over = about(index.database, "tree"), made.known is index.generation
+    if there == tree or (is_over and there != index.generation.tree):
+        return  # another process was first
+    if is_over:
+        old = {str(key): made.known.nodes[key] for key in made.fresh if key in made.known.nodes}
+        _delete(index.database, old)
+    else:
+        for table in OF_NODES:
+            index.database.write(f"DELETE FROM {table}")  # noqa: S608  names of ours
+    resources = iter(sorted(made.made.items()))
+    while some := dict(islice(resources, AT_ONCE)):
+        _insert(index.database, {str(key): one for key, one in some.items()}, index.kinds)
+    facts = (("tree", tree), ("settings", _folders(settings)))
+    index.database.write("INSERT OR REPLACE INTO about VALUES(?, ?)", facts)
+
+
+Resources: TypeAlias = Mapping[str, Node | ResolvedSpec]
+
+
+def _delete(kept: Database, gone: Mapping[str, Node]) -> None:
+    kept.write("DELETE FROM node WHERE key = ?", ((key,) for key in gone))
+    kept.write("DELETE FROM need WHERE (name, kind, key) = (?, ?, ?)", _needs(gone))
+    uses = {key: closures.paths(node.spec) for key, node in gone.items()}
+    kept.write("DELETE FROM uses WHERE (path, key) = (?, ?)", _uses(uses))
+    kept.write("DELETE FROM unit WHERE (digest, key) = (?, ?)", _units(gone))
+
+
+def _insert(kept: Database, made: Mapping[str, ResolvedSpec], kinds: Kinds) -> None:
+    """Write resources down. Raises `Unwritable` for a name that is not UTF-8, and a number of more than 64 bits.
+
+    A repository with one of those is read whole every time.
+    """
     try:
-        with index.database.writing() as writer:
-            there = about(writer.execute("SELECT value FROM about WHERE name = 'tree'").fetchall())
-            if there != index.generation.tree:
-                return
-            _remove(writer, {str(key): made.known.nodes[key] for key in made.fresh if key in made.known.nodes})
-            rows = _Rows(writer, index.kinds)
-            rows.put(list(made.made.values()))
-            rows.flush()
-            _write_about(writer, tree, settings)
-    except Unwritable:
-        return
-
-
-def _write_about(writer: sqlite3.Connection, tree: str, settings: Settings) -> None:
-    said = (("tree", tree), ("settings", _folders(settings)))
-    writer.executemany("INSERT OR REPLACE INTO about VALUES(?, ?)", said)
-
-
-def _remove(writer: sqlite3.Connection, gone: Mapping[str, Node]) -> None:
-    writer.executemany("DELETE FROM node WHERE key = ?", ((key,) for key in gone))
-    writer.executemany("DELETE FROM leans WHERE (name, kind, key) = (?, ?, ?)", _leans(gone))
-    used = {key: closures.paths(node.spec) for key, node in gone.items()}
-    writer.executemany("DELETE FROM uses WHERE (path, key) = (?, ?)", _uses(used))
-    writer.executemany("DELETE FROM unit WHERE (digest, key) = (?, ?)", _units(gone))
-
-
-class _Rows:
-    """Writes resources down, many at once."""
-
-    def __init__(self, writer: sqlite3.Connection, kinds: Kinds) -> None:
-        self._writer, self._kinds = writer, kinds
-        self._waiting: list[ResolvedSpec] = []
-
-    def put(self, made: list[ResolvedSpec]) -> None:
-        """Take some. Raises `Unwritable`, here or in `flush`, for what cannot be written.
-
-        That is a name that is not UTF-8, and a number of more than 64 bits: such a repository is read whole every time.
-        """
-        self._waiting += made
-        if len(self._waiting) >= AT_ONCE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write all that was put."""
-        made = {str(one.key): one for one in sorted(self._waiting, key=lambda one: one.key)}
-        self._waiting = []
-        try:
-            rows = [_row(key, one, self._kinds[one.key.kind].live) for key, one in made.items()]
-            uses = sorted(_uses({key: one.paths for key, one in made.items()}))
-        except (UnicodeEncodeError, OverflowError) as error:
-            raise Unwritable(str(error)) from None
-        self._writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", rows)
-        self._writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", sorted(_leans(made)))
-        self._writer.executemany("INSERT INTO uses VALUES(?, ?)", uses)
-        owed = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
-        self._writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", sorted(_units(made)))
-
-
-Row: TypeAlias = tuple[str | bytes, ...]
+        rows = [_row(key, one, kinds[one.key.kind].live) for key, one in made.items()]
+        uses = sorted(_uses({key: one.paths for key, one in made.items()}))
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise Unwritable(str(error)) from None
+    kept.write("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", rows)
+    kept.write("INSERT INTO need VALUES(?, ?, ?)", sorted(_needs(made)))
+    kept.write("INSERT INTO uses VALUES(?, ?)", uses)
+    pending = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
+    kept.write(f"INSERT INTO unit VALUES(?1, ?2, {pending})", sorted(_units(made)))
 
 
 def _row(key: str, made: ResolvedSpec, is_live: bool) -> tuple[object, ...]:  # noqa: FBT001  a column
@@ -334,18 +290,18 @@ def _row(key: str, made: ResolvedSpec, is_live: bool) -> tuple[object, ...]:  # 
     return key, _bytes(made.path), made.depth, is_live, data, zlib.crc32(data)
 
 
-def _leans(them: Mapping[str, Node | ResolvedSpec]) -> set[Row]:
-    return {(need.key.name, need.key.kind, key) for key, one in them.items() for need in one.needs}
+def _needs(resources: Resources) -> set[tuple[str, ...]]:
+    return {(need.key.name, need.key.kind, key) for key, one in resources.items() for need in one.needs}
 
 
-def _uses(them: Mapping[str, Iterable[str]]) -> set[Row]:
-    return {(_bytes(path), key) for key, paths in them.items() for path in paths}
+def _uses(paths: Mapping[str, Iterable[str]]) -> set[tuple[bytes, str]]:
+    return {(_bytes(path), key) for key, used in paths.items() for path in used}
 
 
-def _units(them: Mapping[str, Node | ResolvedSpec]) -> set[Row]:
-    return {(unit.digest, key) for key, one in them.items() for unit in one.units}
+def _units(resources: Resources) -> set[tuple[str, ...]]:
+    return {(unit.digest, key) for key, one in resources.items() for unit in one.units}
 
 
 def _bytes(name: str) -> bytes:
-    """Write a name as git has it: a path need not be UTF-8."""
+    """Encode a name as git has it: a path need not be UTF-8."""
     return name.encode("utf-8", "surrogateescape")
