@@ -40,6 +40,7 @@ MOST_FRESH = 100
 AT_ONCE = 500
 """How many resources are written together."""
 UNUSED_SECONDS = 30 * 86400
+PACKAGE = Path(__file__).parent.parent
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS about(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS node(key TEXT PRIMARY KEY, path BLOB, depth INTEGER, live INTEGER, data BLOB, sum INTEGER);
@@ -80,19 +81,17 @@ def open_at(folder: Path, kinds: Kinds, packages: Iterable[Any]) -> Index:
 
 def _fingerprint(packages: Iterable[Any]) -> str:
     """Name the code that decides what is in an index, by the size and the time of its files."""
-    folders = {
-        *_below(str(Path(__file__).parent.parent)),
-        *(str(at) for package in packages for at in package.__path__),
-    }
-    files = sorted((entry.path, entry.stat()) for folder in folders for entry in os.scandir(folder) if entry.is_file())
+    roots = {str(PACKAGE), *(str(root) for package in packages for root in package.__path__)}
+    files = sorted({(entry.path, entry.stat()) for root in roots for entry in _below(root)})
     stats = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in files]
     return digests.sha256(repr([HASH_VERSION, __version__, msgspec.__version__, stats]).encode())
 
 
-def _below(folder: str) -> Iterator[str]:
-    yield folder
+def _below(folder: str) -> Iterator[os.DirEntry[str]]:
     for entry in os.scandir(folder):
-        if entry.is_dir() and entry.name != "__pycache__":
+        if entry.is_file():
+            yield entry
+        elif entry.is_dir() and entry.name != "__pycache__":
             yield from _below(entry.path)
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from llmops.index import commits, database, index, outcomes
 from llmops.ledger import ledger
 from llmops.specs import diff, graph, loading
 from llmops.specs.graph import Graph
-from tests.conftest import SOAK, Shell
+from tests.conftest import PLUGINS, SOAK, Shell
 from tests.laws.test_laws import trees
 from tests.repos import Repo
 from tests.trees import Tree, spec, system
@@ -119,6 +120,40 @@ def problems(read: object) -> tuple[Problem, ...] | list[tuple[Key, Node]]:
 def index_of(repo: Repo) -> Path:
     (found,) = (repo.folder / ".git" / "llmops").glob("index-*.db")
     return found
+
+
+PACKAGE = Path(index.__file__).parent.parent
+FOLDERS = sorted(str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("change", ["edited", "added", "removed", "renamed", "compiled"])
+def test_every_version_of_the_code_has_an_index_of_its_own(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever folder the code is in, and folders of plug-ins beside the package, too."""
+    package, plugins = tmp_path / "llmops", SimpleNamespace(__path__=[str(tmp_path / "plugins")])
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PLUGINS, tmp_path / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(index, "PACKAGE", package)
+    names = [index._fingerprint([plugins])]
+    assert "serving/gateway" in FOLDERS
+
+    for folder in [*(package / folder for folder in FOLDERS), tmp_path / "plugins" / "kinds"]:
+        file = next(folder.glob("*.py"))
+        if change == "edited":
+            file.write_text(file.read_text() + "#")
+        elif change == "added":
+            (folder / "new.py").touch()
+        elif change == "removed":
+            file.unlink()
+        elif change == "renamed":
+            file.rename(folder / "renamed.py")
+        else:
+            (folder / "__pycache__").mkdir()
+            (folder / "__pycache__" / "new.pyc").touch()
+        names.append(index._fingerprint([plugins]))
+
+    assert len(set(names)) == (1 if change == "compiled" else len(names))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "not a file"])
