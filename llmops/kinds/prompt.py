@@ -51,7 +51,7 @@ def check(prompt: Prompt) -> Iterable[FieldProblem]:
     for name, schema in prompt.variables.items():
         if not name.isidentifier():
             yield FieldProblem(f"variables.{name}", f'"{name}" cannot be a variable.', "Use letters, digits and _.")
-        yield from user_schemas.complaints(schema, f"variables.{name}")
+        yield from user_schemas.problems(schema, f"variables.{name}")
     if prompt.messages:
         used: set[str] = set()
         for index, message in enumerate(prompt.messages):

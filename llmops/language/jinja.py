@@ -1,4 +1,4 @@
-"""Reads and renders prompt templates: Jinja in a sandbox, with every variable declared.
+"""Finds the variables of prompt templates and renders them: Jinja, in a sandbox.
 
 Jinja is imported with the first template that has a brace. That takes 30 ms, and most plans read no template.
 
@@ -15,7 +15,7 @@ from typing import Any
 MAX_CHARACTERS = 200_000
 """Longest template and longest rendered text."""
 MOST_REMEMBERED = 256
-"""How many templates are remembered: many prompts of a repository ask in the same words."""
+"""How many templates are remembered: many prompts of a repository have the same text."""
 NO_TEMPLATE = "this is not a Jinja template"
 
 
@@ -50,16 +50,16 @@ def variables(source: str) -> frozenset[str]:
     except sandbox.TemplateSyntaxError as error:
         raise InvalidTemplate(error.lineno, f"{NO_TEMPLATE}: {error.message.rstrip('.')}.") from None
     except (sandbox.TemplateError, RecursionError, MemoryError, SyntaxError, ValueError) as error:
-        why = str(error).rstrip(".") or "it is nested too deep"  # CPython's parser has no other word for it
+        why = str(error).rstrip(".") or "it is nested too deep"  # CPython's parser gives no message
         raise InvalidTemplate(1, f"{NO_TEMPLATE}: {why}.") from None
     return names
 
 
 def render(source: str, values: Mapping[str, Any]) -> str:
-    """Fill a template in.
+    """Render a template.
 
     Raises `InvalidTemplate` when a value is missing, the sandbox refuses something, the text grows too long, or
-    it takes too many steps.
+    the rendering takes too many steps.
     """
     sandbox = _sandbox()
     try:

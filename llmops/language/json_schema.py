@@ -1,6 +1,4 @@
-"""kinds -> JSON Schema (2020-12): what editors, `specs/schemas/` and the error messages use.
-
-The typed body is the only source; the schema follows from it.
+"""Generates the JSON Schema (2020-12) of a kind from its typed body, for editors, `specs/schemas/` and messages.
 
 Pure.
 """
@@ -19,26 +17,26 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Metadata(Body, frozen=True, kw_only=True):
-    """What a resource is called and who looks after it. In no digest."""
+    """The name of a resource, and its owner. Part of no digest."""
 
     name: Annotated[str, Meta(description="A DNS label, unique for its kind.", pattern=NAME_PATTERN)]
-    description: Annotated[str, Meta(description="What it is for, in a sentence.")] = ""
-    labels: Annotated[dict[str, str], Meta(description="Free words to find it by.")] = {}
-    owner: Annotated[str, Meta(description="Who answers for it.")] = ""
+    description: Annotated[str, Meta(description="Its purpose, in a sentence.")] = ""
+    labels: Annotated[dict[str, str], Meta(description="Free keys and values to find it by.")] = {}
+    owner: Annotated[str, Meta(description="The person or team that is responsible for it.")] = ""
 
 
 def document(name: str, body: type[Struct], plugins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Give the schema of a whole spec file of one kind.
+    """Generate the schema of a whole spec file of one kind.
 
-    ``plugins`` maps a plug-in folder ("engines") to its members by type; each has a ``config`` Struct.
+    ``plugins`` maps the folder of plug-ins ("engines") to its members by type; each has a ``config`` Struct.
     """
     (metadata, spec), defs = msgspec.json.schema_components([Metadata, body], ref_template="#/$defs/{name}")
     for folder, field in _named(shape(body)):
         defs[body.__name__]["properties"][field]["enum"] = sorted(plugins[folder])
     for folder, struct in _plugged(shape(body)):
-        found = sorted(plugins[folder].items())
-        defs[struct.__name__]["properties"]["type"]["enum"] = [type_ for type_, _ in found]
-        defs[struct.__name__]["allOf"] = [_when(type_, plugin, defs) for type_, plugin in found]
+        members = sorted(plugins[folder].items())
+        defs[struct.__name__]["properties"]["type"]["enum"] = [type_ for type_, _ in members]
+        defs[struct.__name__]["allOf"] = [_when(type_, plugin, defs) for type_, plugin in members]
     for definition in defs.values():
         _lift_descriptions(definition)
     return {
@@ -81,7 +79,7 @@ def _choices(kind: types.Type) -> Iterator[tuple[str, types.Field]]:
 
 
 def _when(type_: str, plugin: Any, defs: dict[str, Any]) -> dict[str, Any]:
-    """Say: when ``type`` is this plug-in, ``config`` is its config."""
+    """Require the config of a plug-in where ``type`` names it."""
     (ref,), more = msgspec.json.schema_components([plugin.config], ref_template="#/$defs/{name}")
     defs.update(more)
     return {
@@ -91,7 +89,7 @@ def _when(type_: str, plugin: Any, defs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lift_descriptions(definition: dict[str, Any]) -> None:
-    """Put the line about an optional field where editors look for it: beside ``anyOf``, not inside."""
+    """Move the description of an optional field beside ``anyOf``, where editors look for it."""
     for field in definition.get("properties", {}).values():
         for choice in field.get("anyOf", ()):
             if "description" in choice:

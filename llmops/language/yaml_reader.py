@@ -32,7 +32,7 @@ BYTE_ORDER_MARK = "\ufeff"
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_NODES = 100_000
-"""How many values a file may hold once its aliases are written out."""
+"""Most values of a file, with its aliases expanded."""
 MAX_DIGITS = 100
 """int() of a huge text takes quadratic time."""
 
@@ -49,12 +49,12 @@ _NUMBERS = {
 """The core schema: a plain scalar is one of the words, or the first sort of number that it matches, or a string."""
 _BEGINS_NUMBER = frozenset("-+.0123456789")
 _OPEN: Any = object()
-"""The value of an anchor whose end was not read yet."""
+"""The value of an anchor whose end is not read yet."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's, where PyYAML was built with it."""
+"""libyaml's, if PyYAML was built with it."""
 
 Tags: TypeAlias = Mapping[str, Callable[[str], Any]]
-"""Tags that a file may use beyond the dialect, each with the function that makes its value of the text behind it."""
+"""Further tags that a file may use, each with the function that converts the text behind it."""
 NO_TAGS: Tags = MappingProxyType({})
 
 
@@ -140,7 +140,7 @@ class _Reader:
     def __init__(self, next_event: Callable[[], Any], tags: Tags) -> None:
         self._next, self._tags = next_event, tags
         self._anchors: dict[str, tuple[Any, Any]] = {}
-        """Each with the event that it stands at, and its value."""
+        """The event and the value of each anchor."""
         self._count, self._depth = 1, 0
 
     def value(self, event: Any) -> Any:
@@ -176,7 +176,7 @@ class _Reader:
         self._depth -= 1
         self._count += amount
         if self._count > MAX_NODES:
-            what = f"aliases grow this file past {MAX_NODES:,} values."
+            what = f"aliases expand this file to more than {MAX_NODES:,} values."
             raise Unreadable(_line(event), what, "Write it without aliases.")
 
     def _sequence(self, event: Any) -> list[Any]:
@@ -192,7 +192,7 @@ class _Reader:
         while type(key := self._next()) is not MappingEndEvent:
             name = self._key(key)
             if name in fields:
-                raise Unreadable(_line(key), f'the key "{name}" is there twice.', "Keep one of them.")
+                raise Unreadable(_line(key), f'the key "{name}" is duplicated.', "Keep one of them.")
             fields[name] = self.value(self._next())
         return fields
 
@@ -207,7 +207,7 @@ class _Reader:
 
     def _anchored(self, event: Any) -> Any:
         if event.anchor in self._anchors:
-            raise Unreadable(_line(event), f'the anchor "{event.anchor}" is there twice.', "Rename one of them.")
+            raise Unreadable(_line(event), f'the anchor "{event.anchor}" is duplicated.', "Rename one of them.")
         self._anchors[event.anchor] = event, _OPEN
         value = self._scalar(event) if type(event) is ScalarEvent else self._collection(event)
         self._anchors[event.anchor] = event, value
@@ -218,11 +218,11 @@ class _Reader:
             raise Unreadable(_line(event), f'there is no anchor "{event.anchor}" before this alias.', "Add it.")
         _, value = self._anchors[event.anchor]
         if value is _OPEN:
-            raise Unreadable(_line(event), "an alias names the value that holds it.", "Write it without aliases.")
+            raise Unreadable(_line(event), "an alias refers to a value that contains it.", "Write it without aliases.")
         return self._copy(value, event)
 
     def _copy(self, value: Any, event: Any) -> Any:
-        """Write out what an alias names: the limits are those of the text without aliases."""
+        """Expand an alias. The limits are those of the same text without aliases."""
         if not isinstance(value, (list, dict)):
             return value
         self._enter(event)
@@ -274,5 +274,5 @@ def _number(tag: str, text: str) -> int | float:
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError("a number is too large to be one.")
+        raise ValueError("a number is too large for a float.")
     return number

@@ -39,7 +39,7 @@ def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("a: 1\na: 2", 2, "twice"),
+        ("a: 1\na: 2", 2, "duplicated"),
         ("1: a", 1, "not a string"),
         ("<<: {}", 1, "merge"),
         ("a: !!python/object:os.system x", 1, "tag"),
@@ -56,7 +56,7 @@ def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
         ("? [a]\n: 1", 1, "not a string"),
         ("a: !!seq {}", 1, "tag"),
         ("a: 1\nb: *x", 2, "no anchor"),
-        ("a: &x 1\nb: &x 2", 2, "twice"),
+        ("a: &x 1\nb: &x 2", 2, "duplicated"),
         ("a: &x [1]\nb: " + "[" * 49 + "*x" + "]" * 49, 2, "nested"),
         ("- " * 200 + "x", 1, "nested"),
         ("k: " + "9" * 5000, 1, "digits"),

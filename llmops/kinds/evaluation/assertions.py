@@ -246,7 +246,7 @@ def _wrong_schema(one: Assert, role: str) -> Iterator[FieldProblem]:
     if not isinstance(one.value, (dict, bool)):
         yield FieldProblem(role, f"the value of {one.type} is a JSON Schema.", "Write it as a mapping: {type: object}.")
     else:
-        yield from user_schemas.complaints(one.value, role)
+        yield from user_schemas.problems(one.value, role)
 
 
 def _wrong_text(one: Assert, role: str) -> Iterator[FieldProblem]:
