@@ -38,7 +38,7 @@ class Database:
 
     def __del__(self) -> None:
         if hasattr(self, "_connection"):
-            self._connection.close()  # by itself only with the garbage collector, and others wait until then
+            self._connection.close()  # else the garbage collector closes it, and other processes wait
 
     def read(self, statement: str, *values: object) -> list[Any]:
         """Run a query. Raises `Broken` when the file cannot be read; one that is damaged is removed."""

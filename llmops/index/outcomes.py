@@ -89,9 +89,9 @@ def _bring_up(kept: Database, source: Ledger) -> None:
 
 
 def _insert(kept: Database, outcomes: list[Outcome]) -> None:
-    rows = (
-        (one.unit, one.key.kind, str(one.key), one.part, one.provenance.started, one.provenance.seconds)
-        for one in outcomes
-    )
+    rows = [
+        (run.unit, run.key.kind, str(run.key), run.part, run.provenance.started, run.provenance.seconds)
+        for run in outcomes
+    ]
     kept.write("INSERT OR REPLACE INTO outcome VALUES(?, ?, ?, ?, ?, ?)", rows)
-    kept.write("UPDATE unit SET pending = 0 WHERE digest = ?", ((one.unit,) for one in outcomes))
+    kept.write("UPDATE unit SET pending = 0 WHERE digest = ?", ((outcome.unit,) for outcome in outcomes))
