@@ -329,7 +329,7 @@ def test_fsck_takes_nothing_from_a_remote_that_is_not_believed_and_looks_at_what
     assert sealed("fsck", "-o", "json") == Exit.NO
     problems = [one for one in json.loads(sealed.out)["findings"] if one["grade"] == "problem"]
     assert [one["where"] for one in problems] == ["origin"]
-    assert "is not believed" in problems[0]["what"]
+    assert "is not trusted" in problems[0]["what"]
     assert repo.git("rev-parse", ref) == before
 
 
@@ -361,7 +361,7 @@ def test_nothing_of_a_ledger_is_read_before_it_is_verified(sealed: Shell) -> Non
         lambda: ledger.tips(where),
         lambda: ledger.publish_results(where),
     ):
-        with pytest.raises(Refused, match="is not believed"):
+        with pytest.raises(Refused, match="is not trusted"):
             read()
 
 
@@ -374,7 +374,7 @@ def test_what_was_pushed_back_is_believed_again(sealed: Shell) -> None:
     foreign = repo.git("commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "as if")
     repo.git("push", "--quiet", "origin", f"{foreign}:{ref}")
     assert sealed("plan") == Exit.NO
-    assert "push the last signed one again" in sealed.err
+    assert "push the last signed commit again" in sealed.err
 
     repo.git("push", "--quiet", "--force", "origin", f"{ref}:{ref}")
 
@@ -409,7 +409,7 @@ def test_a_key_that_readers_do_not_know_signs_nothing(
     before = [sealed.repo.git("rev-parse", ref) for ref in REFS]
 
     assert sealed("apply") == Exit.NO
-    assert "what this run writes is not believed" in sealed.err
+    assert "what this run writes is not trusted" in sealed.err
     assert [sealed.repo.git("rev-parse", ref) for ref in REFS] == before
 
 
