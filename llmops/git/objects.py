@@ -90,7 +90,7 @@ class Objects:
         """Read several objects, in their order. Raises `Absent`."""
         for oid, (header, data) in zip(oids, self._answers("contents", oids), strict=True):
             if header is None:
-                raise Absent(f"{oid} is missing in this repository, or damaged. Run `git fsck`.")
+                raise Absent(f"{oid} is missing from this repository, or damaged. Run `git fsck`.")
             yield data
 
     def folder(self, oid: str) -> dict[str, Entry]:

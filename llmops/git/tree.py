@@ -68,7 +68,7 @@ class CommitFiles:
         try:
             data = self._objects.read(entry.oid)
         except Absent:
-            raise Broken(f"{path} ({entry.oid}) is missing in this repository. Run `git fsck`.") from None
+            raise Broken(f"{path} ({entry.oid}) is missing from this repository. Run `git fsck`.") from None
         if len(data) <= SMALL and len(self._kept) < MOST_KEPT:  # many specs may name one file
             self._kept[path] = data
         return data
@@ -126,7 +126,7 @@ class CommitFiles:
             try:
                 self._folders[oid] = self._objects.folder(oid)
             except Absent:
-                raise Broken(f"the folder {oid} is missing in this repository. Run `git fsck`.") from None
+                raise Broken(f"the folder {oid} is missing from this repository. Run `git fsck`.") from None
         return self._folders[oid]
 
     def _walk(self, oid: str, prefix: str) -> Iterator[str]:
@@ -150,7 +150,7 @@ def files(repo: Repository, commit: str) -> CommitFiles:
     repo.bring("--filter=blob:none", "--no-walk", commit)
     header = repo.objects.find(f"{commit}^{{tree}}")
     if header is None:
-        raise Broken(f"the folders of commit {commit} are missing in this repository. Run `git fsck`.")
+        raise Broken(f"the folders of commit {commit} are missing from this repository. Run `git fsck`.")
     return CommitFiles(repo, header.oid)
 
 
