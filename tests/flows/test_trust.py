@@ -208,7 +208,7 @@ def test_keys_within_the_repository_are_refused(kitchen: Shell, ann: SshKey, tmp
 
     for path in (repo.folder / "keys" / "signers", link):
         assert kitchen("apply", "--trust", "head", "--trusted-keys", str(path)) == Exit.USAGE
-        assert "where a commit could change what it is judged by" in kitchen.err
+        assert "where a commit could change the keys that verify it" in kitchen.err
     assert kitchen("apply", "--trust", "head", "--trusted-keys", str(tmp_path / "none")) == Exit.USAGE
     assert "there are no keys at" in kitchen.err
 
@@ -398,7 +398,7 @@ def test_who_may_only_read_does_not_write(sealed: Shell, monkeypatch: pytest.Mon
 
     assert sealed("plan") == Exit.WELL
     assert sealed("apply") == Exit.NO
-    assert "Give the key to sign with: LLMOPS_SIGNING_KEY." in sealed.err
+    assert "Set LLMOPS_SIGNING_KEY to the key to sign with." in sealed.err
 
 
 def test_a_key_that_readers_do_not_know_signs_nothing(
@@ -422,7 +422,7 @@ def test_a_key_that_cannot_sign_is_a_fault_with_a_remedy(
     monkeypatch.setenv("LLMOPS_SIGNING_KEY", str(wrong))
 
     assert kitchen("apply") == Exit.FAULT
-    assert "Give an SSH private key without a passphrase" in kitchen.err
+    assert "Use an SSH private key without a passphrase" in kitchen.err
 
 
 def test_a_ledger_that_was_not_signed_is_signed_by_init(
