@@ -1,21 +1,19 @@
-"""GitOps for large language models: what the git tree says is what is trained, evaluated and served.
+"""Manages large language models through git: the tree of a commit declares what is trained, evaluated and served.
 
-Read the modules in the order the data flows; `reconcile` joins them on one page:
+`reconcile` is the whole flow on one page. A commit goes through the folders in this order:
 
-    tree       commit          -> files            reads git
-    specs      files           -> specs            or every problem at once; pure
-    graph      specs           -> graph            order and digests; pure
-    diff       graph, graph    -> changes          pure
-    plan       changes, ledger -> plan             the fewest actions still owed; pure
-    gates      evidence, rules -> verdict          pure
-    rollouts   strategy, seen  -> next step        pure
-    execute    plan, runner    -> outcomes
-    ledger     outcomes       <-> git refs
-    store      digest         <-> bytes
-    status     graph, ledger   -> report           pure
+    git, language   files of a commit, and what users write in them
+    specs, kinds    files -> specs -> graph of digested resources -> changes
+    index           a cache of the graph and of the outcomes
+    planning        changes, ledger -> plan
+    execution       orders of the plan -> outcomes; `steps` do the work
+    ledger, store   outcomes and their bytes, as git refs and files
+    gates           evidence -> verdicts; `statistics` has the tests
+    releases        plan -> traffic; `serving` answers requests
+    reports, cli    text for people and machines
 
-`values` and `records` hold the nouns, `problems` what can be wrong, `fields` and `plugin` what kinds, engines and
-runners are made of.
+Each folder imports only folders below it (pyproject.toml has the layers). `domain` has the values that all of them use,
+and `plugins` what the author of a kind, an engine, a runtime or a runner implements.
 
 Pure.
 """

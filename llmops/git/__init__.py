@@ -1,1 +1,1 @@
-"""Everything that is read from git or written to it."""
+"""Reads and writes git: objects, trees, refs and signatures."""

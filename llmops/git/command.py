@@ -1,8 +1,8 @@
-"""The git program: what reads objects, moves refs, merges, fetches and pushes.
+"""Runs the git program.
 
-The repository is the one around the folder that is asked for. What the environment says of another (GIT_DIR and its
-like, which git sets for hooks) counts nowhere: libgit2 does not look at it, and one command must not see two. Nor do
-replacements (git-replace(1)): an object is what its id says.
+The repository is the one around the given folder. Variables of the environment that name another one (GIT_DIR and the
+like, which git sets for hooks) are removed: libgit2 ignores them, and one command must not see two repositories.
+Replacements (git-replace(1)) are disabled, so that an object is what its id says.
 
 Effects: runs git.
 """
@@ -22,45 +22,45 @@ LOCAL = frozenset(
     "GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_COMMON_DIR GIT_DIR GIT_GRAFT_FILE GIT_IMPLICIT_WORK_TREE GIT_INDEX_FILE "
     "GIT_NAMESPACE GIT_OBJECT_DIRECTORY GIT_PREFIX GIT_QUARANTINE_PATH GIT_SHALLOW_FILE GIT_WORK_TREE".split()
 )
-"""What speaks of one repository (`git rev-parse --local-env-vars`), without configuration and replacements."""
+"""The variables of `git rev-parse --local-env-vars`, without those of configuration and replacements."""
 MISSING = "git is not installed. Install it: apt-get install git."
 FULL = "(?i)no space left|out of diskspace|disk quota exceeded"
-"""What git says when the disk is full; not compiled before it says something."""
+"""Messages of git for a full disk; compiled only after a failure."""
 LEAST = (2, 38)
 """`git cat-file --batch-command` is of 2.36, `git merge-tree --write-tree` of 2.38."""
 ONCE = ("revert", "commit")
-"""What is not the same when it is done twice."""
+"""Commands that must not run twice."""
 STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)
 
 
 class GitFailed(Broken):
-    """git ended with an error; its own words are the message."""
+    """git exited with an error; the message has its own words."""
 
     def __init__(self, folder: Path, arguments: tuple[str, ...], done: subprocess.CompletedProcess[bytes]) -> None:
         self.code, self.out = done.returncode, str(done.stdout, "utf-8", "surrogateescape")
-        said = str(done.stderr, "utf-8", "surrogateescape") or self.out
-        self.words = said.strip().rstrip(".") or f"exit code {self.code}"
+        output = str(done.stderr, "utf-8", "surrogateescape") or self.out
+        self.words = output.strip().rstrip(".") or f"exit code {self.code}"
         self.is_full = bool(re.search(FULL, self.words))
         """Whether the disk is full, here or at a remote."""
-        remedy = f" Make space on the disk of {folder}, and run it again." if self.is_full else ""
+        remedy = f" Free space on the disk of {folder}, and run it again." if self.is_full else ""
         super().__init__(f"git {_command(arguments)} failed: {self.words}.{remedy}")
 
 
 def _command(arguments: tuple[str, ...]) -> str:
-    """Give the word that says what git shall do: the first that is no option."""
+    """Return the subcommand: the first argument behind the options."""
     return arguments[2 * arguments[::2].count("-c")]
 
 
 def _environment() -> dict[str, str]:
-    """Give what every git is started with: it never asks for a password, speaks English, and replaces nothing."""
+    """The environment of every git: it asks for no password, writes English, and replaces no object."""
     quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
     return {name: text for name, text in os.environ.items() if name not in LOCAL} | quiet
 
 
 def attach(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start a git that answers as long as somebody asks, over its pipes. Raises `Broken` when git is missing.
+    """Start a git that stays, and answers over its pipes. Raises `Broken` when git is missing.
 
-    It is not of our process group: Ctrl-C on a terminal, which we end in order after, does not end it.
+    It has a process group of its own: Ctrl-C on a terminal ends this process in order, and git only after it.
     """
     try:
         return subprocess.Popen(
@@ -83,10 +83,9 @@ def run(
     environment: Mapping[str, str] | None = None,
     timeout: float = 120,
 ) -> str:
-    """Run git in a folder and give what it prints.
+    """Run git in a folder, and return what it prints.
 
-    It never asks for a password and speaks English. Raises `GitFailed`; `Broken` when git is missing or hangs for
-    ``timeout`` seconds.
+    Raises `GitFailed`, and `Broken` when git is missing or takes longer than ``timeout`` seconds.
     """
 
     def call() -> subprocess.CompletedProcess[bytes]:
@@ -102,15 +101,14 @@ def run(
 
     try:
         done = call()
-        if (
-            done.returncode in STOPPED and _command(arguments) not in ONCE
-        ):  # by Ctrl-C, which reached us, too, and did not end us: what is done is finished
+        # Ctrl-C reached git and this process, which goes on until its work is in order.
+        if done.returncode in STOPPED and _command(arguments) not in ONCE:
             done = call()
     except FileNotFoundError:
         raise Broken(MISSING) from None
     except subprocess.TimeoutExpired:
         raise Broken(
-            f"git {_command(arguments)} did not end within {timeout:.0f} s. Is the remote reachable?"
+            f"git {_command(arguments)} did not end within {timeout:.0f} s. Check that the remote is reachable."
         ) from None
     if done.returncode:
         raise GitFailed(folder, arguments, done)

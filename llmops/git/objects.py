@@ -1,8 +1,8 @@
-"""name -> object: what git holds, read through one `git cat-file` that stays.
+"""Reads git objects through one `git cat-file` that stays.
 
-libgit2 would do the same, but to import it takes as long as a whole plan. Protocol:
+libgit2 would do the same, but takes as long to import as a whole plan. Protocol:
 https://git-scm.com/docs/git-cat-file#_batch_output, and of trees https://git-scm.com/docs/git-mktree (raw form: mode,
-space, name, NUL, id). In a partial clone git brings an object that is read, one at a time.
+space, name, NUL, id). In a partial clone git fetches a missing object when it is read, one at a time.
 
 Effects: runs git, reads git objects.
 """
@@ -24,7 +24,7 @@ from llmops.domain.problems import Broken
 from llmops.git import command
 
 ASKED_AT_ONCE = 500
-"""How many objects are held at once. git reads every question up to `flush` before it answers, so none waits."""
+"""How many objects are held at once. git reads every request up to `flush` before it answers."""
 ENTRY = re.compile(rb"(\d+) ([^\0]+)\0(.{20})", re.DOTALL)
 """One entry of a tree, with an id of 20 bytes (SHA-1)."""
 FOLDER = b"40000"
@@ -33,11 +33,11 @@ MISSING = (b"missing", b"ambiguous")
 
 
 class Absent(Broken):
-    """An object is not here."""
+    """An object is not in this repository."""
 
 
 class Header(Struct, frozen=True, gc=False):
-    """What an object is, without what is in it."""
+    """The id, type and size of an object."""
 
     oid: str
     kind: str
@@ -46,7 +46,7 @@ class Header(Struct, frozen=True, gc=False):
 
 
 Answer: TypeAlias = tuple[Header | None, bytes]
-"""What an object is, None when it is not here, and what is in it when that was asked for."""
+"""The header of an object, None if it is missing, and its bytes if they were requested."""
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -62,7 +62,7 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class Objects:
-    """The objects of a repository, and its refs as names of them."""
+    """The objects of a repository, by id or by a revision that names one."""
 
     def __init__(self, around: Path) -> None:
         self.around = around
@@ -71,34 +71,34 @@ class Objects:
 
     def _start(self) -> subprocess.Popen[bytes]:
         started = command.attach(self.around, "cat-file", "--batch-command", "--buffer")
-        weakref.finalize(self, _end, started).atexit = False  # then it ends by itself: nobody can ask it any more
+        weakref.finalize(self, _end, started).atexit = False  # at exit its pipe closes, and it ends by itself
         return started
 
     def find(self, name: str) -> Header | None:
-        """Say what a name means: an id, a ref, ``HEAD~2``, ``main^{tree}``. None when there is nothing like that."""
+        """Resolve a name: an id, a ref, ``HEAD~2``, ``main^{tree}``. None if it names no object."""
         return self.finds([name])[0]
 
     def finds(self, names: Sequence[str]) -> list[Header | None]:
-        """Say what several names mean."""
-        return [found for found, _ in self._answers("info", names)]
+        """Resolve several names."""
+        return [header for header, _ in self._answers("info", names)]
 
     def read(self, oid: str) -> bytes:
-        """Give what an object holds. Raises `Absent` when it is not here."""
+        """Read an object. Raises `Absent`."""
         return next(self.reads([oid]))
 
     def reads(self, oids: Sequence[str]) -> Iterator[bytes]:
-        """Give what several objects hold, in their order. Raises `Absent` for one that is not here."""
-        for oid, (found, data) in zip(oids, self._answers("contents", oids), strict=True):
-            if found is None:
-                raise Absent(f"{oid} is not in this repository, or is damaged. See `git fsck`.")
+        """Read several objects, in their order. Raises `Absent`."""
+        for oid, (header, data) in zip(oids, self._answers("contents", oids), strict=True):
+            if header is None:
+                raise Absent(f"{oid} is missing from this repository, or damaged. Run `git fsck`.")
             yield data
 
     def folder(self, oid: str) -> dict[str, Entry]:
-        """Give the entries of a tree by name, in git's order. Raises `Absent` when it is not here."""
+        """Read the entries of a tree by name, in git's order. Raises `Absent`."""
         return next(self.folders([oid]))
 
     def folders(self, oids: Sequence[str]) -> Iterator[dict[str, Entry]]:
-        """Give the entries of several trees. Raises `Absent` for one that is not here."""
+        """Read the entries of several trees. Raises `Absent`."""
         return map(_parse, self.reads(oids))
 
     def _answers(self, verb: str, names: Sequence[str]) -> Iterator[Answer]:
@@ -108,12 +108,12 @@ class Objects:
     def _ask(self, verb: str, names: Sequence[str]) -> list[Answer]:
         written = [name.encode("utf-8", "surrogateescape") for name in names]
         with self._turn:
-            for _ in range(2):  # somebody may have ended the process since it was asked last
+            for _ in range(2):  # the process may have been killed since the last request
                 try:
                     return self._exchange(verb.encode(), written)
                 except (BrokenPipeError, EOFError):
                     self._process = self._start()
-                except BaseException:  # such as Ctrl-C: what is still answered is not to what is asked next
+                except BaseException:  # such as Ctrl-C: its remaining answers belong to this request
                     self._process = self._start()
                     raise
         raise Broken(self._why(names))
@@ -122,25 +122,24 @@ class Objects:
         stdin, out = self._process.stdin, self._process.stdout
         assert stdin is not None  # noqa: S101  both are pipes
         assert out is not None  # noqa: S101
-        # No object has a name with a line in it; what git is asked then has none either.
-        asked = [b"%s %s\n" % (verb, b"." if b"\n" in name else name) for name in names]
-        stdin.write(b"".join([*asked, b"flush\n"]))
+        # A name with a line break names no object, and neither does its replacement.
+        requests = [b"%s %s\n" % (verb, b"." if b"\n" in name else name) for name in names]
+        stdin.write(b"".join([*requests, b"flush\n"]))
         stdin.flush()
-        found: list[Answer] = []
+        answers: list[Answer] = []
         for _ in names:
             line = out.readline()
             if not line:
                 raise EOFError
             header = _header(line)
-            found.append((header, out.read(header.size + 1)[:-1] if header and verb == b"contents" else b""))
-        return found
+            answers.append((header, out.read(header.size + 1)[:-1] if header and verb == b"contents" else b""))
+        return answers
 
     def _why(self, names: Sequence[str]) -> str:
-        """Find out, in git's own words, why it ended: ask the same once more, one by one."""
+        """Find out why git ended: repeat the requests one by one, until it fails with a message."""
         version = command.run(self.around, "version").strip().removeprefix("git version ")
-        words = (
-            f"it ended without a word. llmops needs git {'.'.join(map(str, command.LEAST))} or later, this is {version}"
-        )
+        least = ".".join(map(str, command.LEAST))
+        words = f"it exited without a message. llmops needs git {least} or later, this is {version}"
         for name in names:
             try:
                 command.run(self.around, "cat-file", "-t", name)
@@ -148,15 +147,15 @@ class Objects:
                 words = error.words
                 break
         if "promisor remote" in words:
-            return str(lacking("what it lacks", words))
-        return f"git cannot read the repository at {self.around}: {words}. See `git fsck`."
+            return str(lacking("the missing objects", words))
+        return f"git cannot read the repository at {self.around}: {words}. Run `git fsck`."
 
 
 def lacking(what: str, words: str) -> Broken:
-    """Say that a remote does not give what a partial clone lacks, and why."""
+    """The error for objects that a partial clone lacks and its remote does not provide."""
     return Broken(
-        f"this is a partial clone, and its git remote does not give {what}: {words}. "
-        "Try again when it is reachable; `git fetch --refetch --no-filter` brings everything."
+        f"this is a partial clone, and its git remote does not provide {what}: {words}. "
+        "Try again when it is reachable; `git fetch --refetch --no-filter` fetches everything."
     )
 
 
@@ -168,16 +167,16 @@ def _header(line: bytes) -> Header | None:
 
 
 def _parse(data: bytes) -> dict[str, Entry]:
-    """Read a tree object."""
-    found = ENTRY.findall(data)
-    entries = ((name.decode("utf-8", "surrogateescape"), intern(mode.decode()), oid.hex()) for mode, name, oid in found)
-    return {name: Entry(mode, oid) for name, mode, oid in entries}
+    return {
+        name.decode("utf-8", "surrogateescape"): Entry(intern(mode.decode()), oid.hex())
+        for mode, name, oid in ENTRY.findall(data)
+    }
 
 
 def changed(objects: Objects, old: str, new: str, prefix: str = "") -> Iterator[str]:
-    """Give the paths of files that are other in one tree than in another ('' is an empty one), some of them twice.
+    """List the paths of files that differ between two trees ('' is an empty one), some of them twice.
 
-    Folders that are the same are not looked into. Raises `Absent` when a tree is not here.
+    Folders that are the same are not read. Raises `Absent` when a tree is missing.
     """
     sides = [set(ENTRY.findall(objects.read(oid))) if oid else set() for oid in (old, new)]
     folders: dict[str, list[str]] = {}

@@ -1,12 +1,12 @@
-"""Runs git where another git may hold the lock of a ref, and tells a lock that is held from one that was left over.
+"""Runs git commands that lock refs, and finds the locks that a killed git left over.
 
-Effects: runs git, waits, looks at lock files.
+Effects: runs git, waits, reads lock files.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
+import shlex
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,20 +17,20 @@ from llmops.host import processes
 
 LOCKED = r"Unable to create '(?P<path>[^']+)': File exists"
 LEFT_OVER = 10.0
-"""git holds the lock of a ref for milliseconds; a lock that is older, in seconds, was left over."""
+"""Age in seconds from which a lock counts as left over. git holds the lock of a ref for milliseconds."""
 
 
 def run(folder: Path, *arguments: str, remote: str = "") -> None:
-    """Run git, and wait while another one has a ref locked. Raises `Broken` when that lock seems to be left over."""
+    """Run git, and wait while another git holds the lock of a ref. Raises `Broken` for a lock that is left over."""
     begun = time.monotonic()
     while True:
         try:
             command.run(folder, *arguments)
         except command.GitFailed as error:
-            found = re.search(LOCKED, error.words)
-            if found is None:
+            lock = re.search(LOCKED, error.words)
+            if lock is None:
                 raise
-            path = Path(found["path"])
+            path = Path(lock["path"])
             if (age := max(_age(path), time.monotonic() - begun)) > LEFT_OVER:
                 raise Broken(left_over(path, age, remote)) from None
         else:
@@ -39,22 +39,21 @@ def run(folder: Path, *arguments: str, remote: str = "") -> None:
 
 
 def left_over(path: Path, age: float, remote: str = "") -> str:
-    """Write the message about a lock of this age, in seconds, that a killed git left."""
+    """The message for a lock that is left over; ``age`` is in seconds."""
     where = f' at the remote "{remote}"' if remote else ""
-    quote = importlib.import_module("shlex").quote  # a third of a millisecond, which a plan does without
     return (
-        f"{path}{where} is there for {age:.0f} s: a lock that a git left which was killed. "
-        f"When no git runs there, remove it (rm {quote(str(path))}) and run this again."
+        f"{path}{where} has existed for {age:.0f} s: a killed git left this lock. "
+        f"If no git runs there, remove it (rm {shlex.quote(str(path))}) and run this again."
     )
 
 
 def abandoned(files: Iterable[Path]) -> tuple[Path, ...]:
-    """Choose the lock files that are old and that no process of this machine has open."""
+    """Select the lock files that are old and that no process of this machine has open."""
     return tuple(path for path in files if _age(path) > LEFT_OVER and not processes.have_open(path))
 
 
 def _age(path: Path) -> float:
-    """Age of a file in seconds; 0 when there is none."""
+    """Age of a file in seconds; 0 if it does not exist."""
     try:
         return time.time() - path.lstat().st_mtime
     except OSError:

@@ -1,7 +1,7 @@
-"""Refs that several writers share: compare-and-swap here and at a remote, and the objects that they point to.
+"""Reads and writes the refs that several writers share, with compare-and-swap, here and at a remote.
 
-With a remote, the remote's ref decides: it is pushed with a lease on what was last seen of it, which a tracking ref
-below ``refs/llmops/remotes/`` keeps.
+With a remote, the remote's ref decides. It is pushed with a lease on its last known commit, which a tracking ref below
+``refs/llmops/remotes/`` keeps.
 
 Effects: reads and writes git refs and objects, talks to the git remote.
 """
@@ -25,51 +25,51 @@ from llmops.git.repository import Repository
 from llmops.git.signatures import UNSIGNED, SigningPolicy
 
 LOST_RACE = ("stale info", "fetch first", "cannot lock ref", "reference already exists")
-"""What git says when a push is too late."""
+"""Messages of git for a push that lost a race."""
 MOVED = ("but expected", "reference already exists", "unable to resolve reference")
-"""What git says when a ref here is not any more where it was."""
+"""Messages of git for a local ref that has moved."""
 NEVER, HOOK = ("deny updating a hidden ref", "funny refname"), "hook declined"
-"""What git says when the remote never takes such a ref, and when a hook there says no."""
+"""Messages of git for a ref that the remote never accepts, and for one that a hook there rejects."""
 LACKED = ("not our ref", "unadvertised object")
-"""What git says when a remote does not give a commit that is asked for by its id."""
+"""Messages of git for a commit that the remote does not provide by its id."""
 CRASH = r"fast_import_crash_\d+"
-"""The file that `git fast-import` leaves in the git directory when it cannot go on."""
+"""The report that a failing `git fast-import` leaves in the git directory."""
 DURABLE = ("-c", "core.fsync=all")
-"""What is written is on the disk when git ends; by itself it does so only for packs."""
+"""Makes git write to the disk before it exits, which it does by default only for packs."""
 PACK_SECONDS = 120.0
-"""How long git may take to pack what many writes left."""
+"""How long git may take to pack loose objects."""
 TEMPORARY = b"refs/llmops/writing"
-"""The ref that `git fast-import` is told to write to, and then to forget."""
+"""The ref that `git fast-import` writes to, and then drops."""
 NOWHERE = "0" * 40
 BRANCHES = "set ledger.results and ledger.releases in llmops.yaml to branches, such as refs/heads/llmops/results"
 
 
 class Refs(Struct, frozen=True):
-    """A repository, and the remote whose refs decide ('' is none)."""
+    """The refs of a repository, and the remote whose refs decide ('' is none)."""
 
     repo: Repository
     remote: str
     seal: SigningPolicy = UNSIGNED
     closed: bool = False
-    """Nothing is written, here or there: what is computed comes from somebody who may not."""
+    """Whether writing is refused, as in a run for an untrusted change."""
 
 
 def tip(refs: Refs, ref: str) -> str:
-    """Give where a ref is here; '' when it is missing. Raises `Refused` when it is not signed as it must be."""
-    found = refs.repo.objects.find(ref)
-    oid = found.oid if found else ""
+    """Return the commit of a ref here; '' if it is missing. Raises `Refused` for one that is not signed as required."""
+    header = refs.repo.objects.find(ref)
+    oid = header.oid if header else ""
     signatures.verify(refs.repo.around, refs.seal, ref, oid)
     return oid
 
 
 def is_unsigned(refs: Refs, ref: str) -> bool:
-    """Whether the commit of a ref has no signature at all."""
+    """Whether a ref exists and its commit has no signature."""
     oid = tip(refs, ref)
     return bool(oid) and b"\ngpgsig " not in refs.repo.objects.read(oid).partition(b"\n\n")[0]
 
 
 def tracked(refs: Refs, ref: str) -> str:
-    """Give what the remote's ref was when it was last seen; '' when it was not there."""
+    """Return the last known commit of the remote's ref; '' if it has none."""
     return tip(refs, _tracking(refs, ref))
 
 
@@ -78,22 +78,22 @@ def _tracking(refs: Refs, ref: str) -> str:
 
 
 def fetch(refs: Refs, names: Iterable[str]) -> Mapping[str, str]:
-    """Bring what the remote's refs point to, and give where they are there. The refs here stay where they are.
+    """Fetch the commits of the remote's refs, and return those. The local refs do not move.
 
-    Raises `Broken` when it cannot be reached, or has lost a ref that it had: that is unknown, not nothing.
+    Raises `Broken` when the remote cannot be reached, or has lost a ref: its state is unknown then, not empty.
     """
-    folder, asked = refs.repo.top, tuple(names)
-    there = _remote_refs(refs, *asked)
-    for ref in asked:
+    folder, requested = refs.repo.top, tuple(names)
+    there = _remote_refs(refs, *requested)
+    for ref in requested:
         if ref not in there and tracked(refs, ref):
             raise Broken(
-                f'the git remote "{refs.remote}" had {ref} and does not have it any more. '
-                f"Put back what was last seen: git push {refs.remote} {_tracking(refs, ref)}:{ref}"
+                f'the git remote "{refs.remote}" no longer has {ref}. '
+                f"Restore its last known commit: git push {refs.remote} {_tracking(refs, ref)}:{ref}"
             )
     here = refs.repo.objects.finds(list(there.values()))
-    if wanted := [ref for ref, found in zip(there, here, strict=True) if found is None]:
+    if missing := [ref for ref, header in zip(there, here, strict=True) if header is None]:
         command.run(
-            folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-filter", refs.remote, *wanted
+            folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-filter", refs.remote, *missing
         )
     for ref, oid in there.items():
         signatures.verify(refs.repo.around, refs.seal, f"{ref} of {refs.remote}", oid)
@@ -110,36 +110,36 @@ def _remote_refs(refs: Refs, *patterns: str) -> dict[str, str]:
         words = "; ".join(line.strip().rstrip(".") for line in error.words.splitlines() if line.strip())
         raise Broken(
             f'the git remote "{refs.remote}" cannot be reached: {words}. '
-            f"Look at the network and at `git remote get-url {refs.remote}`; "
-            "`llmops plan --offline` goes by what was last fetched."
+            f"Check the network and `git remote get-url {refs.remote}`; "
+            "`llmops plan --offline` uses what was last fetched."
         ) from None
     return {ref: oid for oid, ref in (line.split("\t") for line in listed.splitlines())}
 
 
 def below(refs: Refs, folder: str) -> tuple[str, ...]:
-    """Give the names of the refs below a folder: those that are here, at the remote, or were there when last seen."""
+    """List the refs below a folder: the local ones, those at the remote, and those last known there."""
     there = _remote_refs(refs, f"{folder}/*") if refs.remote else {}
     inside = {ref for ref in there if ref.startswith(f"{folder}/")}
     for where in (folder, _tracking(refs, folder)) if refs.remote else (folder,):
-        known = command.run(refs.repo.top, "for-each-ref", "--format=%(refname)", f"{where}/").split()
-        inside |= {f"{folder}{ref.removeprefix(where)}" for ref in known}
+        local = command.run(refs.repo.top, "for-each-ref", "--format=%(refname)", f"{where}/").split()
+        inside |= {f"{folder}{ref.removeprefix(where)}" for ref in local}
     return tuple(sorted(inside))
 
 
 def remote_head(refs: Refs) -> str:
-    """Give the commit that the remote's HEAD is at now; '' when there is no remote, or it has no commit yet."""
+    """Return the commit of the remote's HEAD; '' without a remote, or for one without a commit."""
     return _remote_refs(refs, "HEAD").get("HEAD", "") if refs.remote else ""
 
 
 def publish(refs: Refs, ref: str, old: str, new: str) -> bool:
-    """Swap a ref where it counts: at the remote, if there is one; one that it never had begins there."""
+    """Compare and swap a ref at the remote, if there is one, and here. A ref that the remote never had is created."""
     if refs.remote and not push(refs, ref, old if tracked(refs, ref) else "", new):
         return False
     return swap(refs, ref, old, new) or bool(refs.remote)
 
 
 def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
-    """Compare and swap a ref here. False when it was not ``old`` any more."""
+    """Compare and swap a local ref. False if it is no longer ``old``."""
     if refs.closed:
         raise Closed(ref)
     if new == old:
@@ -154,7 +154,7 @@ def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
 
 
 def drop(refs: Refs, names: Iterable[str]) -> None:
-    """Remove refs that are only here."""
+    """Remove local refs."""
     for ref in names:
         _patiently(refs, "update-ref", "-d", ref)
 
@@ -162,14 +162,14 @@ def drop(refs: Refs, names: Iterable[str]) -> None:
 def _unwritable(refs: Refs, words: str) -> Broken:
     return Broken(
         f"the ledger in {refs.repo.common} cannot be written: {' '.join(words.split())}. "
-        "Is there space, and may you write there? Nothing is lost: run it again when that is well."
+        "Check the free space and the permissions there. Nothing is lost: run it again afterwards."
     )
 
 
 def push(refs: Refs, ref: str, old: str, new: str) -> bool:
-    """Push one ref if the remote's is still ``old``. False when it is not.
+    """Push one ref if the remote's is still ``old``. False if it is not.
 
-    Raises `Refused` when the remote takes no such ref, `Broken` when it cannot be reached.
+    Raises `Refused` when the remote accepts no such ref, `Broken` when it cannot be reached.
     """
     if refs.closed:
         raise Closed(ref)
@@ -185,11 +185,11 @@ def push(refs: Refs, ref: str, old: str, new: str) -> bool:
 
 def _unpushed(refs: Refs, ref: str, words: str) -> LlmopsError:
     if any(sign in words.lower() for sign in NEVER):
-        return Refused(f'the remote "{refs.remote}" refuses the ref {ref}: {words}. Do this: {BRANCHES}.')
+        return Refused(f'the remote "{refs.remote}" refuses the ref {ref}: {words}. Remedy: {BRANCHES}.')
     if HOOK in words.lower():
         return Refused(
-            f'a hook of the remote "{refs.remote}" refuses {ref}: {words}. Change what it asks for; '
-            f"if it takes nothing but branches, {BRANCHES}."
+            f'a hook of the remote "{refs.remote}" refuses {ref}: {words}. Change that hook; '
+            f"if it accepts only branches, {BRANCHES}."
         )
     return Broken(f"{ref} could not be pushed: {words}. Nothing is lost: run it again.")
 
@@ -199,31 +199,31 @@ def _patiently(refs: Refs, *arguments: str) -> None:
 
 
 def left_over_locks(refs: Refs, names: Iterable[str]) -> tuple[Path, ...]:
-    """List the locks of some refs, here, that no running git holds."""
+    """List the locks of local refs that no running git holds."""
     held = {"packed-refs", *(name for ref in names for name in (ref, _tracking(refs, ref)))}
     return ref_locks.abandoned(refs.repo.common / f"{name}.lock" for name in sorted(held))
 
 
 def back_off(attempt: int) -> None:
-    """Wait a moment before a lost race is run again, longer every time."""
+    """Wait before a lost race is repeated, longer each time: up to a second."""
     time.sleep(min(0.02 * 2**attempt, 1.0) * os.urandom(1)[0] / 255)  # `random` takes 1 ms to import
 
 
 def folder_of(refs: Refs, commit: str) -> dict[str, Entry]:
-    """Give what the root folder of a commit holds; nothing for ''."""
+    """Return the entries of the root folder of a commit; none for ''."""
     return refs.repo.objects.folder(f"{commit}^{{tree}}") if commit else {}
 
 
 def read(refs: Refs, commit: str, path: str) -> bytes | None:
-    """Give a file of a commit or ref; None when there is none. Raises `Refused` as `tip`."""
+    """Read a file of a commit or ref; None if it does not exist. Raises `Refused` as `tip`."""
     if refs.seal.keys is not None and commit.startswith("refs/") and not (commit := tip(refs, commit)):
         return None
-    found = refs.repo.objects.find(f"{commit}:{path}")
-    return refs.repo.objects.read(found.oid) if found and found.kind == "blob" else None
+    header = refs.repo.objects.find(f"{commit}:{path}")
+    return refs.repo.objects.read(header.oid) if header and header.kind == "blob" else None
 
 
 def is_past(refs: Refs, commit: str, tip: str) -> bool:
-    """Whether a commit is here and is another one, or comes before it."""
+    """Whether a commit is here, and is the tip or an ancestor of it."""
     if commit == tip:
         return True
     try:
@@ -234,9 +234,9 @@ def is_past(refs: Refs, commit: str, tip: str) -> bool:
 
 
 def is_older(refs: Refs, commit: str, other: str) -> bool:
-    """Whether a commit comes before another one, which is fetched if it is not here; False when nobody has that.
+    """Whether a commit is an ancestor of another one, which is fetched if necessary; False if that fails.
 
-    Raises `Broken` when the remote cannot be asked.
+    Raises `Broken` when the remote cannot be reached.
     """
     if other in ("", commit) or not (refs.repo.objects.find(other) or _bring(refs, other)):
         return False
@@ -244,7 +244,7 @@ def is_older(refs: Refs, commit: str, other: str) -> bool:
 
 
 def _bring(refs: Refs, commit: str) -> bool:
-    """Fetch a commit. False when there is no remote, or it does not have it."""
+    """Fetch a commit. False without a remote that has it."""
     try:
         if refs.remote:
             command.run(refs.repo.around, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", refs.remote, commit)
@@ -256,19 +256,20 @@ def _bring(refs: Refs, commit: str) -> bool:
 
 
 def history(refs: Refs, ref: str) -> Iterator[Any]:
-    """Give the commits (`pygit2.Commit`) of a ref, newest first; nothing when it is missing."""
+    """List the commits (`pygit2.Commit`) of a ref, newest first; none if the ref is missing."""
     commit = tip(refs, ref)
     topological = 1  # SortMode.TOPOLOGICAL
     return iter(refs.repo.native.walk(commit, topological)) if commit else iter(())
 
 
 def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequence[str], over: str = "") -> str:
-    """Make a commit of files, over those of its first parent when that is ``over``, and give its id.
+    """Commit files, over those of the first parent if that is ``over``, and return the id of the commit.
 
-    On the disk before this returns, a large one as one pack. Protocol: https://git-scm.com/docs/git-fast-import.
+    It is on the disk before this returns, a large one as one pack. Protocol:
+    https://git-scm.com/docs/git-fast-import.
     """
     signatures.may_write(refs.seal)
-    # Two writers that say the same in the same second must not make the same commit: one of them lost.
+    # Two writers of the same content in the same second must make two commits, so that one of them loses the race.
     unique = f"{message}\n\nWrite-Id: {os.urandom(8).hex()}\n".encode()
     first, *others = parents or ("",)
     stream = [
@@ -281,8 +282,8 @@ def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequenc
         b"get-mark :1\nreset %s\nfrom %s\n\ndone\n" % (TEMPORARY, NOWHERE.encode()),
     ]
     try:
-        made = command.run(refs.repo.around, *DURABLE, "fast-import", "--quiet", stdin=b"".join(stream)).strip()
-        return _signed(refs, made) if refs.seal.key else made
+        commit = command.run(refs.repo.around, *DURABLE, "fast-import", "--quiet", stdin=b"".join(stream)).strip()
+        return _signed(refs, commit) if refs.seal.key else commit
     except command.GitFailed as error:
         for report in re.findall(CRASH, error.words):
             (refs.repo.folder / report).unlink(missing_ok=True)
@@ -290,24 +291,24 @@ def write(refs: Refs, files: Mapping[str, bytes], message: str, parents: Sequenc
 
 
 def _signed(refs: Refs, commit: str) -> str:
-    """Make the same commit with a signature. Raises `Refused` when those who read the ledger would not believe it."""
+    """Write the same commit with a signature. Raises `Refused` if the ledger's readers would not trust it."""
     data = signatures.sign(refs.seal.key, refs.repo.objects.read(commit))
-    made = command.run(refs.repo.around, *DURABLE, "hash-object", "-t", "commit", "-w", "--stdin", stdin=data).strip()
-    signatures.verify(refs.repo.around, refs.seal, "what this run writes", made)
-    return made
+    signed = command.run(refs.repo.around, *DURABLE, "hash-object", "-t", "commit", "-w", "--stdin", stdin=data).strip()
+    signatures.verify(refs.repo.around, refs.seal, "what this run writes", signed)
+    return signed
 
 
 def pack(refs: Refs) -> None:
-    """Let git pack the many small objects that writes leave, once it finds that there are many.
+    """Let git pack loose objects, if it finds that there are many.
 
-    Nothing else does so where nobody fetches. One that cannot be done now is tried again by the next run.
+    No other command does so in a clone that never fetches. A failure is left to the next run.
     """
     with contextlib.suppress(Broken):
         command.run(refs.repo.around, "maintenance", "run", "--auto", "--quiet", timeout=PACK_SECONDS)
 
 
 def _committer(refs: Refs) -> bytes:
-    """Say who writes, and when: whoever git says we are."""
+    """The committer and the time: the identity that git is configured with, or llmops."""
     try:
         return command.run(refs.repo.around, "var", "GIT_COMMITTER_IDENT").strip().encode()
     except command.GitFailed:

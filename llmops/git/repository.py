@@ -1,4 +1,4 @@
-"""folder -> repository: where it is, what its objects are, and what its remotes have that it lacks.
+"""Finds the git repository around a folder, and fetches the objects that a partial clone lacks.
 
 Effects: runs git, fetches what a partial clone lacks.
 """
@@ -6,7 +6,7 @@ Effects: runs git, fetches what a partial clone lacks.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,28 +24,22 @@ class Repository:
 
     def __init__(self, objects: Objects, folder: Path, common: Path, *, is_bare: bool, is_shallow: bool) -> None:
         self.objects, self.around = objects, objects.around
-        """What git holds, and the folder that was asked for, where git runs: what it trusts, it knows by that."""
+        """Its objects, and the folder where git runs: the given one, by which git decides whether to trust it."""
         self.folder, self.common = folder, common
         """Its git directory, and the one that all linked worktrees share."""
         self.is_bare, self.is_shallow = is_bare, is_shallow
 
     @cached_property
     def top(self) -> Path:
-        """Where git commands run: the work tree, or the git directory of a bare repository."""
-        return (
-            self.folder
-            if self.is_bare
-            else Path(command.run(self.around, "rev-parse", "--show-toplevel").removesuffix("\n"))
-        )
+        """The root of the work tree, or the git directory of a bare repository."""
+        if self.is_bare:
+            return self.folder
+        return Path(command.run(self.around, "rev-parse", "--show-toplevel").removesuffix("\n"))
 
     @cached_property
     def native(self) -> Any:
-        """The same as a `pygit2.Repository`, for what walks through history.
-
-        Imported when it is asked for: it takes as long as all the rest of a plan. Raises `Broken` when libgit2 does not
-        open it.
-        """
-        pygit2 = importlib.import_module("pygit2")
+        """The same as a `pygit2.Repository`, to walk through history. Raises `Broken` when libgit2 cannot open it."""
+        pygit2 = importlib.import_module("pygit2")  # 80 ms
         try:
             return pygit2.Repository(str(self.folder))
         except pygit2.GitError as error:
@@ -53,14 +47,13 @@ class Repository:
 
     @cached_property
     def remotes(self) -> frozenset[str]:
-        """The names of its remotes."""
         if not self._mentions("[remote"):
             return frozenset()
         return frozenset(command.run(self.around, "remote").split())
 
     @cached_property
     def promisor(self) -> str:
-        """Name the remote that has what a partial clone lacks; '' when this is none."""
+        """The name of the remote that a partial clone fetches missing objects from; '' for a full clone."""
         if not self._mentions("promisor"):
             return ""
         try:
@@ -70,7 +63,7 @@ class Repository:
         return listed.splitlines()[0].removeprefix("remote.").removesuffix(".promisor")
 
     def _mentions(self, word: str) -> bool:
-        """Whether git's configuration of this repository can say something: to ask git itself takes a process."""
+        """Whether the configuration of this repository may contain a word. To ask git takes a process."""
         text = (self.common / "config").read_text(errors="replace").lower()
         own = self.folder / "config.worktree"
         if "worktreeconfig" in text and own.exists():  # git-worktree(1), CONFIGURATION FILE
@@ -78,7 +71,7 @@ class Repository:
         return word in text or "[include" in text
 
     def bring(self, *listing: str) -> None:
-        """Fetch, in one go, what a partial clone lacks of what `git rev-list --objects` lists.
+        """Fetch at once the objects that a partial clone lacks of those that `git rev-list --objects` lists.
 
         As git does (fetch_objects in its promisor-remote.c). Raises `Broken` when the remote cannot be reached.
         """
@@ -87,20 +80,19 @@ class Repository:
         listed = command.run(self.around, "rev-list", "--objects", "--missing=print", "--no-object-names", *listing)
         self._fetch([line[1:] for line in listed.splitlines() if line.startswith("?")])
 
-    def _fetch(self, lacking: Iterable[str]) -> None:
-        oids = tuple(lacking)
+    def _fetch(self, oids: Sequence[str]) -> None:
         try:
             if oids:
                 once = ("-c", "fetch.negotiationAlgorithm=noop")
                 command.run(self.around, *once, *FETCH, self.promisor, stdin="\n".join(oids).encode())
         except command.GitFailed as error:
-            raise objects.lacking(f"{len(oids)} objects that it lacks", error.words) from None
+            raise objects.lacking(f"{len(oids)} missing objects", error.words) from None
 
 
 def discover(path: Path) -> Repository:
-    """Find the repository that holds a folder. Raises `Misused` when there is none, `Broken` when git cannot use it."""
+    """Find the repository around a folder. Raises `Misused` when there is none, `Broken` when git cannot read it."""
     around = path.resolve()
-    held = Objects(around)  # gets ready meanwhile
+    reader = Objects(around)  # it starts in the meantime
     try:
         folder, common, is_bare, is_shallow, form = _ask(around)
     except command.GitFailed as error:
@@ -110,7 +102,7 @@ def discover(path: Path) -> Repository:
     if form != "sha1":
         raise Broken(f"cannot read the repository at {folder}: SHA-256 repositories are not supported yet.")
     return Repository(
-        held,
+        reader,
         Path(folder),
         (around / common).resolve(),
         is_bare=is_bare == "true",
@@ -119,16 +111,16 @@ def discover(path: Path) -> Repository:
 
 
 def _ask(around: Path) -> list[str]:
-    """Ask git all at once; one by one where a path has a line break in it, so that the answers have more lines."""
-    asked = (*_ASKED, "--show-object-format")
-    answers = command.run(around, "rev-parse", *asked).split("\n")[:-1]
-    if len(answers) == len(asked):
+    """Ask git all at once; one by one if a path contains a line break, which makes more lines than answers."""
+    options = (*_ASKED, "--show-object-format")
+    answers = command.run(around, "rev-parse", *options).split("\n")[:-1]
+    if len(answers) == len(options):
         return answers
-    return [command.run(around, "rev-parse", one).removesuffix("\n") for one in asked]
+    return [command.run(around, "rev-parse", option).removesuffix("\n") for option in options]
 
 
 def _unreadable(words: str) -> str:
-    """Say why git does not open a repository, and what to do."""
+    """The reason why git does not open a repository, and a remedy."""
     if "dubious ownership" in words:
         return f"another user owns it. If you trust it: {words.splitlines()[-1].strip()}"  # the command, in git's words
     return f"{words.rstrip('.')}."

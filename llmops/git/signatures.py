@@ -1,7 +1,7 @@
-"""commits, keys -> whose they are: git verifies the signatures, ssh-keygen makes them.
+"""Verifies the signatures of commits with git, and signs commits with ssh-keygen.
 
-git says what it found in one letter, for SSH and GPG alike (git-log(1), ``%G?``). Every key that is given counts: each
-line of an allowed-signers file, and each key of a GnuPG home, however much GnuPG trusts its owner.
+git reports a letter for each signature, of SSH and GPG alike (git-log(1), ``%G?``). Every given key is trusted: each
+line of an allowed-signers file, and each key of a GnuPG home, whatever trust GnuPG has in its owner.
 
 Effects: runs git and ssh-keygen.
 """
@@ -24,12 +24,12 @@ NOWHERE = "/dev/null"
 _FORMAT = "%H%x00%s%x00%G?%x00%GS%x00%GK%x00%GG"
 _FIELDS = _FORMAT.count("%x00") + 1
 _SSH_KEY = "SHA256:"
-"""How ssh-keygen names a key; GnuPG's names are hexadecimal."""
+"""The beginning of ssh-keygen's fingerprints; those of GnuPG are hexadecimal."""
 _SECONDS = 600.0
 
 
 class Keys(Struct, frozen=True):
-    """Whose signatures count."""
+    """The keys whose signatures are trusted."""
 
     signers: str = ""
     """An allowed-signers file, as of ssh-keygen(1)."""
@@ -41,19 +41,19 @@ class Keys(Struct, frozen=True):
 
 
 class SigningPolicy(Struct, frozen=True):
-    """How the commits of a ledger are signed, and whose signatures count there."""
+    """The key that signs the commits of a ledger, and the keys that are trusted there."""
 
     key: str = ""
-    """An SSH private key, or a public one whose private half an agent has; '' signs nothing."""
+    """An SSH private key, or a public one whose private half an agent has; '' for no signatures."""
     keys: Keys | None = None
-    """None: whoever could push the ledger is believed."""
+    """None: every commit is trusted, signed or not."""
 
 
 UNSIGNED = SigningPolicy()
 
 
 class SignatureStatus(StrEnum):
-    """What a signature is worth."""
+    """The result of verifying a commit."""
 
     GOOD = "good"
     UNSIGNED = "it is not signed"
@@ -71,11 +71,11 @@ class Signature(Struct, frozen=True, kw_only=True):
     standing: SignatureStatus
     signer: str
     key: str
-    """The key's fingerprint, or '' when there is no signature."""
+    """The key's fingerprint, or '' without a signature."""
 
     @property
     def is_good(self) -> bool:
-        """Whether a known key made it, of this."""
+        """Whether a trusted key signed the commit as it is."""
         return self.standing is SignatureStatus.GOOD
 
 
@@ -89,19 +89,19 @@ _LETTERS = {
     "N": SignatureStatus.UNSIGNED,
 }
 _DATES = ("key has expired", "key is not yet valid")
-"""What ssh-keygen says of a known key at another time than its own."""
+"""Messages of ssh-keygen for a trusted key that was not valid at the time."""
 
 
-def read(folder: Path, keys: Keys, revisions: Iterable[str], *how: str) -> tuple[Signature, ...]:
-    """Have git verify the commits that `git log` gives for some revisions, each with its signature."""
+def read(folder: Path, keys: Keys, revisions: Iterable[str], *options: str) -> tuple[Signature, ...]:
+    """Verify the commits that `git log` lists for some revisions; ``options`` are further options of it."""
     config = {
         "gpg.ssh.allowedSignersFile": keys.signers or NOWHERE,
-        "gpg.x509.program": NOWHERE,  # neither list of keys is about certificates
+        "gpg.x509.program": NOWHERE,  # neither list of keys contains certificates
         "log.showSignature": "false",
     }
     settings = [word for name, value in config.items() for word in ("-c", f"{name}={value}")]
     home = {"GNUPGHOME": keys.keyring or NOWHERE}
-    arguments = (*settings, "log", "-z", f"--format={_FORMAT}", *how, "--end-of-options", *revisions)
+    arguments = (*settings, "log", "-z", f"--format={_FORMAT}", *options, "--end-of-options", *revisions)
     fields = command.run(folder, *arguments, environment=home, timeout=_SECONDS).split("\0")
     rows = zip(*(fields[number::_FIELDS] for number in range(_FIELDS)), strict=False)
     return tuple(
@@ -114,57 +114,55 @@ def _standing(letter: str, key: str, words: str) -> SignatureStatus:
     if letter != "U":
         return _LETTERS.get(letter, SignatureStatus.UNKNOWN)
     if not key.startswith(_SSH_KEY):
-        return (
-            SignatureStatus.GOOD
-        )  # of the keyring that was given; that GnuPG does not trust its owner says nothing here
+        return SignatureStatus.GOOD  # a key of the given keyring, which GnuPG need not trust
     return SignatureStatus.EXPIRED if any(one in words for one in _DATES) else SignatureStatus.UNKNOWN
 
 
 @lru_cache(4096)
 def _of(folder: Path, keys: Keys, commit: str) -> Signature:
-    """Verify one commit, once in a process: neither it nor the keys change."""
+    """Verify a commit once in a process: neither it nor the keys change."""
     return read(folder, keys, [commit], "--no-walk")[0]
 
 
 def verify(folder: Path, seal: SigningPolicy, ref: str, commit: str) -> None:
-    """Raise `Refused` when a ledger's commit ('' is none) is not signed by one of the keys that count, if any do."""
+    """Raise `Refused` for a commit of a ledger ('' is none) that is not signed by a trusted key, if keys are given."""
     if seal.keys is None or not commit:
         return
-    found = _of(folder, seal.keys, commit)
-    if not found.is_good:
-        what = f"of its commit {commit[:SHORT]}, {found.standing}{named(found)}"
-        raise Refused(f"{ref} is not believed: {what}. {_remedy(found, seal)}")
+    signature = _of(folder, seal.keys, commit)
+    if not signature.is_good:
+        what = f"commit {commit[:SHORT]}: {signature.standing}{named(signature)}"
+        raise Refused(f"{ref} is not trusted: {what}. {_remedy(signature, seal)}")
 
 
 def may_write(seal: SigningPolicy) -> None:
-    """Raise `Refused` when what is written would not be believed when it is read."""
+    """Raise `Refused` if readers of the ledger would not trust what is written."""
     if seal.keys is not None and not seal.key:
         raise Refused(
-            "this run may read the ledger and not write it: LLMOPS_LEDGER_KEYS asks for signatures. "
-            "Give the key to sign with: LLMOPS_SIGNING_KEY."
+            "this run may only read the ledger: LLMOPS_LEDGER_KEYS requires signatures. "
+            "Set LLMOPS_SIGNING_KEY to the key to sign with."
         )
 
 
-def _remedy(found: Signature, seal: SigningPolicy) -> str:
-    look = f"Look at it: `git show {found.commit[:SHORT]}`."
-    if found.standing is SignatureStatus.UNSIGNED:
+def _remedy(signature: Signature, seal: SigningPolicy) -> str:
+    look = f"Look at it: `git show {signature.commit[:SHORT]}`."
+    if signature.standing is SignatureStatus.UNSIGNED:
         return (
             f"{look} If llmops wrote it before the ledger was signed, run `llmops init` once with LLMOPS_SIGNING_KEY "
-            "and without LLMOPS_LEDGER_KEYS; else somebody else did: push the last signed one again."
+            "and without LLMOPS_LEDGER_KEYS. Otherwise push the last signed commit again."
         )
-    if found.standing in (SignatureStatus.UNKNOWN, SignatureStatus.EXPIRED):
-        return f"{look} If that reconciler is yours, add its key to {seal.keys}; else push the last signed one again."
-    return f"{look} Push the last one again that was signed well."
+    if signature.standing in (SignatureStatus.UNKNOWN, SignatureStatus.EXPIRED):
+        return f"{look} If the reconciler is yours, add its key to {seal.keys}. Otherwise push the last good one again."
+    return f"{look} Push the last good commit again."
 
 
-def named(found: Signature) -> str:
-    """Name the key of a signature behind what is said of it; '' when there is none."""
-    signer = f"{found.signer}, " if found.signer else ""
-    return f" ({signer}{found.key})" if found.key else ""
+def named(signature: Signature) -> str:
+    """The signer and the key, in brackets; '' without a signature."""
+    signer = f"{signature.signer}, " if signature.signer else ""
+    return f" ({signer}{signature.key})" if signature.key else ""
 
 
 def sign(key: str, commit: bytes) -> bytes:
-    """Give a commit with its signature, as git makes it: by ssh-keygen(1), ``-Y sign``, in the header ``gpgsig``.
+    """Sign a commit as git does: with ssh-keygen(1), ``-Y sign``, in the header ``gpgsig``.
 
     Raises `Broken` when the key cannot sign.
     """
@@ -174,34 +172,37 @@ def sign(key: str, commit: bytes) -> bytes:
     except FileNotFoundError:
         raise Broken("ssh-keygen is not installed. Install it: apt-get install openssh-client.") from None
     except subprocess.TimeoutExpired:
-        raise Broken(f"ssh-keygen did not sign with {key} within 60 s. Does its agent wait for somebody?") from None
+        raise Broken(
+            f"ssh-keygen did not sign with {key} within 60 s. Check whether its agent waits for a confirmation."
+        ) from None
     if done.returncode:
         why = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise Broken(
             f"the ledger cannot be signed with {key}: {why[0].rstrip('.')}. "
-            "Give an SSH private key without a passphrase, or the public one of a key that ssh-agent holds."
+            "Use an SSH private key without a passphrase, or the public key of one that ssh-agent holds."
         )
     headers, _, message = commit.partition(b"\n\n")
     return headers + b"\ngpgsig " + done.stdout.rstrip(b"\n").replace(b"\n", b"\n ") + b"\n\n" + message
 
 
 def outside(path: str, top: Path) -> Path:
-    """Give where a file or folder of keys is. Raises `Misused` when it is not there, or a commit could change it."""
-    found = Path(path).resolve()
-    if not found.exists():
-        raise Misused(f"there are no keys at {path}. Name a file or a folder that is there.")
-    if found.is_relative_to(top.resolve()):
+    """Resolve the path of keys. Raises `Misused` if it does not exist, or is in the repository at ``top``."""
+    keys = Path(path).resolve()
+    if not keys.exists():
+        raise Misused(f"there are no keys at {path}. Name an existing file or folder.")
+    if keys.is_relative_to(top.resolve()):
         raise Misused(
-            f"{path} lies in the repository, where a commit could change what it is judged by. "
-            "Keep keys outside: in the folder of who runs this, or a secret of the CI."
+            f"{path} is in the repository, where a commit could change the keys that verify it. "
+            "Keep keys outside: in a home directory, or in a secret of the CI."
         )
-    return found
+    return keys
 
 
 def keys_at(paths: Iterable[str], top: Path) -> Keys:
-    """Give the keys at some places: a file is one of allowed signers, a folder a GnuPG home. Raises as `outside`."""
+    """Locate keys: a file contains allowed signers, a folder is a GnuPG home. Raises as `outside`."""
     found = [outside(path, top) for path in paths]
-    files, folders = [one for one in found if one.is_file()], [one for one in found if one.is_dir()]
+    files, folders = [path for path in found if path.is_file()], [path for path in found if path.is_dir()]
     if len(files) > 1 or len(folders) > 1:
-        raise Misused(f"{' and '.join(map(str, found))}: give one file of allowed signers and one GnuPG home at most.")
-    return Keys(*(str(one[0]) if one else "" for one in (files, folders)))
+        names = " and ".join(map(str, found))
+        raise Misused(f"{names}: name at most one file of allowed signers and one GnuPG home.")
+    return Keys(*(str(places[0]) if places else "" for places in (files, folders)))

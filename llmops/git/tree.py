@@ -1,7 +1,6 @@
-"""commit -> files: the only reader of what is committed.
+"""Reads the files of commits and of merges.
 
-Effects: reads git, fetches what a partial clone lacks; writes trees that exist only in thought (a merge) as loose
-objects.
+Effects: reads git, fetches what a partial clone lacks, writes the trees of merges as loose objects.
 """
 
 from __future__ import annotations
@@ -12,23 +11,23 @@ from llmops.domain import digests
 from llmops.domain.digests import Digest
 from llmops.domain.problems import Broken, Misused, Refused
 from llmops.git import command, objects
-from llmops.git.objects import Absent, Entry, Objects
+from llmops.git.objects import Absent, Entry
 from llmops.git.repository import Repository
 
 MOST_AHEAD = 1 << 20
-"""Bytes of the largest file that is read before it is asked for."""
+"""Bytes of the largest file that is read ahead."""
 SMALL, MOST_KEPT = 1 << 16, 1000
-"""Bytes of the largest file that is kept once it was read, and how many are."""
+"""Bytes of the largest file that is kept in memory, and how many are."""
 _ODD = {"120000": "symbolic link", "160000": "submodule"}
 
 
 def commit_id(repo: Repository, revision: str) -> str:
-    """Turn a branch, tag or abbreviation into the id of a commit. Raises `Misused` saying why it cannot."""
-    found = repo.objects.find(f"{revision}^{{commit}}")
-    if found is not None:
-        return found.oid
+    """Resolve a branch, tag or abbreviation to the id of a commit. Raises `Misused`."""
+    header = repo.objects.find(f"{revision}^{{commit}}")
+    if header is not None:
+        return header.oid
     if revision == "HEAD" and not repo.objects.find("HEAD"):
-        raise Misused("the repository has no commit yet. Run `llmops init` if you did not yet, and commit your specs.")
+        raise Misused("the repository has no commit yet. Run `llmops init` unless you have, and commit your specs.")
     if repo.is_shallow:
         hint = "This clone is shallow: run `git fetch --unshallow`, or check out with fetch-depth: 0."
     else:
@@ -37,27 +36,20 @@ def commit_id(repo: Repository, revision: str) -> str:
 
 
 class CommitFiles:
-    """The files of one tree, read by object id when they are asked for; nothing of a working copy is seen."""
+    """The files of one tree. They are read by object id when they are needed, never from a working copy."""
 
     def __init__(self, repo: Repository, tree: str) -> None:
         self._repo, self._objects = repo, repo.objects
         self.tree = tree
-        """The id of the tree: two commits with the same files have the same."""
+        """The id of the tree, which commits with the same files share."""
         self._names: dict[str, tuple[str, ...]] = {}
         self._digests: dict[str, Digest] = {}
         self._folders: dict[str, dict[str, Entry]] = {}
         self._entries: dict[str, Entry | None] = {}
         self._kept: dict[str, bytes] = {}
 
-    def reopened(self) -> CommitFiles:
-        """Give the same files, read through a git of their own: for another process."""
-        made = CommitFiles(self._repo, self.tree)
-        made._objects = Objects(self._repo.around)
-        made._names, made._entries = self._names, self._entries
-        return made
-
     def changed_since(self, tree: str) -> tuple[str, ...] | None:
-        """Give the paths that are other than in another tree, None when that one is not here."""
+        """List the paths that differ from another tree; None if that one is missing here."""
         try:
             return tuple(sorted(set(objects.changed(self._objects, tree, self.tree)))) if tree != self.tree else ()
         except Absent:
@@ -76,8 +68,8 @@ class CommitFiles:
         try:
             data = self._objects.read(entry.oid)
         except Absent:
-            raise Broken(f"{path} ({entry.oid}) is not in this repository. See `git fsck`.") from None
-        if len(data) <= SMALL and len(self._kept) < MOST_KEPT:  # what many specs name is asked for again and again
+            raise Broken(f"{path} ({entry.oid}) is missing from this repository. Run `git fsck`.") from None
+        if len(data) <= SMALL and len(self._kept) < MOST_KEPT:  # many specs may name one file
             self._kept[path] = data
         return data
 
@@ -87,16 +79,16 @@ class CommitFiles:
             entry = self._entry(folder)
             if entry is not None and entry.is_folder:
                 self._repo.bring(entry.oid)
-            found = self._walk(entry.oid, f"{folder}/" if folder else "") if entry and entry.is_folder else ()
-            self._names[folder] = tuple(sorted(found))
+            paths = self._walk(entry.oid, f"{folder}/" if folder else "") if entry and entry.is_folder else ()
+            self._names[folder] = tuple(sorted(paths))
         return self._names[folder]
 
     def size(self, path: str) -> int:
         if path in self._kept:
             return len(self._kept[path])
         entry = self._entry(path)
-        found = self._objects.find(entry.oid) if entry and _is_file(entry) else None
-        return found.size if found else 0
+        header = self._objects.find(entry.oid) if entry and _is_file(entry) else None
+        return header.size if header else 0
 
     def sha256(self, path: str) -> Digest:
         if path not in self._digests:
@@ -108,18 +100,20 @@ class CommitFiles:
         return _ODD.get(entry.mode, "") if entry is not None else ""
 
     def expect(self, paths: Iterable[str]) -> None:
-        new = {path for path in paths if path not in self._digests}  # those that were read have told what counts
-        asked = {path: entry.oid for path in new if (entry := self._entry(path)) and _is_file(entry)}
-        found = self._objects.finds(list(asked.values()))
-        small = {path: one.oid for path, one in zip(asked, found, strict=True) if one and one.size <= MOST_AHEAD}
+        new = {path for path in paths if path not in self._digests}  # of others the digest is enough
+        oids = {path: entry.oid for path in new if (entry := self._entry(path)) and _is_file(entry)}
+        headers = self._objects.finds(list(oids.values()))
+        small = {
+            path: header.oid for path, header in zip(oids, headers, strict=True) if header and header.size <= MOST_AHEAD
+        }
         self._kept = dict(zip(small, self._objects.reads(list(small.values())), strict=True))
 
     def _entry(self, path: str) -> Entry | None:
-        if path not in self._entries:  # of one path it is asked what it is, whether it is there, what is in it
-            self._entries[path] = self._found(path)
+        if path not in self._entries:
+            self._entries[path] = self._look_up(path)
         return self._entries[path]
 
-    def _found(self, path: str) -> Entry | None:
+    def _look_up(self, path: str) -> Entry | None:
         entry: Entry | None = Entry("40000", self.tree)
         for name in path.rstrip("/").split("/") if path else ():
             if entry is None or not entry.is_folder:
@@ -132,12 +126,12 @@ class CommitFiles:
             try:
                 self._folders[oid] = self._objects.folder(oid)
             except Absent:
-                raise Broken(f"the folder {oid} is not in this repository. See `git fsck`.") from None
+                raise Broken(f"the folder {oid} is missing from this repository. Run `git fsck`.") from None
         return self._folders[oid]
 
     def _walk(self, oid: str, prefix: str) -> Iterator[str]:
         entries = self._folder(oid)
-        del self._folders[oid]  # what is listed is in `_entries`
+        del self._folders[oid]  # its files are in `_entries`
         for name, entry in entries.items():
             path = f"{prefix}{name}"
             if entry.is_folder:
@@ -152,25 +146,25 @@ def _is_file(entry: Entry) -> bool:
 
 
 def files(repo: Repository, commit: str) -> CommitFiles:
-    """Give the files of a commit."""
-    repo.bring("--filter=blob:none", "--no-walk", commit)  # its folders
-    found = repo.objects.find(f"{commit}^{{tree}}")
-    if found is None:
-        raise Broken(f"the folders of commit {commit} are not in this repository. See `git fsck`.")
-    return CommitFiles(repo, found.oid)
+    """Open the files of a commit, and fetch its folders if they are missing."""
+    repo.bring("--filter=blob:none", "--no-walk", commit)
+    header = repo.objects.find(f"{commit}^{{tree}}")
+    if header is None:
+        raise Broken(f"the folders of commit {commit} are missing from this repository. Run `git fsck`.")
+    return CommitFiles(repo, header.oid)
 
 
 def merged(repo: Repository, base: str, head: str) -> CommitFiles:
-    """Give the files that merging head into base would give. Raises `Refused` on a conflict."""
+    """Merge head into base, and open the files of the result. Raises `Refused` on a conflict."""
     try:
-        made = command.run(repo.around, "merge-tree", "--write-tree", "--no-messages", "--name-only", "-z", base, head)
+        merge = command.run(repo.around, "merge-tree", "--write-tree", "--no-messages", "--name-only", "-z", base, head)
     except command.GitFailed as error:
         raise _unmerged(error, base, head) from None
-    return CommitFiles(repo, made.rstrip("\0"))
+    return CommitFiles(repo, merge.rstrip("\0"))
 
 
 def _unmerged(error: command.GitFailed, base: str, head: str) -> Exception:
-    """Say why there is no merge: a conflict (exit code 1), or commits that have nothing in common."""
+    """The error for a conflict (exit code 1), or for commits that have nothing in common."""
     if error.code == 1:
         paths = sorted(set(error.out.split("\0")[1:]) - {""})
         return Refused(f"head cannot be merged: both sides changed {', '.join(paths)}. Rebase it onto the base.")
@@ -187,6 +181,6 @@ def is_dirty(repo: Repository) -> bool:
 
 
 def subject(repo: Repository, commit: str) -> str:
-    """Give the first line of a commit's message."""
+    """The first line of a commit's message."""
     _, _, message = repo.objects.read(commit).partition(b"\n\n")
     return message.partition(b"\n")[0].decode(errors="replace")

@@ -1,6 +1,6 @@
-"""working copy -> files, as a commit of them would be.
+"""Reads the working copy as a commit of it would be.
 
-Effects: reads the working copy, writes loose objects of a tree that no commit names.
+Effects: reads the working copy, writes the objects of a tree that no commit names.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from llmops.git.tree import CommitFiles
 
 
 def files(repo: Repository) -> CommitFiles:
-    """Give the files of the working copy as `git add --all` would commit them; the user's index is not touched."""
+    """Open the files of the working copy as `git add --all` would commit them. The user's index is not touched."""
     if repo.is_bare:
         raise Misused("a bare repository has no working copy.")
-    # Imported here because every plan imports this module, and few read a working copy.
-    with importlib.import_module("tempfile").TemporaryDirectory() as folder:
+    with importlib.import_module("tempfile").TemporaryDirectory() as folder:  # 5 ms, which a plan of a commit saves
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         if repo.objects.find("HEAD"):
             command.run(repo.top, "read-tree", "HEAD", environment=index)

@@ -1,1 +1,1 @@
-"""What llmops needs of the machine that it runs on."""
+"""Handles files, locks, processes and signals of this machine."""

@@ -1,7 +1,7 @@
-"""The disk of this machine: as much of fsspec as the store uses of it, and files that are whole or not there.
+"""Reads and writes local files, whole or not at all.
 
-A file is written beside its place and renamed: nobody sees half of one, whoever is killed and whatever is full. What
-the system refuses is said with the name of the file; for a full disk it gives none.
+A file is written beside its place and renamed, so that no reader sees half of it, whatever process is killed and
+whatever disk is full. Every `OSError` names its file, which the system leaves out for a full disk.
 
 Effects: reads and writes files.
 """
@@ -19,18 +19,18 @@ from typing import IO, Any
 
 READ_ONLY = 0o444
 FICLONE = 0x40049409
-"""The request that makes a file share another's blocks until either is written: ioctl_ficlone(2)."""
+"""The request that makes two files share their blocks until either is written: ioctl_ficlone(2)."""
 
 
 class Disk:
-    """The part of fsspec's file systems that the store uses, for this machine's own: importing fsspec takes 80 ms."""
+    """The methods of fsspec's file systems that the store uses. To import fsspec takes 80 ms."""
 
     def exists(self, path: str) -> bool:
-        """Whether a file is there."""
+        """Whether a path exists."""
         return Path(path).exists()
 
     def size(self, path: str) -> int:
-        """Give how long a file is."""
+        """Return the size of a file in bytes."""
         return os.stat(path).st_size
 
     def cat_file(self, path: str) -> bytes:
@@ -38,13 +38,13 @@ class Disk:
         return Path(path).read_bytes()
 
     def pipe_file(self, path: str, data: bytes) -> None:
-        """Write a file into the store."""
+        """Write a read-only file."""
         with named(path):
             Path(path).write_bytes(data)
             os.chmod(path, READ_ONLY)
 
     def put_file(self, source: str, target: str) -> None:
-        """Copy a file into the store."""
+        """Copy a file into the store, read-only."""
         with named(target):
             copy(source, target)
             os.chmod(target, READ_ONLY)
@@ -55,7 +55,7 @@ class Disk:
             copy(source, target)
 
     def makedirs(self, path: str, *, exist_ok: bool) -> None:
-        """Make a folder."""
+        """Create a folder and its parents."""
         if not os.path.isdir(path):
             os.makedirs(path, exist_ok=exist_ok)
 
@@ -64,28 +64,28 @@ class Disk:
         os.replace(source, target)
 
     def open(self, path: str, mode: str) -> IO[bytes]:
-        """Open a file to read."""
+        """Open a file to read it."""
         return Path(path).open(mode)
 
     def find(self, path: str, *, detail: bool) -> dict[str, dict[str, Any]]:  # noqa: ARG002  fsspec's signature
-        """Give every file below a folder."""
-        found: dict[str, dict[str, Any]] = {}
+        """Find every file below a folder: its path, size and time."""
+        files: dict[str, dict[str, Any]] = {}
         for folder, _, names in os.walk(path):
             for name in names:
                 file = f"{folder}/{name}"
                 with contextlib.suppress(FileNotFoundError):  # renamed or removed meanwhile
-                    about = os.lstat(file)
-                    found[file] = {"size": about.st_size, "mtime": about.st_mtime}
-        return found
+                    stat = os.lstat(file)
+                    files[file] = {"size": stat.st_size, "mtime": stat.st_mtime}
+        return files
 
     def rm(self, paths: list[str]) -> None:
-        """Remove files."""
+        """Remove files, if they exist."""
         for path in paths:
             Path(path).unlink(missing_ok=True)
 
 
 def write(path: Path, data: bytes) -> None:
-    """Put a file in its place, or in that of an older one. Raises `OSError`, with its name."""
+    """Write a file, or replace an older one. Raises `OSError`, with its name."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with named(path):
@@ -98,7 +98,7 @@ def write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def named(path: Path | str) -> Iterator[None]:
-    """Let every `OSError` of a block name a file."""
+    """Add the name of a file to every `OSError` of a block."""
     try:
         yield
     except OSError as error:
@@ -106,7 +106,7 @@ def named(path: Path | str) -> Iterator[None]:
 
 
 def link(source: str, target: str) -> bool:
-    """Give a file a second name. False where the disk cannot do that."""
+    """Give a file a second name. False if the file system cannot do that."""
     try:
         os.link(os.path.realpath(source) if os.path.islink(source) else source, target)
     except OSError:
@@ -115,7 +115,7 @@ def link(source: str, target: str) -> bool:
 
 
 def adopt(source: str, target: str) -> bool:
-    """Give a file a second name, read-only and as new. False where that cannot be, such as for somebody else's file."""
+    """Give a file a second name, read-only and as new. False if that fails, as for another user's file."""
     if not link(source, target):
         return False
     try:
@@ -128,11 +128,11 @@ def adopt(source: str, target: str) -> bool:
 
 
 def settle(folder: str) -> None:
-    """Wait until all that was written to the file system of a folder is on its disk: syncfs(2).
+    """Wait until everything written to the file system of a folder is on its disk: syncfs(2).
 
-    Once for a batch: to ask it of each of 10,000 files takes as many turns of the disk.
+    One call serves a batch; fsync of 10,000 files would wait 10,000 times.
     """
-    ctypes = importlib.import_module("ctypes")
+    ctypes = importlib.import_module("ctypes")  # 2 ms, which a plan saves
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
@@ -142,9 +142,9 @@ def settle(folder: str) -> None:
 
 
 def copy(source: str, target: str) -> None:
-    """Copy a file; where the file system can, both share their blocks."""
+    """Copy a file. Both share their blocks, if the file system can do that."""
     if not _clone(source, target):
-        importlib.import_module("shutil").copyfile(source, target)  # 2 ms that a plan has no use for
+        importlib.import_module("shutil").copyfile(source, target)  # 2 ms, which a plan saves
 
 
 def _clone(source: str, target: str) -> bool:

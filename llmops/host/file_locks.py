@@ -1,7 +1,7 @@
-"""Locks that the kernel gives back when their holder ends, however it ends.
+"""Takes locks that the kernel releases when their holder exits or is killed.
 
-They are open-file-description locks (fcntl(2), Linux): they work on network file systems, closing another handle of the
-file does not drop them, and anyone can ask whether one is held without taking it.
+They are open-file-description locks (fcntl(2), Linux). They work on network file systems, closing another handle of the
+file does not release them, and a process can ask for the holder without taking the lock.
 
 Effects: locks files.
 """
@@ -20,7 +20,7 @@ _WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def take(path: Path) -> IO[str] | None:
-    """Take a lock and write our process id into it, or give None when somebody has it.
+    """Take a lock and write our process id into it. None if another process holds it.
 
     It is held until the file is closed or the process ends.
     """
@@ -37,12 +37,11 @@ def take(path: Path) -> IO[str] | None:
 
 
 def holder(path: Path) -> int:
-    """Give the process id of whoever holds a lock, or 0."""
+    """Return the process id of the holder of a lock: 0 without one, -1 before it has written its id."""
     try:
         with path.open("r+") as file:
             kind = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_OFD_GETLK, _WHOLE_FILE))[0]
             text = file.read().strip()
     except FileNotFoundError:
         return 0
-    # Between taking the lock and writing the number, it is held by a process that cannot be named yet.
     return 0 if kind == fcntl.F_UNLCK else int(text) if text.isdigit() else -1

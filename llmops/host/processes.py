@@ -1,6 +1,6 @@
-"""Processes that outlive whoever starts them.
+"""Starts processes that outlive this one.
 
-Effects: starts processes, and asks after them.
+Effects: starts processes, looks at running ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def detach(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
-    """Start a process in a session of its own, with its output appended to a file; give its process id."""
+    """Start a process in a session of its own, append its output to a file, and return its process id."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawn(
         argv[0],
@@ -28,15 +28,15 @@ def detach(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> in
 
 
 def has_ended(child: int) -> bool:
-    """Whether a child of this process has ended; its remains are cleared away."""
+    """Whether a child of this process has ended. If so, it is reaped."""
     try:
         return os.waitpid(child, os.WNOHANG) != (0, 0)
-    except ChildProcessError:  # cleared away before
+    except ChildProcessError:  # reaped before
         return True
 
 
 def have_open(path: Path) -> bool:
-    """Whether a process of this machine has a file open, as far as we may see."""
+    """Whether a process that this user may inspect has a file open."""
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):
             if link.readlink() == path:

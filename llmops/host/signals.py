@@ -1,8 +1,8 @@
-"""Being told to stop, by Ctrl-C, by the system or by a terminal that goes away: in order first, then at once.
+"""Stops this process in order after the first signal, and at once after the second.
 
-The first signal only asks. Long work looks for that where it can be left, begins nothing more, and raises `Stopped`.
-The second signal does not wait for that: it raises `KeyboardInterrupt` wherever this process is. What has to be put in
-order even then is done in `undisturbed`, which the third signal ends.
+The first signal is a request. Long work checks for it where it can be left, begins nothing more, and raises `Stopped`.
+The second signal raises `KeyboardInterrupt` wherever the process is. Cleaning up is `undisturbed`, and only the third
+signal interrupts that.
 
 Effects: handles signals of this process.
 """
@@ -18,65 +18,65 @@ from llmops.domain.problems import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 2
-"""How many signals work is undisturbed by that puts things in order."""
+"""How many signals do not interrupt cleaning up."""
 
 
 class Stop:
-    """Whether somebody asked this process to stop."""
+    """Counts the signals that ask this process to stop."""
 
     def __init__(self) -> None:
         self._asked = 0
-        self._borne = 0
+        self._tolerated = 0
 
     @property
     def is_asked(self) -> bool:
-        """Whether nothing new may be begun."""
+        """Whether nothing new may begin."""
         return self._asked > 0
 
     def check(self) -> None:
-        """Raise `Stopped` when somebody asked for it."""
+        """Raise `Stopped` after a signal."""
         if self.is_asked:
-            raise Stopped("stopped by a signal. What was begun stays as it is; the next run goes on with it.")
+            raise Stopped("stopped by a signal. Running orders continue; the next run adopts them.")
 
     @contextmanager
     def in_order(self) -> Iterator[None]:
-        """Let the first signal only ask, until the end of this block."""
-        with self._bearing(1):
+        """Turn the first signal into a request, until the end of this block."""
+        with self._tolerating(1):
             yield
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Let the second signal not interrupt either, until the end of this block."""
-        with self._bearing(PATIENCE):
+        """Keep the second signal from interrupting, too, until the end of this block."""
+        with self._tolerating(PATIENCE):
             yield
 
     @contextmanager
-    def _bearing(self, amount: int) -> Iterator[None]:
-        before, self._borne = self._borne, amount
+    def _tolerating(self, amount: int) -> Iterator[None]:
+        before, self._tolerated = self._tolerated, amount
         try:
             yield
         finally:
-            self._borne = before
+            self._tolerated = before
 
     def handle(self, _signal: int, _frame: FrameType | None) -> None:
-        """Take note of a signal. Raises `KeyboardInterrupt` when it is not to be waited for."""
+        """Count a signal. Raises `KeyboardInterrupt` when there are more than this block tolerates."""
         self._asked += 1
-        if self._asked > self._borne:
+        if self._asked > self._tolerated:
             raise KeyboardInterrupt
 
 
 NEVER = Stop()
-"""For work that nobody asks to stop."""
+"""For work that no signal stops."""
 
 
 @contextmanager
 def listening() -> Iterator[Stop]:
-    """Hear the signals that end a process, until the end of this block. One that is ignored (nohup) stays so."""
+    """Handle the signals that end a process, until the end of this block. Ignored ones (nohup) stay ignored."""
     stop = Stop()
-    heard = [one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
-    before = {one: signal.signal(one, stop.handle) for one in heard}
+    handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop.handle) for number in handled}
     try:
         yield stop
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -27,8 +27,8 @@ from llmops.importing.source_model import (
 )
 from llmops.kinds.evaluation import assertions
 from llmops.kinds.evaluation.assertions import Assert
-from llmops.language import jinja, jinja_variables, yaml_writer
-from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language import jinja, yaml_writer
+from llmops.language.jinja import InvalidTemplate
 from llmops.language.json_schema import API_VERSION
 from llmops.language.yaml_writer import Line
 
@@ -120,7 +120,7 @@ class _Translating:
 
     def _is_sound(self, wording: ImportedPrompt) -> bool:
         try:
-            names = frozenset[str]().union(*map(jinja_variables.variables, wording.texts()))
+            names = frozenset[str]().union(*map(jinja.variables, wording.texts()))
         except InvalidTemplate as error:
             remedy = "Write it in Jinja, in which our prompts are written."
             self.foreign.refuse(wording.spot, f"the prompt cannot be used: {error.what}", remedy)
@@ -273,7 +273,7 @@ def _ordered(claim: ImportedAssertion, value: Any) -> dict[str, Any]:
 
 
 def _variables(wording: ImportedPrompt) -> list[str]:
-    return sorted(frozenset[str]().union(*map(jinja_variables.variables, wording.texts())))
+    return sorted(frozenset[str]().union(*map(jinja.variables, wording.texts())))
 
 
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}

@@ -1,1 +1,1 @@
-"""A local cache, so that a plan costs what the change costs."""
+"""Caches what was read of git, so that a plan costs what the change costs."""

@@ -1,4 +1,4 @@
-"""commit -> what it declares, read through the index of the clone.
+"""Reads what a commit declares, through the index of the clone.
 
 Effects: reads git, reads and writes the index.
 """
@@ -20,14 +20,14 @@ from llmops.specs.settings import Settings
 
 
 class Commits(Struct, frozen=True):
-    """The commits of a clone, and the index beside them."""
+    """The repository of a clone, and its index."""
 
     repo: Repository
     index: Index
 
 
 class Desired(Struct, frozen=True):
-    """What a commit declares."""
+    """The settings and the resources that a commit declares."""
 
     commit: str
     files: CommitFiles
@@ -36,12 +36,12 @@ class Desired(Struct, frozen=True):
 
 
 def open_at(repo: Repository) -> Commits:
-    """Open the index of a clone; all its worktrees share one."""
+    """Open the index of a clone, which all its worktrees share."""
     return Commits(repo, index.open_at(repo.common / "llmops", PLUGINS, DECIDING))
 
 
 def desire(commits: Commits, revision: str) -> Desired:
-    """Read what a revision declares. Raises `Invalid` with every problem in it, `Misused` when it is not here."""
+    """Read what a revision declares. Raises `Invalid` with every problem, `Misused` for an unknown revision."""
     commit = tree.commit_id(commits.repo, revision)
     try:
         return desire_files(commits, commit, tree.files(commits.repo, commit))
@@ -50,11 +50,11 @@ def desire(commits: Commits, revision: str) -> Desired:
 
 
 def named(commit: str, revision: str) -> str:
-    """Name a commit as people do who asked for it by another name."""
+    """Name a commit together with the revision that it was asked for by."""
     return f"commit {commit[:SHORT]}" + (f" ({revision})" if not commit.startswith(revision) else "")
 
 
 def desire_files(commits: Commits, name: str, files: CommitFiles) -> Desired:
-    """Read what a tree declares that is no commit's: a merge, a working copy. Raises as `desire`."""
+    """Read what a tree without a commit declares: a merge, or a working copy. Raises as `desire`."""
     settings, graph = index.desire(commits.index, files)
     return Desired(name, files, settings, graph)

@@ -1,8 +1,8 @@
-"""tree, ledger -> a local index, so that a plan costs what the change costs and not what the repository holds.
+"""Keeps the resources of one tree, so that a plan costs what the change costs.
 
-A generation is every resource of one tree, as `graph.build` named it, with who leans on it and which files it names;
-what differs in another tree is built over it. Beside it stand all outcomes of the ledger, and which units lack one.
-Nothing here is a source: whatever cannot be read, or was written by other code, is made again from git.
+A generation is every resource of one tree: its digest, its dependents and the files that it names. The graph of any
+other tree is built over it, from the specs that differ. Beside it stand the outcomes of the ledger, and the units that
+lack one. The index is a cache: whatever cannot be read, or was written by other code, is read again from git.
 
 Effects: reads and writes a database below the git directory, reads git.
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import gc
 import os
-import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,13 +26,14 @@ from llmops.domain.digests import HASH_VERSION, SHORT
 from llmops.domain.problems import Invalid
 from llmops.domain.resources import Key, Node
 from llmops.git.tree import CommitFiles
-from llmops.index import database, workers
+from llmops.index import database
 from llmops.index.database import Database, Unwritable
 from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import installed_code
 from llmops.specs import closures, graph, loading
 from llmops.specs.closures import Kinds, ResolvedSpec
-from llmops.specs.graph import Graph, GraphBuilder
-from llmops.specs.loading import CommitReader
+from llmops.specs.graph import Graph
+from llmops.specs.loading import CommitReader, ParsedFile, Pins
 from llmops.specs.settings import Settings
 
 MOST_FRESH = 100
@@ -40,21 +41,23 @@ MOST_FRESH = 100
 AT_ONCE = 500
 """How many resources are written together."""
 UNUSED_SECONDS = 30 * 86400
+PACKAGE = Path(__file__).parent.parent
 SCHEMA = """
-CREATE TABLE about(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE node(key TEXT PRIMARY KEY, path BLOB, depth INTEGER, live INTEGER, data BLOB, sum INTEGER);
-CREATE INDEX node_path ON node(path);
-CREATE INDEX node_live ON node(key) WHERE live;
-CREATE TABLE leans(name TEXT, kind TEXT, key TEXT, PRIMARY KEY(name, kind, key)) WITHOUT ROWID;
-CREATE TABLE uses(path BLOB, key TEXT, PRIMARY KEY(path, key)) WITHOUT ROWID;
-CREATE TABLE unit(digest TEXT, key TEXT, owed INTEGER, PRIMARY KEY(digest, key)) WITHOUT ROWID;
-CREATE INDEX unit_owed ON unit(key) WHERE owed;
-CREATE TABLE outcome(unit TEXT PRIMARY KEY, kind TEXT, key TEXT, part TEXT, started TEXT, seconds REAL) WITHOUT ROWID;
-CREATE INDEX outcome_key ON outcome(key, part);
-CREATE INDEX outcome_kind ON outcome(kind, started);
+CREATE TABLE IF NOT EXISTS about(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS node(key TEXT PRIMARY KEY, path BLOB, depth INTEGER, live INTEGER, data BLOB, sum INTEGER);
+CREATE INDEX IF NOT EXISTS node_path ON node(path);
+CREATE INDEX IF NOT EXISTS node_live ON node(key) WHERE live;
+CREATE TABLE IF NOT EXISTS need(name TEXT, kind TEXT, key TEXT, PRIMARY KEY(name, kind, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS uses(path BLOB, key TEXT, PRIMARY KEY(path, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unit(digest TEXT, key TEXT, pending INTEGER, PRIMARY KEY(digest, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unit_pending ON unit(key) WHERE pending;
+CREATE TABLE IF NOT EXISTS outcome(unit TEXT PRIMARY KEY, kind TEXT, key TEXT, part TEXT, started TEXT, seconds REAL)
+WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS outcome_key ON outcome(key, part);
+CREATE INDEX IF NOT EXISTS outcome_kind ON outcome(kind, started);
 """
-OF_NODES = ("node", "leans", "uses", "unit")
-"""Tables that hold a generation. Only what leads to a resource is looked up: its own rows follow from what it was."""
+OF_NODES = ("node", "need", "uses", "unit")
+"""The tables of a generation. In `need`, the resource `key` depends on `kind`/`name`; in `uses`, it names `path`."""
 
 
 class Index:
@@ -64,17 +67,11 @@ class Index:
         self.database, self.plugins = database, plugins
         self.generation = Generation(self.database, self.plugins.kinds)
 
-    def renew(self) -> Generation:
-        """Go on to the generation that is there now."""
-        self.database.renew()
-        self.generation = Generation(self.database, self.plugins.kinds)
-        return self.generation
-
 
 def open_at(folder: Path, plugins: Plugins, packages: Iterable[Any]) -> Index:
     """Open the index in a folder, or begin one. ``packages`` hold the plug-ins whose code decides what is in it.
 
-    Every version of the code has a file of its own, so that none reads what another one wrote.
+    Every version of the code has a file of its own, and so reads nothing that another version wrote.
     """
     path = folder / f"index-{_fingerprint(packages)[:SHORT]}.db"
     if not path.exists():
@@ -82,55 +79,43 @@ def open_at(folder: Path, plugins: Plugins, packages: Iterable[Any]) -> Index:
     return Index(database.open_at(path, SCHEMA), plugins)
 
 
-def in_memory(plugins: Plugins) -> Index:
-    """Give an empty index that nobody else sees."""
-    return Index(Database(None, SCHEMA), plugins)
-
-
 def _fingerprint(packages: Iterable[Any]) -> str:
     """Name the code that decides what is in an index, by the size and the time of its files."""
-    folders = {
-        *_below(str(Path(__file__).parent.parent)),
-        *(str(at) for package in packages for at in package.__path__),
-    }
-    files = sorted((entry.path, entry.stat()) for folder in folders for entry in os.scandir(folder) if entry.is_file())
-    said = [(path, found.st_size, found.st_mtime_ns) for path, found in files]
-    return digests.sha256(repr([HASH_VERSION, __version__, msgspec.__version__, said]).encode())
+    roots = {str(PACKAGE), *installed_code(), *(str(root) for package in packages for root in package.__path__)}
+    files = sorted({path: stat for root in roots for path, stat in _below(root)}.items())
+    stats = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in files]
+    return digests.sha256(repr([HASH_VERSION, __version__, msgspec.__version__, stats]).encode())
 
 
-def _below(folder: str) -> Iterator[str]:
-    yield folder
-    for entry in os.scandir(folder):
-        if entry.is_dir() and entry.name != "__pycache__":
+def _below(root: str) -> Iterator[tuple[str, os.stat_result]]:
+    if root.endswith(".py"):
+        yield root, Path(root).stat()
+        return
+    for entry in os.scandir(root):
+        if entry.is_file():
+            yield entry.path, entry.stat()
+        elif entry.is_dir() and entry.name != "__pycache__":
             yield from _below(entry.path)
 
 
-def about(rows: list[Any]) -> str:
-    """Give the only value of a row; '' when there is none."""
-    return str(rows[0][0]) if rows else ""
-
-
 class Generation:
-    """The resources of the tree that the index holds: a `Known`."""
+    """The resources of the tree that the index holds: a `KnownCommit`."""
 
-    def __init__(self, kept: Database, kinds: Kinds) -> None:
-        self._kept = kept
-        self.tree, self.settings = self._about("tree"), self._about("settings")
-        self.nodes: Mapping[Key, Node] = _Nodes(kept, kinds)
+    def __init__(self, database: Database, kinds: Kinds) -> None:
+        self._database = database
+        self.tree, self.settings = about(database, "tree"), about(database, "settings")
+        self.nodes: Mapping[Key, Node] = _Nodes(database, kinds)
         self.is_read = False
-        """Whether a graph reads from it: then this process does not go on to another one."""
-
-    def _about(self, name: str) -> str:
-        return about(self._kept.read("SELECT value FROM about WHERE name = ?", name))
+        """Whether a graph reads from it. Then this process goes on to no other one."""
 
     def ranks(self) -> Iterable[tuple[int, Key]]:
-        return _ranks(self._kept)
+        return _ranks(self._database)
 
     def dependents(self, key: Key) -> Iterable[Key]:
-        return self._keys("SELECT key FROM leans WHERE name = ? AND kind = ?", key.name, key.kind)
+        return self._keys("SELECT key FROM need WHERE name = ? AND kind = ?", key.name, key.kind)
 
     def referrers(self, name: str) -> Iterable[Key]:
-        return self._keys("SELECT DISTINCT key FROM leans WHERE name = ?", name)
+        return self._keys("SELECT DISTINCT key FROM need WHERE name = ?", name)
 
     def declared_in(self, path: str) -> Iterable[Key]:
         return self._keys("SELECT key FROM node WHERE path = ?", _bytes(path))
@@ -141,112 +126,101 @@ class Generation:
     def live(self) -> Iterable[Key]:
         return self._keys("SELECT key FROM node WHERE live")
 
-    def _keys(self, asked: str, *values: object) -> list[Key]:
-        return [Key.parse(key) for (key,) in self._kept.read(asked, *values)]
+    def _keys(self, query: str, *values: object) -> list[Key]:
+        return [Key.parse(key) for (key,) in self._database.read(query, *values)]
 
 
-def _ranks(kept: Database) -> list[tuple[int, Key]]:
-    return sorted((depth, Key.parse(key)) for depth, key in kept.read("SELECT depth, key FROM node"))
+def about(database: Database, name: str) -> str:
+    """Read a fact about the index: the ``tree`` of its generation, its ``settings``, the ledger's tip (``results``)."""
+    rows = database.read("SELECT value FROM about WHERE name = ?", name)
+    return str(rows[0][0]) if rows else ""
+
+
+def _ranks(database: Database) -> list[tuple[int, Key]]:
+    return sorted((depth, Key.parse(key)) for depth, key in database.read("SELECT depth, key FROM node"))
 
 
 class _Nodes(Mapping[Key, Node]):
-    def __init__(self, kept: Database, kinds: Kinds) -> None:
-        self._kept, self._kinds = kept, kinds
+    def __init__(self, database: Database, kinds: Kinds) -> None:
+        self._database, self._kinds = database, kinds
         self._decoded: dict[Key, Node] = {}
 
     def __getitem__(self, key: Key) -> Node:
         if key not in self._decoded:
-            found = self._kept.read("SELECT data, sum FROM node WHERE key = ?", str(key))
-            if not found:
+            rows = self._database.read("SELECT data, sum FROM node WHERE key = ?", str(key))
+            if not rows:
                 raise KeyError(key)
-            data, checksum = found[0]
+            data, checksum = rows[0]
             if zlib.crc32(data) != checksum:
-                raise self._kept.damaged(f"{key} is not what was written")
+                raise self._database.damaged(f"{key} is not what was written")
             self._decoded[key] = closures.to_node(msgspec.msgpack.decode(data, type=ResolvedSpec), self._kinds)
         return self._decoded[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._decoded or bool(self._kept.read("SELECT 1 FROM node WHERE key = ?", str(key)))
+        return key in self._decoded or bool(self._database.read("SELECT 1 FROM node WHERE key = ?", str(key)))
 
     def __iter__(self) -> Iterator[Key]:
-        return (key for _, key in _ranks(self._kept))
+        return (key for _, key in _ranks(self._database))
 
     def __len__(self) -> int:
-        return int(self._kept.read("SELECT count(*) FROM node")[0][0])
+        return int(self._database.read("SELECT count(*) FROM node")[0][0])
 
 
 def desire(index: Index, files: CommitFiles) -> tuple[Settings, Graph]:
-    """Read what a tree declares, as far as it is other than the generation. Raises `Invalid` with every problem."""
+    """Read what a tree declares, as far as it differs from the generation. Raises `Invalid` with every problem."""
+    settings, problems = loading.read_settings(files, index.plugins)
+    built = None if problems else _read_changes(index, files, settings)
+    if built is not None and len(built.fresh) > MOST_FRESH and not index.generation.is_read:
+        _write(index, files.tree, settings, built)
+        built = _read_changes(index, files, settings)  # the generation that it was built over is gone
+    if built is None:
+        with _collector_paused():
+            return _read_whole(index, files)
+    index.generation.is_read = True
+    return settings, built
+
+
+def _read_changes(index: Index, files: CommitFiles, settings: Settings) -> Graph | None:
+    """Build a graph over the generation. None where there is none for these settings, or something is wrong."""
     generation = index.generation
     changed = files.changed_since(generation.tree) if generation.tree else None
-    settings, problems = loading.read_settings(files, index.plugins)
-    is_wrong = bool(problems)
-    if changed is not None and not problems and _folders(settings) == generation.settings:
-        try:
-            parsed = loading.reparse(generation, changed, files, index.plugins)
-            made = graph.build(parsed, files, index.plugins, generation)
-        except Invalid:
-            is_wrong = True  # a full reading says it, whole and in order
-        else:
-            generation.is_read = True
-            if index.database.path and len(made.fresh) > MOST_FRESH:
-                _write_over(index, files.tree, settings, made)
-            return settings, made
-    with _quiet():
-        gathering = loading.CommitReader(files, index.plugins, workers.read_all)
-        if is_wrong or generation.is_read:  # there is nothing to write, or a graph still reads what was written
-            return gathering.settings, _read_whole(index, files, gathering)
-        return gathering.settings, _read_anew(index, files, gathering)
-
-
-def _read_whole(index: Index, files: CommitFiles, gathering: CommitReader) -> Graph:
-    building = GraphBuilder(index.plugins)
-    for draft in gathering:
-        building.add(draft)
-    return building.finish(gathering.parsed(), files)
-
-
-def _read_anew(index: Index, files: CommitFiles, gathering: CommitReader) -> Graph:
-    """Read everything, and go on with it as it was written."""
-    building = GraphBuilder(index.plugins)
-    made = _write_whole(index, files, gathering, building)
-    if made is None:
-        made = building.finish(gathering.parsed(), files)
-    if index.renew().tree == files.tree:  # written here, or by somebody else meanwhile
-        index.generation.is_read = True
-        made = Graph(index.generation.nodes, made.live, index.generation)
-    return made
-
-
-def _write_whole(index: Index, files: CommitFiles, gathering: CommitReader, building: GraphBuilder) -> Graph | None:
-    """Write a generation anew while it is read and named; None when that is not possible, with the rest left unread."""
-    try:
-        with index.database.writing() as writer:
-            for table in OF_NODES:
-                writer.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
-            rows = _Rows(writer, index.plugins.kinds)
-            for draft in gathering:
-                rows.put(building.add(draft))
-            made = building.finish(gathering.parsed(), files)
-            rows.flush()
-            _write_about(writer, files.tree, gathering.settings)
-    except Unwritable:
+    if changed is None or _folders(settings) != generation.settings:
         return None
-    return made
+    try:
+        parsed = loading.reparse(generation, changed, files, index.plugins)
+        return graph.build(parsed, files, index.plugins, generation)
+    except Invalid:
+        return None  # a full reading finds every problem, in order
+
+
+def _read_whole(index: Index, files: CommitFiles) -> tuple[Settings, Graph]:
+    """Read every spec, and write the generation, unless a graph reads from the last one."""
+    reader = CommitReader(files, index.plugins, _read_packed)
+    built = graph.build(reader.parsed(), files, index.plugins)
+    if not index.generation.is_read:
+        _write(index, files.tree, reader.settings, built)
+        if index.generation.tree == files.tree:  # written here, or by another process
+            index.generation.is_read = True
+            built = Graph(index.generation.nodes, built.live, index.generation)
+    return reader.settings, built
+
+
+def _read_packed(paths: Sequence[str], files: CommitFiles, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:
+    """Read files of specs, and hold each spec as the bytes that the index stores: a fraction of the memory."""
+    for file in loading.read_all(paths, files, plugins, lock):
+        with suppress(OverflowError, UnicodeEncodeError):  # then the commit cannot be written
+            file.drafts = [closures.packed(draft) for draft in file.drafts]
+        yield file
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Let the garbage collector rest while everything is read, and leave alone what was: none of it is garbage.
-
-    Without, it looks through all that is there again and again, and once more at the end of the process.
-    """
+def _collector_paused() -> Iterator[None]:
+    """Pause the garbage collector, which takes 7% of reading 10,000 specs and finds nothing."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if was_enabled:
             gc.enable()
 
@@ -255,87 +229,75 @@ def _folders(settings: Settings) -> str:
     return msgspec.json.encode(settings.specs).decode()
 
 
-def _write_over(index: Index, tree: str, settings: Settings, made: Graph) -> None:
-    """Write a generation over the one that it was built over, unless somebody else did, or nothing can be written."""
+def _write(index: Index, tree: str, settings: Settings, built: Graph) -> None:
+    """Write a generation, if that is possible, and go on to the newest one."""
+    with suppress(Unwritable), index.database.writing():
+        _write_rows(index, tree, settings, built)
+    index.generation = Generation(index.database, index.plugins.kinds)
+
+
+def _write_rows(index: Index, tree: str, settings: Settings, built: Graph) -> None:
+    stored, is_over = about(index.database, "tree"), built.known is index.generation
+    if stored == tree or (is_over and stored != index.generation.tree):
+        return  # another process was first
+    if is_over:
+        old = {str(key): built.known.nodes[key] for key in built.fresh if key in built.known.nodes}
+        _delete(index.database, old)
+    else:
+        for table in OF_NODES:
+            index.database.write(f"DELETE FROM {table}")  # noqa: S608  names of ours
+    resources = iter(sorted(built.resolved.items()))
+    while batch := dict(islice(resources, AT_ONCE)):
+        _insert(index.database, {str(key): resource for key, resource in batch.items()}, index.plugins.kinds)
+    facts = (("tree", tree), ("settings", _folders(settings)))
+    index.database.write("INSERT OR REPLACE INTO about VALUES(?, ?)", facts)
+
+
+Resources: TypeAlias = Mapping[str, Node | ResolvedSpec]
+
+
+def _delete(database: Database, nodes: Mapping[str, Node]) -> None:
+    database.write("DELETE FROM node WHERE key = ?", ((key,) for key in nodes))
+    database.write("DELETE FROM need WHERE (name, kind, key) = (?, ?, ?)", _needs(nodes))
+    uses = {key: closures.paths(node.spec) for key, node in nodes.items()}
+    database.write("DELETE FROM uses WHERE (path, key) = (?, ?)", _uses(uses))
+    database.write("DELETE FROM unit WHERE (digest, key) = (?, ?)", _units(nodes))
+
+
+def _insert(database: Database, specs: Mapping[str, ResolvedSpec], kinds: Kinds) -> None:
+    """Insert resources. Raises `Unwritable` for a name that is not UTF-8, and for a number of more than 64 bits.
+
+    A commit with one of those is read whole every time.
+    """
     try:
-        with index.database.writing() as writer:
-            there = about(writer.execute("SELECT value FROM about WHERE name = 'tree'").fetchall())
-            if there != index.generation.tree:
-                return
-            _remove(writer, {str(key): made.known.nodes[key] for key in made.fresh if key in made.known.nodes})
-            rows = _Rows(writer, index.plugins.kinds)
-            rows.put(list(made.resolved.values()))
-            rows.flush()
-            _write_about(writer, tree, settings)
-    except Unwritable:
-        return
+        nodes = [_node_row(key, spec, kinds[spec.key.kind].live) for key, spec in specs.items()]
+        uses = sorted(_uses({key: spec.paths for key, spec in specs.items()}))
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise Unwritable(str(error)) from None
+    database.write("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", nodes)
+    database.write("INSERT INTO need VALUES(?, ?, ?)", sorted(_needs(specs)))
+    database.write("INSERT INTO uses VALUES(?, ?)", uses)
+    pending = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
+    database.write(f"INSERT INTO unit VALUES(?1, ?2, {pending})", sorted(_units(specs)))
 
 
-def _write_about(writer: sqlite3.Connection, tree: str, settings: Settings) -> None:
-    said = (("tree", tree), ("settings", _folders(settings)))
-    writer.executemany("INSERT OR REPLACE INTO about VALUES(?, ?)", said)
+def _node_row(key: str, spec: ResolvedSpec, is_live: bool) -> tuple[object, ...]:  # noqa: FBT001  a column
+    data = msgspec.msgpack.encode(closures.packed(spec))
+    return key, _bytes(spec.path), spec.depth, is_live, data, zlib.crc32(data)
 
 
-def _remove(writer: sqlite3.Connection, gone: Mapping[str, Node]) -> None:
-    writer.executemany("DELETE FROM node WHERE key = ?", ((key,) for key in gone))
-    writer.executemany("DELETE FROM leans WHERE (name, kind, key) = (?, ?, ?)", _leans(gone))
-    used = {key: closures.paths(node.spec) for key, node in gone.items()}
-    writer.executemany("DELETE FROM uses WHERE (path, key) = (?, ?)", _uses(used))
-    writer.executemany("DELETE FROM unit WHERE (digest, key) = (?, ?)", _units(gone))
+def _needs(resources: Resources) -> set[tuple[str, ...]]:
+    return {(need.key.name, need.key.kind, key) for key, resource in resources.items() for need in resource.needs}
 
 
-class _Rows:
-    """Writes resources down, many at once."""
-
-    def __init__(self, writer: sqlite3.Connection, kinds: Kinds) -> None:
-        self._writer, self._kinds = writer, kinds
-        self._waiting: list[ResolvedSpec] = []
-
-    def put(self, made: list[ResolvedSpec]) -> None:
-        """Take some. Raises `Unwritable`, here or in `flush`, for what cannot be written.
-
-        That is a name that is not UTF-8, and a number of more than 64 bits: such a repository is read whole every time.
-        """
-        self._waiting += made
-        if len(self._waiting) >= AT_ONCE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write all that was put."""
-        made = {str(one.key): one for one in sorted(self._waiting, key=lambda one: one.key)}
-        self._waiting = []
-        try:
-            rows = [_row(key, one, self._kinds[one.key.kind].live) for key, one in made.items()]
-            uses = sorted(_uses({key: one.paths for key, one in made.items()}))
-        except (UnicodeEncodeError, OverflowError) as error:
-            raise Unwritable(str(error)) from None
-        self._writer.executemany("INSERT INTO node VALUES(?, ?, ?, ?, ?, ?)", rows)
-        self._writer.executemany("INSERT INTO leans VALUES(?, ?, ?)", sorted(_leans(made)))
-        self._writer.executemany("INSERT INTO uses VALUES(?, ?)", uses)
-        owed = "NOT EXISTS(SELECT 1 FROM outcome WHERE outcome.unit = ?1)"
-        self._writer.executemany(f"INSERT INTO unit VALUES(?1, ?2, {owed})", sorted(_units(made)))
+def _uses(paths: Mapping[str, Iterable[str]]) -> set[tuple[bytes, str]]:
+    return {(_bytes(path), key) for key, used in paths.items() for path in used}
 
 
-Row: TypeAlias = tuple[str | bytes, ...]
-
-
-def _row(key: str, made: ResolvedSpec, is_live: bool) -> tuple[object, ...]:  # noqa: FBT001  a column
-    data = msgspec.msgpack.encode(closures.packed(made))
-    return key, _bytes(made.path), made.depth, is_live, data, zlib.crc32(data)
-
-
-def _leans(them: Mapping[str, Node | ResolvedSpec]) -> set[Row]:
-    return {(need.key.name, need.key.kind, key) for key, one in them.items() for need in one.needs}
-
-
-def _uses(them: Mapping[str, Iterable[str]]) -> set[Row]:
-    return {(_bytes(path), key) for key, paths in them.items() for path in paths}
-
-
-def _units(them: Mapping[str, Node | ResolvedSpec]) -> set[Row]:
-    return {(unit.digest, key) for key, one in them.items() for unit in one.units}
+def _units(resources: Resources) -> set[tuple[str, ...]]:
+    return {(unit.digest, key) for key, resource in resources.items() for unit in resource.units}
 
 
 def _bytes(name: str) -> bytes:
-    """Write a name as git has it: a path need not be UTF-8."""
+    """Encode a path as git stores it, which need not be UTF-8."""
     return name.encode("utf-8", "surrogateescape")

@@ -1,101 +1,97 @@
-"""ledger -> what is done: the outcomes, kept in the index so that a plan need not read them all.
+"""Keeps the outcomes of the ledger in the index, so that a plan reads only the new ones.
 
 Effects: reads and writes the index, reads the ledger.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Set as AbstractSet
 
 from llmops.domain.digests import Digest
 from llmops.domain.records import Outcome
 from llmops.domain.resources import NOTHING_KNOWN, Key
-from llmops.index import index
-from llmops.index.database import Unwritable
-from llmops.index.index import Index
+from llmops.index import database
+from llmops.index.database import Database, Unwritable
+from llmops.index.index import SCHEMA, Index, about
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 from llmops.specs.graph import Graph
 
-OWED = "SELECT key FROM unit INDEXED BY unit_owed WHERE owed"
-"""Else SQLite reads the whole table: 1.5 ms of a plan at 10,000 specs, 15 at 100,000."""
+PENDING = "SELECT key FROM unit INDEXED BY unit_pending WHERE pending"
+"""Without the index SQLite reads the whole table: 1.5 ms of a plan at 10,000 specs, 15 at 100,000."""
 LIKE = 100
 """How many of the latest runs of a kind an estimate looks at."""
 
 
 class DoneUnits:
-    """The units whose outcome is in the ledger: a container, and what else a plan asks about them."""
+    """The units that have an outcome in the ledger.
 
-    def __init__(self, at: Index, held: Index, without: frozenset[Digest] = frozenset()) -> None:
-        self._index, self._held = at, held
+    The outcomes are read through a connection of their own. They may be newer than the generation that graphs read.
+    """
+
+    def __init__(self, index: Index, kept: Database, without: frozenset[Digest] = frozenset()) -> None:
+        self._index, self._kept = index, kept
         self.without = without
         """Units whose bytes are lost."""
 
     def __contains__(self, unit: object) -> bool:
-        asked = "SELECT 1 FROM outcome WHERE unit = ?"
-        return unit not in self.without and bool(self._held.database.read_now(asked, unit))
+        query = "SELECT 1 FROM outcome WHERE unit = ?"
+        return unit not in self.without and bool(self._kept.read(query, unit))
 
     def but(self, lost: AbstractSet[Digest]) -> DoneUnits:
-        """Give the same without some whose bytes are lost."""
-        return DoneUnits(self._index, self._held, self.without | lost)
+        """Return the same units without some whose bytes are lost."""
+        return DoneUnits(self._index, self._kept, self.without | lost)
 
-    def pending(self, made: Graph) -> frozenset[Key]:
-        """Give the resources of a graph that may lack an outcome: perhaps too many, never too few."""
-        if made.known is NOTHING_KNOWN:
-            return frozenset(made.nodes)
-        same = self._held is self._index and _now(self._index, "tree") == self._index.generation.tree
-        # Else the units that are marked as owed are not those of the generation that this process reads.
-        kept = self._index.database
-        rows = kept.read_now(OWED) if same else kept.read("SELECT key FROM unit")
-        return frozenset(key for key in {Key.parse(key) for (key,) in rows} | made.fresh if key in made)
+    def pending(self, graph: Graph) -> frozenset[Key]:
+        """Find the resources of a graph that may lack an outcome: perhaps too many, never too few."""
+        if graph.known is NOTHING_KNOWN:
+            return frozenset(graph.nodes)
+        is_same = about(self._kept, "tree") == self._index.generation.tree
+        # The units marked as pending are those of the generation that was written last.
+        rows = self._kept.read(PENDING) if is_same else self._index.database.read("SELECT key FROM unit")
+        return frozenset(key for key in {Key.parse(key) for (key,) in rows} | graph.fresh if key in graph)
 
     def past(self, key: Key, part: str) -> list[float]:
-        """Give the seconds that past runs of this part took, or the latest runs of its kind."""
-        same = self._held.database.read_now("SELECT seconds FROM outcome WHERE key = ? AND part = ?", str(key), part)
+        """Return the seconds that past runs of this part took, or else the latest runs of its kind."""
+        own = self._kept.read("SELECT seconds FROM outcome WHERE key = ? AND part = ?", str(key), part)
         alike = "SELECT seconds FROM outcome WHERE kind = ? ORDER BY started DESC LIMIT ?"
-        return [seconds for (seconds,) in same or self._held.database.read_now(alike, key.kind, LIKE)]
+        return [seconds for (seconds,) in own or self._kept.read(alike, key.kind, LIKE)]
 
     def latest(self, key: Key, part: str, most: int) -> list[Digest]:
-        """Give the units of this part that were made last, the latest first."""
-        asked = "SELECT unit FROM outcome WHERE key = ? AND part = ? ORDER BY started DESC, unit LIMIT ?"
-        return [unit for (unit,) in self._held.database.read_now(asked, str(key), part, most)]
+        """Return the units of this part that were built last, the latest first."""
+        query = "SELECT unit FROM outcome WHERE key = ? AND part = ? ORDER BY started DESC, unit LIMIT ?"
+        return [unit for (unit,) in self._kept.read(query, str(key), part, most)]
 
 
-def follow(at: Index, where: Ledger) -> DoneUnits:
+def follow(index: Index, source: Ledger) -> DoneUnits:
     """Bring the outcomes up to the ledger's; in memory, when the file cannot be written."""
+    path = index.database.path
+    kept = database.open_at(path, SCHEMA) if path else index.database
     try:
-        _bring_up(at, where)
-        held = at
+        _bring_up(kept, source)
     except Unwritable:
-        held = index.in_memory(at.plugins)
-        _bring_up(held, where)
-    held.database.hold()
-    return DoneUnits(at, held)
+        kept = Database(None, SCHEMA)
+        _bring_up(kept, source)
+    return DoneUnits(index, kept)
 
 
-def _bring_up(at: Index, where: Ledger) -> None:
-    tip, _ = ledger.tips(where)
-    at.database.hold()
-    if _now(at, "results") == tip:
+def _bring_up(kept: Database, source: Ledger) -> None:
+    tip, _ = ledger.tips(source)
+    if about(kept, "results") == tip:
         return
-    with at.database.writing() as writer:
-        changed = ledger.outcomes_since(where, _now(at, "results"))
+    with kept.writing():
+        changed = ledger.outcomes_since(source, about(kept, "results"))
         if changed is None:
-            writer.execute("DELETE FROM outcome")
-            writer.execute("UPDATE unit SET owed = 1")
-        _write(writer, list(ledger.outcomes(where).values() if changed is None else changed))
-        writer.execute("INSERT OR REPLACE INTO about VALUES('results', ?)", (tip,))
+            kept.write("DELETE FROM outcome")
+            kept.write("UPDATE unit SET pending = 1")
+        _insert(kept, list(ledger.outcomes(source).values() if changed is None else changed))
+        kept.write("INSERT OR REPLACE INTO about VALUES('results', ?)", [(tip,)])
 
 
-def _now(at: Index, name: str) -> str:
-    return index.about(at.database.read_now("SELECT value FROM about WHERE name = ?", name))
-
-
-def _write(writer: sqlite3.Connection, found: list[Outcome]) -> None:
-    rows = (
-        (one.unit, one.key.kind, str(one.key), one.part, one.provenance.started, one.provenance.seconds)
-        for one in found
-    )
-    writer.executemany("INSERT OR REPLACE INTO outcome VALUES(?, ?, ?, ?, ?, ?)", rows)
-    writer.executemany("UPDATE unit SET owed = 0 WHERE digest = ?", ((one.unit,) for one in found))
+def _insert(kept: Database, outcomes: list[Outcome]) -> None:
+    rows = [
+        (run.unit, run.key.kind, str(run.key), run.part, run.provenance.started, run.provenance.seconds)
+        for run in outcomes
+    ]
+    kept.write("INSERT OR REPLACE INTO outcome VALUES(?, ?, ?, ?, ?, ?)", rows)
+    kept.write("UPDATE unit SET pending = 0 WHERE digest = ?", ((outcome.unit,) for outcome in outcomes))

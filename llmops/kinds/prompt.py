@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from llmops.domain.problems import FieldProblem, Problem
 from llmops.domain.resources import Files
-from llmops.language import jinja_variables, user_schemas
-from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language import jinja, user_schemas
+from llmops.language.jinja import InvalidTemplate
 from llmops.plugins.fields import Body, about, file
 from llmops.plugins.kind import Choices, Kind
 
@@ -51,12 +51,12 @@ def check(prompt: Prompt, _: Choices) -> Iterable[FieldProblem]:
     for name, schema in prompt.variables.items():
         if not name.isidentifier():
             yield FieldProblem(f"variables.{name}", f'"{name}" cannot be a variable.', "Use letters, digits and _.")
-        yield from user_schemas.complaints(schema, f"variables.{name}")
+        yield from user_schemas.problems(schema, f"variables.{name}")
     if prompt.messages:
         used: set[str] = set()
         for index, message in enumerate(prompt.messages):
             try:
-                used |= jinja_variables.variables(message.content)
+                used |= jinja.variables(message.content)
             except InvalidTemplate as error:
                 yield FieldProblem(f"messages[{index}].content", error.what, "Correct the template.")
                 return
@@ -69,7 +69,7 @@ def examine(prompt: Prompt, files: Files) -> Iterable[FieldProblem | Problem]:
     if path is None:
         return
     try:
-        used = jinja_variables.variables(files[path].decode())
+        used = jinja.variables(files[path].decode())
     except UnicodeDecodeError:
         yield Problem(path, 1, "", "the template is not UTF-8.", "Save the file as UTF-8.")
     except InvalidTemplate as error:

@@ -1,8 +1,8 @@
-"""Jinja's sandbox for templates of strangers: it counts what is done, and ends what does too much.
+"""Runs templates that may be hostile: Jinja's sandbox, with a limit on the steps of a rendering.
 
-Counted are steps: the parts of a loop or a macro each time that it runs, and the characters and items that an
-expression goes through. The same template takes the same number of them on every machine, so no clock is needed.
-Counting comes first wherever a little makes much: what is refused was never made.
+The steps are the parts of a loop or a macro, each time that it runs, and the characters and items that an expression
+goes through. A template takes the same number of steps on every machine, so no clock is needed. Wherever a small
+expression can make a large value, the steps are counted before the value is made.
 
 Pure.
 """
@@ -12,29 +12,44 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
+from io import StringIO
 from typing import Any
 
-from jinja2 import StrictUndefined, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+__all__ = ["Forbidden", "TemplateError", "TemplateSyntaxError", "compiled", "counting", "variables"]
+MAX_PARTS = 4_000
+"""Most expressions and tags of a template: the time to compile them grows with their square."""
 MAX_STEPS = 1_000_000
 """Most steps of a rendering: about a second."""
 MAX_NUMBER = 10_000
-"""Largest number that a template may state; what it multiplies stays under a hundred times that."""
+"""Largest number in a template. A product stays below a hundred times that."""
+MOST_REMEMBERED = 256
+"""How many compiled templates are remembered."""
 
-_UNKNOWN = ("center", "format", "batch", "slice", "pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr")
-"""Filters that make much out of little, are about HTML or give something else each time: no prompt needs them."""
+_REMOVED = ("center", "format", "batch", "slice", "pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr")
+"""Filters that make large values of small ones, are about HTML, or differ from run to run."""
 _STRING_METHODS = frozenset(
     "upper lower title capitalize strip lstrip rstrip split splitlines startswith endswith".split()
 )
 _LEFT: ContextVar[list[int] | None] = ContextVar("steps that are left", default=None)
 
 
+class Forbidden(TemplateError):
+    """A template contains something that no prompt may contain, on this line."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
 @contextmanager
 def counting() -> Iterator[None]:
-    """Count the steps of what is rendered inside; `SecurityError` ends it when there are too many."""
+    """Limit the steps of what is rendered inside; `SecurityError` ends a rendering that takes more."""
     token = _LEFT.set([MAX_STEPS])
     try:
         yield
@@ -43,7 +58,7 @@ def counting() -> Iterator[None]:
 
 
 def _spend(steps: int) -> bool:
-    """Count steps of the rendering that is on its way; always true, to stand in a condition."""
+    """Count steps. Always true, so that it can be part of a condition."""
     left = _LEFT.get()
     if left is not None:
         left[0] -= steps
@@ -52,36 +67,36 @@ def _spend(steps: int) -> bool:
     return True
 
 
-def _through(*values: Any) -> None:
-    """Count what going through some values takes, with all that they hold, as often as they hold it."""
+def _spend_on(*values: Any) -> None:
+    """Count the steps of going through values and all that they contain, as often as they contain it."""
     waiting = list(values)
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, (str, bytes)):
-            _spend(1 + len(one))
-        elif isinstance(one, dict):
-            _spend(1 + 2 * len(one))
-            waiting += [*one.keys(), *one.values()]
-        elif isinstance(one, (list, tuple, set, frozenset)):
-            _spend(1 + len(one))
-            waiting += one
+        value = waiting.pop()
+        if isinstance(value, (str, bytes)):
+            _spend(1 + len(value))
+        elif isinstance(value, dict):
+            _spend(1 + 2 * len(value))
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            _spend(1 + len(value))
+            waiting += value
         else:
             _spend(1)
 
 
-def _counted(one: Any) -> Any:
-    _through(one)
-    return one
+def _counted(value: Any) -> Any:
+    _spend_on(value)
+    return value
 
 
 def _joined(values: Iterable[Any]) -> str:
     """Join values as `~` does."""
-    found = list(values)
-    _through(found)
-    return "".join(map(str, found))
+    parts = list(values)
+    _spend_on(parts)
+    return "".join(map(str, parts))
 
 
-# What a filter makes beyond what it is given; the names are those of Jinja's own arguments.
+# How many characters a filter adds to those that it is given. The parameters are named as Jinja's own.
 
 
 def _replace_cost(s: Any, old: Any, new: Any, count: int | None = None) -> int:  # noqa: ARG001
@@ -97,7 +112,7 @@ def _indent_cost(s: Any, width: Any = 4, first: Any = False, blank: Any = False)
 
 
 def _tojson_cost(value: Any, indent: int | None = None) -> int:
-    _through(*([value] * (indent or 0)))
+    _spend_on(*([value] * (indent or 0)))
     return 0
 
 
@@ -114,19 +129,18 @@ _COSTS: Mapping[str, Callable[..., int]] = {
     "tojson": _tojson_cost,
     "sum": _sum_cost,
 }
-"""Filters whose result may be much larger than what they are given."""
 
 
 def _bounded(function: Callable[..., Any], cost: Callable[..., int] | None = None) -> Callable[..., Any]:
-    """Make a filter or a test count what it is given and, if it may be much more, what it will give."""
+    """Make a filter or a test count the steps of its arguments and, with a cost, of its result."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0  # Jinja's own first argument
 
     def bounded(*values: Any, **named: Any) -> Any:
-        given = [list(value) if isinstance(value, Iterator) else value for value in values]
-        _through(*given[first:], *named.values())
+        arguments = [list(value) if isinstance(value, Iterator) else value for value in values]
+        _spend_on(*arguments[first:], *named.values())
         if cost is not None:
-            _spend(cost(*given[first:], **named))
-        return function(*given, **named)
+            _spend(cost(*arguments[first:], **named))
+        return function(*arguments, **named)
 
     if first:
         bounded.jinja_pass_arg = function.jinja_pass_arg  # type: ignore[attr-defined]
@@ -134,25 +148,25 @@ def _bounded(function: Callable[..., Any], cost: Callable[..., int] | None = Non
 
 
 class Counting(CodeGenerator):
-    """Writes programs that count their steps. Nothing of a template is evaluated before it is rendered."""
+    """Compiles a template to a program that counts its steps. It evaluates no constant expression."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
         self.optimizer = None
 
     def _make_finalize(self) -> CodeGenerator._FinalizeInfo:
         return self._FinalizeInfo(None, "environment.counted(")  # whatever is printed, also into a variable
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802  Jinja's name
-        for one in _below(node):
-            if isinstance(one, nodes.Pair):
-                one.key = _call("counted", one.key)
-            elif isinstance(one, (nodes.Operand, nodes.Compare)):
-                one.expr = _call("counted", one.expr)
-            elif isinstance(one, nodes.Getitem):
-                one.node = _call("counted", one.node) if isinstance(one.arg, nodes.Slice) else one.node
-            elif isinstance(one, (nodes.For, nodes.Macro, nodes.CallBlock)):
-                _weigh(one)
+        for part in _below(node):
+            if isinstance(part, nodes.Pair):
+                part.key = _call("counted", part.key)
+            elif isinstance(part, (nodes.Operand, nodes.Compare)):
+                part.expr = _call("counted", part.expr)
+            elif isinstance(part, nodes.Getitem):
+                part.node = _call("counted", part.node) if isinstance(part.arg, nodes.Slice) else part.node
+            elif isinstance(part, (nodes.For, nodes.Macro, nodes.CallBlock)):
+                _weigh(part)
         super().visit_Template(node, frame)
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802  Jinja's name
@@ -160,29 +174,29 @@ class Counting(CodeGenerator):
 
 
 def _below(node: nodes.Node) -> list[nodes.Node]:
-    """List a node and all that is in it; `find_all` takes three times as long."""
-    found = [node]
-    for one in found:
-        found += one.iter_child_nodes()
-    return found
+    """List a node and all nodes in it; `find_all` takes three times as long."""
+    parts = [node]
+    for part in parts:
+        parts += part.iter_child_nodes()
+    return parts
 
 
-def _weigh(one: Any) -> None:
-    """Let what may run again and again count its parts each time."""
-    weight = sum(1 + len(getattr(part, "data", "")) for part in _below(one))
+def _weigh(repeated: Any) -> None:
+    """Make a loop, a macro or a call count its parts, each time that it runs."""
+    weight = sum(1 + len(getattr(part, "data", "")) for part in _below(repeated))
     step = _call("spend", nodes.Const(weight))
-    one.body.insert(0, nodes.ExprStmt(step))
-    if isinstance(one, nodes.For) and one.test is not None:
-        one.test = nodes.And(step, one.test)
+    repeated.body.insert(0, nodes.ExprStmt(step))
+    if isinstance(repeated, nodes.For) and repeated.test is not None:
+        repeated.test = nodes.And(step, repeated.test)
 
 
 def _call(name: str, argument: nodes.Expr) -> nodes.Expr:
-    """Call a function of the environment, which is nothing that a template can name."""
+    """Call a function of the environment, which no template can name."""
     return nodes.Call(nodes.EnvironmentAttribute(name), [argument], [], None, None)
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, without what makes much out of little (``'x' * 10**9``, ``'{:>9999999}'.format(1)``)."""
+    """Jinja's sandbox, without what makes large values of small ones (``'x' * 10**9``, ``'{:>9999999}'.format(1)``)."""
 
     code_generator_class = Counting
     intercepted_binops = frozenset({"*", "**", "%", "+"})
@@ -196,28 +210,28 @@ class Sandbox(ImmutableSandboxedEnvironment):
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for name in ("range", "lipsum"):  # a template has nothing to count to
+        for name in ("range", "lipsum"):
             del self.globals[name]
-        kept = {name: one for name, one in self.filters.items() if name not in _UNKNOWN}
-        self.filters = {name: _bounded(one, _COSTS.get(name)) for name, one in kept.items()}
+        kept = {name: function for name, function in self.filters.items() if name not in _REMOVED}
+        self.filters = {name: _bounded(function, _COSTS.get(name)) for name, function in kept.items()}
         tests: dict[str, Any] = dict(self.tests)
-        self.tests = {name: _bounded(one) for name, one in tests.items()}
+        self.tests = {name: _bounded(function) for name, function in tests.items()}
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
         if operator == "+":
-            _through(left, right)
+            _spend_on(left, right)
         elif not numbers or operator == "**" or max(abs(left), abs(right), abs(left * right)) > 100 * MAX_NUMBER:
             raise SecurityError(f"'{operator}' is only for small numbers in a prompt.")
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, *values: Any, **named: Any) -> Any:
-        if not any(obj is one for one in _OURS):
-            _through(getattr(obj, "__self__", None), *values, *named.values())
+        if not any(obj is function for function in _OURS):
+            _spend_on(getattr(obj, "__self__", None), *values, *named.values())
         return super().call(context, obj, *values, **named)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        _through(argument)  # to find a key it is hashed, with all that it holds
+        _spend_on(argument)  # a key is hashed, with all that it contains
         return super().getitem(obj, argument)
 
     def wrap_str_format(self, value: Any) -> None:  # noqa: ARG002  the base class lets str.format through here
@@ -230,3 +244,47 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 _OURS = (_spend, _counted, _joined)
+
+
+class _Tracking(meta.TrackingCodeGenerator, Counting):
+    """Remembers which variables a template uses, and writes its program, too."""
+
+    write = CodeGenerator.write
+
+
+_ENVIRONMENT = Sandbox()
+_REACHES_OUT = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+
+
+def variables(source: str) -> frozenset[str]:
+    """Find the variables that a template uses.
+
+    Raises `Forbidden`, `TemplateError`, and whatever CPython raises for a program that it cannot compile.
+    """
+    tree = _ENVIRONMENT.parse(source)
+    parts: list[nodes.Node] = [tree]
+    for part in parts:
+        _check(part)
+        parts += part.iter_child_nodes()
+        if len(parts) > MAX_PARTS:
+            raise Forbidden(1, f"the template has over {MAX_PARTS:,} expressions and tags")
+    generator = _Tracking(_ENVIRONMENT)
+    generator.stream = program = StringIO()
+    generator.visit(tree)
+    compile(program.getvalue(), "<template>", "exec")  # Jinja may write a program that is not valid Python
+    return frozenset(generator.undeclared_identifiers)
+
+
+def _check(node: nodes.Node) -> None:
+    if isinstance(node, _REACHES_OUT):
+        raise Forbidden(node.lineno, "a prompt cannot include or import another template")
+    if isinstance(node, nodes.EvalContextModifier):
+        raise Forbidden(node.lineno, "a prompt is plain text, and nothing in it is escaped")
+    if isinstance(node, nodes.Const) and isinstance(node.value, (int, float)) and abs(node.value) > MAX_NUMBER:
+        raise Forbidden(node.lineno, f"a prompt cannot contain a number over {MAX_NUMBER:,}; pass it as a variable")
+
+
+@lru_cache(MOST_REMEMBERED)
+def compiled(source: str) -> Template:
+    """Compile a template."""
+    return _ENVIRONMENT.from_string(source)

@@ -1,6 +1,4 @@
-"""kinds -> JSON Schema (2020-12): what editors, `specs/schemas/` and the error messages use.
-
-The typed body is the only source; the schema follows from it.
+"""Generates the JSON Schema (2020-12) of a kind from its typed body, for editors, `specs/schemas/` and messages.
 
 Pure.
 """
@@ -21,18 +19,18 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Metadata(Body, frozen=True, kw_only=True):
-    """What a resource is called and who looks after it. In no digest."""
+    """The name of a resource, and its owner. Part of no digest."""
 
     name: Annotated[str, Meta(description="A DNS label, unique for its kind.", pattern=NAME_PATTERN)]
-    description: Annotated[str, Meta(description="What it is for, in a sentence.")] = ""
-    labels: Annotated[dict[str, str], Meta(description="Free words to find it by.")] = {}
-    owner: Annotated[str, Meta(description="Who answers for it.")] = ""
+    description: Annotated[str, Meta(description="Its purpose, in a sentence.")] = ""
+    labels: Annotated[dict[str, str], Meta(description="Free keys and values to find it by.")] = {}
+    owner: Annotated[str, Meta(description="The person or team that is responsible for it.")] = ""
 
 
 def document(name: str, body: type[Struct], plugins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Give the schema of a whole spec file of one kind.
+    """Generate the schema of a whole spec file of one kind.
 
-    ``plugins`` maps a plug-in folder ("engines") to its members by type; each has a ``config`` Struct.
+    ``plugins`` maps the folder of plug-ins ("engines") to its members by type; each has a ``config`` Struct.
     """
     (metadata, spec), defs = msgspec.json.schema_components([Metadata, body], ref_template="#/$defs/{name}")
     for choice in _choices(shape(body), set()):
@@ -131,7 +129,7 @@ def _when(folder: str, type_: str, plugin: Any, defs: dict[str, Any]) -> dict[st
 
 
 def _lift_descriptions(definition: dict[str, Any]) -> None:
-    """Put the line about an optional field where editors look for it: beside ``anyOf``, not inside."""
+    """Move the description of an optional field beside ``anyOf``, where editors look for it."""
     for field in definition.get("properties", {}).values():
         for choice in field.get("anyOf", ()):
             if "description" in choice:

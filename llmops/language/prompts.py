@@ -1,6 +1,6 @@
-"""turns of a prompt, values -> messages: every variable is there and valid, and the templates are rendered.
+"""Renders the messages of a prompt from the values of its variables.
 
-The gateway fills prompts in so, and so does every step that asks through one.
+The gateway and every step that asks a model through a prompt render it here.
 
 Pure.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from llmops.language import jinja, schema_validator
-from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language.jinja import InvalidTemplate
 from llmops.language.schema_validator import InvalidSchema
 
 
@@ -25,7 +25,7 @@ class Turn(Protocol):
 
 
 class InvalidVariables(Exception):
-    """Values do not fill a prompt in; the message says why, ``variable`` which of them it is about, if one."""
+    """The values do not fit the prompt. ``variable`` is the name of the wrong one, or ''."""
 
     def __init__(self, what: str, variable: str = "") -> None:
         super().__init__(what)
@@ -33,13 +33,13 @@ class InvalidVariables(Exception):
 
 
 def fill(turns: Iterable[Turn], variables: Mapping[str, Any], values: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Give the messages; ``variables`` are the JSON Schemas of the values. Raises `InvalidVariables`."""
+    """Render each turn. ``variables`` are the JSON Schemas of the values. Raises `InvalidVariables`."""
     for name, schema in variables.items():
         _check(name, values, schema)
     try:
         return [{"role": one.role, "content": jinja.render(one.content, values)} for one in turns]
     except InvalidTemplate as error:
-        raise InvalidVariables(f"the prompt cannot be filled in: {error.what}") from None
+        raise InvalidVariables(f"the prompt cannot be rendered: {error.what}") from None
 
 
 def _check(name: str, values: Mapping[str, Any], schema: Any) -> None:

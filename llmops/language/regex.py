@@ -1,4 +1,4 @@
-"""A regular expression that somebody wrote into a spec -> RE2's: its time grows with what it reads alone.
+"""Compiles the regular expressions of specs with RE2, whose time is linear in the text.
 
 Pure.
 """
@@ -11,9 +11,9 @@ from typing import Any
 from llmops.domain.problems import FieldProblem
 
 LONGEST = 10_000
-"""Characters of a regular expression or a path."""
+"""Most characters of a regular expression or a JSON path."""
 MOST_REMEMBERED = 256
-"""Expressions that are remembered."""
+"""How many compiled expressions are remembered."""
 
 
 @functools.lru_cache(MOST_REMEMBERED)
@@ -32,7 +32,7 @@ def regex(text: str) -> Any:
 
 
 def wrong(text: str, role: str, hint: str = "") -> Iterator[FieldProblem]:
-    """Say why a text is not a regular expression; ``hint`` is what else could be done."""
+    """Find why a text is not a regular expression of RE2. ``hint`` continues the remedy."""
     try:
         regex(text)
     except ValueError as error:
@@ -41,10 +41,10 @@ def wrong(text: str, role: str, hint: str = "") -> Iterator[FieldProblem]:
 
 
 def finds(pattern: str, text: str) -> bool:
-    """Whether a pattern is somewhere in a text. Raises `ValueError` where it is not a regular expression."""
+    """Whether a pattern matches somewhere in a text. Raises `ValueError` if it is not a regular expression."""
     return regex(pattern).search(plain(text)) is not None
 
 
 def plain(text: str) -> str:
-    """Give a text as it can be written: half of a surrogate pair cannot."""
+    """Replace what UTF-8 cannot encode: half of a surrogate pair."""
     return text.encode(errors="replace").decode()

@@ -1,7 +1,7 @@
-"""value, schema -> what is wrong: a schema's errors in words that a user can act on.
+"""Explains every error of a document that does not match its JSON Schema.
 
-Whether a document is valid is decided by msgspec, which is many times faster; only when it is not, this module is
-imported (with jsonschema, a tenth of a second) to say everything that is wrong at once.
+msgspec decides whether a document is valid, and is many times faster. This module is imported only for one that is not,
+because jsonschema takes a tenth of a second to import.
 
 Pure.
 """
@@ -29,7 +29,7 @@ from llmops.plugins.fields import (
 
 
 class SchemaError(Struct, frozen=True):
-    """One error of a document: the steps to the value, what is wrong and what to do."""
+    """One error of a document: the steps to the value, what is wrong, and a remedy."""
 
     path: tuple[str | int, ...]
     what: str
@@ -37,17 +37,17 @@ class SchemaError(Struct, frozen=True):
 
 
 def explain(value: Any, schema: dict[str, Any]) -> tuple[SchemaError, ...]:
-    """List everything that a schema has against a value, most important first for each place."""
-    found = (one for error in Draft202012Validator(schema).iter_errors(value) for one in _say(error))
-    return tuple(dict.fromkeys(found))
+    """List every error of a value, each once."""
+    errors = (one for error in Draft202012Validator(schema).iter_errors(value) for one in _explain(error))
+    return tuple(dict.fromkeys(errors))
 
 
-def _say(error: ValidationError) -> Iterable[SchemaError]:  # noqa: C901  one arm for each sort of error
+def _explain(error: ValidationError) -> Iterable[SchemaError]:  # noqa: C901  one arm for each sort of error
     path = tuple(error.absolute_path)
     value: Any = error.instance
     want: Any = error.validator_value
     if _is_secret(error.schema):
-        yield SchemaError(path, *_unsaid(error.schema))
+        yield SchemaError(path, *_without_value(error.schema))
         return
     match error.validator:
         case "additionalProperties":
@@ -60,14 +60,14 @@ def _say(error: ValidationError) -> Iterable[SchemaError]:  # noqa: C901  one ar
                 SchemaError(path, f'"{name}" is missing.', f"Add {name}{_only(error, name)}.") for name in missing
             )
         case "anyOf" | "oneOf":
-            meant = _meant(error)
-            yield from (wrong for one in meant for wrong in _say(one))
-            if not meant:
+            intended = _intended(error)
+            yield from (inner for one in intended for inner in _explain(one))
+            if not intended:
                 hints = filter(None, map(_hint, _types(error)))
                 yield SchemaError(path, f"{_brief(value)} is not {_kinds(error)}.", next(hints, ""))
         case "if" | "allOf":
             for inner in error.context or ():
-                yield from _say(inner)
+                yield from _explain(inner)
         case "enum" | "const":
             choices = [str(one) for one in (want if error.validator == "enum" else [want])]
             yield SchemaError(path, f"{_brief(value)} is not allowed here.", did_you_mean(str(value), choices))
@@ -81,38 +81,37 @@ def _say(error: ValidationError) -> Iterable[SchemaError]:  # noqa: C901  one ar
 
 
 def _is_secret(schema: Any) -> bool:
-    """Whether a value may be a secret by mistake: then it is not printed."""
+    """Whether a value may be a secret, which is not printed."""
     return bool(schema.get(SECRET)) or any(_is_secret(one) for one in schema.get("anyOf", ()))
 
 
-def _unsaid(schema: Any) -> tuple[str, str]:
+def _without_value(schema: Any) -> tuple[str, str]:
     patterns = {one.get("pattern") for one in (schema, *schema.get("anyOf", ()))}
     if SECRET_PATTERN in patterns:
-        return "this is not where a secret is.", "Write a reference: env:HF_TOKEN, file:/path, not the secret itself."
-    what = "this is no address, or one with a secret in it."
+        return "this is not a reference to a secret.", "Write env:HF_TOKEN or file:/path, not the secret itself."
+    what = "this is not an address, or it contains a secret."
     return what, "Write it with its scheme, and without user, password and signature."
 
 
 def _known_fields(error: ValidationError) -> dict[str, Any]:
-    """Give the fields that the schema around an error knows."""
     schema: Any = error.schema
-    found: dict[str, Any] = schema.get("properties", {})
-    return found
+    fields: dict[str, Any] = schema.get("properties", {})
+    return fields
 
 
 def _only(error: ValidationError, name: str) -> str:
-    """Give the one value that a field may have, as it is written behind its name; '' when it may have others."""
+    """Write the only value that a field may have behind its name; '' if it may have others."""
     schema = _known_fields(error).get(name, {})
     allowed: list[Any] = [schema["const"]] if "const" in schema else schema.get("enum", [])
     return f": {allowed[0]}" if len(allowed) == 1 else ""
 
 
-def _meant(error: ValidationError) -> list[ValidationError]:
-    """Give the errors of the one choice whose type the value has: that is what the user meant."""
+def _intended(error: ValidationError) -> list[ValidationError]:
+    """Select the errors of the only choice that has the type of the value."""
     choices: dict[Any, list[ValidationError]] = {}
     for one in error.context or ():
         choices.setdefault(one.relative_schema_path[0], []).append(one)
-    fitting = [found for found in choices.values() if not any(e.validator == "type" and not e.path for e in found)]
+    fitting = [errors for errors in choices.values() if not any(e.validator == "type" and not e.path for e in errors)]
     return fitting[0] if len(fitting) == 1 else []
 
 
@@ -143,13 +142,13 @@ def _brief(value: Any) -> str:
     if isinstance(value, list):
         return "a list"
     if value is None:
-        return "nothing"
+        return "an empty value"
     text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 60 else f'{text[:57]}…"'  # noqa: PLR2004  one line of a terminal
 
 
 def _hint(error: ValidationError) -> str:
-    """Say how to write a value whose type is wrong."""
+    """Suggest how to write a value of the wrong type."""
     value: Any = error.instance
     want: Any = error.validator_value
     if want == "string" and isinstance(value, (int, float, bool)):
@@ -166,14 +165,14 @@ def _hint(error: ValidationError) -> str:
 
 
 def _form(pattern: str) -> str:
-    """Say what a pattern of ours wants, or show it."""
+    """Describe a pattern, or show it."""
     return _FORMS.get(pattern, f"It must match {pattern}.")
 
 
 _FORMS = {
     NAME_PATTERN: "Use lower-case letters, digits and '-', 63 at most (a DNS label).",
-    REF_PATTERN: "Give the name of a resource: router, or Training/router.",
-    PATH_PATTERN: "Give a path from the root of the repository, without '..', '//' or a '/' at either end.",
+    REF_PATTERN: "Write the name of a resource: router, or Training/router.",
+    PATH_PATTERN: "Write a path from the root of the repository, without '..', '//' or a '/' at either end.",
     DURATION_PATTERN: "Write a duration: 30s, 5m, 1h30m.",
     SHA256_PATTERN: "Write sha256: and 64 hexadecimal digits.",
 }

@@ -1,6 +1,6 @@
-"""value, JSON Schema -> what is wrong with the value; the only place where schemas of specs are applied.
+"""Validates values against the JSON Schemas of specs.
 
-Patterns are RE2's: jsonschema's own go back and forth, for ever if somebody wants that. No reference leaves the schema.
+Patterns are RE2's, because Python's may backtrack without end. A reference to another document is an error.
 
 Pure.
 """
@@ -20,30 +20,30 @@ from referencing.exceptions import Unresolvable
 from llmops.language import regex
 
 MOST_REMEMBERED = 256
-"""Schemas that are remembered."""
+"""How many schemas are remembered."""
 MOST_SHOWN = 300
-"""Characters of what is said of a value, which may be in it."""
+"""Most characters of a message, which may contain the value."""
 
 
 class InvalidSchema(Exception):
-    """A schema cannot be applied; the message says why and what to do."""
+    """A schema cannot be applied: the message has the reason and a remedy."""
 
 
 def wrong(value: Any, schema: Any) -> str:
-    """Say the first thing that is wrong with a value; '' when it is valid. Raises `InvalidSchema`."""
+    """Return the first error of a value, or ''. Raises `InvalidSchema`."""
     try:
         error = next(_validator(msgspec.json.encode(schema)).iter_errors(value), None)
     except (RecursionError, OverflowError):
-        return "it is nested too deep, or has a number that is too large to be divided"
+        return "it is nested too deep, or contains a number that is too large to divide"
     except Unresolvable as error:
         what = f'the JSON Schema refers to "{error.ref}", which is not in it. Correct the reference.'
         raise InvalidSchema(what) from None
     except ValueError as error:
         raise InvalidSchema(f"a pattern of the JSON Schema is not RE2's: {error}. Correct it.") from None
-    return "" if error is None else _said(error)
+    return "" if error is None else _message(error)
 
 
-def _said(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     at = f"{error.json_path}: " if error.absolute_path else ""
     text = error.message if len(error.message) <= MOST_SHOWN else f"{error.message[: MOST_SHOWN // 2]} … "
     return at + text + ("" if text is error.message else error.message[-MOST_SHOWN // 2 :])
@@ -67,12 +67,12 @@ def _by_pattern(validator: Any, schemas: Mapping[str, Any], value: Any, _: Any) 
 
 
 def _others(validator: Any, allowed: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
-    known, by_pattern = schema.get("properties", {}), schema.get("patternProperties", {})
+    properties, by_pattern = schema.get("properties", {}), schema.get("patternProperties", {})
     for name in value if isinstance(value, dict) else ():
-        if name in known or any(regex.finds(pattern, name) for pattern in by_pattern):
+        if name in properties or any(regex.finds(pattern, name) for pattern in by_pattern):
             continue
         if allowed is False:
-            yield ValidationError(f"there may be no {name!r}")
+            yield ValidationError(f"{name!r} is not allowed")
         else:
             yield from validator.descend(value[name], allowed, path=name)
 
@@ -92,5 +92,5 @@ _Validator = validators.extend(  # type: ignore[no-untyped-call]
         "unevaluatedProperties": _unsupported,
     },
 )
-# jsonschema's own goes on with the validator that a part's `$schema` names, whose patterns are Python's.
+# jsonschema's own switches to the validator that a nested `$schema` names, whose patterns are Python's.
 _Validator.evolve = attrs.evolve

@@ -1,4 +1,4 @@
-"""A JSON Schema that somebody wrote into a spec -> why it is none.
+"""Checks the JSON Schemas that specs contain.
 
 Pure.
 """
@@ -17,13 +17,13 @@ Count = Annotated[int, Meta(ge=0)]
 Number = int | float
 Type = Literal["string", "integer", "number", "boolean", "object", "array", "null"]
 _DATA = ("const", "default", "enum", "examples")
-"""Words of a schema whose values are data, not schemas."""
+"""Keywords whose values are data, not schemas."""
 _NAMED = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
-"""Words of a schema whose values are schemas by names, whatever these are."""
+"""Keywords whose values map any names to schemas."""
 
 
 class _Plain(Struct, forbid_unknown_fields=True, rename="camel"):
-    """A JSON Schema of plain words, as most are: what fits is one."""
+    """The JSON Schemas of common keywords: whatever fits is valid, and jsonschema is not imported for it."""
 
     type: Type = "string"
     title: str = ""
@@ -41,25 +41,25 @@ class _Plain(Struct, forbid_unknown_fields=True, rename="camel"):
     properties: "dict[str, _Plain | bool]" = {}
 
 
-def complaints(schema: Any, role: str) -> Iterator[FieldProblem]:
-    """Say why something is not a JSON Schema that can be applied to whatever comes."""
+def problems(schema: Any, role: str) -> Iterator[FieldProblem]:
+    """Find what keeps a value from being a JSON Schema that can be applied to any value."""
     if _is_plain(schema):
         return
     if wrong := _wrong(schema):
         yield FieldProblem(role, f"this is not a JSON Schema: {wrong}.", "See json-schema.org.")
-    elif any(word == "unevaluatedProperties" for word, _ in words(schema)):
+    elif any(keyword == "unevaluatedProperties" for keyword, _ in keywords(schema)):
         # jsonschema matches names for it with `re`, whose time has no bound.
         yield FieldProblem(role, "unevaluatedProperties is not supported.", "Write additionalProperties.")
-    elif away := leads_away(schema):
-        remedy = "Put what it means under $defs, and refer to it as #/$defs/name."
-        yield FieldProblem(role, f'"{away}" leads out of the schema, and nothing is fetched.', remedy)
+    elif away := foreign_reference(schema):
+        remedy = "Put that schema under $defs, and refer to it as #/$defs/name."
+        yield FieldProblem(role, f'"{away}" refers to another document, which is not fetched.', remedy)
     else:
         for pattern in patterns(schema):
             yield from expressions.wrong(pattern, role)
 
 
 def wrong(schema: Any) -> str:
-    """Say why something is not a JSON Schema; '' when it is."""
+    """Return the reason why a value is not a JSON Schema, or ''."""
     return "" if _is_plain(schema) else _wrong(schema)
 
 
@@ -72,41 +72,39 @@ def _is_plain(schema: Any) -> bool:
 
 
 def _wrong(schema: Any) -> str:
-    # Imported only for what is not plain: jsonschema takes 44 ms of every plan.
-    jsonschema = importlib.import_module("jsonschema")
+    jsonschema = importlib.import_module("jsonschema")  # 44 ms
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
         return str(error.message)
-    except (RecursionError, OverflowError) as error:  # of a regular expression
+    except (RecursionError, OverflowError) as error:  # from a regular expression
         return str(error)
     return ""
 
 
-def words(schema: Any) -> Iterator[tuple[str, Any]]:
-    """Give every word of a schema with what it says."""
+def keywords(schema: Any) -> Iterator[tuple[str, Any]]:
+    """Find every keyword of a schema and of the schemas in it, with its value."""
     if isinstance(schema, list):
         for one in schema:
-            yield from words(one)
+            yield from keywords(one)
     elif isinstance(schema, dict):
         yield from schema.items()
         for name, one in schema.items():
             if name in _NAMED and isinstance(one, dict):
-                yield from words(list(one.values()))
+                yield from keywords(list(one.values()))
             elif name not in _DATA:
-                yield from words(one)
+                yield from keywords(one)
 
 
-def leads_away(schema: Any) -> str:
-    """Give the first reference of a schema that leads to another document; '' when there is none."""
-    said = (str(said) for word, said in words(schema) if word in ("$ref", "$dynamicRef"))
-    return next((one for one in said if not one.startswith("#")), "")
+def foreign_reference(schema: Any) -> str:
+    """Return the first reference to another document, or ''."""
+    references = (str(value) for keyword, value in keywords(schema) if keyword in ("$ref", "$dynamicRef"))
+    return next((one for one in references if not one.startswith("#")), "")
 
 
 def patterns(schema: Any) -> Iterator[str]:
-    """Give the regular expressions of a schema."""
-    for word, said in words(schema):
-        if word == "pattern" and isinstance(said, str):
-            yield said
-        elif word == "patternProperties" and isinstance(said, dict):
-            yield from said
+    for keyword, value in keywords(schema):
+        if keyword == "pattern" and isinstance(value, str):
+            yield value
+        elif keyword == "patternProperties" and isinstance(value, dict):
+            yield from value

@@ -1,45 +1,65 @@
-"""bytes -> plain values: one YAML dialect for every spec, and where in the file each value stands.
+"""Reads YAML in one dialect, and finds the line of each value.
 
 The dialect is YAML 1.2 with the core schema (https://yaml.org/spec/1.2.2/#103-core-schema): ``no`` is a string, ``1e3``
-a number. Stricter than YAML where YAML harms: duplicate keys, keys that are not strings, tags, recursion, and files
-that are too large, too deep or grow too large through aliases are refused, and so are numbers that no float can hold.
-``.nan`` and ``.inf`` are strings.
-
-libyaml reads whatever is YAML and knows where each value stands. What is written as most specs are, `blocks` reads
-first and alike, in a fraction of the time.
+a number, ``.nan`` and ``.inf`` are strings. It is stricter where YAML harms. Duplicate keys, keys that are not strings,
+tags, recursion, and numbers that no float can hold are refused. So are files that are too large, nest too deep, or grow
+too large through aliases.
 
 Pure.
 """
 
 from __future__ import annotations
 
-import importlib
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import yaml
 from msgspec import Struct
-
-from llmops.language import yaml_fast
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+)
 
 BYTE_ORDER_MARK = "\ufeff"
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_NODES = 100_000
-"""How many values a file may hold once its aliases are written out."""
+"""Most values of a file, with its aliases expanded."""
+MAX_DIGITS = 100
+"""int() of a huge text takes quadratic time."""
 
+_NO_TAG = (None, "!")
 _STR, _SEQ, _MAP = (f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))
-
+_NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
+_WORDS = dict.fromkeys(("", "~", "null", "Null", "NULL")) | {
+    word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")
+}
+_NUMBERS = {
+    _INT: re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"),
+    _FLOAT: re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+}
+"""The core schema: a plain scalar is one of the words, or the first sort of number that it matches, or a string."""
+_BEGINS_NUMBER = frozenset("-+.0123456789")
+_OPEN: Any = object()
+"""The value of an anchor whose end is not read yet."""
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, if PyYAML was built with it."""
 
 Tags: TypeAlias = Mapping[str, Callable[[str], Any]]
-"""Tags of a dialect of YAML's own, each with what it makes of the text behind it."""
+"""Further tags that a file may use, each with the function that converts the text behind it."""
 NO_TAGS: Tags = MappingProxyType({})
 
 
 class Unreadable(Exception):
-    """The bytes are not YAML as llmops reads it."""
+    """The bytes are not YAML of the dialect: the line (from 1; 0 is none), what is wrong, and a remedy."""
 
     def __init__(self, line: int, what: str, remedy: str = "") -> None:
         super().__init__(what)
@@ -47,50 +67,33 @@ class Unreadable(Exception):
 
 
 class Document(Struct, frozen=True):
-    """One document of a file: its value and the line where it begins, counted from 1."""
+    """One document of a file: its value and the line where it begins, from 1."""
 
     value: Any
     line: int
 
 
-@cache
-def _library() -> tuple[Any, Any]:
-    """Give PyYAML, and libyaml's parser with the resolution rules of the core schema and no others.
-
-    Imported here: it takes longer than most files that `blocks` reads without it.
-    """
-    yaml = importlib.import_module("yaml")
-    base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loader: Any = type("_Loader", (base,), {"yaml_implicit_resolvers": {}})
-    for tag, first in yaml_fast.FIRST.items():
-        loader.add_implicit_resolver(tag, yaml_fast.pattern(tag), first)
-    return yaml, loader
-
-
 def load(data: bytes, tags: Tags = NO_TAGS) -> tuple[Document, ...]:
-    """Read every document of a file; only these tags are allowed in it.
-
-    Raises `Unreadable` with the line (from 1; 0 when there is none), what is wrong and what to do.
-    """
-    text = _text(data)
-    found = yaml_fast.read(text)
-    return parse(text, tags) if found is None else tuple(Document(value, line) for value, line in found)
-
-
-def parse(text: str, tags: Tags = NO_TAGS) -> tuple[Document, ...]:
-    """Read with libyaml, as `load` does whatever `blocks` leaves unread."""
-    return tuple(Document(_Reader(tags).value(node), _line(node)) for node in _nodes(text))
+    """Read every document of a file. Raises `Unreadable`."""
+    loader = _LOADER(_text(data))
+    try:
+        return tuple(_documents(loader.get_event, tags))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        remedy = "Quote values that hold ': ', '#', '@' or '{'." if "mapping values" in what else ""
+        raise Unreadable(mark.line + 1 if mark else 0, f"this is not YAML: {what}.", remedy) from None
 
 
 def line_of(data: bytes, document: int, path: Sequence[str | int]) -> int:
-    """Give the line of a value, or of the closest thing around it that exists. The file was readable before."""
-    node = next(islice(_nodes(_text(data)), document, None))
-    line: int = _line(node)
+    """Find the line of a value, or of the closest existing value around it, in a file that `load` has read."""
+    node = next(islice(yaml.compose_all(_text(data), Loader=_LOADER), document, None))
+    line = _line(node)
     for step in path:
-        found = _child(node, step)
-        if found is None:
+        child = _child(node, step)
+        if child is None:
             break
-        line, node = found
+        line, node = child
     return line
 
 
@@ -105,26 +108,14 @@ def _child(node: Any, step: str | int) -> tuple[int, Any] | None:
     return None
 
 
-def _nodes(text: str) -> Iterator[Any]:
-    yaml, loader = _library()
-    try:
-        _measure(text)
-        yield from yaml.compose_all(text, Loader=loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        remedy = "Quote values that hold ': ', '#', '@' or '{'." if "mapping values" in what else ""
-        raise Unreadable(mark.line + 1 if mark else 0, f"this is not YAML: {what}.", remedy) from None
-
-
 def check_size(size: int) -> None:
-    """Refuse a file by its length in bytes, before it is read."""
+    """Raise `Unreadable` for a file of too many bytes, before it is read."""
     if size > MAX_BYTES:
         raise Unreadable(0, f"{size / 1e6:.1f} MB is over the limit of 1 MiB.", "Keep data in a file of its own.")
 
 
-def _line(node: Any) -> int:
-    return int(node.start_mark.line) + 1
+def _line(at: Any) -> int:
+    return int(at.start_mark.line) + 1
 
 
 def _text(data: bytes) -> str:
@@ -136,85 +127,152 @@ def _text(data: bytes) -> str:
         raise Unreadable(line, f"byte {error.start} is not UTF-8.", "Save the file as UTF-8.") from None
 
 
-def _measure(text: str) -> None:
-    """Refuse depth before the parser recurses into it; the count is only taken where there may be depth."""
-    if sum(map(text.count, _OPENERS)) < MAX_DEPTH and "\n" + " " * MAX_DEPTH not in text:
-        return
-    depth = 0
-    yaml, loader = _library()
-    for event in yaml.parse(text, Loader=loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise _too_deep(event)
-
-
-_OPENERS = ("[", "{", "- ", "? ")
-"""What opens a value inside a value on the same line."""
-
-
-def _too_deep(where: Any) -> Unreadable:
-    return Unreadable(_line(where), f"values are nested more than {MAX_DEPTH} deep.", "Make the file flatter.")
+def _documents(next_event: Callable[[], Any], tags: Tags) -> Iterator[Document]:
+    while (event := next_event()) is not None:
+        if type(event) is DocumentStartEvent:
+            root = next_event()
+            yield Document(_Reader(next_event, tags).value(root), _line(root))
 
 
 class _Reader:
-    """Turns the nodes of one document into values and counts them."""
+    """Builds the value of one document from its events, and counts the values in it."""
 
-    def __init__(self, tags: Tags) -> None:
-        self._tags = tags
-        self._count = 0
-        self._open: set[int] = set()
+    def __init__(self, next_event: Callable[[], Any], tags: Tags) -> None:
+        self._next, self._tags = next_event, tags
+        self._anchors: dict[str, tuple[Any, Any]] = {}
+        """The event and the value of each anchor."""
+        self._count, self._depth = 1, 0
 
-    def value(self, node: Any) -> Any:
-        self._count += 1
-        line = _line(node)
+    def value(self, event: Any) -> Any:
+        kind = type(event)
+        if kind is AliasEvent:
+            return self._alias(event)
+        if event.anchor:
+            return self._anchored(event)
+        return self._scalar(event) if kind is ScalarEvent else self._collection(event)
+
+    def _scalar(self, event: Any) -> Any:
+        try:
+            if event.implicit[0]:
+                return _plain(event.value)
+            if event.tag in self._tags:
+                return self._tags[event.tag](event.value)
+            return event.value if event.tag in _NO_TAG else _tagged(event)
+        except ValueError as error:
+            raise Unreadable(_line(event), str(error), "Put it in quotes.") from None
+
+    def _collection(self, event: Any) -> Any:
+        self._enter(event)
+        value = self._mapping(event) if type(event) is MappingStartEvent else self._sequence(event)
+        self._leave(event, len(value))
+        return value
+
+    def _enter(self, event: Any) -> None:
+        if self._depth >= MAX_DEPTH:
+            raise Unreadable(_line(event), f"values are nested more than {MAX_DEPTH} deep.", "Make the file flatter.")
+        self._depth += 1
+
+    def _leave(self, event: Any, amount: int) -> None:
+        self._depth -= 1
+        self._count += amount
         if self._count > MAX_NODES:
-            raise Unreadable(line, f"aliases grow this file past {MAX_NODES:,} values.", "Write it without aliases.")
-        if node.id == "scalar":
-            return self._tags[node.tag](node.value) if node.tag in self._tags else _scalar(node)
-        if id(node) in self._open:
-            raise Unreadable(line, "an alias names the value that holds it.", "Write it without aliases.")
-        if len(self._open) >= MAX_DEPTH:  # aliases of aliases
-            raise _too_deep(node)
-        self._open.add(id(node))
-        found = self._mapping(node) if node.id == "mapping" else self._sequence(node)
-        self._open.discard(id(node))
-        return found
+            what = f"aliases expand this file to more than {MAX_NODES:,} values."
+            raise Unreadable(_line(event), what, "Write it without aliases.")
 
-    def _sequence(self, node: Any) -> list[Any]:
-        _refuse_tag(node, _SEQ)
-        return [self.value(item) for item in node.value]
+    def _sequence(self, event: Any) -> list[Any]:
+        _check_tag(event, _SEQ)
+        items = []
+        while type(item := self._next()) is not SequenceEndEvent:
+            items.append(self.value(item))
+        return items
 
-    def _mapping(self, node: Any) -> dict[str, Any]:
-        _refuse_tag(node, _MAP)
-        found: dict[str, Any] = {}
-        for key, item in node.value:
-            line = _line(key)
-            if key.id != "scalar" or key.tag != _STR:
-                raise Unreadable(line, "a key is not a string.", "Put it in quotes.")
-            if key.value == "<<":
-                raise Unreadable(line, "'<<' (merge) is not part of YAML 1.2.", "Write the fields out.")
-            if key.value in found:
-                raise Unreadable(line, f'the key "{key.value}" is there twice.', "Keep one of them.")
-            found[key.value] = self.value(item)
-        return found
+    def _mapping(self, event: Any) -> dict[str, Any]:
+        _check_tag(event, _MAP)
+        fields: dict[str, Any] = {}
+        while type(key := self._next()) is not MappingEndEvent:
+            name = self._key(key)
+            if name in fields:
+                raise Unreadable(_line(key), f'the key "{name}" is duplicated.', "Keep one of them.")
+            fields[name] = self.value(self._next())
+        return fields
+
+    def _key(self, event: Any) -> str:
+        name = self.value(event)
+        source = self._anchors[str(event.anchor)][0] if type(event) is AliasEvent else event
+        if not isinstance(name, str) or source.tag in self._tags:
+            raise Unreadable(_line(event), "a key is not a string.", "Put it in quotes.")
+        if name == "<<":
+            raise Unreadable(_line(event), "'<<' (merge) is not part of YAML 1.2.", "Write the fields out.")
+        return name
+
+    def _anchored(self, event: Any) -> Any:
+        if event.anchor in self._anchors:
+            raise Unreadable(_line(event), f'the anchor "{event.anchor}" is duplicated.', "Rename one of them.")
+        self._anchors[event.anchor] = event, _OPEN
+        value = self._scalar(event) if type(event) is ScalarEvent else self._collection(event)
+        self._anchors[event.anchor] = event, value
+        return value
+
+    def _alias(self, event: Any) -> Any:
+        if event.anchor not in self._anchors:
+            raise Unreadable(_line(event), f'there is no anchor "{event.anchor}" before this alias.', "Add it.")
+        _, value = self._anchors[event.anchor]
+        if value is _OPEN:
+            raise Unreadable(_line(event), "an alias refers to a value that contains it.", "Write it without aliases.")
+        return self._copy(value, event)
+
+    def _copy(self, value: Any, event: Any) -> Any:
+        """Expand an alias. The limits are those of the same text without aliases."""
+        if not isinstance(value, (list, dict)):
+            return value
+        self._enter(event)
+        if isinstance(value, list):
+            copy: Any = [self._copy(item, event) for item in value]
+        else:
+            copy = {name: self._copy(item, event) for name, item in value.items()}
+        self._leave(event, len(value))
+        return copy
 
 
-def _refuse_tag(node: Any, expected: str) -> None:
-    if node.tag != expected:
-        tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-        raise Unreadable(_line(node), f"the tag {tag} is not allowed.", "Specs are plain data: remove it.")
+def _check_tag(event: Any, tag: str) -> None:
+    if event.tag not in _NO_TAG and event.tag != tag:
+        raise _forbidden(event)
 
 
-def _scalar(node: Any) -> Any:
-    text: str = node.value
-    if node.tag == _STR:
+def _forbidden(event: Any) -> Unreadable:
+    tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+    return Unreadable(_line(event), f"the tag {tag} is not allowed.", "Specs are plain data: remove it.")
+
+
+def _plain(text: str) -> Any:
+    """Resolve a plain scalar. Raises `ValueError` for a number that is too large."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] in _BEGINS_NUMBER:
+        for tag, pattern in _NUMBERS.items():
+            if pattern.match(text):
+                return _number(tag, text)
+    return text
+
+
+def _tagged(event: Any) -> Any:
+    """Read a scalar with a tag of the core schema. Raises `ValueError` as `_plain`."""
+    tag, text = event.tag, event.value
+    if tag == _STR:
         return text
-    if node.tag not in yaml_fast.PATTERNS or not yaml_fast.pattern(node.tag).match(text):
-        _refuse_tag(node, _STR)
-    try:
-        return yaml_fast.convert(node.tag, text)
-    except ValueError as error:
-        raise Unreadable(_line(node), str(error), "Put it in quotes.") from None
+    if tag in _NUMBERS and _NUMBERS[tag].match(text):
+        return _number(tag, text)
+    if tag in (_NULL, _BOOL) and text in _WORDS and (_WORDS[text] is None) is (tag == _NULL):
+        return _WORDS[text]
+    raise _forbidden(event)
+
+
+def _number(tag: str, text: str) -> int | float:
+    if tag == _INT:
+        if len(text) > MAX_DIGITS:
+            raise ValueError(f"a number has over {MAX_DIGITS} digits.")
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large for a float.")
+    return number

@@ -1,4 +1,4 @@
-"""specs as values -> YAML that reads well, and reads back as the same in our dialect.
+"""Writes specs as YAML that people can read, and that `yaml_reader` reads back as the same values.
 
 Pure.
 """
@@ -16,25 +16,25 @@ WIDTH = 110
 
 
 class Line(dict[str, Any]):
-    """A mapping that is written on one line, where it fits."""
+    """A mapping to write on one line, if it fits."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Lists stand in from their key, as people write them."""
+    """Indents lists below their key."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         super().increase_indent(flow=flow, indentless=False)
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """Write many lines as a block; put in quotes what our dialect would take for a number, or PyYAML's for a word."""
+    """Write several lines as a block, and quote a text that would be read as another value."""
     if "\n" in text and not any(line != line.rstrip() for line in text.split("\n")):
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
-    plain = text and _same(text)
+    plain = text and _is_read_back(text)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
 
 
-def _same(text: str) -> bool:
+def _is_read_back(text: str) -> bool:
     try:
         return [one.value for one in yaml_reader.load(f"- {text}\n".encode())] == [[text]]
     except yaml_reader.Unreadable:
@@ -42,7 +42,7 @@ def _same(text: str) -> bool:
 
 
 def _line(dumper: yaml.SafeDumper, value: Line) -> yaml.MappingNode:
-    fits = "\\n" not in (said := repr(value)) and len(said) <= WIDTH
+    fits = "\\n" not in (written := repr(value)) and len(written) <= WIDTH
     return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=fits)
 
 
@@ -51,7 +51,7 @@ _Dumper.add_representer(Line, _line)
 
 
 def documents(values: Iterable[Mapping[str, Any]], comment: str) -> str:
-    """Write documents, in their order, under a comment."""
+    """Write documents in their order, under a comment of one line."""
     written = yaml.dump_all(
         list(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=False
     )

@@ -1,1 +1,1 @@
-"""Keeps bytes under their digests."""
+"""Stores bytes under their digests."""

@@ -1,12 +1,11 @@
-"""digest <-> bytes: content-addressed blobs and folders behind fsspec.
+"""Stores blobs and folders by the SHA-256 of their content, locally or through fsspec.
 
-Layout below the store's address: ``objects/ab/cdef…``, each file named by the SHA-256 of its bytes. A folder is a
-`Manifest`, itself such a file, written after everything it names. Files are written under a temporary name and renamed,
-so that a reader never sees half of one, and are read-only. On one disk a file is linked, not copied; where that cannot
-be, it is cloned, if the file system can. Whoever takes a file out gets the bytes of its name, or an error.
+Below the store's address, ``objects/ab/cdef…`` is the file with that digest. A folder is a `Manifest`, which is such a
+file itself and is written after every file that it names. Files are read-only, and renamed when they are whole. On one
+disk a file is linked, or else cloned, or else copied. Every read verifies the digest.
 
-A file's time is when it was last added, even if it was there already: so it cannot be old for whoever collects garbage,
-and new for whoever just leant on it. Object stores have no such touch; there it is when it was first added.
+The time of a file is when it was last added, even if it was stored before, so that the garbage collector keeps what a
+run has just added again. Object stores cannot update that time; there it is when the file was first added.
 
 Effects: reads and writes files.
 """
@@ -33,20 +32,21 @@ from llmops.domain.digests import Digest
 from llmops.domain.problems import Broken, Closed
 from llmops.host import disk
 from llmops.host.disk import Disk
+from llmops.store.layered_store import LayeredStore
 
 BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 PARTIAL = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.[0-9a-f]{16}")
-"""How files and those that are still being written are called, below ``objects/``."""
+"""The names of files below ``objects/``, and of those that are still being written."""
 TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
-"""Where fsspec's file systems say when a file was written."""
+"""The keys under which fsspec's file systems report the time of a file."""
 OVER = "over:"
-"""How the address of a store begins that is written above another one: ``over:file:///scratch|s3://bucket``."""
+"""The beginning of the address of a store over another one: ``over:file:///scratch|s3://bucket``."""
 FIRST = b'{"files":'
-"""What every manifest begins with."""
+"""The first bytes of every manifest."""
 SMALL = 2**16
-"""Up to so many bytes a file is read at once: that takes 6 us, and `hashlib.file_digest` 11 us (1,000 bytes)."""
+"""Bytes up to which a file is read at once: 1,000 bytes take 6 us so, and 11 us by `hashlib.file_digest`."""
 REMOVED_AT_ONCE = 1000
-"""How many files one call removes: as many as S3's DeleteObjects takes."""
+"""How many files one call removes: the limit of S3's DeleteObjects."""
 
 
 class Entry(Struct, frozen=True):
@@ -65,64 +65,65 @@ class Manifest(Struct, frozen=True):
 
 
 class Stored(Struct, frozen=True, kw_only=True):
-    """One file of the store, as its listing has it."""
+    """One file in the listing of a store."""
 
     digest: Digest
-    """'' while it is being written, or when that was broken off."""
+    """'' for a file that is being written, or whose writer was killed."""
     path: str
     size: int
     time: float
-    """When it was last added, seconds since the epoch; infinity when the store does not say."""
+    """When it was last added, in seconds since the epoch; infinity if the store does not report it."""
 
 
 class Store(Struct, frozen=True):
-    """Where bytes are kept."""
+    """A content-addressed store."""
 
     url: str
     files: Any
     """An fsspec file system, or `Disk`."""
     root: str
     local: bool
-    """Whether the root is a folder of this machine, so that files can be linked."""
+    """Whether the root is a local folder, where files can be linked."""
     closed: bool = False
-    """Nothing is written: what is computed comes from somebody who may not."""
+    """Whether writing is refused, as in a run for an untrusted change."""
 
 
 def open_at(url: str) -> Store:
     """Open the store at an fsspec address, such as ``file:///srv/llmops`` or ``s3://bucket/llmops``."""
     if url.startswith(OVER):
         above, below = map(open_at, url.removeprefix(OVER).split("|", 1))
-        over = importlib.import_module("llmops.store.layered_store").LayeredStore(above, below)
-        return Store(url, over, above.root, local=False)
+        return Store(url, LayeredStore(above, below), above.root, local=False)
     if url.startswith("file://"):
         return Store(url, Disk(), unquote(url.removeprefix("file://")).rstrip("/"), local=True)
     try:
-        files, root = importlib.import_module("fsspec.core").url_to_fs(url)
+        files, root = importlib.import_module("fsspec.core").url_to_fs(url)  # 80 ms
     except (ImportError, ValueError) as error:
         raise Broken(f"the store at {url} cannot be opened: {error}.") from None
     return Store(url, files, root.rstrip("/"), local=False)
 
 
 def settle(store: Store) -> None:
-    """Have everything that was kept so far on the disk, before the ledger says that it is there.
+    """Wait until everything added so far is on the disk, before the ledger records it.
 
-    Raises `Broken` when the disk does not take it. What an object store took, it keeps.
+    Raises `Broken` when the disk fails. An object store needs no such step.
     """
     if not store.local:
         return
     try:
         disk.settle(store.root)
     except OSError as error:
-        raise Broken(f"the store at {store.url} did not reach the disk: {error.strerror}. Look at that disk.") from None
+        raise Broken(
+            f"the store at {store.url} could not be written to the disk: {error.strerror}. Check that disk."
+        ) from None
 
 
 def has(store: Store, digest: Digest) -> bool:
-    """Whether a blob is there."""
+    """Whether the store contains a blob."""
     return bool(store.files.exists(_path(store, digest)))
 
 
 def complete(store: Store, digest: Digest) -> bool:
-    """Whether a folder is there with all of its files, each as long as it was."""
+    """Whether the store contains a folder with all of its files, each of the right size."""
     files = manifest(store, digest).files if has(store, digest) else None
     return files is not None and all(_size(store, entry.sha256) == entry.size for entry in files.values())
 
@@ -135,7 +136,7 @@ def _size(store: Store, digest: Digest) -> int | None:
 
 
 def add_bytes(store: Store, data: bytes) -> Digest:
-    """Keep bytes under their digest."""
+    """Store bytes, and return their digest."""
     digest = digests.sha256(data)
     if not _touch(store, digest, len(data)):
         with _place(store, digest) as partial:
@@ -144,53 +145,53 @@ def add_bytes(store: Store, data: bytes) -> Digest:
 
 
 def add_file(store: Store, path: Path) -> Entry:
-    """Keep a file. On the same disk it is linked and made read-only, so write no more to it."""
+    """Store a file. On the same disk it is linked and made read-only: it must not be written again."""
     return _add(store, str(path))
 
 
 def _add(store: Store, path: str) -> Entry:
-    digest, about = _examined(path)
-    if not _touch(store, digest, about.st_size):
+    digest, stats = _examined(path)
+    if not _touch(store, digest, stats.st_size):
         with _place(store, digest) as partial:
             if not (store.local and disk.adopt(path, partial)):
                 store.files.put_file(path, partial)
-    return Entry(digest, about.st_size, bool(about.st_mode & stat.S_IXUSR))
+    return Entry(digest, stats.st_size, bool(stats.st_mode & stat.S_IXUSR))
 
 
 def _examined(path: str) -> tuple[Digest, os.stat_result]:
     with open(path, "rb", buffering=0) as file:
-        about = os.fstat(file.fileno())
-        small = about.st_size <= SMALL
-        return digests.sha256(file.read()) if small else digests.of_file(file), about
+        stats = os.fstat(file.fileno())
+        is_small = stats.st_size <= SMALL
+        return digests.sha256(file.read()) if is_small else digests.of_file(file), stats
 
 
 def _touch(store: Store, digest: Digest, size: int) -> bool:
-    """Whether a blob is there, as long as it should be; where that can be said, it counts as added now."""
+    """Whether the store contains a blob of the right size. If so, its time becomes now, where that is possible."""
     _may_write(store)
     try:
         if store.local:
             os.utime(_path(store, digest))
     except FileNotFoundError:
         return False
-    except PermissionError:  # somebody else added it; only they may touch it
+    except PermissionError:  # another user added it
         pass
     return _size(store, digest) == size
 
 
 def add_folder(store: Store, folder: Path) -> Digest:
-    """Keep every file of a folder, then the manifest that names them. Raises `Broken` for a link that leads outside."""
+    """Store every file of a folder, then its manifest. Raises `Broken` for a link out of the folder."""
     files: dict[str, Entry] = {}
     for entry in sorted(_below(str(folder)), key=lambda entry: entry.path):
         if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(folder.resolve()):
-            raise Broken(f"{entry.path} is a link out of its folder; only what is inside can be kept.")
+            raise Broken(f"{entry.path} is a link out of its folder. Only files inside can be stored.")
         if entry.is_file():
             files[entry.path.removeprefix(f"{folder}/")] = _add(store, entry.path)
     return add_bytes(store, msgspec.json.encode(Manifest(files), order="sorted"))
 
 
 def _below(folder: str) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as found:
-        for entry in found:
+    with os.scandir(folder) as entries:
+        for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _below(entry.path)
             else:
@@ -198,7 +199,7 @@ def _below(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def read(store: Store, digest: Digest) -> bytes:
-    """Give the bytes of a blob. Raises `Broken` when it is missing, or is not what its name says."""
+    """Read a blob. Raises `Broken` when it is missing or corrupt."""
     try:
         data: bytes = store.files.cat_file(_path(store, digest))
     except FileNotFoundError:
@@ -209,24 +210,21 @@ def read(store: Store, digest: Digest) -> bytes:
 
 
 def manifest(store: Store, digest: Digest) -> Manifest:
-    """Read what a folder holds. Raises `Broken` when it is missing, corrupt, or no manifest."""
+    """Read the manifest of a folder. Raises `Broken` when it is missing, corrupt, or not a manifest."""
     try:
         return msgspec.json.decode(read(store, digest), type=Manifest)
     except msgspec.DecodeError as error:
-        raise Broken(f"{_path(store, digest)} is no manifest: {error}. A result of the ledger names it.") from None
+        raise Broken(f"{_path(store, digest)} is not a manifest: {error}. A result of the ledger names it.") from None
 
 
 def materialise(store: Store, digest: Digest, folder: Path) -> None:
-    """Make a folder as it was kept: files are linked where that is possible, else copied. They are read-only."""
+    """Restore a folder. Its files are read-only, and linked where that is possible."""
     for name, entry in manifest(store, digest).files.items():
         fetch(store, entry.sha256, _inside(folder, name), executable=entry.executable)
 
 
 def fetch(store: Store, digest: Digest, target: Path, *, executable: bool = False) -> None:
-    """Bring one blob to a path; nothing is done when it is there.
-
-    Raises `Broken` when it is missing, or is not what its name says: then nothing is there.
-    """
+    """Restore one blob at a path, unless that exists. Raises `Broken` when the blob is missing or corrupt."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -248,7 +246,7 @@ def fetch(store: Store, digest: Digest, target: Path, *, executable: bool = Fals
 def _inside(folder: Path, name: str) -> Path:
     parts = PurePosixPath(name).parts
     if PurePosixPath(name).is_absolute() or ".." in parts:
-        raise Broken(f"a manifest names {name}, which is outside of its folder; it is not used.")
+        raise Broken(f"a manifest names {name}, which is outside of its folder, and is not used.")
     return folder.joinpath(*parts)
 
 
@@ -262,18 +260,18 @@ def _path(store: Store, digest: Digest) -> str:
 
 
 def _missing(store: Store, digest: Digest) -> Broken:
-    return Broken(f"{digest[:12]} is not in the store at {store.url}. Fetch it there, or make it again.")
+    return Broken(f"{digest[:12]} is not in the store at {store.url}. Copy it there, or build it again.")
 
 
 def _corrupt(store: Store, digest: Digest) -> Broken:
     return Broken(
-        f"{_path(store, digest)} is corrupt: its bytes do not have its name. Remove it: `llmops fsck --repair`."
+        f"{_path(store, digest)} is corrupt: its bytes do not match its digest. Remove it: `llmops fsck --repair`."
     )
 
 
 @contextmanager
 def _place(store: Store, digest: Digest) -> Iterator[str]:
-    """Give where a blob is written; it is put in its place when that ends well, and removed when it does not."""
+    """The path to write a blob to. It is renamed at the end of the block, and removed after an error."""
     _may_write(store)
     target = _path(store, digest)
     store.files.makedirs(os.path.dirname(target), exist_ok=True)
@@ -288,12 +286,12 @@ def _place(store: Store, digest: Digest) -> Iterator[str]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder of materialised files, whose files are read-only."""
-    importlib.import_module("shutil").rmtree(folder, ignore_errors=True)  # 2 ms that only steps need
+    """Remove a restored folder, whose files are read-only."""
+    importlib.import_module("shutil").rmtree(folder, ignore_errors=True)  # 2 ms, which a plan saves
 
 
 def listing(store: Store) -> Iterator[Stored]:
-    """Give every blob, and every file that a write left half done, in no order. What is not of the store is not given.
+    """List every blob and every unfinished file, in no order. Files of others are left out.
 
     Raises `OSError` when the store cannot be listed.
     """
@@ -305,16 +303,16 @@ def listing(store: Store) -> Iterator[Stored]:
 
 
 def _time(about: dict[str, Any]) -> float:
-    said = next((about[name] for name in TIMES if about.get(name) is not None), None)
-    if isinstance(said, str):
-        said = datetime.fromisoformat(said)
-    if isinstance(said, datetime):
-        return (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp()
-    return float("inf") if said is None else float(said)
+    time = next((about[name] for name in TIMES if about.get(name) is not None), None)
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    if isinstance(time, datetime):
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return float("inf") if time is None else float(time)
 
 
 def is_sound(store: Store, stored: Stored) -> bool:
-    """Whether a blob has the bytes of its name. One that is gone meanwhile is not wrong."""
+    """Whether the bytes of a blob match its digest. One that was removed meanwhile is sound."""
     try:
         with store.files.open(stored.path, "rb") as file:
             return digests.of_file(file) == stored.digest
@@ -323,16 +321,16 @@ def is_sound(store: Store, stored: Stored) -> bool:
 
 
 def is_folder(store: Store, stored: Stored) -> bool:
-    """Whether a blob is a manifest: that cannot be seen by its name."""
+    """Whether a blob is a manifest."""
     with contextlib.suppress(FileNotFoundError, Broken):
         with store.files.open(stored.path, "rb") as file:
-            begins = file.read(len(FIRST)) == FIRST
-        return begins and bool(manifest(store, stored.digest))
+            may_be = file.read(len(FIRST)) == FIRST
+        return may_be and bool(manifest(store, stored.digest))
     return False
 
 
 def remove(store: Store, gone: Iterable[Stored]) -> Iterator[int]:
-    """Remove files in their order, many at once; gives how many are gone by now, so that the caller can look up."""
+    """Remove files in their order, many at once. Yields how many are removed so far, so that the caller can stop."""
     _may_write(store)
     files = list(gone)
     for start in range(0, len(files), REMOVED_AT_ONCE):

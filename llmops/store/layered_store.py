@@ -1,6 +1,6 @@
-"""two stores -> one: what is written goes above, what is read may lie below.
+"""Lays a store over another one: it writes to the upper one and reads from both.
 
-Nothing below is linked, touched or changed: what is taken out is a copy, so whoever gets it cannot reach the original.
+The lower store is never linked to or changed. What is read from it is a copy.
 
 Effects: reads and writes files.
 """
@@ -14,29 +14,29 @@ T = TypeVar("T")
 
 
 class BackingStore(Protocol):
-    """A store: its file system, and where it begins there."""
+    """A store: its file system, and its folder there."""
 
     @property
     def files(self) -> Any:
-        """An fsspec file system, or what is like one."""
+        """An fsspec file system, or `Disk`."""
 
     @property
     def root(self) -> str:
-        """Its folder."""
+        """The path of its folder."""
 
 
 class LayeredStore:
-    """As much of fsspec's file systems as the store uses. Paths are those of the upper store."""
+    """The methods of fsspec's file systems that the store uses. Paths are those of the upper store."""
 
     def __init__(self, above: BackingStore, below: BackingStore) -> None:
         self._above, self._below = above, below
 
     def exists(self, path: str) -> bool:
-        """Whether a file is in either."""
+        """Whether a file is in either store."""
         return bool(self._above.files.exists(path) or self._below.files.exists(self._under(path)))
 
     def size(self, path: str) -> int:
-        """Give how long a file is."""
+        """Return the size of a file in bytes."""
         return self._first(path, lambda files, at: int(files.size(at)))
 
     def cat_file(self, path: str) -> bytes:
@@ -44,37 +44,37 @@ class LayeredStore:
         return self._first(path, lambda files, at: bytes(files.cat_file(at)))
 
     def get_file(self, source: str, target: str) -> None:
-        """Copy a file out of either."""
+        """Copy a file out of either store."""
         self._first(source, lambda files, at: files.get_file(at, target))
 
     def open(self, path: str, mode: str) -> IO[bytes]:
-        """Open a file to read."""
-        found: IO[bytes] = self._first(path, lambda files, at: files.open(at, mode))
-        return found
+        """Open a file to read it."""
+        file: IO[bytes] = self._first(path, lambda files, at: files.open(at, mode))
+        return file
 
     def find(self, path: str, *, detail: bool) -> dict[str, dict[str, Any]]:
-        """Give every file above: only those are ours to look through."""
-        found: dict[str, dict[str, Any]] = self._above.files.find(path, detail=detail)
-        return found
+        """Find every file of the upper store, which is the only one that may be swept."""
+        files: dict[str, dict[str, Any]] = self._above.files.find(path, detail=detail)
+        return files
 
     def pipe_file(self, path: str, data: bytes) -> None:
-        """Write a file above."""
+        """Write a file to the upper store."""
         self._above.files.pipe_file(path, data)
 
     def put_file(self, source: str, target: str) -> None:
-        """Copy a file in, above."""
+        """Copy a file into the upper store."""
         self._above.files.put_file(source, target)
 
     def makedirs(self, path: str, *, exist_ok: bool) -> None:
-        """Make a folder above."""
+        """Create a folder in the upper store."""
         self._above.files.makedirs(path, exist_ok=exist_ok)
 
     def mv(self, source: str, target: str) -> None:
-        """Rename a file above."""
+        """Rename a file of the upper store."""
         self._above.files.mv(source, target)
 
     def rm(self, paths: list[str]) -> None:
-        """Remove files above."""
+        """Remove files of the upper store."""
         self._above.files.rm(paths)
 
     def _first(self, path: str, ask: Callable[[Any, str], T]) -> T:

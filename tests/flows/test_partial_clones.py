@@ -115,7 +115,7 @@ def test_without_its_remote_a_partial_clone_says_what_is_missing(shared: Shell, 
 
     assert part("check") == Exit.FAULT
     assert "this is a partial clone" in part.err
-    assert "its git remote does not give" in part.err
+    assert "its git remote does not provide" in part.err
 
 
 def test_an_object_that_is_gone_is_damage(shared: Shell) -> None:

@@ -170,7 +170,7 @@ def test_a_hook_that_says_no_is_quoted_with_both_remedies(repo: Repo) -> None:
 
     with pytest.raises(Refused, match=r"a hook of .* policy: not on a Friday") as error:
         ledger.start(repo.ledger())
-    assert "Change what it asks for; if it takes nothing but branches, set ledger.results" in str(error.value)
+    assert "Change that hook; if it accepts only branches, set ledger.results" in str(error.value)
 
 
 def test_a_remote_that_hides_a_ref_gets_the_one_remedy(repo: Repo) -> None:
@@ -195,7 +195,7 @@ def test_a_remote_that_is_not_there_is_said_in_one_line_with_where_to_look(prepa
 def test_no_message_ends_in_two_full_stops(repo: Repo, tmp_path: Path) -> None:
     repo.git("remote", "set-url", "origin", str(tmp_path / "nowhere"))
 
-    with pytest.raises(Broken, match=r"cannot be reached: .*exists\. Look at") as error:
+    with pytest.raises(Broken, match=r"cannot be reached: .*exists\. Check") as error:
         refs.fetch(ledger.locate(repo.open(), LedgerSettings(), "local").at, ["refs/llmops/results"])
     assert ".." not in str(error.value)
 

@@ -281,7 +281,7 @@ def test_evidence_that_rots_is_never_judged_and_is_asked_again_from_the_start(re
     blob.write_bytes(blob.read_bytes().replace(b"Item", b"Mite"))
 
     assert llmops("gate", "--base", "HEAD~1") == Exit.FAULT
-    assert "is corrupt: its bytes do not have its name. Remove it: `llmops fsck --repair`." in llmops.err
+    assert "is corrupt: its bytes do not match its digest. Remove it: `llmops fsck --repair`." in llmops.err
     assert llmops("fsck") == Exit.NO
     assert llmops("fsck", "--repair") == Exit.WELL
 

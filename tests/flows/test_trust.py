@@ -208,7 +208,7 @@ def test_keys_within_the_repository_are_refused(kitchen: Shell, ann: SshKey, tmp
 
     for path in (repo.folder / "keys" / "signers", link):
         assert kitchen("apply", "--trust", "head", "--trusted-keys", str(path)) == Exit.USAGE
-        assert "where a commit could change what it is judged by" in kitchen.err
+        assert "where a commit could change the keys that verify it" in kitchen.err
     assert kitchen("apply", "--trust", "head", "--trusted-keys", str(tmp_path / "none")) == Exit.USAGE
     assert "there are no keys at" in kitchen.err
 
@@ -329,7 +329,7 @@ def test_fsck_takes_nothing_from_a_remote_that_is_not_believed_and_looks_at_what
     assert sealed("fsck", "-o", "json") == Exit.NO
     problems = [one for one in json.loads(sealed.out)["findings"] if one["grade"] == "problem"]
     assert [one["where"] for one in problems] == ["origin"]
-    assert "is not believed" in problems[0]["what"]
+    assert "is not trusted" in problems[0]["what"]
     assert repo.git("rev-parse", ref) == before
 
 
@@ -361,7 +361,7 @@ def test_nothing_of_a_ledger_is_read_before_it_is_verified(sealed: Shell) -> Non
         lambda: ledger.tips(where),
         lambda: ledger.publish_results(where),
     ):
-        with pytest.raises(Refused, match="is not believed"):
+        with pytest.raises(Refused, match="is not trusted"):
             read()
 
 
@@ -374,7 +374,7 @@ def test_what_was_pushed_back_is_believed_again(sealed: Shell) -> None:
     foreign = repo.git("commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "as if")
     repo.git("push", "--quiet", "origin", f"{foreign}:{ref}")
     assert sealed("plan") == Exit.NO
-    assert "push the last signed one again" in sealed.err
+    assert "push the last signed commit again" in sealed.err
 
     repo.git("push", "--quiet", "--force", "origin", f"{ref}:{ref}")
 
@@ -398,7 +398,7 @@ def test_who_may_only_read_does_not_write(sealed: Shell, monkeypatch: pytest.Mon
 
     assert sealed("plan") == Exit.WELL
     assert sealed("apply") == Exit.NO
-    assert "Give the key to sign with: LLMOPS_SIGNING_KEY." in sealed.err
+    assert "Set LLMOPS_SIGNING_KEY to the key to sign with." in sealed.err
 
 
 def test_a_key_that_readers_do_not_know_signs_nothing(
@@ -409,7 +409,7 @@ def test_a_key_that_readers_do_not_know_signs_nothing(
     before = [sealed.repo.git("rev-parse", ref) for ref in REFS]
 
     assert sealed("apply") == Exit.NO
-    assert "what this run writes is not believed" in sealed.err
+    assert "what this run writes is not trusted" in sealed.err
     assert [sealed.repo.git("rev-parse", ref) for ref in REFS] == before
 
 
@@ -422,7 +422,7 @@ def test_a_key_that_cannot_sign_is_a_fault_with_a_remedy(
     monkeypatch.setenv("LLMOPS_SIGNING_KEY", str(wrong))
 
     assert kitchen("apply") == Exit.FAULT
-    assert "Give an SSH private key without a passphrase" in kitchen.err
+    assert "Use an SSH private key without a passphrase" in kitchen.err
 
 
 def test_a_ledger_that_was_not_signed_is_signed_by_init(

@@ -618,7 +618,7 @@ def test_a_ledger_of_which_git_lost_something_is_a_fault_with_a_remedy(kitchen: 
     (kitchen.repo.folder / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
 
     assert kitchen("plan", "--offline") == Exit.FAULT
-    assert "is not in this repository, or is damaged. See `git fsck`." in kitchen.err
+    assert "is missing from this repository, or damaged. Run `git fsck`." in kitchen.err
 
 
 def test_a_ledger_that_a_newer_llmops_wrote_is_refused_by_every_command(kitchen: Shell) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmops.domain.problems import Invalid
 from llmops.language import jinja
-from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language.jinja import InvalidTemplate
 from tests.trees import Tree, build, spec, system
 
 BOUNDED = settings(max_examples=150, deadline=None)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from llmops.index import commits, database, index, outcomes
 from llmops.ledger import ledger
 from llmops.specs import diff, graph, loading
 from llmops.specs.graph import Graph
-from tests.conftest import SOAK, Shell
+from tests.conftest import PLUGINS, SOAK, Shell
 from tests.laws.test_laws import trees
 from tests.repos import Repo
 from tests.trees import Tree, spec, system
@@ -121,6 +122,40 @@ def index_of(repo: Repo) -> Path:
     return found
 
 
+PACKAGE = Path(index.__file__).parent.parent
+FOLDERS = sorted(str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("change", ["edited", "added", "removed", "renamed", "compiled"])
+def test_every_version_of_the_code_has_an_index_of_its_own(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever folder the code is in, and folders of plug-ins beside the package, too."""
+    package, plugins = tmp_path / "llmops", SimpleNamespace(__path__=[str(tmp_path / "plugins")])
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PLUGINS, tmp_path / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(index, "PACKAGE", package)
+    names = [index._fingerprint([plugins])]
+    assert "serving/gateway" in FOLDERS
+
+    for folder in [*(package / folder for folder in FOLDERS), tmp_path / "plugins" / "kinds"]:
+        file = next(folder.glob("*.py"))
+        if change == "edited":
+            file.write_text(file.read_text() + "#")
+        elif change == "added":
+            (folder / "new.py").touch()
+        elif change == "removed":
+            file.unlink()
+        elif change == "renamed":
+            file.rename(folder / "renamed.py")
+        else:
+            (folder / "__pycache__").mkdir()
+            (folder / "__pycache__" / "new.pyc").touch()
+        names.append(index._fingerprint([plugins]))
+
+    assert len(set(names)) == (1 if change == "compiled" else len(names))
+
+
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "not a file"])
 def test_an_index_that_is_damaged_is_made_again(repo: Repo, damage: str) -> None:
     repo.commit(dict(system()))
@@ -140,84 +175,110 @@ def test_an_index_that_is_damaged_is_made_again(repo: Repo, damage: str) -> None
     assert nodes(repo.desire().graph) == whole
 
 
-def test_what_somebody_else_began_meanwhile_is_read(repo: Repo) -> None:
+def test_what_another_process_wrote_meanwhile_is_read(repo: Repo) -> None:
     repo.commit(dict(system()))
     first, second = commits.open_at(repo.open()), commits.open_at(repo.open())
 
     assert nodes(commits.desire(first, "HEAD").graph) == nodes(commits.desire(second, "HEAD").graph)
 
     assert commits.desire(second, "HEAD").graph.known is second.index.generation, "and not the whole once more"
-    assert [path.name for path in (repo.folder / ".git" / "llmops").glob("index-*.new")] == []
     assert nodes(repo.desire().graph) == nodes(rebuilt(repo, "HEAD"))
 
 
-def test_where_no_file_has_two_names_the_index_is_named_all_the_same(
-    repo: Repo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
+@FEW
+@given(trees(), trees())
+def test_a_process_reads_one_generation_whatever_others_write(old: Tree, new: Tree) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llmops.index.index.MOST_FRESH", 0)
+        repo = Repo(Path(folder), remote=False)
+        before, after = put(repo, old), put(repo, new)
+        repo.desire(before)
+        reading = commits.open_at(repo.open())
+        graphs = [commits.desire(reading, commit).graph for commit in (before, after)]
 
-    monkeypatch.setattr(os, "link", refuse)
-    commit = repo.commit(dict(system()))
-    first, second = commits.open_at(repo.open()), commits.open_at(repo.open())
+        repo.desire(after)  # another process writes its generation
+        repo.desire(before)
+        ledger.start(repo.ledger())
+        ledger.record(repo.ledger(), [outcome("u" * 64)], "made")
+        done = outcomes.follow(reading.index, repo.ledger())
+        repo.desire(after)
 
-    commits.desire(first, "HEAD")
-    written = index_of(repo).stat().st_ino
-    commits.desire(second, "HEAD")
-
-    assert [path for path in index_of(repo).parent.iterdir() if path.suffix == ".new"] == []
-    assert index_of(repo).stat().st_ino == written, "whoever comes second keeps the first"
-    assert commits.open_at(repo.open()).index.generation.tree == tree_of(repo, commit)
+        assert [nodes(graph) for graph in graphs] == [nodes(rebuilt(repo, commit)) for commit in (before, after)]
+        assert nodes(commits.desire(reading, after).graph) == nodes(graphs[1])
+        assert "u" * 64 in done
+        assert all(key in done.pending(graph) for graph in graphs for key in graph.nodes if graph[key].units)
 
 
+KILLED = """
+import os
+from pathlib import Path
+from llmops.git import repository
+from llmops.index import commits, index
+insert = index._insert
+def killed(*given):
+    insert(*given)
+    os._exit(9)
+index._insert, index.MOST_FRESH = killed, 0
+commits.desire(commits.open_at(repository.discover(Path.cwd())), "HEAD")
+"""
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_a_writer_that_is_killed_harms_nothing(repo: Repo, *, has_index: bool) -> None:
+    before = repo.commit(dict(system()))
+    if has_index:
+        repo.desire()
+    repo.commit(dict(system().edited("evals/sums.yaml", "doc_to_text: x", "doc_to_text: y")))
+
+    assert subprocess.run([sys.executable, "-c", KILLED], cwd=repo.folder, check=False).returncode == 9
+
+    assert commits.open_at(repo.open()).index.generation.tree == (tree_of(repo, before) if has_index else "")
+    assert nodes(repo.desire().graph) == nodes(rebuilt(repo, "HEAD"))
+
+
+@pytest.mark.parametrize("broken", ["the folder", "SQLite"])
 def test_where_nothing_can_be_written_one_commit_is_read_whole_and_the_next_is_built_over_it(
-    repo: Repo, monkeypatch: pytest.MonkeyPatch
+    repo: Repo, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The folder is a file, for root may write everywhere; or the disk cannot share memory between processes."""
+    connect = sqlite3.connect
+
+    def refusing(where: object, *options: Any, **more: Any) -> sqlite3.Connection:
+        if where != ":memory:":
+            raise sqlite3.OperationalError("locking protocol")
+        return connect(where, *options, **more)  # type: ignore[no-any-return]
+
     before = repo.commit(dict(system()))
     commit = repo.commit(dict(system().edited("evals/sums.yaml", "doc_to_text: x", "doc_to_text: y")))
-    (repo.folder / ".git" / "llmops").mkdir()
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write into whatever is not mounted so
+    ledger.start(repo.ledger())
+    ledger.record(repo.ledger(), [outcome("u" * 64)], "made")
+    if broken == "SQLite":
+        monkeypatch.setattr(sqlite3, "connect", refusing)
+    else:
+        (repo.folder / ".git" / "llmops").write_text("")
     known = commits.open_at(repo.open())
 
     commits.desire(known, before)
+    graph = commits.desire(known, commit).graph
 
-    assert commits.desire(known, commit).graph.known is known.index.generation
+    assert graph.known is known.index.generation
     assert known.index.generation.tree == tree_of(repo, before)
-    assert list((repo.folder / ".git" / "llmops").iterdir()) == []
+    assert nodes(graph) == nodes(rebuilt(repo, "HEAD"))
+    assert "u" * 64 in outcomes.follow(known.index, repo.ledger())
 
 
-def test_what_is_written_and_cannot_be_opened_is_done_without(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a disk where SQLite cannot share memory between processes."""
-    connect = sqlite3.connect
-
-    def refusing(where: object, **options: Any) -> sqlite3.Connection:
-        if str(where).startswith("file:"):
-            raise sqlite3.OperationalError("locking protocol")
-        return connect(where, **options)  # type: ignore[call-overload,no-any-return]
-
-    repo.commit(dict(system()))
-    ledger.start(repo.ledger())
-    ledger.record(repo.ledger(), [outcome("u" * 64)], "made")
-    monkeypatch.setattr(sqlite3, "connect", refusing)
-    reading = commits.open_at(repo.open())
-
-    found = nodes(commits.desire(reading, "HEAD").graph)
-
-    assert index_of(repo).exists()
-    assert found == nodes(rebuilt(repo, "HEAD")) == nodes(repo.desire().graph)
-    assert "u" * 64 in outcomes.follow(reading.index, repo.ledger())
-
-
-def test_a_file_that_somebody_removes_is_not_begun_by_who_still_reads_it(repo: Repo) -> None:
+def test_a_file_that_somebody_removes_is_begun_anew(repo: Repo) -> None:
     repo.commit(dict(system()))
     whole = nodes(repo.desire().graph)
-    reading = commits.open_at(repo.open()).index
+    reading = commits.open_at(repo.open())
     database.remove(index_of(repo))
 
-    found = outcomes.follow(reading, repo.ledger())
+    done = outcomes.follow(reading.index, repo.ledger())
+    graph = commits.desire(reading, "HEAD").graph
 
-    assert "u" * 64 not in found
-    assert nodes(repo.desire().graph) == whole
+    assert "u" * 64 not in done
+    assert done.pending(graph) == frozenset(key for key in graph.nodes if graph[key].units)
+    assert nodes(graph) == nodes(repo.desire().graph) == whole
 
 
 @pytest.mark.parametrize("name", ["50%25 off", "what?mode=ro", "#1", os.fsdecode(b"caf\xe9")])
@@ -246,18 +307,18 @@ def test_a_commit_with_a_problem_waits_for_nobody_who_writes(repo: Repo) -> None
         assert time.monotonic() - began < database.BUSY_SECONDS / 2
 
 
-def test_what_a_killed_process_began_and_what_nobody_uses_is_removed(repo: Repo) -> None:
+def test_an_index_that_was_not_written_for_a_month_is_removed(repo: Repo) -> None:
     repo.commit(dict(system()))
     folder = repo.folder / ".git" / "llmops"
     folder.mkdir()
-    left, unused, recent = (folder / f"index-{name}" for name in ("a.db.7-1.new", "b.db", "c.db.8-1.new"))
-    for path, days in ((left, 1), (unused, 31), (recent, 0)):
+    unused, recent = folder / "index-a.db", folder / "index-b.db"
+    for path, days in ((unused, 31), (recent, 29)):
         path.write_bytes(b"x")
         os.utime(path, (time.time() - days * 86400,) * 2)
 
     repo.desire()
 
-    assert [path for path in (left, unused, recent) if path.exists()] == [recent]
+    assert [path for path in (unused, recent) if path.exists()] == [recent]
 
 
 def test_an_index_that_is_read_no_more_is_let_go_at_once(repo: Repo) -> None:
@@ -291,9 +352,9 @@ def test_damage_that_is_met_later_is_said_and_mended_by_the_next_run(repo: Repo,
 
 
 def test_what_is_owed_is_looked_up_and_not_searched_for() -> None:
-    way = index.in_memory(registry.PLUGINS).database.read(f"EXPLAIN QUERY PLAN {outcomes.OWED}")
+    way = database.Database(None, index.SCHEMA).read(f"EXPLAIN QUERY PLAN {outcomes.PENDING}")
 
-    assert [row[-1] for row in way] == ["SCAN unit USING INDEX unit_owed"]  # it holds nothing else
+    assert [row[-1] for row in way] == ["SCAN unit USING INDEX unit_pending"]  # it holds nothing else
 
 
 def test_the_outcomes_of_another_ledger_do_not_count(repo: Repo, llmops: Shell) -> None:
@@ -328,11 +389,11 @@ def test_what_fails_while_specs_are_read_is_not_taken_for_a_full_disk(
         raise OSError(24, "Too many open files")
         yield
 
-    monkeypatch.setattr("llmops.index.index.workers.read_all", failing)
+    monkeypatch.setattr("llmops.index.index.loading.read_all", failing)
 
     with pytest.raises(OSError, match="Too many open files"):
         repo.desire()
-    assert list((repo.folder / ".git" / "llmops").iterdir()) == []
+    assert commits.open_at(repo.open()).index.generation.tree == ""
 
 
 @pytest.mark.parametrize("at_once", [1, index.AT_ONCE])

@@ -147,7 +147,7 @@ def test_a_schema_of_a_variable_opens_no_connection() -> None:
     [
         ({"minLength": 2}, "x", "'x' is too short"),
         ({"properties": {"n": {"type": "integer"}}}, {"n": "1"}, r"\$\.n: '1' is not of type 'integer'"),
-        ({"properties": {"n": {}}, "additionalProperties": False}, {"m": 1}, "there may be no 'm'"),
+        ({"properties": {"n": {}}, "additionalProperties": False}, {"m": 1}, "'m' is not allowed"),
         ({"patternProperties": {"^n": {"type": "null"}}}, {"n1": 1}, r"\$\.n1: 1 is not of type 'null'"),
         ({"enum": ["a"]}, "b" * 10_000, r"b … b+' is not one of \['a'\]"),
     ],

@@ -172,7 +172,7 @@ def source_at(uri: str) -> Tree:
 def test_an_address_that_may_hold_a_secret_is_refused_and_not_repeated(uri: str) -> None:
     found = problems(source_at(uri))
 
-    assert "$.spec.sources[0].uri: this is no address, or one with a secret in it." in found[0]
+    assert "$.spec.sources[0].uri: this is not an address, or it contains a secret." in found[0]
     assert not any("hunter2" in line for line in found)
 
 
@@ -192,7 +192,7 @@ def test_an_address_in_the_settings_holds_no_secret(field: str) -> None:
     settings = f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {{{field}}}\n"
     found = problems(Tree({**system(), "llmops.yaml": settings}))
 
-    assert "this is no address, or one with a secret in it." in found[0]
+    assert "this is not an address, or it contains a secret." in found[0]
     assert "hunter2" not in found[0]
 
 
@@ -311,7 +311,10 @@ def test_a_mixture_is_of_one_format() -> None:
             "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {pattern: '(?=b)a'}}}",
             "not a regular expression",
         ),
-        ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {$ref: 'https://x.org'}}}", "leads out of the"),
+        (
+            "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {$ref: 'https://x.org'}}}",
+            "refers to another document",
+        ),
         (
             "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {unevaluatedProperties: false}}}",
             "unevaluatedProperties is not supported",
@@ -486,7 +489,7 @@ def test_tasks_may_include_one_another() -> None:
         ("task: t\ndataset_path: json\ndataset_kwargs: [a]", "$.dataset_kwargs: this is not a mapping"),
         (
             "task: t\ndataset_path: json\ndataset_kwargs: {data_files: &a [*a]}",
-            "an alias names the value that holds it",
+            "an alias refers to a value that contains it",
         ),
         ("task: t\ndataset_path: json\ndataset_kwargs: {data_files: [{}, '', 1]}\noutput_type: [a]", "is none"),
         ("task: t\na: !!timestamp x", "the tag !!timestamp is not allowed"),

@@ -156,9 +156,9 @@ def test_two_that_begin_the_ledger_at_once_share_it(repo: Repo, tmp_path: Path) 
 def test_a_remote_that_lost_the_ledger_is_not_taken_for_an_empty_one(repo: Repo, here: Ledger) -> None:
     repo.git("push", "--quiet", "--delete", "origin", here.releases)
 
-    with pytest.raises(Broken, match="Put back what was last seen: git push origin") as caught:
+    with pytest.raises(Broken, match="Restore its last known commit: git push origin") as caught:
         ledger.fetch(here)
-    command = str(caught.value).rpartition("Put back what was last seen: git ")[2]
+    command = str(caught.value).rpartition("Restore its last known commit: git ")[2]
     repo.git(*command.split())
 
     ledger.fetch(here)
@@ -263,7 +263,7 @@ def left_behind(lock: Path, age: float) -> Path:
 def test_a_lock_of_a_git_that_was_killed_is_named(repo: Repo, here: Ledger) -> None:
     lock = left_behind(repo.folder / ".git/refs/llmops/results.lock", 300)
 
-    with pytest.raises(Broken, match=rf"{lock} is there for 300 s: .* remove it \(rm {lock}\)"):
+    with pytest.raises(Broken, match=rf"{lock} has existed for 300 s: .* remove it \(rm {lock}\)"):
         ledger.record(here, [outcome(1)], "m")
     assert len(refs.left_over_locks(here.at, here.refs)) == 1
     lock.unlink()
@@ -275,14 +275,14 @@ def test_a_lock_of_a_git_that_was_killed_is_named(repo: Repo, here: Ledger) -> N
 def test_so_is_one_of_the_releases(repo: Repo, here: Ledger) -> None:
     lock = left_behind(repo.folder / ".git/refs/llmops/releases/local.lock", 300)
 
-    with pytest.raises(Broken, match=rf"{lock} is there for"):
+    with pytest.raises(Broken, match=rf"{lock} has existed for"):
         leases.take(here, "me")
 
 
 def test_so_is_one_at_the_remote(repo: Repo, here: Ledger) -> None:
     lock = left_behind(repo.remote / "refs/llmops/results.lock", 300)
 
-    with pytest.raises(Broken, match=rf'{lock} at the remote "origin" is there for'):
+    with pytest.raises(Broken, match=rf'{lock} at the remote "origin" has existed for'):
         ledger.record(here, [outcome(1)], "m")
     lock.unlink()
     ledger.publish_results(here)

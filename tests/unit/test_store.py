@@ -203,5 +203,5 @@ def test_what_was_kept_can_be_asked_to_be_on_the_disk(tmp_path: Path) -> None:
     blobs.add_bytes(kept, b"some")
 
     blobs.settle(kept)
-    with pytest.raises(Broken, match=r"did not reach the disk: No such file or directory\. Look at that disk"):
+    with pytest.raises(Broken, match=r"could not be written to the disk: No such file or directory\. Check that disk"):
         blobs.settle(blobs.open_at((tmp_path / "away").as_uri()))

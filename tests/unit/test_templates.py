@@ -10,7 +10,7 @@ from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llmops.language import jinja
-from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language.jinja import InvalidTemplate
 
 
 def test_a_template_is_filled_in() -> None:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from llmops.domain.problems import FieldProblem
 from llmops.domain.resources import Scope
-from llmops.language import jinja_variables, regex, user_schemas
-from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language import jinja, regex, user_schemas
+from llmops.language.jinja import InvalidTemplate
 from llmops.language.regex import LONGEST
 from llmops.plugins.fields import Body, about, file, ref
 
@@ -246,14 +246,14 @@ def _wrong_schema(one: Assert, role: str) -> Iterator[FieldProblem]:
     if not isinstance(one.value, (dict, bool)):
         yield FieldProblem(role, f"the value of {one.type} is a JSON Schema.", "Write it as a mapping: {type: object}.")
     else:
-        yield from user_schemas.complaints(one.value, role)
+        yield from user_schemas.problems(one.value, role)
 
 
 def _wrong_text(one: Assert, role: str) -> Iterator[FieldProblem]:
     """Say which templates cannot be parsed; a regular expression without one must be one now."""
     for text in texts(one.value):
         try:
-            names = jinja_variables.variables(text)
+            names = jinja.variables(text)
         except InvalidTemplate as error:
             yield FieldProblem(role, error.what, "Correct the template.")
         else:

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from llmops.domain.problems import Problem
-from llmops.language import jinja_variables
-from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language import jinja
+from llmops.language.jinja import InvalidTemplate
 
 _REMEDY = 'Write {"question": "…", "output": "…", "label": true}.'
 
@@ -94,6 +94,6 @@ def examine(name: str, data: bytes, rubrics: Mapping[str, str]) -> Iterator[Prob
 
 def _variables(rubric: str) -> frozenset[str]:
     try:
-        return jinja_variables.variables(rubric)
+        return jinja.variables(rubric)
     except InvalidTemplate:
         return frozenset()  # the rubric's own problem, which is said there

@@ -180,7 +180,7 @@ def _kwargs(task: TaskFile) -> dict[str, Any]:
 
 @lru_cache(MOST)
 def read(data: bytes) -> TaskFile:
-    """Read an lm-eval task file without running anything of it. Raises `dialect.Unreadable`, as for a spec."""
+    """Read an lm-eval task file without running anything of it. Raises `Unreadable`, as for a spec."""
     functions: list[str] = []
 
     def function(name: str) -> str:

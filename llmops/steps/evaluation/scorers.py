@@ -22,7 +22,7 @@ from sacrebleu.metrics.bleu import BLEU
 from llmops.kinds.evaluation.assertions import MEASURES, PASS, SCORE, THRESHOLDS, Assert
 from llmops.kinds.evaluation.rubrics import Ruling
 from llmops.language import jinja
-from llmops.language.jinja_variables import InvalidTemplate
+from llmops.language.jinja import InvalidTemplate
 from llmops.steps.context import StepFailed
 from llmops.steps.evaluation import answer_parsing
 from llmops.steps.evaluation.answer_parsing import as_text
