@@ -23,7 +23,8 @@ from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
 from llmops.execution.executor import BuildContext, BuildTask
 from llmops.gates import sampling, verdicts
-from llmops.gates.verdicts import EvidenceStore, SuiteReport
+from llmops.gates.trials import EvidenceStore
+from llmops.gates.verdicts import SuiteReport
 from llmops.git import refs
 from llmops.host.signals import NEVER, Stop
 from llmops.index.commits import Desired
@@ -125,7 +126,7 @@ def _carry_out(
     actions, emit = proposal.plan.actions, release_context.emit
     desired, settings = proposal.desired, workspace.settings
     builds = [
-        BuildTask(action, desired, growth=sampling.alone(desired.graph[action.key], action.unit, settings))
+        BuildTask(action, desired, growth=sampling.full_budget(desired.graph[action.key], action.unit, settings))
         for action in actions
         if action.verb not in set(Verb)
     ]

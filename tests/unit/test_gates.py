@@ -40,7 +40,7 @@ def test_where_lower_is_better_a_minimum_is_a_ceiling(wrong: int, verdict: Verdi
 
     assert found.verdict is verdict
     assert found.head == pytest.approx(wrong / 100)
-    assert (found.low, found.high) == pytest.approx(binomial.wilson(wrong, 100, 0.05))
+    assert (found.low, found.high) == pytest.approx(binomial.wilson_bounds(wrong, 100, 0.05))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_where_lower_is_better_no_error_in_a_few_items_is_not_below_a_ceiling(it
     found = judge_lower(Gate(rule="minimum", value=0.1), scores(*[0.0] * items), None)
 
     assert found.verdict is verdict
-    assert (found.low, found.high) == pytest.approx((0.0, binomial.unseen(items, 0.05)))
+    assert (found.low, found.high) == pytest.approx((0.0, binomial.rule_of_three(items, 0.05)))
 
 
 def test_where_lower_is_better_a_rise_is_worse_and_is_shown_as_a_rise() -> None:
@@ -100,7 +100,7 @@ def test_what_was_left_out_is_said_beside_the_reason_why_nothing_is_decided() ->
     head = {str(n): 1.0 for n in range(10)}
     found = judge.judge(Gate(), head, head | {"gone": 1.0})
     assert "too few items" in found.note
-    assert "1 items are not in both and were left out" in found.note
+    assert "items only in head or only in base were left out: 1" in found.note
 
 
 def test_a_large_improvement_is_no_noise_that_could_hide_a_drop() -> None:
@@ -164,7 +164,7 @@ def test_base_scores_that_are_not_numbers_are_not_a_pass_either() -> None:
 def test_runs_that_share_no_item_cannot_be_compared() -> None:
     found = judge.judge(Gate(), {"a": 1.0}, {"b": 1.0})
 
-    assert (found.verdict, found.note) == (Verdict.INCONCLUSIVE, "head and base share no item")
+    assert (found.verdict, found.note) == (Verdict.INCONCLUSIVE, "head and base have no item in common")
 
 
 def test_items_are_paired_by_id_whatever_their_order() -> None:
@@ -395,7 +395,7 @@ def test_a_gate_never_both_fails_and_would_pass_the_other_way_round(pairs: list[
 
 
 def bet(gate: Gate, head: judge.Scores, base: judge.Scores | None, **case: Any) -> judge.Judgement:
-    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, **({"of": 2000} | case))])
+    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, **({"total": 2000} | case))])
     return found
 
 
@@ -413,7 +413,7 @@ def bet(gate: Gate, head: judge.Scores, base: judge.Scores | None, **case: Any) 
 )
 def test_a_sequential_suite_is_decided_when_its_verdict_is(gate: Gate, counts: tuple[int, int, int, int]) -> None:
     head, base = flipped(*counts)
-    case = GateCase(gate=gate, head=head, base=base, of=2000)
+    case = GateCase(gate=gate, head=head, base=base, total=2000)
 
     judged = judge.judge_together([case])[0]
 
@@ -427,13 +427,13 @@ def test_a_sequential_suite_is_never_judged_by_a_test_for_one_look() -> None:
     head, base = flipped(190, 0, 6, 0)
 
     assert judge.judge(Gate(), head, base).verdict is Verdict.FAIL
-    judged = bet(Gate(), head, base, of=len(head))
+    judged = bet(Gate(), head, base, total=len(head))
     assert (judged.verdict, judged.items, judged.of) == (Verdict.INCONCLUSIVE, 196, 196)
-    assert judged.method == "bets, valid however often one looks"
+    assert judged.method == "betting test, valid at every look"
     assert judged.p == pytest.approx(betting.p_value({1.0: 6, 0.0: 190}, 0.0))
-    assert (judged.low, judged.high) == pytest.approx(betting.bounds({-1.0: 6, 0.0: 190}, 0.05))
+    assert (judged.low, judged.high) == pytest.approx(betting.confidence_bounds({-1.0: 6, 0.0: 190}, 0.05))
     assert judged.detectable is None
-    assert judged.note == "196 of 196 items do not decide"
+    assert judged.note == "undecided after 196 of 196 items"
 
 
 def test_where_lower_is_better_a_sequential_suite_is_judged_the_other_way_round() -> None:
@@ -462,14 +462,14 @@ def test_scores_without_known_bounds_are_no_evidence_for_bets(beyond: float, nam
     for one in (bet(Gate(on_inconclusive="neutral"), head, base), bet(Gate(), base, head)):
         assert one.verdict is Verdict.INCONCLUSIVE
         assert one.blocks
-        assert f"need scores between 0 and 1, and there is {named}" in one.note
-    assert judge.is_decided(GateCase(gate=Gate(), head=head, base=base, of=2000), 1)
+        assert f"needs scores between 0 and 1, and one is {named}:" in one.note
+    assert judge.is_decided(GateCase(gate=Gate(), head=head, base=base, total=2000), 1)
     assert judge.judge(Gate(), head, base).method
 
 
 def test_a_sequential_suite_among_many_asks_for_more_before_it_fails() -> None:
     head, base = flipped(0, 0, 9, 0)
-    case = GateCase(gate=Gate(), head=head, base=base, of=2000)
+    case = GateCase(gate=Gate(), head=head, base=base, total=2000)
 
     assert judge.is_decided(case, 1)
     assert not judge.is_decided(case, 1000)

@@ -16,7 +16,6 @@ from llmops.domain.resources import Key
 from llmops.gates import judge, pairing, sampling
 from llmops.gates.judge import GateCase
 from llmops.gates.pairing import SuiteRef
-from llmops.gates.sampling import KnownResults
 from llmops.gates.verdicts import PreparedCase, SuiteReport
 from llmops.kinds.evaluation.kind import Gate
 from llmops.specs.graph import Graph
@@ -61,11 +60,11 @@ class Suite:
         gate: Gate = self.head.suite.gate
         if head is not None and base is not None:
             scores = {str(number): float(number >= worse) for number in range(head)}
-            case = GateCase(gate=gate, head=scores, base={str(number): 1.0 for number in range(base)}, of=2000)
+            case = GateCase(gate=gate, head=scores, base={str(number): 1.0 for number in range(base)}, total=2000)
         judgement = judge.Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule)
         report = SuiteReport(evaluation=SUMS, suite="few", metric="acc", judgement=judgement)
         case = PreparedCase(report=report, gate=gate, head=self.head, base=None if alone else self.base, case=case)
-        return sampling.owed([case], KnownResults(outcomes, self.settings))
+        return sampling.remaining_budgets([case], outcomes, self.settings)
 
 
 def test_what_was_never_asked_is_asked_in_turns_with_base_and_judged_by_the_gate() -> None:
@@ -114,7 +113,7 @@ def test_limits_hold_over_all_runs(gate: str, head: int, base: int, more: str) -
 
 
 def test_a_limit_of_cost_needs_a_price() -> None:
-    with pytest.raises(Refused, match=r"max_cost, and llmops\.yaml does not say what an hour of cpu costs"):
+    with pytest.raises(Refused, match=r"max_cost, and llmops\.yaml has no hourly_cost for cpu"):
         Suite("max_cost: 1").owed(None, None)
 
 
@@ -125,8 +124,8 @@ def test_where_there_is_nothing_to_compare_with_all_is_asked_that_the_limits_all
 
     assert owed == {suite.head.unit: SamplingBudget(items=100, seconds=120.0, metric="acc")}
     node = graph("max_items: 100, max_minutes: 2", "max_steps: 11")[SUMS]
-    assert sampling.alone(node, suite.head.unit, Settings()) == SamplingBudget(items=100, seconds=120.0)
-    assert sampling.alone(node, node.units[0].digest, Settings()) is None
+    assert sampling.full_budget(node, suite.head.unit, Settings()) == SamplingBudget(items=100, seconds=120.0)
+    assert sampling.full_budget(node, node.units[0].digest, Settings()) is None
 
 
 def test_a_minimum_is_decided_by_each_side_alone() -> None:

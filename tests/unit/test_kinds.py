@@ -252,10 +252,10 @@ def test_a_model_goes_through_its_stages_one_at_a_time_and_back_the_same_way(old
 
     legal = abs(model.STAGES.index(old) - model.STAGES.index(new)) <= 1
     if legal:
-        pull_request.compare(desired(tree(old)), desired(tree(new)))
+        pull_request.find_affected(desired(tree(old)), desired(tree(new)))
     else:
         with pytest.raises(Invalid, match="in one step"):
-            pull_request.compare(desired(tree(old)), desired(tree(new)))
+            pull_request.find_affected(desired(tree(old)), desired(tree(new)))
 
 
 # Training

@@ -13,7 +13,7 @@ from benchmarks.simulation import Row
 from llmops.domain.plans import Verdict
 from llmops.kinds.evaluation.kind import Gate
 from llmops.statistics import sign_flip
-from llmops.statistics.sign_flip import Unit
+from llmops.statistics.sign_flip import Cluster
 
 KEPT = bench.read()
 
@@ -49,7 +49,7 @@ def test_signs_are_turned_for_many_at_once_as_for_one(units: int) -> None:
 
     found = simulation.chances(differences, at_once=7)
 
-    expected = [sign_flip.flip([Unit(float(one)) for one in row]).worse for row in differences]
+    expected = [sign_flip.test([Cluster(float(one)) for one in row]).p_worse for row in differences]
     assert found == pytest.approx(expected)
 
 

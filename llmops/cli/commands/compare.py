@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.dry_run:
         if refused:
             terminal.remark(f"`llmops compare` will refuse to run this: {refused}")
-        known = missing.estimate(workspace, survey.owed, desired.settings)
+        known = missing.estimate(workspace, survey.tasks, desired.settings)
         if arguments.output == "json":
             terminal.show(comparisons.dry_json(survey, known))
         else:

@@ -96,7 +96,7 @@ def _grow(head: _Side, base: _Side | None, turns: list[_Side]) -> Iterator[JobOu
 def _next_stop(turns: list[_Side]) -> int:
     """Say how far the next batch goes, or 0 where those that are behind are not to be asked any more."""
     asked, total = min(side.asked for side in turns), turns[0].total
-    stop = betting.stop_after(asked, total)
+    stop = betting.next_look(asked, total)
     may = asked < total and all(side.may_ask(stop) for side in turns if side.asked < stop)
     return stop if may else 0
 
@@ -114,7 +114,7 @@ def _is_enough(head: _Side, base: _Side | None) -> bool:
         head=head.scores(metric),
         base=base.scores(metric) if base else None,
         lower_is_better=metric in head.given.facts.lower_is_better,
-        of=head.total,
+        total=head.total,
     )
     return judge.is_decided(case, growth.together)
 
@@ -184,7 +184,7 @@ class _Side:
         begun = time.monotonic()
         total, seed = self.total, str(body(self.job, Evaluation).seed)
         self._desk.say(f"{self.job.key} {lm_eval_task.suite_of(self.job).label}", self.asked, total)
-        order = betting.order(map(str, range(total)), seed)
+        order = betting.random_order(map(str, range(total)), seed)
         picked = sorted(int(number) for number in order[self.asked : stop])
         new = self._opened().ask(picked)
         if len(new.items) != len(picked):
