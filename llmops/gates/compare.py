@@ -138,7 +138,7 @@ def _prompt_problems(subject: ComparedSubject) -> Iterator[Problem]:
         if prompt := needs.get("subject.prompt"):
             for role, rows in needs.items():
                 if role.startswith("suites[") and (why := _unfilled(prompt, rows, subject.desired)):
-                    what = f"{prompt.key} cannot be filled from {rows.key}: {why}"
+                    what = f"{prompt.key} cannot be filled in from {rows.key}: {why}"
                     location = parsing.location(nodes[key].spec, subject.desired.files)
                     yield location.problem(
                         parsing.steps_of("suites"), what, "Add that column to the rows, or use another prompt."
