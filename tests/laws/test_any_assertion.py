@@ -86,7 +86,7 @@ def test_whatever_is_answered_has_a_score_or_none_by_an_assertion_that_is_right(
         one = msgspec.convert(fields, Assert)
     except msgspec.ValidationError:
         return
-    if not any(assertions.wrong(one, "")):
+    if not any(assertions.problems(one, "")):
         # A template may ask for what the row does not have.
         with contextlib.suppress(StepFailed):
             assert isinstance(scorers.score(MeasuredAnswer(text=answer), {"a": column}, one), AssertionScore)

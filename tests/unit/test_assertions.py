@@ -118,7 +118,7 @@ def test_labels_that_are_none_are_a_problem_of_their_file() -> None:
         build(tree().edited("kb/labels.jsonl", '"label": true', '"label": "yes"'))
 
     assert [str(one) for one in error.value.problems] == [
-        'kb/labels.jsonl:1: label (or pass) is true or false. Write {"question": "…", "output": "…", "label": true}.'
+        'kb/labels.jsonl:1: label (or pass) must be true or false. Write {"question": "…", "output": "…", "label": true}.'
     ]
 
 

@@ -219,11 +219,11 @@ def test_labels_have_a_question_an_answer_and_what_people_said() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "kb/l.jsonl:1: there is no label in it."),
+        ("", "kb/l.jsonl:1: the file has no labels."),
         ("\n[1]\n", "kb/l.jsonl:2: this is not a JSON object."),
-        ('{"question": "q", "label": true}', "question (or input) and output are texts."),
-        ('{"question": "q", "output": "a", "label": 1}', "label (or pass) is true or false."),
-        ('{"question": "q", "output": "a", "label": true}', "whoever always says so would agree."),
+        ('{"question": "q", "label": true}', "question (or input) and output must be text."),
+        ('{"question": "q", "output": "a", "label": 1}', "label (or pass) must be true or false."),
+        ('{"question": "q", "output": "a", "label": true}', "so the agreement of a judge cannot be measured."),
     ],
 )
 def test_a_line_that_is_no_label_is_named(text: str, said: str) -> None:
@@ -231,7 +231,7 @@ def test_a_line_that_is_no_label_is_named(text: str, said: str) -> None:
 
 
 def test_a_column_that_the_rubric_asks_for_must_be_there() -> None:
-    assert wrong(GOOD, "Does it name {{ city }}?") == ["kb/l.jsonl:1: the rubric asks for city. Add it to every line."]
+    assert wrong(GOOD, "Does it name {{ city }}?") == ["kb/l.jsonl:1: the rubric needs city. Add it to every line."]
 
 
 BOTH = (
@@ -251,16 +251,14 @@ def test_of_several_rubrics_a_label_says_which_it_is_about_and_brings_what_that_
         BOTH.replace('"placed"', "[]"),
     ):
         (said,) = wrong(other, **asked)
-        assert said.startswith(
-            "kb/l.jsonl:2: metric, which says whose rubric this is about, is polite or placed. Write"
-        )
+        assert said.startswith("kb/l.jsonl:2: metric, which names the rubric, must be polite or placed. Write")
     assert wrong(BOTH.replace(', "city": "Rome"', ""), **asked) == [
-        "kb/l.jsonl:2: the rubric asks for city. Add it to every line."
+        "kb/l.jsonl:2: the rubric needs city. Add it to every line."
     ]
 
 
 def test_labels_of_another_rubric_are_not_taken_for_those_of_the_only_one() -> None:
-    assert "is polite. Write" in "".join(wrong(BOTH, polite="Is it polite?"))
+    assert "must be polite. Write" in "".join(wrong(BOTH, polite="Is it polite?"))
 
 
 def test_each_label_counts_once_and_for_its_own_rubric() -> None:

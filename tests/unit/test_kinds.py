@@ -487,7 +487,10 @@ def test_tasks_may_include_one_another() -> None:
             "task: t\ndataset_path: json\ndataset_kwargs: {data_files: &a [*a]}",
             "an alias names the value that holds it",
         ),
-        ("task: t\ndataset_path: json\ndataset_kwargs: {data_files: [{}, '', 1]}\noutput_type: [a]", "is none"),
+        (
+            "task: t\ndataset_path: json\ndataset_kwargs: {data_files: [{}, '', 1]}\noutput_type: [a]",
+            "is not an output type",
+        ),
         ("task: t\na: !!timestamp x", "the tag !!timestamp is not allowed"),
         ("task: t\n<<: {a: b}", "'<<' (merge)"),
     ],
@@ -500,7 +503,7 @@ def test_hostile_task_files_are_problems(task: str, words: str) -> None:
     ("task", "words"),
     [
         ("task: t\ndoc_to_txt: x\ndataset_path: json\n", 'no such task field. Did you mean "doc_to_text"?'),
-        ("task: t\noutput_type: choice\ndataset_path: json\n", '"choice" is none'),
+        ("task: t\noutput_type: choice\ndataset_path: json\n", '"choice" is not an output type'),
         ("task: t\n", "the task has no rows"),
         ("task: [t\n", "not a task of lm-eval"),
         ("task: t\ndataset_path: org/rows\n", "the rows of org/rows are on the hub and may change"),

@@ -134,7 +134,7 @@ def test_an_order_carries_the_prompt_of_the_deployment(repo: Repo) -> None:
     ("old", "new", "problem"),
     [
         ("deployment: chat", "deployment: chat, model: tuned", "$.spec.subject: a subject is either a model or a"),
-        ("{deployment: chat}", "{}", "$.spec.subject: a subject is either a model or a deployment. Give exactly one"),
+        ("{deployment: chat}", "{}", "$.spec.subject: a subject is either a model or a deployment. Set exactly one"),
         ("deployment: chat", "deployment: chat, prompt: ask", "$.spec.subject.prompt: a deployment is asked through"),
         ("  suites:", "  dtype: bfloat16\n  suites:", "$.spec.dtype: the engine of a deployment decides its dtype."),
         ("  suites:", "  device: cuda\n  suites:", "$.spec.device: the engine of a deployment decides its device."),
