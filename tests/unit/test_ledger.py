@@ -53,7 +53,7 @@ def there(repo: Repo, here: Ledger, tmp_path: Path) -> Ledger:
 
 def test_a_missing_ledger_is_unknown_not_empty(repo: Repo) -> None:
     assert ledger.state(repo.ledger()) is None
-    with pytest.raises(Refused, match="it is not known what was done"):
+    with pytest.raises(Refused, match="it is unknown what was built"):
         ledger.record(repo.ledger(), [outcome(1)], "m")
 
 
@@ -371,7 +371,7 @@ def test_a_plan_is_applied_once(here: Ledger) -> None:
     fence = leases.take(here, "me", ApplyClaim(plan="plan"))
     leases.give_back(here, fence)
 
-    with pytest.raises(Retry, match="applied once"):
+    with pytest.raises(Retry, match="applied before"):
         leases.take(here, "me", ApplyClaim(plan="plan"))
 
 

@@ -120,7 +120,7 @@ def _doubt(workspace: Workspace, desired: Desired, arguments: argparse.Namespace
     """Say why what the commit names may not be run; '' when it may."""
     known = ledger.state(workspace.ledger) or EnvironmentState()
     level = stricter((desired.settings.trust, proposals.previous(workspace, known.commit).trust))
-    return trust.doubts(workspace, desired.commit, known.commit, level, policy(arguments, workspace.repo))
+    return trust.refusal(workspace, desired.commit, known.commit, level, policy(arguments, workspace.repo))
 
 
 def _command(arguments: argparse.Namespace, desired: Desired) -> str:

@@ -36,7 +36,7 @@ from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Misused, Refused
 from llmops.domain.records import EnvironmentState
 from llmops.environments import isolation, trust
-from llmops.environments.trust import Policy
+from llmops.environments.trust import TrustPolicy
 from llmops.environments.workspaces import Workspace
 from llmops.gates import pull_request
 from llmops.gates.budgets import Budget
@@ -191,12 +191,12 @@ def merged(workspace: Workspace, base: str, head: str) -> Desired:
         raise Invalid(error.problems, f"the merge of {short(head)} into {short(base)}") from None
 
 
-def doubt(workspace: Workspace, comparison: GatePlan, asked: Policy) -> str:
+def doubt(workspace: Workspace, comparison: GatePlan, asked: TrustPolicy) -> str:
     """Say why what head names may not be run; '' when it may."""
     base, head = comparison.base, comparison.head
     known = ledger.state(workspace.ledger) or EnvironmentState()
     levels = (base.settings.trust, head.settings.trust, proposals.previous(workspace, known.commit).trust)
-    return trust.doubts(workspace, head.commit, base.commit, stricter(levels), asked)
+    return trust.refusal(workspace, head.commit, base.commit, stricter(levels), asked)
 
 
 def dry(comparison: GatePlan, known: Estimate | None) -> str:
