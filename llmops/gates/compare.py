@@ -106,10 +106,10 @@ def prepare(workspace: Workspace, desired: Desired, comparison_plan: ComparisonP
         try:
             subject = _restated(desired, entry)
             subjects.append(subject)
-            found = list(_prompt_problems(subject))
+            own_problems = list(_prompt_problems(subject))
         except Invalid as error:
-            found = list(error.problems)
-        problems += [replace(one, what=f"with {entry.name} as its subject: {one.what}") for one in found]
+            own_problems = list(error.problems)
+        problems += [replace(one, what=f"with {entry.name} as its subject: {one.what}") for one in own_problems]
     if problems:
         raise Invalid(problems, "what was to be compared")
     done = follow(workspace.commits.index, workspace.ledger)

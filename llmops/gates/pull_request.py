@@ -79,7 +79,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
 
 
 class GatePlan(Struct, frozen=True, kw_only=True):
-    """What the gate of a pull request will build and judge."""
+    """Evaluations of a pull request to judge, and the builds that they need."""
 
     base: Desired
     head: Desired

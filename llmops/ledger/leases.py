@@ -76,9 +76,9 @@ def take(where: Ledger, actor: str, claim: ApplyClaim = NO_COMMIT) -> int:
             )
         fence = state.fence + 1
         holder = f"{actor}@{socket.gethostname()}:{os.getpid()}"
-        mine = Lease(holder=holder, process=process, fence=fence, until=time.time() + SECONDS)
+        new = Lease(holder=holder, process=process, fence=fence, until=time.time() + SECONDS)
         consumed = (*state.consumed, *([claim.plan] if claim.plan else []))[-CONSUMED:]
-        return replace(state, lease=mine, fence=fence, consumed=consumed, begun=claim.commit or state.begun)
+        return replace(state, lease=new, fence=fence, consumed=consumed, begun=claim.commit or state.begun)
 
     return ledger.transact(where, change, f"lease: {actor}").fence
 
@@ -154,7 +154,7 @@ def taken_at(where: Ledger, lease: Lease) -> float:
 
 
 class HolderLocation(StrEnum):
-    """What this machine knows of the process that holds a lease."""
+    """Location of the process that holds a lease, as far as this machine can tell."""
 
     HERE = "runs on this machine"
     ENDED = "was a process of this machine and has ended"

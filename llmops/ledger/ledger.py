@@ -151,9 +151,9 @@ def outcomes_since(ledger: Ledger, tip: str) -> Iterator[Outcome] | None:
     if not tip or not now or not refs.is_past(ledger.at, tip, now):
         return None
     before, after = refs.folder_of(ledger.at, tip), refs.folder_of(ledger.at, now)
-    known = set(_inside(ledger, before.items() - after.items()).values())
+    old = set(_inside(ledger, before.items() - after.items()).values())
     fresh = _inside(ledger, after.items() - before.items()).values()
-    return _decoded(ledger, [oid for oid in fresh if oid not in known])
+    return _decoded(ledger, [oid for oid in fresh if oid not in old])
 
 
 def outcome(ledger: Ledger, unit: Digest) -> Outcome | None:
@@ -177,7 +177,7 @@ def record(ledger: Ledger, outcomes: Iterable[Outcome], message: str) -> None:
     """
     added = tuple(outcomes)
     for _ in range(ATTEMPTS):
-        old = _known_tip(ledger, ledger.results)
+        old = _existing_tip(ledger, ledger.results)
         existing = outcomes_of(ledger, [new.unit for new in added])
         files = {path_of(new.unit): _encode(new) for new in added if _replaces(new, existing.get(new.unit))}
         tip = refs.write(ledger.at, files, message, [old], over=old) if files else old
@@ -191,7 +191,7 @@ def record(ledger: Ledger, outcomes: Iterable[Outcome], message: str) -> None:
 def publish_results(ledger: Ledger) -> None:
     """Push local results, merged with those that others pushed meanwhile."""
     for attempt in range(ATTEMPTS if ledger.remote else 0):
-        tip = _known_tip(ledger, ledger.results)
+        tip = _existing_tip(ledger, ledger.results)
         remote = refs.tracked(ledger.at, ledger.results)
         if tip == remote or refs.push(ledger.at, ledger.results, remote, tip):
             return
@@ -272,7 +272,7 @@ def transact(ledger: Ledger, change: Callable[[EnvironmentState], EnvironmentSta
     ``change`` may raise to abort, for instance because the lease was lost. Raises `Retry` after too many lost races.
     """
     for attempt in range(ATTEMPTS):
-        old = _known_tip(ledger, ledger.releases)
+        old = _existing_tip(ledger, ledger.releases)
         before = state(ledger)
         after = change(before or EnvironmentState())
         if after == before:
@@ -285,7 +285,7 @@ def transact(ledger: Ledger, change: Callable[[EnvironmentState], EnvironmentSta
     raise Retry(f"other writers changed {ledger.releases} {ATTEMPTS} times in between. Run it again.")
 
 
-def _known_tip(ledger: Ledger, ref: str) -> str:
+def _existing_tip(ledger: Ledger, ref: str) -> str:
     tip = refs.tip(ledger.at, ref)
     if not tip:
         raise Refused(

@@ -54,7 +54,7 @@ Opened: TypeAlias = tuple[tuple[str, TaskFile | Unreadable], ...]
 
 
 class TaskSummary(Struct, frozen=True):
-    """What the planner needs of a task file."""
+    """Facts about a task file for the planner."""
 
     leads_to: tuple[str, ...]
     """Other files that it needs, each once: includes, modules and rows."""

@@ -114,58 +114,62 @@ def is_chat(job: Job) -> bool:
 @contextmanager
 def opened(job: Job, context: StepContext) -> Iterator[EngineClient]:
     """Run the engine of a job's deployment until the context, or this process, ends."""
-    given, prompt = job.inputs[SUBJECT], _prompt(job.inputs.get(PROMPT), context)
-    deployment = body(given, Deployment)
-    engine = ENGINES[deployment.engine.type]
-    if why := revisions.mismatch(given.key, deployment.engine, engine):
+    deployment, prompt = job.inputs[SUBJECT], _prompt(job.inputs.get(PROMPT), context)
+    spec = body(deployment, Deployment)
+    engine = ENGINES[spec.engine.type]
+    if why := revisions.mismatch(deployment.key, spec.engine, engine):
         raise StepFailed(why)
-    model = context.folder_of(given, "model")
-    replica = Replica(name=given.key.name, model=model, host=HOST, port=supervised.free_port(HOST))
-    command = engine.command(msgspec.convert(deployment.engine.config, engine.config), replica)
+    model = context.folder_of(deployment, "model")
+    replica = Replica(name=deployment.key.name, model=model, host=HOST, port=supervised.free_port(HOST))
+    command = engine.command(msgspec.convert(spec.engine.config, engine.config), replica)
     parameters = revisions.sampling(command, prompt)
-    program = revisions.program(command, replica, parameters, seconds(deployment.progress_deadline))
+    program = revisions.program(command, replica, parameters, seconds(spec.progress_deadline))
     folder = context.scratch("engine", digest([program.argv, parameters])[:SHORT])
     try:
         supervised.start(folder, replace(program, owner=os.getpid()))
-        _wait_until_ready(folder, given)
-        route = revisions.served(given.outputs["model"], command, prompt, (f"http://{replica.host}:{replica.port}",))
+        _wait_until_ready(folder, deployment)
+        route = revisions.served(
+            deployment.outputs["model"], command, prompt, (f"http://{replica.host}:{replica.port}",)
+        )
         client = ChatClient if is_chat(job) else CompletionClient
-        yield client(route, body(job, Evaluation).batch_size, partial(_engine_errors, folder, given))
+        yield client(route, body(job, Evaluation).batch_size, partial(_engine_errors, folder, deployment))
     finally:
         supervised.stop(folder)
 
 
-def _prompt(given: Input | None, context: StepContext) -> PromptRoute | None:
-    if given is None:
+def _prompt(prompt: Input | None, context: StepContext) -> PromptRoute | None:
+    if prompt is None:
         return None
-    return revisions.prompt(body(given, Prompt), template(given, context))
+    return revisions.prompt(body(prompt, Prompt), template(prompt, context))
 
 
-def template(given: Input, context: StepContext) -> str | None:
+def template(prompt: Input, context: StepContext) -> str | None:
     """Text of the template file of a prompt, if it has one."""
-    path = body(given, Prompt).template
-    return blobs.read(context.store, given.files[path]).decode() if path else None
+    path = body(prompt, Prompt).template
+    return blobs.read(context.store, prompt.files[path]).decode() if path else None
 
 
-def _wait_until_ready(folder: Path, given: Input) -> None:
+def _wait_until_ready(folder: Path, deployment: Input) -> None:
     """Wait for the first answer of an engine. Raises `StepFailed` when it failed to start."""
     while (state := supervised.look(folder)).phase is not Phase.READY:
         if state.phase in (Phase.FAILED, Phase.STOPPED):
-            raise _failed(folder, given, "did not start")
+            raise _failed(folder, deployment, "did not start")
         time.sleep(POLL_SECONDS)
 
 
 @contextmanager
-def _engine_errors(folder: Path, given: Input) -> Iterator[None]:
+def _engine_errors(folder: Path, deployment: Input) -> Iterator[None]:
     """Turn a failed request into a `StepFailed` with the end of the engine's log."""
     try:
         yield
     except (aiohttp.ClientError, requests.RequestException, TimeoutError) as error:
-        raise _failed(folder, given, f"did not answer ({type(error).__name__}: {error})") from error
+        raise _failed(folder, deployment, f"did not answer ({type(error).__name__}: {error})") from error
 
 
-def _failed(folder: Path, given: Input, what: str) -> StepFailed:
+def _failed(folder: Path, deployment: Input, what: str) -> StepFailed:
     state = supervised.look(folder)
     why = f": {state.error}" if state.error else ""
     last = "\n".join(f"  {line}" for line in deque(supervised.logs(folder), LAST_LINES))
-    return StepFailed(f"the engine of {given.key} {what}{why}. The end of its log, {folder / supervised.LOG}:\n{last}")
+    return StepFailed(
+        f"the engine of {deployment.key} {what}{why}. The end of its log, {folder / supervised.LOG}:\n{last}"
+    )

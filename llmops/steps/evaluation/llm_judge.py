@@ -74,11 +74,11 @@ class JudgePool:
 
     def judge(self, job: Job, role: str) -> LlmJudge:
         """The judge that a job names in a role, with its rulings in the job's earlier evidence."""
-        evaluation, given = body(job, Evaluation), job.inputs[role]
+        evaluation, model = body(job, Evaluation), job.inputs[role]
         options = [evaluation.dtype, evaluation.device, evaluation.batch_size]  # all of these are in the closure
-        name = digest([sorted(given.outputs.items()), *options])
+        name = digest([sorted(model.outputs.items()), *options])
         if name not in self._judges:
-            self._judges[name] = LlmJudge(name, lambda: subjects.load(given, evaluation, self._context))
+            self._judges[name] = LlmJudge(name, lambda: subjects.load(model, evaluation, self._context))
         self._judges[name].recall(self._earlier_rulings(job))
         return self._judges[name]
 

@@ -25,13 +25,13 @@ Row: TypeAlias = dict[str, Any]
 Messages: TypeAlias = list[dict[str, str]]
 
 
-def task_fields(given: Input, model: LM, context: StepContext) -> dict[str, Any]:
+def task_fields(prompt: Input, model: LM, context: StepContext) -> dict[str, Any]:
     """Task fields that ask through a prompt: text for a model, the variables of the prompt for an engine."""
-    fill, prompt = filler(given, context), body(given, Prompt)
+    fill, spec = filler(prompt, context), body(prompt, Prompt)
 
     def variables(row: Row) -> str:
         fill(row)  # raises where a variable is missing
-        return msgspec.json.encode(_variables(prompt, row)).decode()
+        return msgspec.json.encode(_variables(spec, row)).decode()
 
     def text(row: Row) -> str:
         return subjects.render(model, fill(row), "the subject")
@@ -39,22 +39,22 @@ def task_fields(given: Input, model: LM, context: StepContext) -> dict[str, Any]
     return {"doc_to_text": variables if isinstance(model, EngineClient) else text, "target_delimiter": ""}
 
 
-def filler(given: Input, context: StepContext) -> Callable[[Row], Messages]:
+def filler(prompt: Input, context: StepContext) -> Callable[[Row], Messages]:
     """Function from a row to the messages of a prompt. It raises `StepFailed` for a row that does not fill it."""
-    messages = _messages(given, context)
+    messages = _messages(prompt, context)
 
     def fill(row: Row) -> Messages:
         try:
             return messages(row)
         except InvalidVariables as error:
-            raise StepFailed(f"{given.key} cannot be filled in from a row: {error}") from None
+            raise StepFailed(f"{prompt.key} cannot be filled in from a row: {error}") from None
 
     return fill
 
 
-def check(rows: Iterable[Row], given: Input, context: StepContext) -> None:
+def check(rows: Iterable[Row], prompt: Input, context: StepContext) -> None:
     """Check that every row fills a prompt. Raises `StepFailed` with all rows that do not."""
-    messages, errors, number = _messages(given, context), list[str](), 0
+    messages, errors, number = _messages(prompt, context), list[str](), 0
     for number, row in enumerate(rows, 1):
         try:
             messages(row)
@@ -64,26 +64,26 @@ def check(rows: Iterable[Row], given: Input, context: StepContext) -> None:
         more = [f"  and {len(errors) - MOST_SHOWN} more"] if len(errors) > MOST_SHOWN else []
         lines = "\n".join([*errors[:MOST_SHOWN], *more])
         raise StepFailed(
-            f"{given.key} cannot be filled in from {len(errors)} of the {number} rows that are asked:\n{lines}"
+            f"{prompt.key} cannot be filled in from {len(errors)} of the {number} rows that are asked:\n{lines}"
         )
 
 
-def _messages(given: Input, context: StepContext) -> Callable[[Row], Messages]:
-    prompt = body(given, Prompt)
-    turns = prompt.turns(deployment_client.template(given, context))
+def _messages(prompt: Input, context: StepContext) -> Callable[[Row], Messages]:
+    spec = body(prompt, Prompt)
+    turns = spec.turns(deployment_client.template(prompt, context))
 
     def messages(row: Row) -> Messages:
         try:
-            return prompts.fill(turns, prompt.variables, _variables(prompt, row))
+            return prompts.fill(turns, spec.variables, _variables(spec, row))
         except InvalidVariables as error:
             raise InvalidVariables(f"{error} The row has {', '.join(sorted(row))}.", error.variable) from None
 
     return messages
 
 
-def _variables(prompt: Prompt, row: Row) -> Row:
+def _variables(spec: Prompt, row: Row) -> Row:
     """Values of a prompt's variables. Null is dropped: a table has it where a row lacks a column, or a field of one."""
-    return {name: _without_null(row[name]) for name in prompt.variables if row.get(name) is not None}
+    return {name: _without_null(row[name]) for name in spec.variables if row.get(name) is not None}
 
 
 def _without_null(value: Any) -> Any:
@@ -92,11 +92,11 @@ def _without_null(value: Any) -> Any:
     return [_without_null(entry) for entry in value] if isinstance(value, list) else value
 
 
-def generation_kwargs(given: Input, model: LM) -> dict[str, Any]:
+def generation_kwargs(prompt: Input, model: LM) -> dict[str, Any]:
     """Sampling parameters of a prompt, as lm-eval calls them; none for an engine, which has them already."""
     if isinstance(model, EngineClient):
         return {}
-    parameters = body(given, Prompt).parameters
+    parameters = body(prompt, Prompt).parameters
     kwargs: dict[str, Any] = {"until": list(parameters.stop)} if parameters.stop else {}
     if parameters.temperature is not None:
         kwargs |= {"do_sample": parameters.temperature > 0, "temperature": parameters.temperature}

@@ -87,10 +87,16 @@ def score(answer: MeasuredAnswer, row: Row, one: Assert, index: int = 0) -> Asse
         return _measured(answer, one)
     if one.basis == "llm-rubric":
         return _ruled(answer.rulings.get(index), one)
-    value = one.value if one.basis in _SCHEMAS else filled(one.value, row)
-    share = _SCORERS[one.basis](answer.text, value, one)
-    threshold = one.threshold if one.basis in _SHARES and one.threshold is not None else THRESHOLDS.get(one.basis)
-    holds = _reaches(share, threshold if one.basis in _SHARES and threshold is not None else 1.0)
+    basis, text = one.basis, answer.text
+    value = one.value if basis in _SCHEMAS else filled(one.value, row)
+    if basis in _GRADED:
+        share = _GRADED[basis](text, value, one)
+        holds = _reaches(share, one.threshold if one.threshold is not None else THRESHOLDS[basis] or 0.0)
+    else:
+        if basis.startswith("icontains"):
+            basis, text, value = basis[1:], text.casefold(), _casefolded(value)
+        holds = _PREDICATES[basis](text, value, one)
+        share = float(holds)
     return AssertionScore(1.0 - share, not holds) if one.is_negated else AssertionScore(share, holds)
 
 
@@ -161,59 +167,27 @@ def _expected_parts(value: Any, one: Assert) -> list[str]:
     return [_expected(part, one) for part in parts]
 
 
+def _casefolded(value: Any) -> Any:
+    return [as_text(part).casefold() for part in value] if isinstance(value, list) else as_text(value).casefold()
+
+
 # Scorers
 
 
-def _equals(text: str, value: Any, one: Assert) -> float:  # noqa: ARG001  one signature for all
+def _equals(text: str, value: Any, _: Assert) -> bool:
     if isinstance(value, (list, dict)):
-        return float(any(answer_parsing.equal(parsed, value) for parsed in answer_parsing.whole(text)))
-    return float(text == as_text(value))
+        return any(answer_parsing.equal(parsed, value) for parsed in answer_parsing.whole(text))
+    return text == as_text(value)
 
 
-def _contains(text: str, value: Any, one: Assert) -> float:
-    return float(_expected(value, one) in text)
-
-
-def _contains_any(text: str, value: Any, one: Assert) -> float:
-    return float(any(part in text for part in _expected_parts(value, one)))
-
-
-def _contains_all(text: str, value: Any, one: Assert) -> float:
-    return float(all(part in text for part in _expected_parts(value, one)))
-
-
-def _ignoring_case(scorer: Callable[[str, Any, Assert], float]) -> Callable[[str, Any, Assert], float]:
-    def scored(text: str, value: Any, one: Assert) -> float:
-        lower = [as_text(part).casefold() for part in value] if isinstance(value, list) else as_text(value).casefold()
-        return scorer(text.casefold(), lower, one)
-
-    return scored
-
-
-def _starts_with(text: str, value: Any, one: Assert) -> float:
-    return float(text.startswith(_expected(value, one)))
-
-
-def _regex(text: str, value: Any, one: Assert) -> float:
-    return float(answer_parsing.finds(_expected(value, one), text))
-
-
-def _is_json(text: str, value: Any, one: Assert) -> float:  # noqa: ARG001  one signature for all
-    return float(any(answer_parsing.fits(parsed, value) for parsed in answer_parsing.whole(text)))
-
-
-def _contains_json(text: str, value: Any, one: Assert) -> float:  # noqa: ARG001  one signature for all
-    return float(any(answer_parsing.fits(parsed, value) for parsed in answer_parsing.inside(text)))
-
-
-def _json_path(text: str, value: Any, one: Assert) -> float:
+def _json_path(text: str, value: Any, one: Assert) -> bool:
     matches = answer_parsing.matches(one.path or "", text)
-    return float(any(value is None or answer_parsing.equals_expected(match, value) for match in matches))
+    return any(value is None or answer_parsing.equals_expected(match, value) for match in matches)
 
 
-def _levenshtein(text: str, value: Any, one: Assert) -> float:
+def _levenshtein(text: str, value: Any, one: Assert) -> bool:
     limit = THRESHOLDS["levenshtein"] if one.threshold is None else one.threshold
-    return float(Levenshtein.distance(text, as_text(value)) <= (limit or 0.0))
+    return bool(Levenshtein.distance(text, as_text(value)) <= (limit or 0.0))
 
 
 def _bleu(text: str, value: Any, one: Assert) -> float:
@@ -242,23 +216,21 @@ class _Words:
         return re.findall(r"[^\W_]+", text.lower())
 
 
-_SHARES = frozenset({"bleu", "rouge-n"})
-"""Types with a graded score, which passes from the threshold on."""
 _SCHEMAS = frozenset({"is-json", "contains-json"})
-_SCORERS: Mapping[str, Callable[[str, Any, Assert], float]] = {
+_GRADED: Mapping[str, Callable[[str, Any, Assert], float]] = {"bleu": _bleu, "rouge-n": _rouge}
+"""Scorers with a share, which passes from the threshold on."""
+_PREDICATES: Mapping[str, Callable[[str, Any, Assert], bool]] = {
     "equals": _equals,
-    "contains": _contains,
-    "icontains": _ignoring_case(_contains),
-    "contains-any": _contains_any,
-    "icontains-any": _ignoring_case(_contains_any),
-    "contains-all": _contains_all,
-    "icontains-all": _ignoring_case(_contains_all),
-    "starts-with": _starts_with,
-    "regex": _regex,
-    "is-json": _is_json,
-    "contains-json": _contains_json,
+    "contains": lambda text, value, one: _expected(value, one) in text,
+    "contains-any": lambda text, value, one: any(part in text for part in _expected_parts(value, one)),
+    "contains-all": lambda text, value, one: all(part in text for part in _expected_parts(value, one)),
+    "starts-with": lambda text, value, one: text.startswith(_expected(value, one)),
+    "regex": lambda text, value, one: answer_parsing.finds(_expected(value, one), text),
+    "is-json": lambda text, value, _: any(answer_parsing.fits(part, value) for part in answer_parsing.whole(text)),
+    "contains-json": lambda text, value, _: any(
+        answer_parsing.fits(part, value) for part in answer_parsing.inside(text)
+    ),
     "json-path": _json_path,
     "levenshtein": _levenshtein,
-    "bleu": _bleu,
-    "rouge-n": _rouge,
 }
+"""Scorers that hold or not; `icontains` and its like are those of `contains`, with case ignored on both sides."""

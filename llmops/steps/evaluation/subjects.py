@@ -24,12 +24,12 @@ MODEL = "subject.model"
 
 
 def identity(job: Job) -> str:
-    """Name of what is opened for a job: jobs with the same name share it."""
-    evaluation, given = body(job, Evaluation), _subject(job)
-    outputs = sorted(given.outputs.items())
-    if given is not job.inputs.get(MODEL):
+    """Identity of the subject of a job as it is opened: jobs with the same identity share it."""
+    evaluation, subject = body(job, Evaluation), _subject(job)
+    outputs = sorted(subject.outputs.items())
+    if subject is not job.inputs.get(MODEL):
         prompt = job.inputs.get(deployment_client.PROMPT)
-        specs = [bytes(part.body).decode() + str(sorted(part.files.items())) for part in (given, prompt) if part]
+        specs = [bytes(part.body).decode() + str(sorted(part.files.items())) for part in (subject, prompt) if part]
         return json.dumps([outputs, *specs, deployment_client.is_chat(job), evaluation.batch_size])
     return json.dumps([outputs, evaluation.dtype, evaluation.device, evaluation.batch_size])
 
@@ -59,11 +59,11 @@ def opened(job: Job, context: StepContext) -> Iterator[LM]:
             yield client
 
 
-def load(given: Input, evaluation: Evaluation, context: StepContext) -> HFLM:
+def load(model: Input, evaluation: Evaluation, context: StepContext) -> HFLM:
     """Load a model, or a base model with an adapter, with the dtype, device and batch size of an Evaluation."""
-    adapter = context.folder_of(given, "adapter") if "adapter" in given.outputs else None
+    adapter = context.folder_of(model, "adapter") if "adapter" in model.outputs else None
     return HFLM(
-        pretrained=str(context.folder_of(given, "base" if adapter else "model")),
+        pretrained=str(context.folder_of(model, "base" if adapter else "model")),
         peft=str(adapter) if adapter else None,
         device=evaluation.device,
         dtype=evaluation.dtype,
