@@ -1,4 +1,4 @@
-"""Scores beside one another: intervals and tests, held to scipy and statsmodels."""
+"""Intervals and tests of a comparison, compared with scipy and statsmodels."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def sample(values: list[float], *, lower_is_better: bool = False) -> SubjectScor
 
 
 def beside(first: list[float], other: list[float], *, lower_is_better: bool = False) -> Contrast:
-    found = contrasts.contrast(
+    result = contrasts.contrast(
         sample(first, lower_is_better=lower_is_better), sample(other, lower_is_better=lower_is_better)
     )
-    assert found is not None
-    return found
+    assert result is not None
+    return result
 
 
 @given(RIGHT.filter(lambda values: 0 < sum(values) < len(values)))
 def test_the_interval_of_a_rate_is_wilson_s(values: list[float]) -> None:
-    found = contrasts.mean_score(sample(values))
+    result = contrasts.mean_score(sample(values))
 
     low, high = proportion_confint(sum(values), len(values), ALPHA, "wilson")
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert (result.low, result.high) == (pytest.approx(low), pytest.approx(high))
 
 
 @given(st.data(), RIGHT)
 def test_the_test_is_mcnemar_s_exact_one_of_both_tails(data: st.DataObject, first: list[float]) -> None:
     other = data.draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=len(first), max_size=len(first)))
-    found = beside(first, other)
+    result = beside(first, other)
 
-    discordant = found.worse + found.better
-    assert found.p == pytest.approx(binomtest(found.better, discordant).pvalue if discordant else 1.0)
-    assert (found.p < ALPHA) == (found.low > 0 or found.high < 0)
-    assert found.low <= found.delta <= found.high
+    discordant = result.worse + result.better
+    assert result.p == pytest.approx(binomtest(result.better, discordant).pvalue if discordant else 1.0)
+    assert (result.p < ALPHA) == (result.low > 0 or result.high < 0)
+    assert result.low <= result.delta <= result.high
 
 
 @given(st.data(), RIGHT)
@@ -67,9 +67,9 @@ def test_graded_scores_and_losses_have_the_same_interval(values: list[float]) ->
 
 
 def test_what_only_one_was_asked_is_left_out_and_counted() -> None:
-    found = beside([1.0] * 10, [0.0] * 12)
+    result = beside([1.0] * 10, [0.0] * 12)
 
-    assert (found.items, found.left_out) == (10, 2)
+    assert (result.items, result.left_out) == (10, 2)
     assert contrasts.contrast(sample([1.0]), SubjectScores(scores={"other": 1.0})) is None
 
 

@@ -1,4 +1,4 @@
-"""What each assertion says of an answer that is right, of one that is wrong, and turned around."""
+"""Score of each assertion for a right and a wrong answer, and negated."""
 
 from __future__ import annotations
 

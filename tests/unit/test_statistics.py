@@ -1,4 +1,4 @@
-"""The statistics under the gates: against scipy, against statsmodels, and by what they promise."""
+"""The statistics of the gates: compared with scipy and statsmodels, and by their error rates."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def test_both_sides_of_it_are_statsmodels_exact_mcnemar_test(worse: int, better:
 def test_wilsons_bounds_are_those_of_scipy_and_of_statsmodels(successes: int, items: int, alpha: float) -> None:
     expected = stats.binomtest(successes, items).proportion_ci(1 - 2 * alpha, method="wilson")
 
-    found = binomial.wilson_bounds(successes, items, alpha)
+    result = binomial.wilson_bounds(successes, items, alpha)
 
-    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert found == pytest.approx(proportion_confint(successes, items, 2 * alpha, method="wilson"))
+    assert result == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert result == pytest.approx(proportion_confint(successes, items, 2 * alpha, method="wilson"))
 
 
 @pytest.mark.parametrize("items", [1, 10, 200, 5000])
@@ -81,7 +81,7 @@ def test_the_chance_of_at_most_so_many_is_the_binomial_distribution(items: int, 
 
 
 def likeliest(worse: int, better: int, items: int, difference: float) -> float:
-    """Give the score statistic of a difference by maximising the likelihood numerically (an independent way)."""
+    """Score statistic of a difference, by maximising the likelihood numerically."""
 
     def unlikely(rate: float) -> float:
         cells = (rate, rate + difference, 1 - 2 * rate - difference)
@@ -107,15 +107,15 @@ def test_tangos_bounds_are_where_the_likelihoods_score_is_the_normal_quantile(
 
 
 def multinomial(worse: float, better: float, items: int) -> dict[tuple[int, int], float]:
-    """Give every (worse, better) count that is likely, with its chance."""
+    """Probability of every likely (worse, better) count."""
     most = int(items * (worse + better) + 9 * math.sqrt(items * (worse + better))) + 9
     grid = np.arange(min(most, items) + 1)
     first = stats.binom.pmf(grid, items, worse)
-    found = {}
+    result = {}
     for w in grid[first > 1e-9]:
         second = stats.binom.pmf(grid, items - w, better / (1 - worse))
-        found |= {(int(w), int(b)): float(first[w] * second[b]) for b in grid[second > 1e-9]}
-    return found
+        result |= {(int(w), int(b)): float(first[w] * second[b]) for b in grid[second > 1e-9]}
+    return result
 
 
 @pytest.mark.parametrize("discordance", [0.03, 0.06, 0.15])
@@ -123,7 +123,7 @@ def multinomial(worse: float, better: float, items: int) -> dict[tuple[int, int]
 def test_a_true_drop_of_the_margin_is_let_through_at_most_as_often_as_alpha_says(
     items: int, discordance: float
 ) -> None:
-    """Summed over all outcomes, not drawn."""
+    """Summed over all outcomes, not sampled."""
     chances = multinomial((discordance + 0.03) / 2, (discordance - 0.03) / 2, items)
 
     passed = math.fsum(chance for (w, b), chance in chances.items() if paired(w, b, items).low > -0.03)
@@ -147,9 +147,9 @@ def paired(worse: int, better: int, items: int) -> paired_tests.TestResult:
 
 
 def test_where_no_item_differs_the_bounds_are_what_so_many_items_cannot_rule_out() -> None:
-    found = paired(0, 0, 200)
+    result = paired(0, 0, 200)
 
-    assert (found.low, found.high) == pytest.approx(
+    assert (result.low, result.high) == pytest.approx(
         (-binomial.rule_of_three(200, 0.05), binomial.rule_of_three(200, 0.05))
     )
 
@@ -178,7 +178,7 @@ def test_with_four_items_nothing_is_detectable() -> None:
     assert binomial.min_discordant(0.05) == 5
 
 
-# Turned signs
+# Sign flips
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -235,7 +235,7 @@ def test_a_lower_difference_never_looks_better(values: list[int], by: int) -> No
 
 @pytest.mark.parametrize("count", [1, 5, 13, 14, 300])
 def test_the_ways_to_turn_signs_are_a_group(count: int) -> None:
-    """Exactness rests on it: turning twice, by any two of them, is again one of them."""
+    """The test is exact because the composition of two flips is again one of the flips."""
     codes = sign_flip.flip_codes(count)
 
     ways = {tuple((way & code).bit_count() % 2 for code in codes) for way in range(sign_flip.flip_count(count))}
@@ -264,9 +264,9 @@ def test_what_is_turned_in_each_way_is_what_the_codes_say() -> None:
 
 
 def test_items_that_do_not_differ_do_not_blur_those_that_do() -> None:
-    found = sign_flip.test([*[Cluster(0.0)] * 500, *[Cluster(-0.5)] * 10])
+    result = sign_flip.test([*[Cluster(0.0)] * 500, *[Cluster(-0.5)] * 10])
 
-    assert found.p_worse == pytest.approx(2**-10)
+    assert result.p_worse == pytest.approx(2**-10)
 
 
 # Clusters
@@ -279,9 +279,9 @@ def test_the_error_of_clusters_is_the_one_of_statsmodels() -> None:
     fitted = sm.OLS(values, np.ones(200)).fit()
     expected = cov_cluster(fitted, np.array([int(one) for one in clusters]), use_correction=True)
 
-    found = paired_tests.paired([(value, 0.0) for value in values], clusters, 0.05, TARGET)
+    result = paired_tests.paired([(value, 0.0) for value in values], clusters, 0.05, TARGET)
 
-    assert found.standard_error == pytest.approx(math.sqrt(expected[0, 0]))
+    assert result.standard_error == pytest.approx(math.sqrt(expected[0, 0]))
 
 
 def test_doubling_every_item_within_its_cluster_changes_nothing() -> None:
@@ -297,30 +297,30 @@ def test_doubling_every_item_within_its_cluster_changes_nothing() -> None:
 
 
 def test_too_few_clusters_see_nothing() -> None:
-    found = paired_tests.paired([(0.0, 1.0)] * 200, ["a", "b", "c", "d"] * 50, 0.05, TARGET)
+    result = paired_tests.paired([(0.0, 1.0)] * 200, ["a", "b", "c", "d"] * 50, 0.05, TARGET)
 
-    assert found.p_worse == pytest.approx(1 / 16)
-    assert found.detectable == math.inf
+    assert result.p_worse == pytest.approx(1 / 16)
+    assert result.detectable == math.inf
 
 
 @pytest.mark.parametrize("scores", [[100.0] * 100, [3.0] * 50 + [4.0] * 50])
 def test_scores_beyond_zero_and_one_that_do_not_differ_are_not_judged_as_if_they_were_right_or_wrong(
     scores: list[float],
 ) -> None:
-    found = paired_tests.paired([(one, one) for one in scores], (), 0.05, TARGET)
+    result = paired_tests.paired([(one, one) for one in scores], (), 0.05, TARGET)
 
-    assert found.method == paired_tests.SIGN_FLIP
-    assert found.low == (-math.inf if len(set(scores)) == 1 else pytest.approx(-binomial.rule_of_three(100, 0.05)))
+    assert result.method == paired_tests.SIGN_FLIP
+    assert result.low == (-math.inf if len(set(scores)) == 1 else pytest.approx(-binomial.rule_of_three(100, 0.05)))
 
 
 def test_where_all_scores_are_one_that_is_no_share_nothing_is_known_of_how_far_they_can_fall() -> None:
-    found = paired_tests.paired([(100.0, 100.0)] * 100, (), 0.05, TARGET)
+    result = paired_tests.paired([(100.0, 100.0)] * 100, (), 0.05, TARGET)
 
-    assert found.detectable == math.inf
+    assert result.detectable == math.inf
 
 
 def test_clustered_noise_fails_changes_that_change_nothing_no_more_often_than_alpha() -> None:
-    """Twenty items share the fate of their passage. Judged as if each stood alone, half of such changes would fail."""
+    """Twenty items depend on their passage. Tested as independent items, half of such changes would fail."""
     source, together, alone = random.Random(5), 0, 0
     names = [str(number // 20) for number in range(400)]
     for _ in range(200):
@@ -333,7 +333,7 @@ def test_clustered_noise_fails_changes_that_change_nothing_no_more_often_than_al
     assert alone / 200 > 0.2
 
 
-# Scores by themselves
+# One sample
 
 
 @pytest.mark.parametrize("value", [0.4, 0.5, 0.6])
@@ -341,30 +341,30 @@ def test_a_mean_by_itself_is_bounded_like_students_when_it_is_well_behaved(value
     source = np.random.default_rng(2)
     values = [float(one) for one in source.beta(4, 4, size=300)]
 
-    found = paired_tests.one_sample(values, (), value, 0.05)
+    result = paired_tests.one_sample(values, (), value, 0.05)
     expected = stats.t.interval(0.9, 299, loc=np.mean(values), scale=stats.sem(values))
 
-    assert (found.low, found.high) == pytest.approx(expected, abs=0.004)
-    assert found.low < found.estimate < found.high
-    assert (found.p_worse < 0.05) == (found.high < value)
-    assert (found.p_better < 0.05) == (found.low > value)
+    assert (result.low, result.high) == pytest.approx(expected, abs=0.004)
+    assert result.low < result.estimate < result.high
+    assert (result.p_worse < 0.05) == (result.high < value)
+    assert (result.p_better < 0.05) == (result.low > value)
 
 
 def test_ten_equal_scores_do_not_bound_a_mean_as_if_there_were_no_others() -> None:
-    found = paired_tests.one_sample([0.9] * 10, (), 0.8, 0.05)
+    result = paired_tests.one_sample([0.9] * 10, (), 0.8, 0.05)
 
-    assert found.low < 0.8
+    assert result.low < 0.8
 
 
 @pytest.mark.parametrize("scores", [[0.0] * 20, [0.0] * 19 + [0.3], [0.2, 0.4] * 10])
 def test_no_share_is_below_nothing(scores: list[float]) -> None:
-    found = paired_tests.one_sample(scores, (), 0.0, 0.05)
+    result = paired_tests.one_sample(scores, (), 0.0, 0.05)
 
-    assert found.low >= 0
-    assert found.p_better == 0
+    assert result.low >= 0
+    assert result.p_better == 0
 
 
-# One after the other
+# Sequential
 
 
 def tally(*values: float) -> Counter[float]:
@@ -373,7 +373,7 @@ def tally(*values: float) -> Counter[float]:
 
 @given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=12), st.floats(-0.9, 0.9))
 def test_a_bet_is_fair_where_the_claim_is_true(values: list[float], mean: float) -> None:
-    """If the true mean is the one that is bet against, what one more item is expected to make of the stake is no more."""
+    """Under the hypothesis the expected wealth after one more item is the wealth before it."""
     up = (1 + mean) / 2
     now = betting.log_e_value(tally(*values), mean)
 
@@ -400,7 +400,7 @@ def test_sequential_bounds_are_around_the_mean_and_mirrored(counts: dict[float, 
 
 
 def test_ten_items_that_do_not_differ_bound_little() -> None:
-    """What a short warm-up does not know: no item differed yet, so the spread seems to be nothing."""
+    """A method with an estimated variance would fail here: no item differed, so the estimate is zero."""
     low, _ = betting.confidence_bounds(tally(*[0.0] * 10), 0.05)
 
     assert low < -0.2
