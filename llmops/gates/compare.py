@@ -218,7 +218,7 @@ def _table(suite: SuiteRef, runs: list[_SubjectEvidence], planned: set[Digest]) 
     ]
     return ComparisonTable(
         evaluation=suite.node.key,
-        suite=suite.suite.label,
+        suite=suite.label,
         metric=metric,
         lower_is_better=lower_is_better,
         rows=(replace(rows[0], contrast=None), *rows[1:]),

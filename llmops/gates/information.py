@@ -22,7 +22,7 @@ def expected_information(suite: SuiteRef, done: DoneUnits, source: EvidenceStore
     estimate is ``min(1, (target / smallest)²)``, with the drop that the gate looks for and the smallest drop that the
     items detect: docs/decisions/0015. It uses the two latest evidences; a single one counts as unchanged.
     """
-    latest = done.latest(suite.node.key, suite.suite.label, 2)
+    latest = done.latest(suite.node.key, suite.label, 2)
     runs = [run for unit in latest if (run := trials.read([unit], source)) is not None]
     if not runs:
         return None

@@ -38,6 +38,11 @@ class SuiteRef(Struct, frozen=True):
         return suite
 
     @property
+    def label(self) -> str:
+        """Its name in reports."""
+        return self.suite.label
+
+    @property
     def part(self) -> str:
         """Its role in the spec, and the part of its units."""
         return f"suites[{self.index}]"
@@ -97,9 +102,9 @@ def pairs(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[Suite
         if not _has_suite(head, suite)
     ]
     for key in keys:
-        by_label = {suite.suite.label: suite for suite in suites_of(key, base)}
+        by_label = {suite.label: suite for suite in suites_of(key, base)}
         for suite in suites_of(key, head):
-            yield suite, by_label.get(suite.suite.label) or _renamed_from(suite, removed)
+            yield suite, by_label.get(suite.label) or _renamed_from(suite, removed)
 
 
 def suites_of(key: Key, graph: Graph) -> list[SuiteRef]:
@@ -110,7 +115,7 @@ def suites_of(key: Key, graph: Graph) -> list[SuiteRef]:
 
 
 def _has_suite(graph: Graph, suite: SuiteRef) -> bool:
-    return suite.suite.label in {other.suite.label for other in suites_of(suite.node.key, graph)}
+    return suite.label in {other.label for other in suites_of(suite.node.key, graph)}
 
 
 def _renamed_from(suite: SuiteRef, removed: Iterable[SuiteRef]) -> SuiteRef | None:

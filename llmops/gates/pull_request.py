@@ -226,7 +226,7 @@ def fit_to_budget(workspace: Workspace, gate_plan: GatePlan, budget: Budget) -> 
         if units := frozenset[Digest]().union(*(needs.get(unit, ()) for unit in evidence)):
             candidate = SuiteCandidate(
                 evaluation=suite.node.key,
-                suite=suite.suite.label,
+                suite=suite.label,
                 units=units,
                 information=information.expected_information(baseline or suite, done, source),
             )

@@ -238,7 +238,7 @@ def _report(criteria: GateCriteria, suite: SuiteRef, sides: _Sides) -> SuiteRepo
     head, base, metric = sides.head, sides.base, sides.metric
     return SuiteReport(
         evaluation=suite.node.key,
-        suite=suite.suite.label,
+        suite=suite.label,
         metric=metric,
         judgement=_inconclusive(criteria.gate, ""),
         note=sides.note,

@@ -32,9 +32,9 @@ from pathlib import Path
 from msgspec.structs import replace
 from llmops.git import repository
 from llmops.ledger import ledger
-from llmops.problems import Retry
-from llmops.records import Outcome, Provenance
-from llmops.settings import LedgerSettings
+from llmops.domain.problems import Retry
+from llmops.domain.records import Outcome, Provenance
+from llmops.specs.settings import LedgerSettings
 from llmops.domain.digests import digest
 from llmops.domain.resources import Key
 
@@ -103,7 +103,7 @@ from pathlib import Path
 import llmops.kinds
 llmops.kinds.__path__.append({kinds!r})
 from llmops import cli
-from llmops.problems import Exit
+from llmops.domain.problems import Exit
 while True:
     subprocess.run(["git", "pull", "--quiet", "--ff-only"], check=True)
     code = cli.main(["-C", ".", "--quiet", "apply"])
