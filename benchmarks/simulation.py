@@ -1,7 +1,7 @@
 """Pull requests that change nothing, or something, drawn by chance -> how often each gate says what.
 
-Verdicts are those of `llmops.gates.judge` and `llmops.sequential.look` themselves, asked once for every outcome that
-was drawn; only signs are turned for many at once (`chances`), which a test holds equal to `llmops.flips`.
+Verdicts are those of `llmops.gates.judge` and `llmops.statistics.betting`, computed once for every outcome that was
+drawn; only the sign flips are vectorised (`chances`), which a test compares with `llmops.statistics.sign_flip`.
 
 Pure.
 """
@@ -22,7 +22,8 @@ from llmops.domain.plans import Verdict
 from llmops.gates import judge
 from llmops.kinds.evaluation.kind import Gate
 from llmops.statistics import betting, sign_flip
-from llmops.statistics.sign_flip import NEARLY
+from llmops.statistics.families import holm
+from llmops.statistics.sign_flip import TOLERANCE
 
 SEED, REPLICATIONS, ALPHA = 2026, 20_000, 0.05
 BASELINE, DROP, MARGIN = 0.70, 0.05, 0.03
@@ -130,8 +131,8 @@ def exact_fails(drawn: Drawn) -> np.ndarray[Any, Any]:
 OTHERS: dict[str, Callable[[Drawn], np.ndarray[Any, Any]]] = {
     "exact paired test (scipy)": exact_fails,
     "lm-eval's comparator": lm_eval_fails,
-    "threshold: at least 70 %": lambda drawn: drawn.head < BASELINE * drawn.items - NEARLY,
-    "threshold: at most 1 point lower": lambda drawn: drawn.base - drawn.head > 0.01 * drawn.items + NEARLY,
+    "threshold: at least 70 %": lambda drawn: drawn.head < BASELINE * drawn.items - TOLERANCE,
+    "threshold: at most 1 point lower": lambda drawn: drawn.base - drawn.head > 0.01 * drawn.items + TOLERANCE,
 }
 
 
@@ -193,7 +194,7 @@ def families(source: np.random.Generator, replications: int) -> Iterator[Row]:
     items, discordance = 200, 0.06
     same = draw(source, replications * SUITES, items, discordance, 0)
     chances = stats.binom.sf(same.worse - 1, same.worse + same.better, 0.5).reshape(replications, SUITES)
-    fails = sum(min(judge.holm(row)) < ALPHA for row in chances.tolist()) / replications
+    fails = sum(min(holm(row)) < ALPHA for row in chances.tolist()) / replications
     kinds = {f"{SUITES} suites": fails, f"{SUITES} suites, each by itself": float((chances < ALPHA).any(axis=1).mean())}
     for name, share in kinds.items():
         is_ours = name == f"{SUITES} suites"
@@ -212,12 +213,12 @@ def families(source: np.random.Generator, replications: int) -> Iterator[Row]:
 
 
 def chances(differences: np.ndarray[Any, Any], at_once: int = 500) -> np.ndarray[Any, Any]:
-    """Give `flips.flip(...).worse` for every row of differences: (replications, units) -> (replications,)."""
+    """Give `sign_flip.test(...).p_worse` for every row of differences: (replications, units) -> (replications,)."""
     count = differences.shape[1]
     order = np.argsort(-np.abs(differences), axis=1, kind="stable")
     ordered = np.take_along_axis(differences, order, axis=1)
-    place = np.zeros((count, sign_flip.ways(count)))
-    place[np.arange(count), sign_flip.codes(count)] = 1
+    place = np.zeros((count, sign_flip.flip_count(count)))
+    place[np.arange(count), sign_flip.flip_codes(count)] = 1
     parts = [_turned(ordered[start : start + at_once], place) for start in range(0, len(ordered), at_once)]
     return np.concatenate(parts)
 
@@ -227,7 +228,7 @@ def _turned(ordered: np.ndarray[Any, Any], place: np.ndarray[Any, Any]) -> np.nd
     for _ in range(place.shape[1].bit_length() - 1):
         even, odd = turned[:, ::2], turned[:, 1::2]
         turned = np.concatenate([even + odd, even - odd], axis=1)
-    tolerance = NEARLY * np.abs(ordered).sum(axis=1)
+    tolerance = TOLERANCE * np.abs(ordered).sum(axis=1)
     return np.asarray((turned <= (turned[:, 0] + tolerance)[:, None]).mean(axis=1))
 
 
@@ -273,7 +274,7 @@ def batches(source: np.random.Generator, replications: int) -> Iterator[Row]:
         bar = "both errors ≤ 5 %" + ("; ≤ 40 % of the items" if discordance == DISCORDANCES[0] else "")
         yield Row(
             part="sequential",
-            gate=f"non_inferiority, margin {MARGIN:.0%}, looks from {betting.BATCH} items on",
+            gate=f"non_inferiority, margin {MARGIN:.0%}, looks from {betting.FIRST_BATCH} items on",
             items=LONG,
             discordance=discordance,
             unchanged_fail=same[0][Verdict.FAIL],
@@ -297,7 +298,7 @@ def stopped(
     found: Counter[Verdict] = Counter()
     used = seen = 0
     while seen < LONG:
-        batch = betting.stop_after(seen, LONG) - seen
+        batch = betting.next_look(seen, LONG) - seen
         seen += batch
         cells = [(discordance + drop) / 2, better_to, 1 - discordance]
         news = source.multinomial(batch, cells, size=len(going))
@@ -316,4 +317,4 @@ def stopped(
 @cache
 def look(gate: Gate, seen: int, worse: int, better: int) -> Verdict:
     """Look once, as the sequential gate does."""
-    return betting.look(gate, {-1.0: worse, 1.0: better, 0.0: seen - worse - better})
+    return betting.sequential_verdict(gate, {-1.0: worse, 1.0: better, 0.0: seen - worse - better})

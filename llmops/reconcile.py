@@ -23,7 +23,8 @@ from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
 from llmops.execution.executor import DEPENDENCY_FAILED, BuildContext, BuildTask
 from llmops.gates import sampling, verdicts
-from llmops.gates.verdicts import EvidenceStore, SuiteReport
+from llmops.gates.trials import EvidenceStore
+from llmops.gates.verdicts import SuiteReport
 from llmops.git import refs
 from llmops.host.signals import NEVER, Stop
 from llmops.index import outcomes
@@ -164,7 +165,7 @@ class _Apply(Struct, frozen=True):
     def _tasks(self) -> list[BuildTask]:
         desired, settings = self.proposal.desired, self.workspace.settings
         return [
-            BuildTask(action, desired, growth=sampling.alone(desired.graph[action.key], action.unit, settings))
+            BuildTask(action, desired, growth=sampling.full_budget(desired.graph[action.key], action.unit, settings))
             for action in self.proposal.plan.builds
         ]
 

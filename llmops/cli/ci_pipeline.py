@@ -27,7 +27,7 @@ from llmops.forge.statuses import StatusState
 from llmops.forge.triggers import Cause, Trigger
 from llmops.forge.workflow_commands import Annotation, Level
 from llmops.gates import pull_request
-from llmops.gates.pull_request import Comparison, GateResult
+from llmops.gates.pull_request import GatePlan, GateResult
 from llmops.gates.verdicts import SuiteReport
 from llmops.git import refs, tree
 from llmops.git.refs import Refs
@@ -82,8 +82,8 @@ def propose(ci_run: CiRun) -> Exit:
     base = commits.desire(workspace.commits, trigger.base)
     proposal = proposals.propose(workspace, head, base.commit)
     reporter.summarise(plans.markdown(proposal))
-    comparison = gate.affordable(workspace, pull_request.survey(workspace, base, head), ci_run.arguments.budget)
-    reporter.set_outputs(affected=comparison.has_effect, owed=len(comparison.owed), expensive=False)
+    comparison = gate.affordable(workspace, pull_request.prepare(workspace, base, head), ci_run.arguments.budget)
+    reporter.set_outputs(affected=comparison.has_effect, owed=len(comparison.tasks), expensive=False)
     if trigger.is_fork or ci_run.arguments.dry_run:
         return _foresee(ci_run, workspace, comparison)
     return _judge(ci_run, workspace, comparison, plans.summary(proposal))
@@ -110,10 +110,10 @@ def _read(ci_run: CiRun, settings_from: str) -> tuple[Workspace, Desired]:
     return workspace, desired
 
 
-def _foresee(ci_run: CiRun, workspace: Workspace, comparison: Comparison) -> Exit:
+def _foresee(ci_run: CiRun, workspace: Workspace, comparison: GatePlan) -> Exit:
     """Say what would be run, and let the suites wait for it."""
     reporter = ci_run.reporter
-    known = missing.estimate(workspace, comparison.owed, comparison.base.settings)
+    known = missing.estimate(workspace, comparison.tasks, comparison.base.settings)
     text = gate.dry(comparison, known)
     if doubt := gate.doubt(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
         text += f"\nIt will be refused, because nothing of it may be run: {doubt}"
@@ -136,12 +136,12 @@ def _foresee(ci_run: CiRun, workspace: Workspace, comparison: Comparison) -> Exi
     return Exit.WELL
 
 
-def _judge(ci_run: CiRun, workspace: Workspace, comparison: Comparison, plan: str) -> Exit:
+def _judge(ci_run: CiRun, workspace: Workspace, comparison: GatePlan, plan: str) -> Exit:
     reporter, terminal = ci_run.reporter, ci_run.terminal
     names = _suites(ci_run, comparison)
     for name in names.values():  # before anything can refuse: a dry run may have left them pending
         reporter.board.begin(
-            name, f"{count(len(comparison.owed), 'result')} to make." if comparison.owed else "Judging."
+            name, f"{count(len(comparison.tasks), 'result')} to make." if comparison.tasks else "Judging."
         )
     if refused := gate.doubt(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
         raise Refused(refused)
@@ -161,7 +161,7 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: Comparison, plan: st
     return gate.code(gated)
 
 
-def _suites(ci_run: CiRun, comparison: Comparison) -> dict[tuple[Key, str], str]:
+def _suites(ci_run: CiRun, comparison: GatePlan) -> dict[tuple[Key, str], str]:
     """Name the status of every affected suite, so that no two have the same."""
     head = comparison.head.graph
     labels = {(key, suite.label) for key in comparison.affected for suite in head[key].spec.body.suites}
@@ -190,7 +190,7 @@ def _description(report: SuiteReport) -> str:
     return f"{report.judgement.verdict.capitalize()}: {said}"
 
 
-def _beside(gated: GateResult, comparison: Comparison) -> Iterator[Annotation]:
+def _beside(gated: GateResult, comparison: GatePlan) -> Iterator[Annotation]:
     """Say beside each suite that does not pass what is wrong with it."""
     for report in gated.reports:
         if report.judgement.verdict is Verdict.PASS:

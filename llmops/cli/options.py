@@ -18,7 +18,7 @@ from llmops.domain.problems import Misused, Refused, did_you_mean
 from llmops.domain.records import Initiator
 from llmops.domain.resources import Key
 from llmops.environments import workspaces
-from llmops.environments.trust import Policy
+from llmops.environments.trust import TrustPolicy
 from llmops.environments.workspaces import Workspace
 from llmops.git import signatures
 from llmops.git.repository import Repository
@@ -102,7 +102,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def policy(arguments: argparse.Namespace, repo: Repository) -> Policy:
+def policy(arguments: argparse.Namespace, repo: Repository) -> TrustPolicy:
     """Read what whoever runs this asks for of the commits that it carries out."""
     least = os.environ.get("LLMOPS_TRUST") or "none"
     if least not in TRUST:
@@ -110,7 +110,7 @@ def policy(arguments: argparse.Namespace, repo: Repository) -> Policy:
     given = arguments.trusted_keys or (os.environ.get("LLMOPS_TRUSTED_KEYS") or "").split(os.pathsep)
     paths = [path for path in given if path]
     keys = signatures.keys_at(paths, repo.top) if paths else Keys()
-    return Policy(stricter((least, arguments.trust or "none")), keys)
+    return TrustPolicy(stricter((least, arguments.trust or "none")), keys)
 
 
 def initiator(commit: str, purpose: str) -> Initiator:

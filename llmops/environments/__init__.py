@@ -1,1 +1,1 @@
-"""One repository as one environment sees it."""
+"""Opens one repository for one environment: its ledger, store, work and running processes."""

@@ -1,9 +1,9 @@
-"""a site -> the same apart: all evidence can be read, and nothing that is made reaches anybody else.
+"""Runs a gate in isolation: reads shared evidence, writes only to a private ledger and store.
 
-Results go to a copy of the ledger's refs that is never pushed, bytes to a store above the shared one, orders to a
-folder of their own. All of that is removed in the end; what a run left that was stopped, broken off or killed, the next
-one for the same commit goes on with. It keeps apart what we write, not what a program does that is run: that has the
-rights of whoever runs it.
+Results go to copies of the ledger's refs that are never pushed, bytes to a store layered over the shared one, orders to
+a folder of their own. All of them are removed at the end. After a stop or a crash they remain, and the next run for the
+same commit continues with them. Only the writes of llmops are isolated: a program that a step runs has the rights of
+the user.
 
 Effects: reads and writes git refs, writes and removes a folder below the work folder.
 """
@@ -34,15 +34,18 @@ PREFIX = "untrusted-"
 
 @contextmanager
 def isolated(workspace: Workspace, commit: str) -> Iterator[Workspace]:
-    """Give a site whose ledger and store are read through and never written. Raises `Held` while another run has it."""
+    """Open a workspace that reads the shared ledger and store and never writes them.
+
+    Raises `Held` while another run uses the one for this commit.
+    """
     name = commit[:SHORT]
     folder = (workspace.work / f"{PREFIX}{name}").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     lock = file_locks.take(folder / LOCK)
     if lock is None:
-        raise Held(f"another run tries {name} already, in {folder}. Wait for it.")
+        raise Held(f"another run evaluates {name} in {folder}. Wait for it.")
     with lock:
-        url = f"{blobs.OVER}{(folder / 'store').as_uri()}|{workspaces.address(workspace)}"
+        url = f"{blobs.OVER}{(folder / 'store').as_uri()}|{workspaces.store_url(workspace)}"
         settings = replace(workspace.settings, store=StoreSettings(url=url))
         copy = _copy(workspace.ledger, name)
         yield replace(workspace, ledger=copy, settings=settings, work=folder / "work")
@@ -50,33 +53,33 @@ def isolated(workspace: Workspace, commit: str) -> Iterator[Workspace]:
 
 
 def leftovers(work: Path) -> tuple[Path, ...]:
-    """Give the folders of runs that go on, or were broken off."""
+    """Folders of runs that are active or were interrupted."""
     return tuple(sorted(work.glob(f"{PREFIX}*")))
 
 
 def discard(workspace: Workspace, folder: Path) -> None:
-    """Remove what a run left that was broken off, unless somebody goes on with it by now."""
+    """Remove the folder and the refs of an interrupted run, unless another run uses them."""
     if (lock := file_locks.take(folder / LOCK)) is not None:
         with lock:
             _clear(workspace, folder)
 
 
 def _clear(workspace: Workspace, folder: Path) -> None:
-    """Remove the refs of a run, then its folder: where there are refs, there is a folder."""
-    here = Refs(workspace.repo, "")
-    refs.drop(here, refs.below(here, f"{FOLDER}/{folder.name.removeprefix(PREFIX)}"))
+    """Remove the refs of a run, then its folder: as long as there are refs, there is a folder."""
+    local = Refs(workspace.repo, "")
+    refs.drop(local, refs.below(local, f"{FOLDER}/{folder.name.removeprefix(PREFIX)}"))
     blobs.remove_folder(folder)
 
 
 def _copy(shared: Ledger, name: str) -> Ledger:
-    """Begin refs of our own where the shared ones are, or bring those of an earlier run up to them."""
+    """Copy the shared refs, or update the copies of an earlier run."""
     results, releases = ledger.tips(shared)
     copy = Ledger(
         at=Refs(shared.at.repo, ""),
         results=f"{FOLDER}/{name}/results",
         releases=f"{FOLDER}/{name}/releases/{shared.environment}",
     )
-    ledger.take_results(copy, results)
+    ledger.merge_results(copy, results)
     if not refs.tip(copy.at, copy.releases):
         refs.swap(copy.at, copy.releases, "", releases)
     return copy

@@ -1,9 +1,9 @@
-"""commit, policy -> why it must not be carried out: which commits need a good signature, and what to do without.
+"""Decides whether a commit may be applied, by the signatures that the trust level requires.
 
-The settings of a repository say what they ask for; whoever runs llmops says the least that must hold, and whose keys
-count. A commit cannot weaken what it is judged by: the settings of the commit applied last count, too.
+The settings of a repository set the level; the user of llmops can raise it, and chooses the keys. A commit cannot lower
+its own level: the settings of the commit applied last count as well.
 
-Effects: reads git, has it verify signatures.
+Effects: reads git, which verifies signatures.
 """
 
 from __future__ import annotations
@@ -21,71 +21,75 @@ from llmops.git.signatures import Keys, Signature, SignatureStatus
 from llmops.specs.settings import Trust, stricter
 
 MOST_COMMITS = 5
-"""How many commits are listed; the rest are counted."""
-DEEPEN = "This clone is shallow and lacks some: run `git fetch --unshallow`, or check out with fetch-depth: 0."
+"""Commits in a message; the rest are counted."""
+DEEPEN = "This clone is shallow: run `git fetch --unshallow`, or check out with fetch-depth: 0."
 
 
-class Policy(Struct, frozen=True):
-    """What whoever runs llmops asks for."""
+class TrustPolicy(Struct, frozen=True):
+    """Minimum trust level and trusted keys of the user."""
 
     least: Trust = "none"
     keys: Keys = Keys()
 
 
-def require(workspace: Workspace, commit: str, since: str, level: Trust, policy: Policy) -> None:
-    """Raise `Refused` unless a commit may be carried out.
+def require(workspace: Workspace, commit: str, since: str, level: Trust, policy: TrustPolicy) -> None:
+    """Raise `Refused` unless a commit may be applied.
 
-    ``level`` is what the settings ask for; ``since`` is the commit that was trusted last, '' when there is none.
+    ``level`` is that of the settings; ``since`` is the commit that was trusted last, or ''.
     """
-    if doubt := doubts(workspace, commit, since, level, policy):
-        raise Refused(doubt)
+    if reason := refusal(workspace, commit, since, level, policy):
+        raise Refused(reason)
 
 
-def doubts(workspace: Workspace, commit: str, since: str, level: Trust, policy: Policy) -> str:
-    """Say why a commit may not be carried out, and what to do; '' when it may. The arguments are those of `require`."""
-    asked = stricter((level, policy.least))
-    if asked == "none":
+def refusal(workspace: Workspace, commit: str, since: str, level: Trust, policy: TrustPolicy) -> str:
+    """Reason why a commit must not be applied, with the remedy, or ''. The arguments are those of `require`."""
+    required = stricter((level, policy.least))
+    if required == "none":
         return ""
     folder = workspace.repo.around
     try:
-        found = signatures.read(folder, policy.keys, [commit], "--no-walk")
-        found += _between(workspace, commit, since, policy.keys) if asked == "strict" else ()
+        read = signatures.read(folder, policy.keys, [commit], "--no-walk")
+        read += _between(workspace, commit, since, policy.keys) if required == "strict" else ()
     except LlmopsError as error:
-        return f"commit {commit[:SHORT]} cannot be verified (trust: {asked}): {error}"
-    wrong = {one.commit: one for one in found if not one.is_good}
-    if not wrong:
+        return f"commit {commit[:SHORT]} cannot be verified (trust: {required}): {error}"
+    bad = {signature.commit: signature for signature in read if not signature.is_good}
+    if not bad:
         return ""
-    listed = [f"{name[:SHORT]} ({one.subject}): {one.standing}{signatures.named(one)}" for name, one in wrong.items()]
-    more = f"; and {len(listed) - MOST_COMMITS} more" if len(listed) > MOST_COMMITS else ""
-    words, remedies = "; ".join(listed[:MOST_COMMITS]) + more, " ".join(_remedies(wrong.values(), policy))
-    return f"commit {commit[:SHORT]} is not trusted (trust: {asked}). {words}. {remedies}"
+    lines = [f"{commit[:SHORT]} ({one.subject}): {one.standing}{signatures.named(one)}" for commit, one in bad.items()]
+    more = f"; and {len(lines) - MOST_COMMITS} more" if len(lines) > MOST_COMMITS else ""
+    what, remedies = "; ".join(lines[:MOST_COMMITS]) + more, " ".join(_remedies(bad.values(), policy))
+    return f"commit {commit[:SHORT]} is not trusted (trust: {required}). {what}. {remedies}"
 
 
 def _between(workspace: Workspace, commit: str, since: str, keys: Keys) -> tuple[Signature, ...]:
-    """Verify every commit that a commit holds and the one trusted last does not. Raises when they are not all here."""
+    """Verify every commit since the one trusted last. Raises `Refused` when a shallow clone lacks some."""
     if since:
         since = tree.commit_id(workspace.repo, since)
-    found = signatures.read(workspace.repo.around, keys, [commit, *([f"^{since}"] if since else [])])
-    if _ends(workspace.repo) & {one.commit for one in found}:
-        raise Refused(f"every commit {'since ' + since[:SHORT] if since else 'of it'} must be signed. {DEEPEN}")
-    return found
+    read = signatures.read(workspace.repo.around, keys, [commit, *([f"^{since}"] if since else [])])
+    if _shallow_commits(workspace.repo) & {signature.commit for signature in read}:
+        span = f"since {since[:SHORT]}" if since else "of its history"
+        raise Refused(f"every commit {span} must be signed. {DEEPEN}")
+    return read
 
 
-def _ends(repo: Repository) -> set[str]:
-    """Give the commits whose parents a shallow clone leaves out (gitrepository-layout(5))."""
+def _shallow_commits(repo: Repository) -> set[str]:
+    """Commits whose parents a shallow clone lacks (gitrepository-layout(5))."""
     return set((repo.common / "shallow").read_text().split()) if repo.is_shallow else set()
 
 
-def _remedies(wrong: Iterable[Signature], policy: Policy) -> Iterator[str]:
-    found = {one.standing for one in wrong}
-    if SignatureStatus.BAD in found:
-        yield "Find out who changed it: do not sign it before you know."
-    if SignatureStatus.UNKNOWN in found:
+def _remedies(bad: Iterable[Signature], policy: TrustPolicy) -> Iterator[str]:
+    statuses = {signature.standing for signature in bad}
+    if SignatureStatus.BAD in statuses:
+        yield "Find out who changed it before you sign it."
+    if SignatureStatus.UNKNOWN in statuses:
         if policy.keys == Keys():
-            yield "No trusted keys were given: --trusted-keys FILE, or LLMOPS_TRUSTED_KEYS."
+            yield "No trusted keys are configured: pass --trusted-keys FILE, or set LLMOPS_TRUSTED_KEYS."
         else:
             yield f"Add the key to {policy.keys} if you trust it."
-    if found & {SignatureStatus.EXPIRED, SignatureStatus.REVOKED}:
-        yield "Let somebody sign it whose key is valid."
-    if SignatureStatus.UNSIGNED in found:
-        yield "Sign what is yours: `git commit --amend --no-edit -S`, or `git rebase --exec` with it; merge signed."
+    if statuses & {SignatureStatus.EXPIRED, SignatureStatus.REVOKED}:
+        yield "Have it signed with a valid key."
+    if SignatureStatus.UNSIGNED in statuses:
+        yield (
+            "Sign your own commits with `git commit --amend --no-edit -S` (or `git rebase --exec` with it), "
+            "and sign merges."
+        )

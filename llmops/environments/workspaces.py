@@ -1,9 +1,9 @@
-"""Where the things of one repository are: its ledger, its store, its work and what runs.
+"""Locates the ledger, the store, the work and the running processes of one repository and environment.
 
-Everything that is not in git refs lives below ``llmops/`` in the git directory that all worktrees share:
+Everything that is not in git refs lies below ``llmops/`` in the git directory that all worktrees share:
 ``store/`` (unless the settings name another), ``work/`` (orders), ``runtime/<environment>/`` (replicas and gateway).
 
-Effects: makes the work folder, imports the runner that the settings name, which may speak to its cluster.
+Effects: creates the work folder, imports the runner of the settings, which may connect to its cluster.
 """
 
 from __future__ import annotations
@@ -37,56 +37,55 @@ class Workspace(Struct, frozen=True, kw_only=True):
     ledger: Ledger
     work: Path
     closed: bool = False
-    """Its ledger and its store are only read."""
+    """The ledger and the store are read-only."""
 
     @property
     def repo(self) -> Repository:
-        """The repository itself."""
+        """The git repository."""
         return self.commits.repo
 
     @property
     def runtime(self) -> Path:
-        """Where what runs here is written down."""
+        """Folder of the replicas and the gateway."""
         return self.folder / "runtime" / self.environment
 
 
 def locate(commits: Commits, settings: Settings, environment: str | None, seal: SigningPolicy = UNSIGNED) -> Workspace:
-    """Find the things of a repository. Raises `Refused` when the settings name a remote that is not there."""
-    named = environment or settings.environment
+    """Open a repository for an environment. Raises `Refused` when the settings name a missing remote."""
+    name = environment or settings.environment
     repo = commits.repo
     folder = repo.common / "llmops"
     return Workspace(
         commits=commits,
         settings=settings,
-        environment=named,
+        environment=name,
         folder=folder,
-        ledger=ledger.locate(repo, settings.ledger, named, seal),
+        ledger=ledger.locate(repo, settings.ledger, name, seal),
         work=Path(settings.runner.work) if settings.runner.work else folder / "work",
     )
 
 
 def read_only(workspace: Workspace) -> Workspace:
-    """Give the same to be read only: whatever would write the ledger or the store raises `Closed`."""
+    """Make a workspace read-only: writing its ledger or its store raises `Closed`."""
     return replace(
         workspace, ledger=replace(workspace.ledger, at=replace(workspace.ledger.at, closed=True)), closed=True
     )
 
 
-def address(workspace: Workspace) -> str:
-    """Say where the store is: where the settings say, or in the git directory."""
+def store_url(workspace: Workspace) -> str:
+    """URL of the store: that of the settings, or a folder in the git directory."""
     return workspace.settings.store.url or (workspace.folder / "store").absolute().as_uri()
 
 
 def open_store(workspace: Workspace) -> Store:
-    """Open the store that the settings name, or the one in the git directory. Raises `Broken` when it does not open."""
-    url = address(workspace)
+    """Open the store. Raises `Broken` when it cannot be opened."""
+    url = store_url(workspace)
     try:
         return replace(blobs.open_at(url), closed=workspace.closed)
     except OSError as error:
         why = str(error.strerror or error).rstrip(".")
         raise Broken(
-            f"the store at {url} cannot be opened: {why}. "
-            "Is store.url of llmops.yaml right, and can it be reached from here?"
+            f"the store at {url} cannot be opened: {why}. Check store.url in llmops.yaml and the connection to it."
         ) from None
 
 

@@ -1,6 +1,6 @@
-"""What an evaluation found, item by item: the file that evaluations write and gates read.
+"""Defines the evidence of a suite, item by item: evaluations write it, gates read it.
 
-Pure.
+Effects: reads the store.
 """
 
 from __future__ import annotations
@@ -8,47 +8,59 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from llmops.domain.digests import Digest
 from llmops.kinds.evaluation.rubrics import Agreement
+from llmops.store import blobs
+from llmops.store.blobs import Store
 
 EVIDENCE = "evidence"
-"""What the output of an evaluation is called."""
+"""Name of the output of an evaluation."""
 ITEMS, FACTS, RULINGS = "items.jsonl", "suite.json", "rulings.jsonl"
+"""Files of that output."""
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One question: what was asked, wanted and answered, and every score of the answer."""
+    """One item: the question, the expected and the given answer, and every score of the answer."""
 
     id: str
-    """Digest of the document, so that items of two runs are paired whatever their order."""
+    """Digest of the document, so that the items of two runs are paired in any order."""
     question: str
     target: str
     answer: str
     scores: dict[str, float | None]
+    """Score by metric; None is a score that is not a number."""
     cluster: str = ""
-    """What it belongs to, if several items are about the same: a passage, a conversation."""
+    """Cluster of items on the same topic, such as a passage or a conversation; '' for an independent item."""
     trial: int = 0
-    """Which of several samples of the same question it is."""
+    """Index of the sample, where a question is asked several times."""
 
 
 class SuiteFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a task says about its metrics."""
+    """The metrics of a suite."""
 
     metrics: tuple[str, ...]
-    """In the task's order; the first is judged when a suite names none."""
+    """In the order of the task; the first is judged when a suite names none."""
     lower_is_better: tuple[str, ...] = ()
     judged: tuple[str, ...] = ()
-    """Those that lean on a judge."""
+    """Metrics that depend on a judge."""
     agreement: Agreement | None = None
-    """How far that judge agrees with people, where there are labels."""
+    """Agreement of that judge with the labels, if there are any."""
     figures: dict[str, float] = {}
-    """The task's own figure, as it is published, of every metric of which it is not the mean of the items' scores."""
+    """Published figure of the task by metric, where it is not the mean of the items' scores."""
     unscored: dict[str, str] = {}
-    """Why a metric says nothing of one item: its scores are not numbers."""
+    """Reason by metric, where a metric has no score for a single item."""
     of: int = 0
-    """How many items there are to ask, if the suite is sequential and these may be the first of them; else 0."""
+    """Number of items of a sequential suite, of which these are the first; 0 for other suites."""
 
 
 def decode(data: bytes) -> tuple[Item, ...]:
-    """Read an evidence file. A score that was not a number is None."""
+    """Decode a file of items."""
     decoder = msgspec.json.Decoder(Item)
     return tuple(decoder.decode(line) for line in data.splitlines())
+
+
+def load(store: Store, manifest: Digest) -> tuple[tuple[Item, ...], SuiteFacts]:
+    """Read the items and the metrics from the output of an evaluation."""
+    files = blobs.manifest(store, manifest).files
+    facts = msgspec.json.decode(blobs.read(store, files[FACTS].sha256), type=SuiteFacts)
+    return decode(blobs.read(store, files[ITEMS].sha256)), facts

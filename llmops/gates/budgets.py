@@ -1,7 +1,7 @@
-"""what suites would tell, what they cost, a budget -> those that are run: the most told per cost first.
+"""Selects the suites that a budget covers: the most information per cost first.
 
-The order does not depend on the budget, and the first suite that does not fit ends it: so a larger budget runs all that
-a smaller one runs. Why, in docs/decisions/0015.
+The order does not depend on the budget, and the first suite that does not fit ends the selection. A larger budget
+therefore runs everything that a smaller one runs. docs/decisions/0015 gives the reasons.
 
 Pure.
 """
@@ -21,38 +21,39 @@ from llmops.specs import pricing
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """How much work may be begun; None is not limited."""
+    """Limit of the work that may begin; None is no limit."""
 
     seconds: float | None = None
     money: float | None = None
+    """In the currency of the settings."""
 
-    def knows(self, price: Price) -> bool:
-        """Whether a price says what this budget asks."""
+    def can_price(self, price: Price) -> bool:
+        """Whether a price is known in the terms of this budget."""
         return self.money is None or price.cost is not None
 
-    def holds(self, price: Price) -> bool:
-        """Whether work fits whose price it knows."""
+    def covers(self, price: Price) -> bool:
+        """Whether work at this price fits the budget."""
         is_cheap = self.money is None or price.cost is None or price.cost.amount <= self.money
         return is_cheap and (self.seconds is None or price.seconds <= self.seconds)
 
 
 class Price(Struct, frozen=True):
-    """What work is expected to take."""
+    """Expected time and cost of work."""
 
     seconds: float
     cost: Cost | None
     """None where a device has no price."""
 
 
-class SuiteOffer(Struct, frozen=True, kw_only=True):
-    """A suite whose evidence is not there yet."""
+class SuiteCandidate(Struct, frozen=True, kw_only=True):
+    """A suite with missing evidence."""
 
     evaluation: Key
     suite: str
     units: frozenset[Digest]
-    """All that has to be made for it."""
-    tells: float | None
-    """How much of the evidence that its gate asks for it would bring, 0 to 1; None when that is not known."""
+    """All units that must be built for it."""
+    information: float | None
+    """Expected share of the evidence that its gate needs, 0 to 1; None when unknown."""
 
 
 class SkippedSuite(Struct, frozen=True, kw_only=True):
@@ -61,91 +62,89 @@ class SkippedSuite(Struct, frozen=True, kw_only=True):
     evaluation: Key
     suite: str
     price: Price | None = None
-    """What has to be made for it alone; None when some of it was never made before."""
+    """Price of all its units; None when one of them was never built before."""
     reached_by: Budget | None = None
-    """The budget that reaches it; None when no budget does, because nobody knows what it takes."""
+    """Smallest budget that reaches it; None when its price is unknown."""
 
 
-class Choice(Struct, frozen=True):
-    """What a budget is spent on."""
+class Selection(Struct, frozen=True):
+    """The suites that a budget covers, and those that it does not."""
 
-    taken: tuple[SuiteOffer, ...]
-    left_out: tuple[SkippedSuite, ...]
+    selected: tuple[SuiteCandidate, ...]
+    skipped: tuple[SkippedSuite, ...]
 
     @property
     def units(self) -> frozenset[Digest]:
-        """All that is made."""
-        return frozenset[Digest]().union(*(offer.units for offer in self.taken))
+        """All units that are built."""
+        return frozenset[Digest]().union(*(candidate.units for candidate in self.selected))
 
 
-def choose(offers: Iterable[SuiteOffer], prices: Mapping[Digest, Price], budget: Budget) -> Choice:
-    """Take the suites that a budget reaches, in the order of `rank`."""
-    found = list(offers)
-    certain = {unit for unit, price in prices.items() if budget.knows(price)}
-    known = [offer for offer in found if offer.units <= certain]
-    taken: list[SuiteOffer] = []
-    left_out: list[SkippedSuite] = []
+def select(candidates: Iterable[SuiteCandidate], prices: Mapping[Digest, Price], budget: Budget) -> Selection:
+    """Select suites in the order of `rank` until the budget is spent; suites of unknown price are skipped."""
+    priced = {unit for unit, price in prices.items() if budget.can_price(price)}
+    known, unknown = list[SuiteCandidate](), list[SuiteCandidate]()
+    for candidate in candidates:
+        (known if candidate.units <= priced else unknown).append(candidate)
+    selected, skipped = list[SuiteCandidate](), list[SkippedSuite]()
     spent: set[Digest] = set()
-    for offer in rank(known, prices, by_money=budget.seconds is None and budget.money is not None):
-        spent |= offer.units
-        whole = _sum(spent, prices)
-        if not left_out and budget.holds(whole):
-            taken.append(offer)
+    for candidate in rank(known, prices, by_money=budget.seconds is None and budget.money is not None):
+        spent |= candidate.units
+        total = _total(spent, prices)
+        if not skipped and budget.covers(total):
+            selected.append(candidate)
         else:
-            own = _sum(offer.units, prices)
-            reached_by = _as_large_as(whole, budget)
-            left_out.append(_without(offer, own, reached_by))
-    unknown = sorted((offer for offer in found if not offer.units <= certain), key=_name)
-    left_out += map(_without, unknown)
-    return Choice(tuple(taken), tuple(left_out))
+            skipped.append(_skipped(candidate, _total(candidate.units, prices), _budget_of(total, budget)))
+    skipped += map(_skipped, sorted(unknown, key=_name))
+    return Selection(tuple(selected), tuple(skipped))
 
 
 def rank(
-    offers: Sequence[SuiteOffer], prices: Mapping[Digest, Price], *, by_money: bool = False
-) -> tuple[SuiteOffer, ...]:
-    """Order suites: the most told for the cost first, where those that wait for the same work share its cost.
+    candidates: Sequence[SuiteCandidate], prices: Mapping[Digest, Price], *, by_money: bool = False
+) -> tuple[SuiteCandidate, ...]:
+    """Order suites greedily by information per cost; suites that need the same unit share its cost.
 
-    After each choice it is reckoned anew: work that was chosen costs the others nothing. Those of which nobody knows
-    what they tell come last, the cheapest first. Ties go by name.
+    After each choice the costs are updated: a chosen unit is free for the others. Suites of unknown information come
+    last, the cheapest first. Ties go by name.
     """
-    waiting, ranked = sorted(offers, key=_name), list[SuiteOffer]()
+    remaining, ranked = sorted(candidates, key=_name), list[SuiteCandidate]()
     cost = {unit: _amount(price) if by_money else price.seconds for unit, price in prices.items()}
-    while waiting:
-        users = Counter(unit for offer in waiting for unit in offer.units)
+    while remaining:
+        users = Counter(unit for candidate in remaining for unit in candidate.units)
+        shares = {unit: cost[unit] / users[unit] for unit in users}
         first = min(
-            waiting, key=lambda one: _reluctance(one, math.fsum(cost[unit] / users[unit] for unit in one.units))
+            remaining, key=lambda candidate: _priority(candidate, math.fsum(shares[unit] for unit in candidate.units))
         )
-        waiting.remove(first)
+        remaining.remove(first)
         ranked.append(first)
         cost |= dict.fromkeys(first.units, 0.0)
     return tuple(ranked)
 
 
-def _reluctance(offer: SuiteOffer, share: float) -> tuple[bool, float, float]:
-    """Give what an offer is ordered by, least first."""
-    if offer.tells is None:
-        return share > 0, 1.0, share
-    return share > 0, 0.0, -offer.tells / share if share else -offer.tells
+def _priority(candidate: SuiteCandidate, cost: float) -> tuple[bool, float, float]:
+    """Sort key; the smallest is chosen first."""
+    if candidate.information is None:
+        return cost > 0, 1.0, cost
+    return cost > 0, 0.0, -candidate.information / cost if cost else -candidate.information
 
 
-def _name(offer: SuiteOffer) -> tuple[Key, str]:
-    return offer.evaluation, offer.suite
+def _name(candidate: SuiteCandidate) -> tuple[Key, str]:
+    return candidate.evaluation, candidate.suite
 
 
 def _amount(price: Price) -> float:
     return price.cost.amount if price.cost else 0.0
 
 
-def _without(offer: SuiteOffer, price: Price | None = None, reached_by: Budget | None = None) -> SkippedSuite:
-    return SkippedSuite(evaluation=offer.evaluation, suite=offer.suite, price=price, reached_by=reached_by)
+def _skipped(candidate: SuiteCandidate, price: Price | None = None, reached_by: Budget | None = None) -> SkippedSuite:
+    return SkippedSuite(evaluation=candidate.evaluation, suite=candidate.suite, price=price, reached_by=reached_by)
 
 
-def _as_large_as(price: Price, budget: Budget) -> Budget:
-    """Give the budget that just holds this, limited in the same terms."""
-    seconds = None if budget.seconds is None else price.seconds
-    return Budget(seconds=seconds, money=None if budget.money is None else _amount(price))
+def _budget_of(price: Price, like: Budget) -> Budget:
+    """Smallest budget that covers a price, limited in the same terms."""
+    seconds = None if like.seconds is None else price.seconds
+    return Budget(seconds=seconds, money=None if like.money is None else _amount(price))
 
 
-def _sum(units: Iterable[Digest], prices: Mapping[Digest, Price]) -> Price:
-    found = [prices[unit] for unit in units]
-    return Price(math.fsum(one.seconds for one in found), pricing.total(one.cost for one in found))
+def _total(units: Iterable[Digest], prices: Mapping[Digest, Price]) -> Price:
+    known = [prices[unit] for unit in units]
+    return Price(math.fsum(price.seconds for price in known), pricing.total(price.cost for price in known))

@@ -1,9 +1,9 @@
-"""subjects, suites -> a table: what the same questions find of each subject, beside the first.
+"""Compares several subjects on the same suites: the score of each, and its difference to the first.
 
-The evidence of a subject is what the Evaluation would have if it named that one: its spec is restated with another
-subject, so whatever was asked of whom before is found, and only the rest is asked.
+The Evaluation is restated with each subject in turn, so evidence has the digest that it has anyway. Existing evidence
+is reused, and gates reuse what a comparison evaluated.
 
-Effects: makes the evidence that is missing, reads the ledger and the store.
+Effects: builds missing evidence, reads the ledger and the store.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from llmops.domain.resources import DetachedNodes, Key, Node
 from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
 from llmops.execution.executor import BuildContext, BuildTask
-from llmops.gates import judge, verdicts
+from llmops.gates import judge, pairing, trials
 from llmops.gates.comparison_plan import ComparisonPlan, SubjectEntry
-from llmops.gates.verdicts import MISSING, Evidence, EvidenceStore
+from llmops.gates.pairing import SuiteRef
+from llmops.gates.trials import MISSING, EvidenceStore, SuiteEvidence
 from llmops.index.commits import Desired
 from llmops.index.outcomes import follow
 from llmops.kinds import dataset
@@ -35,7 +36,7 @@ from llmops.planning.missing import ResultRequest
 from llmops.registry import PLUGINS
 from llmops.specs import graph, loading, parsing
 from llmops.statistics import contrasts
-from llmops.statistics.contrasts import Contrast, Sample, Score
+from llmops.statistics.contrasts import Contrast, MeanScore, SubjectScores
 
 
 class ComparisonRow(Struct, frozen=True, kw_only=True):
@@ -43,20 +44,20 @@ class ComparisonRow(Struct, frozen=True, kw_only=True):
 
     subject: str
     units: tuple[Digest, ...]
-    """Its evidence, a unit for each trial."""
-    score: Score | None = None
+    """Units of its evidence, one for each trial."""
+    score: MeanScore | None = None
     contrast: Contrast | None = None
-    """Beside the first; None for the first itself, and where there is nothing to compare."""
+    """Difference to the first subject; None for the first itself, and where they share no item."""
     note: str = ""
-    """Why there is no score."""
+    """Reason why there is no score."""
     reused: bool = False
-    """Its evidence was there already."""
+    """All evidence existed before this run."""
     seconds: float = 0.0
-    """How long that took to make, whenever it was made."""
+    """Time that evaluating it took, in this run or an earlier one."""
 
 
 class ComparisonTable(Struct, frozen=True, kw_only=True):
-    """One suite and all subjects, in the order that they were named."""
+    """All subjects on one suite, in the order of the request."""
 
     evaluation: Key
     suite: str
@@ -66,13 +67,14 @@ class ComparisonTable(Struct, frozen=True, kw_only=True):
 
 
 class ComparisonResult(Struct, frozen=True, kw_only=True):
-    """What a comparison found."""
+    """All tables of a comparison."""
 
     commit: str
     tables: tuple[ComparisonTable, ...]
     made: int = 0
-    """How many units had to be made."""
+    """Number of units that were built."""
     failed: Mapping[Digest, str] = {}
+    """Reason by unit that failed to build."""
 
     @property
     def is_whole(self) -> bool:
@@ -81,7 +83,7 @@ class ComparisonResult(Struct, frozen=True, kw_only=True):
 
 
 class ComparedSubject(Struct, frozen=True):
-    """A subject, and the commit as it would be if the chosen suites asked that one."""
+    """A subject, and the commit restated with it as the subject of the chosen suites."""
 
     entry: SubjectEntry
     desired: Desired
@@ -89,63 +91,63 @@ class ComparedSubject(Struct, frozen=True):
 
 
 class PreparedComparison(Struct, frozen=True):
-    """A comparison before anything is run for it."""
+    """A comparison before anything is built."""
 
     commit: str
-    sides: tuple[ComparedSubject, ...]
-    owed: tuple[BuildTask, ...]
+    subjects: tuple[ComparedSubject, ...]
+    tasks: tuple[BuildTask, ...]
+    """Missing builds."""
 
 
 def prepare(workspace: Workspace, desired: Desired, comparison_plan: ComparisonPlan) -> PreparedComparison:
-    """Say what has to be made. Raises `Invalid` with every reason why a subject cannot be asked."""
-    sides, problems = [], []
+    """Find the builds that are missing. Raises `Invalid` with all reasons why subjects cannot be evaluated."""
+    subjects, problems = [], []
     for entry in comparison_plan.entries:
         try:
-            sides.append(_side(desired, entry))
-            problems += [_about(entry, one) for one in _unfit(sides[-1])]
+            subject = _restated(desired, entry)
+            subjects.append(subject)
+            own_problems = list(_prompt_problems(subject))
         except Invalid as error:
-            problems += [_about(entry, one) for one in error.problems]
+            own_problems = list(error.problems)
+        problems += [replace(one, what=f"with {entry.name} as its subject: {one.what}") for one in own_problems]
     if problems:
         raise Invalid(problems, "what was to be compared")
     done = follow(workspace.commits.index, workspace.ledger)
-    tasks, _ = missing.find(workspace, [_want(side, sides) for side in sides], done)
-    return PreparedComparison(desired.commit, tuple(sides), tuple(_named(task, sides) for task in tasks))
+    tasks, _ = missing.find(workspace, [_request(subject, subjects) for subject in subjects], done)
+    return PreparedComparison(desired.commit, tuple(subjects), tuple(_labelled(task, subjects) for task in tasks))
 
 
-def _want(side: ComparedSubject, sides: Iterable[ComparedSubject]) -> ResultRequest:
-    beside = tuple(other.desired.graph for other in sides if other is not side)
-    return ResultRequest(side.desired, side.keys, beside)
+def _request(subject: ComparedSubject, subjects: Iterable[ComparedSubject]) -> ResultRequest:
+    others = tuple(other.desired.graph for other in subjects if other is not subject)
+    return ResultRequest(subject.desired, subject.keys, others)
 
 
-def _about(entry: SubjectEntry, problem: Problem) -> Problem:
-    return replace(problem, what=f"with {entry.name} as its subject: {problem.what}")
-
-
-def _side(desired: Desired, entry: SubjectEntry) -> ComparedSubject:
-    """Restate the chosen Evaluations with a subject; the suites that are not chosen are left out."""
+def _restated(desired: Desired, entry: SubjectEntry) -> ComparedSubject:
+    """Build the graph of the chosen Evaluations with another subject and only the chosen suites."""
     bodies = [(desired.graph[key].spec, body) for key, body in entry.bodies.items()]
     parsed = loading.with_bodies(bodies, desired.files, PLUGINS)
-    made = graph.build(parsed, desired.files, PLUGINS, DetachedNodes(desired.graph.nodes))
-    return ComparedSubject(entry, replace(desired, graph=made), tuple(entry.bodies))
+    restated = graph.build(parsed, desired.files, PLUGINS, DetachedNodes(desired.graph.nodes))
+    return ComparedSubject(entry, replace(desired, graph=restated), tuple(entry.bodies))
 
 
-def _unfit(side: ComparedSubject) -> Iterator[Problem]:
-    """Say where the first row of a suite that will be asked does not fill in the prompt."""
-    found = side.desired.graph
-    for key in side.keys:
-        needs = found[key].needs
-        if prompt := next((found[need.key] for need in needs if need.at == "subject.prompt"), None):
-            for rows in (found[need.key] for need in needs if need.field == "suites"):
-                if why := _unfilled(prompt, rows, side.desired):
+def _prompt_problems(subject: ComparedSubject) -> Iterator[Problem]:
+    """Find suites whose first row does not fill the prompt of the subject."""
+    nodes = subject.desired.graph
+    for key in subject.keys:
+        needs = nodes[key].needs
+        if prompt := next((nodes[need.key] for need in needs if need.at == "subject.prompt"), None):
+            for rows in (nodes[need.key] for need in needs if need.field == "suites"):
+                if why := _unfilled(prompt, rows, subject.desired):
                     what = f"{prompt.key} cannot be filled in from {rows.key}: {why}"
-                    remedy = "Give the rows that column, or ask through another prompt."
-                    place = parsing.location(found[key].spec, side.desired.files)
-                    yield place.problem(parsing.steps_of("suites"), what, remedy)
+                    location = parsing.location(nodes[key].spec, subject.desired.files)
+                    yield location.problem(
+                        parsing.steps_of("suites"), what, "Add that column to the rows, or use another prompt."
+                    )
 
 
 def _unfilled(prompt: Node, rows: Node, desired: Desired) -> str:
-    """Say why a prompt cannot be filled in from the first row of a dataset; '' when it can, or nobody knows yet."""
-    row = _first_row(rows.spec.body, desired)
+    """Reason why the first row of a dataset does not fill a prompt; '' where it does, or the rows are not here yet."""
+    row = _first_test_row(rows.spec.body, desired)
     path, variables = prompt.spec.body.template, prompt.spec.body.variables
     if row is None:
         return ""
@@ -156,8 +158,8 @@ def _unfilled(prompt: Node, rows: Node, desired: Desired) -> str:
     return ""
 
 
-def _first_row(body: Any, desired: Desired) -> dict[str, Any] | None:
-    """Give the first row that is kept for evaluation, of those that lie in the repository."""
+def _first_test_row(body: Any, desired: Desired) -> dict[str, Any] | None:
+    """First row of the test split, of the rows that are in the repository."""
     if not isinstance(body, dataset.Dataset):
         return None
     paths = [source.path for source in body.sources if source.path is not None]
@@ -165,93 +167,98 @@ def _first_row(body: Any, desired: Desired) -> dict[str, Any] | None:
     return next((row for row in rows if body.split is None or dataset.is_test(row, body.split)), None)
 
 
-def _named(task: BuildTask, sides: Iterable[ComparedSubject]) -> BuildTask:
-    """Say in the name of a task who is asked, where that is not the subject that the Evaluation names."""
-    side = next(one for one in sides if one.desired is task.wanted)
-    if task.action.key not in side.keys or task.action.key not in side.entry.others:
+def _labelled(task: BuildTask, subjects: Iterable[ComparedSubject]) -> BuildTask:
+    """Add the subject to the label of a task, where it is not the subject that the Evaluation names."""
+    subject = next(one for one in subjects if one.desired is task.wanted)
+    if task.action.key not in subject.keys or task.action.key not in subject.entry.others:
         return task
-    label = f"{task.action.label} of {side.entry.name}"
+    label = f"{task.action.label} of {subject.entry.name}"
     return replace(task, action=replace(task.action, label=label))
 
 
 def run(
-    found: PreparedComparison, build_context: BuildContext, initiator: Initiator, emit: EventSink
+    prepared: PreparedComparison, build_context: BuildContext, initiator: Initiator, emit: EventSink
 ) -> ComparisonResult:
-    """Make the evidence that is missing and compare. What could not be made is in the report."""
-    result = executor.build(found.owed, build_context, initiator, emit)
-    ran = {task.action.unit for task in found.owed}
-    archive = EvidenceStore(build_context.ledger, build_context.store)
-    tables = [_table(found, key, index, archive) for key, index in _suites(found.sides[0])]
-    tables = [
-        replace(one, rows=tuple(replace(row, reused=ran.isdisjoint(row.units)) for row in one.rows)) for one in tables
-    ]
-    return ComparisonResult(commit=found.commit, tables=_corrected(tables), made=len(result.made), failed=result.failed)
-
-
-def _suites(side: ComparedSubject) -> Iterator[tuple[Key, int]]:
-    for key in side.keys:
-        yield from ((key, index) for index in range(len(side.desired.graph[key].spec.body.suites)))
-
-
-class _Asked(Struct, frozen=True):
-    """One subject's evidence of one suite."""
-
-    name: str
-    units: tuple[Digest, ...]
-    evidence: Evidence | None
-
-
-def _table(found: PreparedComparison, key: Key, index: int, archive: EvidenceStore) -> ComparisonTable:
-    asked = [_asked(side, key, f"suites[{index}]", archive) for side in found.sides]
-    suite = found.sides[0].desired.graph[key].spec.body.suites[index]
-    known = next((one.evidence.facts for one in asked if one.evidence), None)
-    metric = suite.metric or next(iter(known.metrics if known else ()), "")
-    lower = bool(known and metric in known.lower_is_better)
-    least = suite.judge.min_agreement if suite.judge else None
-    samples = [verdicts.judge_doubt(one.evidence, metric, least) or _sample(one, metric, lower=lower) for one in asked]
-    rows = [_row(one, sample, samples[0]) for one, sample in zip(asked, samples, strict=True)]
-    first = replace(rows[0], contrast=None)
-    return ComparisonTable(
-        evaluation=key, suite=suite.label, metric=metric, lower_is_better=lower, rows=(first, *rows[1:])
+    """Build the missing evidence and compare. A failed build is part of the result, not an error."""
+    result = executor.build(prepared.tasks, build_context, initiator, emit)
+    source = EvidenceStore(build_context.ledger, build_context.store)
+    planned = {task.action.unit for task in prepared.tasks}
+    graphs = [subject.desired.graph for subject in prepared.subjects]
+    names = [subject.entry.name for subject in prepared.subjects]
+    tables = []
+    for key in prepared.subjects[0].keys:
+        for suites in zip(*(pairing.suites_of(key, nodes) for nodes in graphs), strict=True):
+            runs = [_read(name, suite, source) for name, suite in zip(names, suites, strict=True)]
+            tables.append(_table(suites[0], runs, planned))
+    return ComparisonResult(
+        commit=prepared.commit, tables=_adjusted(tables), made=len(result.made), failed=result.failed
     )
 
 
-def _asked(side: ComparedSubject, key: Key, part: str, archive: EvidenceStore) -> _Asked:
-    units = tuple(unit.digest for unit in side.desired.graph[key].units if unit.part == part)
-    return _Asked(side.entry.name, units, verdicts.read(units, archive))
+class _SubjectEvidence(Struct, frozen=True):
+    """Stored evidence of one subject on one suite."""
+
+    name: str
+    units: tuple[Digest, ...]
+    evidence: SuiteEvidence | None
 
 
-def _sample(asked: _Asked, metric: str, *, lower: bool) -> Sample | str:
-    """Give what there is to compare, or say why there is nothing."""
-    found = asked.evidence
-    if found is None:
+def _read(name: str, suite: SuiteRef, source: EvidenceStore) -> _SubjectEvidence:
+    return _SubjectEvidence(name, suite.units, trials.read(suite.units, source))
+
+
+def _table(suite: SuiteRef, runs: list[_SubjectEvidence], planned: set[Digest]) -> ComparisonTable:
+    facts = next((run.evidence.facts for run in runs if run.evidence), None)
+    metric = suite.criteria.metric or next(iter(facts.metrics if facts else ()), "")
+    lower_is_better = bool(facts and metric in facts.lower_is_better)
+    scores = [_scores(run, metric, suite.criteria.min_agreement, lower_is_better=lower_is_better) for run in runs]
+    rows = [
+        replace(_row(run, own, scores[0]), reused=planned.isdisjoint(run.units))
+        for run, own in zip(runs, scores, strict=True)
+    ]
+    return ComparisonTable(
+        evaluation=suite.node.key,
+        suite=suite.label,
+        metric=metric,
+        lower_is_better=lower_is_better,
+        rows=(replace(rows[0], contrast=None), *rows[1:]),
+    )
+
+
+def _scores(
+    run: _SubjectEvidence, metric: str, min_agreement: float | None, *, lower_is_better: bool
+) -> SubjectScores | str:
+    """Scores to compare, or the reason why there are none."""
+    evidence = run.evidence
+    if evidence is None:
         return MISSING
-    if why := found.lack(metric):
-        return why
-    if found.is_silent:
-        return "no call of a model is known: that is no evidence"
-    scores = found.scores(metric)
-    return judge.unusable(scores) or Sample(scores=scores, clusters=found.clusters(), lower_is_better=lower)
+    if problem := evidence.judge_problem(metric, min_agreement) or evidence.metric_problem(metric):
+        return problem
+    if evidence.is_silent:
+        return "no model call is recorded, so there is no evidence"
+    scores = evidence.scores(metric)
+    return judge.unusable(scores) or SubjectScores(
+        scores=scores, clusters=evidence.clusters(), lower_is_better=lower_is_better
+    )
 
 
-def _row(asked: _Asked, sample: Sample | str, first: Sample | str) -> ComparisonRow:
-    seconds = asked.evidence.seconds if asked.evidence else 0.0
-    if isinstance(sample, str):
-        return ComparisonRow(subject=asked.name, units=asked.units, note=sample, seconds=seconds)
-    beside = contrasts.contrast(first, sample) if isinstance(first, Sample) else None
-    score = contrasts.score(sample)
-    return ComparisonRow(subject=asked.name, units=asked.units, score=score, contrast=beside, seconds=seconds)
+def _row(run: _SubjectEvidence, scores: SubjectScores | str, first: SubjectScores | str) -> ComparisonRow:
+    seconds = run.evidence.seconds if run.evidence else 0.0
+    if isinstance(scores, str):
+        return ComparisonRow(subject=run.name, units=run.units, note=scores, seconds=seconds)
+    contrast = contrasts.contrast(first, scores) if isinstance(first, SubjectScores) else None
+    mean = contrasts.mean_score(scores)
+    return ComparisonRow(subject=run.name, units=run.units, score=mean, contrast=contrast, seconds=seconds)
 
 
-def _corrected(tables: Iterable[ComparisonTable]) -> tuple[ComparisonTable, ...]:
-    """Look at all differences of all tables as one family."""
-    found = tuple(tables)
-    every = [row.contrast for table in found for row in table.rows if row.contrast]
-    corrected = iter(contrasts.together(every))
+def _adjusted(tables: Iterable[ComparisonTable]) -> tuple[ComparisonTable, ...]:
+    """Adjust the differences of all tables as one family."""
+    family = tuple(tables)
+    adjusted = iter(contrasts.adjust([row.contrast for table in family for row in table.rows if row.contrast]))
     return tuple(
         replace(
             table,
-            rows=tuple(replace(row, contrast=next(corrected)) if row.contrast else row for row in table.rows),
+            rows=tuple(replace(row, contrast=next(adjusted)) if row.contrast else row for row in table.rows),
         )
-        for table in found
+        for table in family
     )

@@ -1,9 +1,9 @@
-"""evidence, rules -> verdict: pass, fail or inconclusive, with the numbers behind it.
+"""Judges suites by their gates: scores of head and base become a verdict of pass, fail or inconclusive.
 
-Fail needs evidence of worse, pass needs evidence of good enough; no evidence, and scores that are not numbers, are
-neither. Items are paired by what was asked. Bounds are one-sided at ``alpha``. Suites that are judged together are a
-family: the chance that any of them fails when nothing changed is at most ``alpha`` (Holm 1979,
-https://www.jstor.org/stable/4615733). The methods are in `intervals` and `flips`; why these, in docs/decisions/0012.
+Fail needs evidence of worse, pass needs evidence of good enough. Missing evidence, and scores that are not numbers, are
+neither. Items are paired by their question. Bounds are one-sided at ``alpha``. Suites that are judged together are a
+family: the chance that any fails when nothing changed is at most ``alpha`` (Holm 1979,
+https://www.jstor.org/stable/4615733). The tests are in `llmops.statistics`; docs/decisions/0012 explains the choice.
 
 Pure.
 """
@@ -21,307 +21,322 @@ from msgspec.structs import replace
 from llmops.domain.plans import Verdict
 from llmops.kinds.evaluation.kind import Gate, OnInconclusive
 from llmops.statistics import betting, paired_tests
-from llmops.statistics.families import Scores, clusters_of, holm
-from llmops.statistics.paired_tests import TestResult
+from llmops.statistics.families import Scores, cluster_labels, holm
+from llmops.statistics.paired_tests import PowerTarget, TestResult
 
-FIRST = "first evidence: there is no base to compare with"
+FIRST_EVIDENCE = "first evidence: there is no baseline to compare with"
+NOT_COMPARABLE = "not comparable: the suite's questions differ from those of the base"
 UNBOUNDED = (
-    "evidence of a sequential suite is judged by bets, which need scores between 0 and 1, and there is {}: "
-    "name another metric, or remove `sequential`"
+    "a sequential suite needs scores between 0 and 1, and one is {}: choose another metric, or remove `sequential`"
 )
-ANOTHER = "not comparable: the suite asks something else than the base's"
 
 
 class GateCase(Struct, frozen=True, kw_only=True):
-    """One suite that is to be judged."""
+    """One suite to judge: the scores of head and base, and the gate."""
 
     gate: Gate
     head: Scores
     base: Scores | None = None
-    """None where there is none: the suite is new."""
+    """None without a baseline: the suite is new."""
     clusters: Mapping[str, str] = {}
-    """What an item belongs to, by its id; an item without one stands alone."""
+    """Cluster by item id; an item without one is independent."""
     lower_is_better: bool = False
     is_comparable: bool = True
-    """Whether base was asked the same."""
-    of: int = 0
-    """How many items there are to ask, where they are asked in batches until their gate has seen enough; else 0."""
+    """Whether base was asked the same questions."""
+    total: int = 0
+    """Number of items of a sequential suite, of which these are the first; 0 for other suites."""
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
-    """A verdict and what it rests on. Rates and differences are in the metric's own unit."""
+    """A verdict and its evidence. Rates and differences are in the unit of the metric."""
 
     verdict: Verdict
     rule: str
     on_inconclusive: OnInconclusive = "fail"
-    """What an inconclusive verdict does: the gate's word, and "fail" where there is no evidence to speak of."""
+    """Effect of an inconclusive verdict: that of the gate, and "fail" where evidence is missing."""
     note: str = ""
     method: str = ""
-    """The test that gave ``p``."""
+    """The test that computed ``p``."""
     items: int = 0
     of: int = 0
-    """How many there are to ask, if the suite is sequential; else 0."""
+    """Number of items of a sequential suite; 0 for other suites."""
     clusters: int = 0
-    """How many groups of items that belong together; 0 where each item stands alone."""
+    """Number of clusters; 0 when all items are independent."""
     head: float | None = None
     base: float | None = None
     delta: float | None = None
     low: float | None = None
     high: float | None = None
-    """One-sided bounds of the difference (or of head, when there is no base); infinite when one item bounds nothing."""
+    """One-sided bounds of the difference, or of head without a base; infinite when there are too few items."""
     error: float | None = None
-    """Standard error of what is between the bounds, of clusters where there are any."""
+    """Standard error of the bounded mean, cluster-robust where there are clusters."""
     worse: int = 0
     better: int = 0
     """Items on which head is worse, and better, than base: together, the discordant pairs."""
     p: float | None = None
-    """Chance of as much evidence of worse if nothing had changed (or if head just met its minimum)."""
+    """One-sided p-value: chance of as much evidence of worse if nothing changed, or if head just met its minimum."""
     p_adjusted: float | None = None
-    """The same for the worst of all suites that were judged together."""
+    """The same, adjusted for all suites of the family."""
     together: int = 1
-    """How many suites that were."""
+    """Number of suites in the family."""
     is_comparable: bool = True
-    """Whether base was asked the same; if not, head was judged alone."""
+    """Whether base was asked the same questions; if not, head was judged alone."""
     detectable: float | None = None
-    """The smallest drop that this many items would show with the gate's power."""
+    """Smallest drop that this many items detect with the power of the gate."""
 
     @property
     def blocks(self) -> bool:
         """Whether this verdict stops a change."""
-        neutral = self.verdict is Verdict.INCONCLUSIVE and self.on_inconclusive == "neutral"
-        return self.verdict is not Verdict.PASS and not neutral
+        is_neutral = self.verdict is Verdict.INCONCLUSIVE and self.on_inconclusive == "neutral"
+        return self.verdict is not Verdict.PASS and not is_neutral
 
     @property
     def waits(self) -> bool:
-        """Whether more evidence is asked for before anything is said."""
+        """Whether the gate asks for more evidence before it decides."""
         return self.verdict is Verdict.INCONCLUSIVE and self.on_inconclusive == "extend"
 
 
-class _Sample(Struct, frozen=True, kw_only=True):
-    """What there is to judge. Higher is better."""
+class _PreparedScores(Struct, frozen=True, kw_only=True):
+    """Scores of one suite, ready to be tested: higher is better, and every score is a number."""
 
     gate: Gate
     is_comparable: bool
     scores: tuple[tuple[float, float | None], ...]
-    """Head's score of each item, and base's where the two are paired."""
+    """(head, base) of each item; base is None where the rule tests head alone."""
     clusters: tuple[str, ...]
+    """Cluster of each item; empty when all items are independent."""
     note: str = ""
-    before: float | None = None
-    """Base's mean where it is shown but not compared with."""
-    of: int = 0
-    lowest: float = 0.0
-    """The least that a share can be: -1 where lower is better, because scores are turned over."""
+    base_mean: float | None = None
+    """Shown beside head where the rule tests head alone."""
+    total: int = 0
+    """As in `GateCase`."""
+    floor: float = 0.0
+    """Lowest possible share: -1 where lower is better, because those scores are negated."""
 
 
 def judge(gate: Gate, head: Scores, base: Scores | None) -> Judgement:
-    """Judge one suite by itself, of which higher scores are better."""
+    """Judge one suite whose higher scores are better."""
     return judge_together([GateCase(gate=gate, head=head, base=base)])[0]
 
 
 def judge_together(cases: Sequence[GateCase]) -> tuple[Judgement, ...]:
     """Judge suites as one family, each by its own gate."""
-    prepared = [_sample(case) for case in cases]
-    samples = [sample for sample in prepared if isinstance(sample, _Sample)]
-    found = [_measure(sample, len(samples)) for sample in samples]
-    adjusted = holm([one.worse for one in found])
-    decided = iter(map(_decide, samples, found, adjusted, [len(samples)] * len(samples)))
-    judged = [next(decided) if isinstance(one, _Sample) else one for one in prepared]
-    return tuple(_turned_back(one) if case.lower_is_better else one for case, one in zip(cases, judged, strict=True))
+    prepared = [_prepare(case) for case in cases]
+    testable = [scores for scores in prepared if isinstance(scores, _PreparedScores)]
+    results = [_test(scores, len(testable)) for scores in testable]
+    adjusted = holm([result.p_worse for result in results])
+    tested = iter(map(_conclude, testable, results, adjusted, [len(testable)] * len(testable)))
+    judgements = [next(tested) if isinstance(scores, _PreparedScores) else scores for scores in prepared]
+    return tuple(
+        _in_metric_unit(judgement) if case.lower_is_better else judgement
+        for case, judgement in zip(cases, judgements, strict=True)
+    )
 
 
-def is_decided(case: GateCase, together: int) -> bool:
-    """Whether it is in vain to ask more items of a sequential suite that is judged together with others.
+def is_decided(case: GateCase, family_size: int) -> bool:
+    """Whether more items cannot change the verdict of a sequential suite.
 
-    Its verdict will stand whatever theirs is; or there will be none.
+    Its verdict holds whatever those of the other suites of the family are; or the suite cannot be judged at all.
     """
-    sample = _sample(case)
-    if isinstance(sample, Judgement):
+    scores = _prepare(case)
+    if isinstance(scores, Judgement):
         return True
-    return betting.look(sample.gate, Counter(_moves(sample)), together) is not Verdict.INCONCLUSIVE
+    counts = Counter(_differences(scores))
+    return betting.sequential_verdict(scores.gate, counts, family_size) is not Verdict.INCONCLUSIVE
 
 
-def _sample(case: GateCase) -> _Sample | Judgement:
-    """Pair what is to be judged, or say why it cannot be."""
+def _prepare(case: GateCase) -> _PreparedScores | Judgement:
+    """Orient and pair the scores; a judgement where there is nothing to test."""
     gate, head = case.gate, case.head
     base = case.base if case.is_comparable else None
     if case.lower_is_better:
-        gate, head = replace(gate, value=_turned(gate.value)), _turned_over(head)
-        base = None if base is None else _turned_over(base)
-    alone = gate.rule == "minimum"
-    if problem := unusable(head) or ("" if alone or base is None else unusable(base)):
-        return _silent(gate, problem, len(head))
-    if case.of and (beyond := _unbounded(case.head, {} if alone or base is None else case.base or {})):
-        return _silent(gate, UNBOUNDED.format(beyond), len(head))
-    if alone:
-        return _alone(gate, head, base, case)
+        gate, head = replace(gate, value=_negated(gate.value)), _all_negated(head)
+        base = None if base is None else _all_negated(base)
+    is_minimum = gate.rule == "minimum"
+    if problem := unusable(head) or ("" if is_minimum or base is None else unusable(base)):
+        return _inconclusive(gate, problem, len(head))
+    if case.total and (score := _outside_unit_interval(case.head, (not is_minimum and base and case.base) or {})):
+        return _inconclusive(gate, UNBOUNDED.format(score), len(head))
+    if is_minimum:
+        return _head_alone(gate, head, base, case)
     if base is None:
-        return _uncompared(gate, head, case)
+        return _without_baseline(gate, head, case)
     ids = sorted(head.keys() & base.keys())
     if not ids:
-        return _silent(gate, "head and base share no item", 0)
+        return _inconclusive(gate, "head and base have no item in common", 0)
     left_out = len(head.keys() | base.keys()) - len(ids)
-    return _Sample(
+    return _PreparedScores(
         gate=gate,
         is_comparable=True,
-        scores=tuple((float(head[one] or 0), float(base[one] or 0)) for one in ids),
-        clusters=clusters_of(ids, case.clusters),
-        of=case.of,
-        note=f"{left_out} items are not in both and were left out" if left_out and not case.of else "",
+        scores=tuple((float(head[id_] or 0), float(base[id_] or 0)) for id_ in ids),
+        clusters=cluster_labels(ids, case.clusters),
+        total=case.total,
+        note=f"items only in head or only in base were left out: {left_out}" if left_out and not case.total else "",
     )
 
 
-def _silent(gate: Gate, note: str, items: int) -> Judgement:
+def _inconclusive(gate: Gate, note: str, items: int) -> Judgement:
     return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=note, items=items)
 
 
-def _alone(gate: Gate, head: Scores, base: Scores | None, case: GateCase) -> _Sample:
-    """Take head by itself; base's mean is only shown."""
+def _head_alone(gate: Gate, head: Scores, base: Scores | None, case: GateCase) -> _PreparedScores:
     ids = sorted(head)
-    known = [score for score in (base or {}).values() if score is not None]
-    return _Sample(
+    base_scores = [score for score in (base or {}).values() if score is not None]
+    return _PreparedScores(
         gate=gate,
         is_comparable=case.is_comparable,
-        scores=tuple((float(head[one] or 0), None) for one in ids),
-        clusters=clusters_of(ids, case.clusters),
-        of=case.of,
-        note="" if case.is_comparable else ANOTHER,
-        before=fmean(known) if known else None,
-        lowest=-1.0 if case.lower_is_better else 0.0,
+        scores=tuple((float(head[id_] or 0), None) for id_ in ids),
+        clusters=cluster_labels(ids, case.clusters),
+        total=case.total,
+        note="" if case.is_comparable else NOT_COMPARABLE,
+        base_mean=fmean(base_scores) if base_scores else None,
+        floor=-1.0 if case.lower_is_better else 0.0,
     )
 
 
-def _uncompared(gate: Gate, head: Scores, case: GateCase) -> Judgement:
-    """Judge head where there is nothing to compare with.
+def _without_baseline(gate: Gate, head: Scores, case: GateCase) -> Judgement:
+    """Judge head where no baseline exists.
 
-    A first revision cannot be a regression, but it shows nothing either. A suite that asks something else than before
-    shows nothing of the change.
+    A first revision cannot be a regression, but it is no evidence for the other rules. A suite whose questions changed
+    is no evidence about the change.
     """
     passes = gate.rule == "no_regression" and case.is_comparable
     return Judgement(
         verdict=Verdict.PASS if passes else Verdict.INCONCLUSIVE,
         rule=gate.rule,
         on_inconclusive=gate.on_inconclusive if case.is_comparable else "fail",
-        note=FIRST if case.is_comparable else ANOTHER,
+        note=FIRST_EVIDENCE if case.is_comparable else NOT_COMPARABLE,
         items=len(head),
         head=fmean(score for score in head.values() if score is not None),
         is_comparable=case.is_comparable,
     )
 
 
-def _turned_over(scores: Scores) -> Scores:
-    return {item: _turned(score) for item, score in scores.items()}
+def _all_negated(scores: Scores) -> Scores:
+    return {id_: _negated(score) for id_, score in scores.items()}
 
 
-def _turned(value: float | None) -> float | None:
+def _negated(value: float | None) -> float | None:
     return None if value is None else 0.0 - value  # not -value: that makes a -0.0 of 0.0
 
 
-def _turned_back(found: Judgement) -> Judgement:
-    """Show what was judged upside down as it is."""
+def _in_metric_unit(judgement: Judgement) -> Judgement:
+    """Undo the negation of scores where lower is better."""
     return replace(
-        found,
-        head=_turned(found.head),
-        base=_turned(found.base),
-        delta=_turned(found.delta),
-        low=_turned(found.high),
-        high=_turned(found.low),
+        judgement,
+        head=_negated(judgement.head),
+        base=_negated(judgement.base),
+        delta=_negated(judgement.delta),
+        low=_negated(judgement.high),
+        high=_negated(judgement.low),
     )
 
 
 def unusable(scores: Scores) -> str:
-    """Say why scores cannot be judged, or ''."""
+    """Reason why scores cannot be judged, or ''."""
     if not scores:
-        return "there is no item"
+        return "the suite has no items"
     missing = sum(score is None or not math.isfinite(score) for score in scores.values())
     return f"{missing} of {len(scores)} scores are not numbers" if missing else ""
 
 
-def _unbounded(*sides: Scores) -> str:
-    """Name a score that is not between 0 and 1, if there is one."""
-    found = [score for side in sides for score in side.values() if score is not None and not 0 <= score <= 1]
-    return f"{max(found, key=abs):.4g}" if found else ""
+def _outside_unit_interval(*sides: Scores) -> str:
+    """The score farthest outside [0, 1], or ''."""
+    outside = [score for scores in sides for score in scores.values() if score is not None and not 0 <= score <= 1]
+    return f"{max(outside, key=abs):.4g}" if outside else ""
 
 
-def _moves(sample: _Sample) -> list[float]:
-    """Give what is bet on: how far each item moved, or how far it is from the minimum."""
-    return [head - (base if base is not None else sample.gate.value or 0.0) for head, base in sample.scores]
+def _differences(scores: _PreparedScores) -> list[float]:
+    """Difference of each item to base, or to the minimum."""
+    return [head - (base if base is not None else scores.gate.value or 0.0) for head, base in scores.scores]
 
 
-def _measure(sample: _Sample, together: int) -> TestResult:
-    """Compare with base, or with the minimum. A drop must be visible to the strictest test of the family."""
-    gate = sample.gate
-    if sample.of:
-        shift = 0.0 if sample.scores[0][1] is not None else gate.value or 0.0
-        found = paired_tests.bet(_moves(sample), gate.alpha)
-        return replace(found, middle=found.middle + shift, low=found.low + shift, high=found.high + shift)
-    strictest = gate.alpha / together
-    pairs = [(head, base) for head, base in sample.scores if base is not None]
+def _test(scores: _PreparedScores, family_size: int) -> TestResult:
+    """Test against base, or against the minimum. The detectable drop is that of the strictest test of the family."""
+    gate = scores.gate
+    if scores.total:
+        reference = 0.0 if scores.scores[0][1] is not None else gate.value or 0.0
+        result = paired_tests.sequential(_differences(scores), gate.alpha)
+        return replace(
+            result,
+            estimate=result.estimate + reference,
+            low=result.low + reference,
+            high=result.high + reference,
+        )
+    pairs = [(head, base) for head, base in scores.scores if base is not None]
     if pairs:
-        return paired_tests.compare(pairs, sample.clusters, gate.alpha, paired_tests.Aim(strictest, gate.power))
-    scores = [head for head, _ in sample.scores]
-    return paired_tests.stand_alone(scores, sample.clusters, gate.value or 0.0, gate.alpha, sample.lowest)
+        return paired_tests.paired(
+            pairs, scores.clusters, gate.alpha, PowerTarget(gate.alpha / family_size, gate.power)
+        )
+    values = [head for head, _ in scores.scores]
+    return paired_tests.one_sample(values, scores.clusters, gate.value or 0.0, gate.alpha, scores.floor)
 
 
-def _decide(sample: _Sample, found: TestResult, p: float, together: int) -> Judgement:
-    gate = sample.gate
-    verdict = _RULES[gate.rule](gate, found, p < gate.alpha)
-    note = sample.note
-    if verdict is Verdict.INCONCLUSIVE and sample.of:
-        note = "; ".join(filter(None, (note, f"{len(sample.scores)} of {sample.of} items do not decide")))
-    elif verdict is Verdict.INCONCLUSIVE and gate.rule == "no_regression":
-        small = f"too few items: a drop of {gate.detect:.3g} could go unseen"
-        note = "; ".join(filter(None, (f"{small} (the smallest that shows is {found.detectable:.3g})", sample.note)))
-    before = [base for _, base in sample.scores if base is not None]
+def _conclude(scores: _PreparedScores, result: TestResult, p_adjusted: float, family_size: int) -> Judgement:
+    gate = scores.gate
+    verdict = _RULES[gate.rule](gate, result, p_adjusted < gate.alpha)
+    base_scores = [base for _, base in scores.scores if base is not None]
     return Judgement(
         verdict=verdict,
         rule=gate.rule,
-        on_inconclusive=gate.on_inconclusive if sample.is_comparable else "fail",
-        note=note,
-        method=found.method,
-        items=len(sample.scores),
-        of=sample.of,
-        clusters=len(set(sample.clusters)),
-        head=fmean(head for head, _ in sample.scores),
-        base=fmean(before) if before else sample.before,
-        delta=found.middle if before else None,
-        low=found.low,
-        high=found.high,
-        error=found.error,
-        worse=sum(head < base for head, base in sample.scores if base is not None),
-        better=sum(head > base for head, base in sample.scores if base is not None),
-        p=found.worse,
-        p_adjusted=p,
-        together=together,
-        detectable=found.detectable if before and not sample.of else None,
-        is_comparable=sample.is_comparable,
+        on_inconclusive=gate.on_inconclusive if scores.is_comparable else "fail",
+        note=_note(scores, result, verdict),
+        method=result.method,
+        items=len(scores.scores),
+        of=scores.total,
+        clusters=len(set(scores.clusters)),
+        head=fmean(head for head, _ in scores.scores),
+        base=fmean(base_scores) if base_scores else scores.base_mean,
+        delta=result.estimate if base_scores else None,
+        low=result.low,
+        high=result.high,
+        error=result.standard_error,
+        worse=sum(head < base for head, base in scores.scores if base is not None),
+        better=sum(head > base for head, base in scores.scores if base is not None),
+        p=result.p_worse,
+        p_adjusted=p_adjusted,
+        together=family_size,
+        detectable=result.detectable if base_scores and not scores.total else None,
+        is_comparable=scores.is_comparable,
     )
 
 
-def _no_regression(gate: Gate, found: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
-    """Fail when head is shown to be worse; else pass when the suite could have seen a drop of ``detect``.
+def _note(scores: _PreparedScores, result: TestResult, verdict: Verdict) -> str:
+    """Explain an inconclusive verdict, with the note on the scores."""
+    gate, notes = scores.gate, [scores.note]
+    if verdict is Verdict.INCONCLUSIVE and scores.total:
+        notes.append(f"undecided after {len(scores.scores)} of {scores.total} items")
+    elif verdict is Verdict.INCONCLUSIVE and gate.rule == "no_regression":
+        smallest = f"smallest detectable drop: {result.detectable:.3g}"
+        notes.insert(0, f"too few items: a drop of {gate.detect:.3g} may go undetected ({smallest})")
+    return "; ".join(filter(None, notes))
 
-    A drop that the bounds refute could be seen, whatever the power: items that got better are no noise.
+
+def _no_regression(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  outcome of the test
+    """Fail on evidence of worse; else pass if a drop of ``detect`` was detectable.
+
+    A drop outside the bounds was detectable whatever the power: items that got better are no noise.
     """
-    sees = found.detectable <= gate.detect or found.low > -gate.detect
-    return Verdict.FAIL if is_worse else Verdict.PASS if sees else Verdict.INCONCLUSIVE
+    was_detectable = result.detectable <= gate.detect or result.low > -gate.detect
+    return Verdict.FAIL if is_worse else Verdict.PASS if was_detectable else Verdict.INCONCLUSIVE
 
 
-def _non_inferiority(gate: Gate, found: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
-    within = found.low > -(gate.margin or 0.0)
-    return Verdict.PASS if within else Verdict.FAIL if is_worse else Verdict.INCONCLUSIVE
+def _non_inferiority(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  outcome of the test
+    is_within = result.low > -(gate.margin or 0.0)
+    return Verdict.PASS if is_within else Verdict.FAIL if is_worse else Verdict.INCONCLUSIVE
 
 
-def _superiority(gate: Gate, found: TestResult, is_worse: bool) -> Verdict:  # noqa: ARG001, FBT001  what the test said
-    below = found.high < 0 and is_worse
-    return Verdict.PASS if found.low > 0 else Verdict.FAIL if below else Verdict.INCONCLUSIVE
+def _superiority(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: ARG001, FBT001  outcome of the test
+    is_below = result.high < 0 and is_worse
+    return Verdict.PASS if result.low > 0 else Verdict.FAIL if is_below else Verdict.INCONCLUSIVE
 
 
-def _minimum(gate: Gate, found: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  what the test said
+def _minimum(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  outcome of the test
     if gate.value is None:
         return Verdict.INCONCLUSIVE
-    reached = found.low >= gate.value and found.better < gate.alpha
-    below = found.high < gate.value and is_worse
-    return Verdict.PASS if reached else Verdict.FAIL if below else Verdict.INCONCLUSIVE
+    is_reached = result.low >= gate.value and result.p_better < gate.alpha
+    is_below = result.high < gate.value and is_worse
+    return Verdict.PASS if is_reached else Verdict.FAIL if is_below else Verdict.INCONCLUSIVE
 
 
 _RULES = {

@@ -1,4 +1,4 @@
-"""head, base -> suites, each of head's with the one of base that it is compared with.
+"""Pairs each head suite with the base suite that it is compared with.
 
 Pure.
 """
@@ -15,16 +15,17 @@ from llmops.kinds.evaluation.kind import KIND, Gate, Suite
 from llmops.specs.graph import Graph
 
 
-class Rule(Struct, frozen=True):
-    """What is judged, and how."""
+class GateCriteria(Struct, frozen=True):
+    """The metric that is judged, and the rules for it."""
 
     metric: str | None
+    """None for the first metric of the task."""
     gate: Gate
     min_agreement: float | None
 
 
 class SuiteRef(Struct, frozen=True):
-    """One suite of one commit."""
+    """One suite of an Evaluation at one commit."""
 
     graph: Graph
     node: Node
@@ -32,75 +33,94 @@ class SuiteRef(Struct, frozen=True):
 
     @property
     def suite(self) -> Suite:
-        """Give what the spec says of it."""
-        found: Suite = self.node.spec.body.suites[self.index]
-        return found
+        """Its declaration in the spec."""
+        suite: Suite = self.node.spec.body.suites[self.index]
+        return suite
 
     @property
-    def rule(self) -> Rule:
-        """Give how it is judged."""
+    def label(self) -> str:
+        """Its name in reports."""
+        return self.suite.label
+
+    @property
+    def part(self) -> str:
+        """Its role in the spec, and the part of its units."""
+        return f"suites[{self.index}]"
+
+    @property
+    def criteria(self) -> GateCriteria:
+        """How it is judged."""
         judge = self.suite.judge
-        return Rule(self.suite.metric, self.suite.gate, judge.min_agreement if judge else None)
+        return GateCriteria(self.suite.metric, self.suite.gate, judge.min_agreement if judge else None)
 
     @property
     def units(self) -> tuple[Digest, ...]:
-        """Give its trials, first to last."""
-        part = f"suites[{self.index}]"
-        return tuple(unit.digest for unit in self.node.units if unit.part == part)
+        """Units of its trials, in order."""
+        return tuple(unit.digest for unit in self.node.units if unit.part == self.part)
 
     @property
     def unit(self) -> Digest:
-        """Give its first trial: the only one of a sequential suite."""
+        """Unit of its first trial: the only one of a sequential suite."""
         return self.units[0]
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Name what people said of the judge's cases."""
-        return tuple(file.sha256 for file in self.node.files if file.at == f"suites[{self.index}].judge.labels")
+        """Digests of the labels for its judge."""
+        return tuple(file.sha256 for file in self.node.files if file.at == f"{self.part}.judge.labels")
 
-    def subjects(self) -> object:
-        """Give the names of who is asked."""
+    def subject(self) -> object:
+        """The resources that are evaluated, by role, for comparison."""
         return sorted((need.at, need.key) for need in self.node.needs if need.at.startswith("subject."))
 
     def definition(self) -> object:
-        """Give everything that decides what is asked and how, whoever is asked."""
-        part = f"suites[{self.index}]"
+        """Everything that decides which questions are asked and how, apart from the subject, for comparison."""
+        part = self.part
 
-        def own(role: str) -> bool:
+        def is_own(role: str) -> bool:
             return role.startswith(part) or not role.startswith(("suites[", "subject."))
 
         spec = self.node.spec
-        facts = [(f.at.removeprefix(part), f.value) for f in spec.facts if f.scope is Scope.BUILD and own(f.at)]
-        # Labels decide how far a judge is to be trusted, not what it is asked.
-        asks = (f for f in self.node.files if own(f.at) and f.at != f"{part}.judge.labels")
-        files = [(f.at.removeprefix(part), f.sha256) for f in asks]
-        needs = [(n.at.removeprefix(part), self.graph[n.key].digest) for n in self.node.needs if own(n.at)]
-        pins = [(p.at.removeprefix(part), p.value) for p in spec.pins if own(p.at)]
+        facts = [(f.at.removeprefix(part), f.value) for f in spec.facts if f.scope is Scope.BUILD and is_own(f.at)]
+        # Labels decide how far a judge is trusted, not what it is asked.
+        asked_files = (f for f in self.node.files if is_own(f.at) and f.at != f"{part}.judge.labels")
+        files = [(f.at.removeprefix(part), f.sha256) for f in asked_files]
+        needs = [(n.at.removeprefix(part), self.graph[n.key].digest) for n in self.node.needs if is_own(n.at)]
+        pins = [(p.at.removeprefix(part), p.value) for p in spec.pins if is_own(p.at)]
         return sorted(facts), sorted(files), sorted(needs), sorted(pins)
 
 
 def pairs(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[SuiteRef, SuiteRef | None]]:
-    """Give every suite of head, with the base's of the same name; or, if it has none, with the one it was before."""
-    gone = [side for key in base.nodes if key.kind == KIND.name for side in _sides(key, base) if not _has(head, side)]
+    """Pair every suite of some Evaluations of head with its baseline.
+
+    The baseline is the base suite of the same name, else the base suite that was renamed, else None.
+    """
+    removed = [
+        suite
+        for key in base.nodes
+        if key.kind == KIND.name
+        for suite in suites_of(key, base)
+        if not _has_suite(head, suite)
+    ]
     for key in keys:
-        by_label = {side.suite.label: side for side in _sides(key, base)}
-        for side in _sides(key, head):
-            yield side, by_label.get(side.suite.label) or _renamed(side, gone)
+        by_label = {suite.label: suite for suite in suites_of(key, base)}
+        for suite in suites_of(key, head):
+            yield suite, by_label.get(suite.label) or _renamed_from(suite, removed)
 
 
-def _sides(key: Key, graph: Graph) -> list[SuiteRef]:
-    return (
-        [SuiteRef(graph, graph[key], index) for index in range(len(graph[key].spec.body.suites))]
-        if key in graph
-        else []
-    )
+def suites_of(key: Key, graph: Graph) -> list[SuiteRef]:
+    """All suites of an Evaluation, in its order; none where the graph lacks it."""
+    if key not in graph:
+        return []
+    return [SuiteRef(graph, graph[key], index) for index in range(len(graph[key].spec.body.suites))]
 
 
-def _has(graph: Graph, side: SuiteRef) -> bool:
-    return side.suite.label in {one.suite.label for one in _sides(side.node.key, graph)}
+def _has_suite(graph: Graph, suite: SuiteRef) -> bool:
+    return suite.label in {other.label for other in suites_of(suite.node.key, graph)}
 
 
-def _renamed(side: SuiteRef, gone: Iterable[SuiteRef]) -> SuiteRef | None:
-    """Find the suite that asked the same of the same: under another name, a change would bring its own gate."""
-    asked = [one for one in gone if one.definition() == side.definition() and one.subjects() == side.subjects()]
-    return asked[0] if len(asked) == 1 else None
+def _renamed_from(suite: SuiteRef, removed: Iterable[SuiteRef]) -> SuiteRef | None:
+    """The removed suite with the same questions and subject: renaming a suite must not bring it another gate."""
+    same = [
+        other for other in removed if other.definition() == suite.definition() and other.subject() == suite.subject()
+    ]
+    return same[0] if len(same) == 1 else None

@@ -1,9 +1,9 @@
-"""base, head -> reports: what a pull request does to the evaluations, judged by the base's gates.
+"""Gates a pull request: evaluates what it affects and judges it by the gates of its base.
 
-Only what differs is run, and what was run before is taken from the ledger: a rebase, a squash or the merge itself costs
-nothing, because evidence is found by what was asked of what.
+Only what differs is evaluated; the rest is in the ledger. Evidence is named by the questions and the subject, so a
+rebase, a squash or the merge itself reuses it.
 
-Effects: makes what the evidence needs, reads the ledger and the store.
+Effects: builds missing evidence, reads the ledger and the store.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
 from llmops.execution.executor import BuildContext, BuildResult, BuildTask
 from llmops.gates import budgets, information, pairing, sampling, verdicts
-from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteOffer
+from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteCandidate
 from llmops.gates.judge import Judgement
 from llmops.gates.pairing import SuiteRef
-from llmops.gates.verdicts import EvidenceStore, SuiteReport
+from llmops.gates.trials import EvidenceStore
+from llmops.gates.verdicts import SuiteReport
 from llmops.index.commits import Desired
 from llmops.index.outcomes import follow
 from llmops.kinds import KINDS
@@ -43,258 +44,263 @@ from llmops.specs.settings import Settings
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
-    """What the gate of a pull request says."""
+    """Reports of all affected suites of a pull request."""
 
     base: str
     head: str
     changes: tuple[Change, ...]
     reports: tuple[SuiteReport, ...]
     unaffected: tuple[Key, ...]
-    """Evaluations that the change cannot touch."""
+    """Evaluations that the change does not affect."""
     removed: tuple[str, ...]
-    """Suites that head does not have any more."""
+    """Suites of base that head lacks."""
     made: int = 0
-    """How many units had to be made."""
+    """Number of units that were built."""
     seconds: float = 0.0
-    """How long making them took, one after the other."""
+    """Time that building them took, added up."""
     cost: Cost | None = None
-    """What making them cost; None where a device has no price, or nothing was made."""
+    """Cost of that time; None where a device has no price, or nothing was built."""
     failed: Mapping[Digest, str] = {}
+    """Reason by unit that failed to build."""
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of those that count; nothing affected is a pass, and what is neutral does not count."""
-        found = {report.judgement.verdict for report in self.reports if report.judgement.blocks}
-        if Verdict.FAIL in found:
+        """The worst blocking verdict; pass where nothing is affected, or all that is inconclusive is neutral."""
+        blocking = {report.judgement.verdict for report in self.reports if report.judgement.blocks}
+        if Verdict.FAIL in blocking:
             return Verdict.FAIL
-        return Verdict.INCONCLUSIVE if found or self.failed else Verdict.PASS
+        return Verdict.INCONCLUSIVE if blocking or self.failed else Verdict.PASS
 
     @property
     def waits(self) -> bool:
-        """Whether nothing but more evidence, which its gates ask for, stands between this change and a verdict."""
+        """Whether only more evidence, which the gates ask for, stands between this change and a verdict."""
         blocking = [report.judgement for report in self.reports if report.judgement.blocks]
-        return bool(blocking) and not self.failed and all(one.waits for one in blocking)
+        return bool(blocking) and not self.failed and all(judgement.waits for judgement in blocking)
 
 
-class Comparison(Struct, frozen=True, kw_only=True):
-    """A pull request before anything is run for it."""
+class GatePlan(Struct, frozen=True, kw_only=True):
+    """Evaluations of a pull request to judge, and the builds that they need."""
 
     base: Desired
     head: Desired
     changes: tuple[Change, ...]
     affected: tuple[Key, ...]
+    """Evaluations that the change affects."""
     unaffected: tuple[Key, ...]
     removed: tuple[str, ...]
-    """Suites that head does not have any more."""
-    owed: tuple[BuildTask, ...] = ()
-    """What has to be made before it can be judged: of head, and of base where its evidence is missing."""
-    left_out: tuple[SkippedSuite, ...] = ()
-    """Suites that the budget does not reach: what only they wait for is not owed."""
+    """Suites of base that head lacks."""
+    tasks: tuple[BuildTask, ...] = ()
+    """Missing builds: of head, and of base where its evidence is missing."""
+    skipped: tuple[SkippedSuite, ...] = ()
+    """Suites that the budget does not reach; builds for them alone are not in the tasks."""
 
     @property
     def has_effect(self) -> bool:
-        """Whether something that is evaluated is affected, or is evaluated no more."""
+        """Whether an Evaluation is affected, or a suite removed."""
         return bool(self.affected or self.removed)
 
 
-def survey(workspace: Workspace, base: Desired, head: Desired) -> Comparison:
-    """Say what a pull request touches and what has to be made: what nobody made, and what this store does not hold.
+def prepare(workspace: Workspace, base: Desired, head: Desired) -> GatePlan:
+    """Find what a pull request affects, and the builds that are missing from the ledger or the store.
 
-    Raises `Invalid` for a change of a spec that is not allowed.
+    Raises `Invalid` for a change of a spec that its kind forbids.
     """
-    found = compare(base, head)
-    pairs = tuple(pairing.pairs(found.affected, head.graph, base.graph))
-    before = tuple(dict.fromkeys(one.node.key for _, one in pairs if one is not None))  # under whatever name
-    wants = [ResultRequest(head, found.affected, (base.graph,)), ResultRequest(base, before, (head.graph,))]
-    tasks, done = missing.find(workspace, wants, follow(workspace.commits.index, workspace.ledger))
-    more = _more(found, EvidenceStore(workspace.ledger, workspaces.open_store(workspace)), done.without)
-    if again := frozenset(unit for unit in more if unit in done):
-        tasks, _ = missing.find(workspace, wants, done.but(again))
-    asked = _asked(tasks, pairs)
-    return replace(found, owed=tuple(_grown(task, more, base.settings) for task in asked))
+    gate_plan = find_affected(base, head)
+    pairs = tuple(pairing.pairs(gate_plan.affected, head.graph, base.graph))
+    base_keys = tuple(dict.fromkeys(baseline.node.key for _, baseline in pairs if baseline is not None))
+    requests = [ResultRequest(head, gate_plan.affected, (base.graph,)), ResultRequest(base, base_keys, (head.graph,))]
+    tasks, done = missing.find(workspace, requests, follow(workspace.commits.index, workspace.ledger))
+    more = _remaining_budgets(gate_plan, _evidence_store(workspace), done.without)
+    if undecided := frozenset(unit for unit in more if unit in done):
+        tasks, _ = missing.find(workspace, requests, done.but(undecided))
+    needed = _without_unused_baselines(tasks, pairs)
+    return replace(gate_plan, tasks=tuple(_with_budget(task, more, base.settings) for task in needed))
 
 
-def _more(found: Comparison, archive: EvidenceStore, lost: Container[Digest]) -> dict[Digest, SamplingBudget]:
-    """Say of which sequential suites more has to be asked, and how much; ``lost`` are units whose bytes are."""
-    base, head = found.base.graph, found.head.graph
-    if not any(suite.sequential for key in found.affected for suite in head[key].spec.body.suites):
+def _evidence_store(workspace: Workspace) -> EvidenceStore:
+    return EvidenceStore(workspace.ledger, workspaces.open_store(workspace))
+
+
+def _remaining_budgets(
+    gate_plan: GatePlan, source: EvidenceStore, lost: Container[Digest]
+) -> dict[Digest, SamplingBudget]:
+    """Budgets of the sequential suites that need more items; ``lost`` are units whose bytes are not in the store."""
+    base, head = gate_plan.base.graph, gate_plan.head.graph
+    if not any(suite.sequential for key in gate_plan.affected for suite in head[key].spec.body.suites):
         return {}
-    cases = tuple(verdicts.collect(found.affected, head, base, archive))
-    units = {side.unit for one in cases for side in (one.head, one.base) if side is not None}
-    outcomes = ledger.outcomes_of(archive.ledger, sorted(unit for unit in units if unit not in lost))
-    return sampling.owed(cases, sampling.KnownResults(outcomes, found.base.settings))
+    cases = tuple(verdicts.collect(gate_plan.affected, head, base, source))
+    units = {side.unit for case in cases for side in (case.head, case.base) if side is not None}
+    outcomes = ledger.outcomes_of(source.ledger, sorted(unit for unit in units if unit not in lost))
+    return sampling.remaining_budgets(cases, outcomes, gate_plan.base.settings)
 
 
-def _grown(task: BuildTask, more: Mapping[Digest, SamplingBudget], settings: Settings) -> BuildTask:
-    """Say with a task how far it is to grow, if what it makes grows."""
+def _with_budget(task: BuildTask, remaining: Mapping[Digest, SamplingBudget], settings: Settings) -> BuildTask:
     unit = task.action.unit
-    known = more.get(unit) or sampling.alone(task.wanted.graph[task.action.key], unit, settings)
-    return replace(task, growth=known)
+    budget = remaining.get(unit) or sampling.full_budget(task.wanted.graph[task.action.key], unit, settings)
+    return replace(task, growth=budget)
 
 
-def compare(base: Desired, head: Desired) -> Comparison:
-    """Say what a pull request touches. Raises `Invalid` for a change of a spec that is not allowed."""
+def find_affected(base: Desired, head: Desired) -> GatePlan:
+    """Find the Evaluations that a pull request affects. Raises `Invalid` for a change that a kind forbids."""
     changes = diff.compare(base.graph, head.graph)
-    if problems := list(_forbidden_moves(changes, base, head)):
+    if problems := list(_forbidden_changes(changes, base, head)):
         raise Invalid(problems)
     evaluations = [key for key in head.graph.nodes if key.kind == kind.KIND.name]
-    touched = {change.key for change in changes if _matters(change, base.graph, head.graph)}
-    affected = tuple(key for key in evaluations if key in touched)
-    return Comparison(
+    touched = {change.key for change in changes if _affects_verdict(change, base.graph, head.graph)}
+    return GatePlan(
         base=base,
         head=head,
         changes=changes,
-        affected=affected,
+        affected=tuple(key for key in evaluations if key in touched),
         unaffected=tuple(key for key in evaluations if key not in touched),
-        removed=tuple(_removed(base.graph, head.graph)),
+        removed=tuple(_removed_suites(base.graph, head.graph)),
     )
 
 
-def _matters(change: Change, base: Graph, head: Graph) -> bool:
-    """Whether a change can move a verdict: another digest, or another gate; a description cannot."""
+def _affects_verdict(change: Change, base: Graph, head: Graph) -> bool:
+    """Whether the digest or the gate differs; a new description does not affect a verdict."""
     if change.sign is not Sign.KEEP:
         return True
     return bool(base[change.key].spec.body != head[change.key].spec.body)
 
 
-def _forbidden_moves(changes: Iterable[Change], base: Desired, head: Desired) -> Iterator[Problem]:
+def _forbidden_changes(changes: Iterable[Change], base: Desired, head: Desired) -> Iterator[Problem]:
     for change in changes:
         if change.key in base.graph and change.key in head.graph:
             old, new = base.graph[change.key].spec, head.graph[change.key].spec
-            for one in KINDS[change.key.kind].moves(old.body, new.body):
-                yield parsing.location(new, head.files).problem(steps_of(one.at), one.what, one.remedy)
+            for problem in KINDS[change.key.kind].moves(old.body, new.body):
+                location = parsing.location(new, head.files)
+                yield location.problem(steps_of(problem.at), problem.what, problem.remedy)
 
 
-def _asked(tasks: tuple[BuildTask, ...], pairs: Iterable[tuple[SuiteRef, SuiteRef | None]]) -> tuple[BuildTask, ...]:
-    """Leave out what only suites of base wait for that nobody compares with, or whose gates judge head alone."""
-    units: set[Digest] = set()
-    for now, before in pairs:
-        units |= {*now.units, *(before.units if before is not None and before.suite.gate.against == "base" else ())}
+def _removed_suites(base: Graph, head: Graph) -> Iterator[str]:
+    for key in base.nodes:
+        if key.kind == kind.KIND.name:
+            labels = {suite.label for suite in head[key].spec.body.suites} if key in head else set()
+            yield from (f"{key} {suite.label}" for suite in base[key].spec.body.suites if suite.label not in labels)
+
+
+def _without_unused_baselines(
+    tasks: tuple[BuildTask, ...], pairs: Iterable[tuple[SuiteRef, SuiteRef | None]]
+) -> tuple[BuildTask, ...]:
+    """Drop builds needed only by base suites that no head suite is compared with."""
+    used: set[Digest] = set()
+    for suite, baseline in pairs:
+        is_compared = baseline is not None and baseline.suite.gate.against == "base"
+        used |= {*suite.units, *(baseline.units if baseline is not None and is_compared else ())}
     needs = _needs(tasks)
-    kept = frozenset[Digest]().union(*(needs.get(unit, ()) for unit in units))
+    kept = frozenset[Digest]().union(*(needs.get(unit, ()) for unit in used))
     return tuple(task for task in tasks if task.action.unit in kept)
 
 
-def _costs(comparison: Comparison, seconds: Mapping[Digest, float]) -> dict[Digest, Cost | None]:
-    """Give what units cost that take so long, by the prices of the base."""
-    nodes = {task.action.unit: task.wanted.graph[task.action.key] for task in comparison.owed}
-    for graph in (comparison.head.graph, comparison.base.graph):
-        judged = [graph[key] for key in comparison.affected if key in graph]
-        nodes |= {unit.digest: node for node in judged for unit in node.units}
-    return missing.costs_of(seconds, nodes, comparison.base.settings)
-
-
-def fit_to_budget(workspace: Workspace, comparison: Comparison, budget: Budget) -> Comparison:
-    """Give what a budget reaches of a comparison: what is owed shrinks to that."""
-    if not comparison.owed:
-        return comparison
-    done, archive = (
-        follow(workspace.commits.index, workspace.ledger),
-        EvidenceStore(workspace.ledger, workspaces.open_store(workspace)),
-    )
-    seconds = plan.estimates((task.action for task in comparison.owed), done.past)
-    money = _costs(comparison, seconds)
-    prices = {unit: Price(known, money[unit]) for unit, known in seconds.items()}
-    needs = _needs(comparison.owed)
-    base, head = comparison.base.graph, comparison.head.graph
-    offers = [
-        SuiteOffer(
-            evaluation=now.node.key,
-            suite=now.suite.label,
-            units=units,
-            tells=information.tells(before or now, done, archive),
-        )
-        for (now, before), one in zip(
-            pairing.pairs(comparison.affected, head, base),
-            verdicts.collect(comparison.affected, head, base, archive),
-            strict=True,
-        )
-        if (units := frozenset[Digest]().union(*(needs.get(unit, ()) for unit in one.report.units)))
-    ]
-    choice = budgets.choose(offers, prices, budget)
-    reached = tuple(task for task in comparison.owed if task.action.unit in choice.units)
-    return replace(comparison, owed=reached, left_out=choice.left_out)
-
-
 def _needs(tasks: Iterable[BuildTask]) -> dict[Digest, frozenset[Digest]]:
-    """Give for each unit all that has to be made for it, itself included. What is leaned on comes first."""
-    found: dict[Digest, frozenset[Digest]] = {}
+    """All units to build for each unit, itself included. Tasks come after those that they depend on."""
+    needs: dict[Digest, frozenset[Digest]] = {}
     for task in tasks:
-        below = (found.get(unit, frozenset((unit,))) for unit in task.action.after)
-        found[task.action.unit] = frozenset((task.action.unit,)).union(*below)
-    return found
+        below = (needs.get(unit, frozenset((unit,))) for unit in task.action.after)
+        needs[task.action.unit] = frozenset((task.action.unit,)).union(*below)
+    return needs
 
 
-def _judged(report: SuiteReport, left_out: Iterable[SkippedSuite]) -> SuiteReport:
-    """Mark a suite that the budget did not reach: nothing is said of it, whatever older evidence there is."""
-    why = next((one for one in left_out if (one.evaluation, one.suite) == (report.evaluation, report.suite)), None)
-    if why is None:
-        return report
-    judgement = Judgement(verdict=Verdict.INCONCLUSIVE, rule=report.judgement.rule, note="the budget does not reach it")
-    return replace(report, judgement=judgement, left_out=why)
+def _costs(gate_plan: GatePlan, seconds: Mapping[Digest, float]) -> dict[Digest, Cost | None]:
+    """Cost of each unit, by the prices of base."""
+    nodes = {task.action.unit: task.wanted.graph[task.action.key] for task in gate_plan.tasks}
+    for graph in (gate_plan.head.graph, gate_plan.base.graph):
+        evaluations = [graph[key] for key in gate_plan.affected if key in graph]
+        nodes |= {unit.digest: node for node in evaluations for unit in node.units}
+    return missing.costs_of(seconds, nodes, gate_plan.base.settings)
 
 
-def run(comparison: Comparison, build_context: BuildContext, initiator: Initiator, emit: EventSink) -> GateResult:
-    """Make the evidence that is missing and judge. Raises nothing for a bad change: that is the report."""
-    result = _make(comparison, build_context, initiator, emit)
-    archive = EvidenceStore(build_context.ledger, build_context.store)
-    ran = {task.action.unit for task in comparison.owed}
-    base, head = comparison.base.graph, comparison.head.graph
-    reviewed = verdicts.judge_change(comparison.affected, head, base, archive)
-    found = [_judged(report, comparison.left_out) for report in reviewed]
-    leaned_on = result.made.union(*(report.units for report in found))
-    took = ledger.outcomes_of(build_context.ledger, tuple(leaned_on))
-    cost = _costs(comparison, {unit: outcome.provenance.seconds for unit, outcome in took.items()})
-    before = {task.action.unit: task.growth.spent for task in comparison.owed if task.growth}
-    now = {unit: took[unit].provenance.seconds - before.get(unit, 0.0) for unit in result.made}
-    reports = [
-        replace(
-            report,
-            reused=ran.isdisjoint(report.units) and report.left_out is None,
-            cost=pricing.total(cost.get(unit) for unit in report.units),
-        )
-        for report in found
-    ]
+def fit_to_budget(workspace: Workspace, gate_plan: GatePlan, budget: Budget) -> GatePlan:
+    """Reduce the tasks of a plan to those that a budget covers."""
+    if not gate_plan.tasks:
+        return gate_plan
+    done, source = follow(workspace.commits.index, workspace.ledger), _evidence_store(workspace)
+    seconds = plan.estimates((task.action for task in gate_plan.tasks), done.past)
+    costs = _costs(gate_plan, seconds)
+    prices = {unit: Price(estimate, costs[unit]) for unit, estimate in seconds.items()}
+    needs = _needs(gate_plan.tasks)
+    candidates = []
+    for suite, baseline in pairing.pairs(gate_plan.affected, gate_plan.head.graph, gate_plan.base.graph):
+        evidence = verdicts.evidence_units(suite, baseline)
+        if units := frozenset[Digest]().union(*(needs.get(unit, ()) for unit in evidence)):
+            candidate = SuiteCandidate(
+                evaluation=suite.node.key,
+                suite=suite.label,
+                units=units,
+                information=information.expected_information(baseline or suite, done, source),
+            )
+            candidates.append(candidate)
+    selection = budgets.select(candidates, prices, budget)
+    tasks = tuple(task for task in gate_plan.tasks if task.action.unit in selection.units)
+    return replace(gate_plan, tasks=tasks, skipped=selection.skipped)
+
+
+def run(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, emit: EventSink) -> GateResult:
+    """Build the missing evidence and judge. A bad change is a result, not an error."""
+    result = _build(gate_plan, build_context, initiator, emit)
+    source = EvidenceStore(build_context.ledger, build_context.store)
+    base, head = gate_plan.base, gate_plan.head
+    judged = verdicts.judge_change(gate_plan.affected, head.graph, base.graph, source)
+    reports = [_marked_if_skipped(report, gate_plan.skipped) for report in judged]
+    outcomes = ledger.outcomes_of(build_context.ledger, tuple(result.made.union(*(report.units for report in reports))))
+    seconds = {unit: outcome.provenance.seconds for unit, outcome in outcomes.items()}
+    costs = _costs(gate_plan, seconds)
+    spent_before = {task.action.unit: task.growth.spent for task in gate_plan.tasks if task.growth}
+    spent = {unit: seconds[unit] - spent_before.get(unit, 0.0) for unit in result.made}
+    planned = {task.action.unit for task in gate_plan.tasks}
     return GateResult(
-        base=comparison.base.commit,
-        head=comparison.head.commit,
-        changes=comparison.changes,
-        reports=tuple(reports),
-        unaffected=comparison.unaffected,
-        removed=comparison.removed,
+        base=base.commit,
+        head=head.commit,
+        changes=gate_plan.changes,
+        reports=tuple(
+            replace(
+                report,
+                reused=planned.isdisjoint(report.units) and report.left_out is None,
+                cost=pricing.total(costs.get(unit) for unit in report.units),
+            )
+            for report in reports
+        ),
+        unaffected=gate_plan.unaffected,
+        removed=gate_plan.removed,
         made=len(result.made),
-        seconds=sum(now.values()),
-        cost=pricing.total(_costs(comparison, now).values()),
+        seconds=sum(spent.values()),
+        cost=pricing.total(_costs(gate_plan, spent).values()),
         failed=result.failed,
     )
 
 
-def _make(comparison: Comparison, build_context: BuildContext, initiator: Initiator, emit: EventSink) -> BuildResult:
-    """Make what is owed; what an earlier run began grew as far as that run's gates wanted, so it is looked at again."""
-    result = executor.build(comparison.owed, build_context, initiator, emit)
-    while again := _unfinished(comparison, result, EvidenceStore(build_context.ledger, build_context.store)):
-        more = executor.build(again, build_context, initiator, emit)
+def _marked_if_skipped(report: SuiteReport, skipped: Iterable[SkippedSuite]) -> SuiteReport:
+    """Discard the verdict of a suite that the budget did not reach, whatever older evidence there is."""
+    suite = next((one for one in skipped if (one.evaluation, one.suite) == (report.evaluation, report.suite)), None)
+    if suite is None:
+        return report
+    judgement = Judgement(verdict=Verdict.INCONCLUSIVE, rule=report.judgement.rule, note="the budget does not reach it")
+    return replace(report, judgement=judgement, left_out=suite)
+
+
+def _build(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, emit: EventSink) -> BuildResult:
+    """Build until every suite is decided: an order of an earlier run that was joined has the budget of that run."""
+    result = executor.build(gate_plan.tasks, build_context, initiator, emit)
+    source = EvidenceStore(build_context.ledger, build_context.store)
+    while undecided := _undecided(gate_plan, result, source):
+        more = executor.build(undecided, build_context, initiator, emit)
         result.made = (result.made - more.failed.keys()) | more.made
         result.failed |= more.failed
         result.joined = more.joined
     return result
 
 
-def _unfinished(comparison: Comparison, result: BuildResult, archive: EvidenceStore) -> tuple[BuildTask, ...]:
-    """Give what was joined and does not decide yet, and what is compared with it; all that it leans on is there."""
+def _undecided(gate_plan: GatePlan, result: BuildResult, source: EvidenceStore) -> tuple[BuildTask, ...]:
+    """Tasks of joined suites that are undecided, and of what they are compared with; their dependencies are built."""
     if not result.joined:
         return ()
-    more = _more(comparison, archive, ())
-    again = {task.action.unit: task for task in comparison.owed if not result.joined.isdisjoint(more)}
+    more = _remaining_budgets(gate_plan, source, ())
+    if result.joined.isdisjoint(more):
+        return ()
+    tasks = {task.action.unit: task for task in gate_plan.tasks}
     return tuple(
         replace(task, action=replace(task.action, after=()), growth=more[unit])
-        for unit, task in again.items()
+        for unit, task in tasks.items()
         if unit in more and unit not in result.failed
     )
-
-
-def _removed(base: Graph, head: Graph) -> Iterator[str]:
-    for key in base.nodes:
-        if key.kind == kind.KIND.name:
-            now = {suite.label for suite in head[key].spec.body.suites} if key in head else set()
-            yield from (f"{key} {suite.label}" for suite in base[key].spec.body.suites if suite.label not in now)

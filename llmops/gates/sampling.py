@@ -1,7 +1,7 @@
-"""sequential suites -> how far the evidence of each is to grow.
+"""Computes how many more items each sequential suite is asked.
 
-Evidence that decides is not asked for more, by whoever; what does not decide goes on from there, within the limits of
-its gate. Where nobody compares, everything is asked that the limits allow.
+Sampling stops once the gate has decided; an undecided suite continues from its stored evidence, within the limits of
+its gate. Without a comparison, a suite is asked everything that its limits allow.
 
 Pure.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
@@ -30,87 +30,87 @@ from llmops.specs.settings import FILE, Settings
 from llmops.statistics import betting
 
 
-class KnownResults(Struct, frozen=True):
-    """What limits are held to."""
-
-    outcomes: Mapping[Digest, Outcome]
-    """What is there: of units whose bytes are in the store."""
-    settings: Settings
-
-
-def alone(node: Node, unit: Digest, settings: Settings) -> SamplingBudget | None:
-    """Say how far a unit grows that nobody judges meanwhile; None for one that is made at once."""
+def full_budget(node: Node, unit: Digest, settings: Settings) -> SamplingBudget | None:
+    """Budget of a unit that is not compared: the limits of its gate; None unless it belongs to a sequential suite."""
     if node.key.kind != kind.KIND.name:
         return None
-    part = next(one.part for one in node.units if one.digest == unit)
+    part = next(candidate.part for candidate in node.units if candidate.digest == unit)
     suite: Suite = node.spec.body.suites[int(part.partition("[")[2].rstrip("]"))]
-    return _within(suite.gate, node, settings) if suite.sequential else None
+    return _limits(suite.gate, node, settings) if suite.sequential else None
 
 
-def owed(cases: Iterable[PreparedCase], known: KnownResults) -> dict[Digest, SamplingBudget]:
-    """Say which units are to grow, and how far: those of suites that do not decide yet and could."""
+def remaining_budgets(
+    cases: Iterable[PreparedCase], outcomes: Mapping[Digest, Outcome], settings: Settings
+) -> dict[Digest, SamplingBudget]:
+    """Budget of every unit that needs more items: of sequential suites that are undecided and within their limits.
+
+    ``outcomes`` are those of units whose bytes are in the store.
+    """
     family = list(cases)
-    found: dict[Digest, SamplingBudget] = {}
-    for one in family:
-        if one.head.suite.sequential:
-            found |= dict(_of(one, len(family), known))
-    return found
+    budgets: dict[Digest, SamplingBudget] = {}
+    for case in family:
+        if case.head.suite.sequential:
+            budgets |= dict(_suite_budgets(case, len(family), outcomes, settings))
+    return budgets
 
 
-def _of(one: PreparedCase, together: int, known: KnownResults) -> Iterator[tuple[Digest, SamplingBudget]]:
-    """Give what one suite needs: of base first, so that head counts where both are the same."""
-    stands_alone = one.gate.rule == "minimum"
-    base = None if stands_alone else one.base
-    sides = [side for side in (base, one.head) if side is not None]
-    growths = [_so_far(side, one.gate, known) for side in sides]
-    if stands_alone and one.base and one.base.unit not in known.outcomes:
-        yield one.base.unit, replace(_so_far(one.base, one.gate, known), gate=_raw(one.gate), together=together)
-    is_there = all(side.unit in known.outcomes for side in sides)
-    if is_there and (one.case is None or judge.is_decided(one.case, together) or not _could_grow(growths)):
+def _suite_budgets(
+    case: PreparedCase, family_size: int, outcomes: Mapping[Digest, Outcome], settings: Settings
+) -> Iterator[tuple[Digest, SamplingBudget]]:
+    """Budgets of one suite, of base first: where both have the same unit, that of head counts."""
+    is_minimum = case.gate.rule == "minimum"
+    base = None if is_minimum else case.base
+    sides = [side for side in (base, case.head) if side is not None]
+    budgets = [_budget(side, case.gate, outcomes, settings) for side in sides]
+    if is_minimum and case.base and case.base.unit not in outcomes:
+        shown = _budget(case.base, case.gate, outcomes, settings)
+        yield case.base.unit, replace(shown, gate=_encoded(case.gate), together=family_size)
+    has_evidence = all(side.unit in outcomes for side in sides)
+    if has_evidence and (case.case is None or judge.is_decided(case.case, family_size) or not _can_continue(budgets)):
         return
     if base is not None:
-        yield base.unit, growths[0]
-    can_decide = base is not None or stands_alone
+        yield base.unit, budgets[0]
+    can_decide = base is not None or is_minimum
     yield (
-        one.head.unit,
+        case.head.unit,
         replace(
-            growths[-1],
-            gate=_raw(one.gate) if can_decide else Raw(b""),
-            metric=one.report.metric or None,
+            budgets[-1],
+            gate=_encoded(case.gate) if can_decide else Raw(b""),
+            metric=case.report.metric or None,
             against=base.unit if base else "",
-            together=together,
+            together=family_size,
         ),
     )
 
 
-def _raw(gate: Gate) -> Raw:
+def _encoded(gate: Gate) -> Raw:
     return Raw(msgspec.json.encode(gate))
 
 
-def _so_far(side: SuiteRef, gate: Gate, known: KnownResults) -> SamplingBudget:
-    """Say how far a side may grow, and how far it is."""
-    growth = _within(gate, side.node, known.settings)
-    if made := known.outcomes.get(side.unit):
-        growth = replace(growth, outputs=made.outputs, metrics=made.metrics, spent=made.provenance.seconds)
-    return growth
+def _budget(side: SuiteRef, gate: Gate, outcomes: Mapping[Digest, Outcome], settings: Settings) -> SamplingBudget:
+    """Limits of one side, with what it was asked before."""
+    budget = _limits(gate, side.node, settings)
+    if outcome := outcomes.get(side.unit):
+        budget = replace(budget, outputs=outcome.outputs, metrics=outcome.metrics, spent=outcome.provenance.seconds)
+    return budget
 
 
-def _could_grow(growths: Sequence[SamplingBudget]) -> bool:
-    """Whether those that have the fewest items may be asked more."""
-    fewest = min(growth.metrics.get("items", 0.0) for growth in growths)
-    return all(_may_grow(growth) for growth in growths if growth.metrics.get("items", 0.0) == fewest)
+def _can_continue(budgets: Sequence[SamplingBudget]) -> bool:
+    """Whether the sides with the fewest items may be asked another batch."""
+    fewest = min(budget.metrics.get("items", 0.0) for budget in budgets)
+    return all(_has_batch_left(budget) for budget in budgets if budget.metrics.get("items", 0.0) == fewest)
 
 
-def _may_grow(growth: SamplingBudget) -> bool:
-    items, total = round(growth.metrics.get("items", 0.0)), round(growth.metrics.get("of", 0.0))
-    stop = betting.stop_after(items, total)
-    is_room = growth.items is None or stop <= growth.items
-    is_time = growth.seconds is None or growth.spent < growth.seconds
-    return items < total and is_room and is_time
+def _has_batch_left(budget: SamplingBudget) -> bool:
+    asked, total = round(budget.metrics.get("items", 0.0)), round(budget.metrics.get("of", 0.0))
+    stop = betting.next_look(asked, total)
+    is_within_items = budget.items is None or stop <= budget.items
+    is_within_time = budget.seconds is None or budget.spent < budget.seconds
+    return asked < total and is_within_items and is_within_time
 
 
-def _within(gate: Gate, node: Node, settings: Settings) -> SamplingBudget:
-    """Give the limits of a gate. Raises `Refused` where what it may cost cannot be told."""
+def _limits(gate: Gate, node: Node, settings: Settings) -> SamplingBudget:
+    """Limits of a gate. Raises `Refused` where its ``max_cost`` cannot be converted to time."""
     seconds = [] if gate.max_minutes is None else [60 * gate.max_minutes]
     if gate.max_cost is not None:
         devices = KINDS[node.key.kind].devices(node.spec.body)
@@ -118,8 +118,8 @@ def _within(gate: Gate, node: Node, settings: Settings) -> SamplingBudget:
         if hourly is None:
             names = " and ".join(sorted(devices))
             raise Refused(
-                f"{node.key} has a gate with max_cost, and {FILE} does not say what an hour of {names} costs. "
-                "Add hourly_cost, or use max_minutes."
+                f"{node.key} has a gate with max_cost, and {FILE} has no hourly_cost for {names}. "
+                "Add it, or use max_minutes."
             )
         seconds += [pricing.HOUR * gate.max_cost / hourly.amount] if hourly.amount else []
     return SamplingBudget(items=gate.max_items, seconds=min(seconds, default=None))

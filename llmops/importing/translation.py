@@ -188,7 +188,7 @@ class _Translating:
     def _can_be_asserted(self, claim: ImportedAssertion) -> bool:
         given = dict(claim.fields) | ({} if claim.value is None else {"value": claim.value})
         try:
-            wrong = [(one.what, one.remedy) for one in assertions.wrong(msgspec.convert(given, Assert), "")]
+            wrong = [(one.what, one.remedy) for one in assertions.problems(msgspec.convert(given, Assert), "")]
         except msgspec.ValidationError as error:
             wrong = [(f"this assertion cannot be used: {error}.", "Correct it.")]
         for what, remedy in wrong:

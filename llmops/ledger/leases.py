@@ -1,9 +1,9 @@
-"""The lease of an environment: one writer at a time, even when one stops in the middle and wakes up later.
+"""Grants the lease of an environment to one writer at a time, even if a holder pauses and continues later.
 
-A lease lapses after a while, and at once when its holder was a process of this machine that is gone. Its number, the
-fence, rises with every holder; every write of the ledger and every change of routes is refused under an old number.
+A lease expires after a while, and at once when its holder was a process of this machine that has ended. Its number, the
+fence, rises with every holder; writes of the ledger and changes of routes under an older number are refused.
 
-Effects: reads and writes the ledger, looks at processes of this machine.
+Effects: reads and writes the ledger, inspects processes of this machine.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 
 SECONDS = 600.0
-"""How long a lease holds without being renewed; it is renewed when half of that is over."""
+"""Duration of a lease; it is renewed when half of it is over."""
 CONSUMED = 100
-"""How many applied plans are remembered."""
+"""Number of applied plans that are remembered."""
 
 
 class ApplyClaim(Struct, frozen=True, kw_only=True):
-    """What an apply is about to do; noted with its lease, so that neither the same nor an older one comes after it."""
+    """Plan and commit of an apply, recorded with its lease: the plan and older commits are refused from then on."""
 
     plan: str = ""
-    """'' is no plan."""
+    """Id of the plan, or ''."""
     commit: str = ""
-    """'' is none: what is done is not about a commit."""
+    """'' for work that is not about a commit."""
     older: bool = False
-    """Whether the commit may come before one whose apply began earlier."""
+    """Whether the commit may be older than one whose apply began."""
 
 
 NO_COMMIT = ApplyClaim()
-"""For what takes the lease to clear up."""
+"""For maintenance."""
 
 
 def take(where: Ledger, actor: str, claim: ApplyClaim = NO_COMMIT) -> int:
-    """Take the lease and give the fence.
+    """Acquire the lease and return its fence.
 
-    Raises `Held` while another run has the lease, `Retry` when the plan was applied before, or the commit comes before
-    one that another run went on to.
+    Raises `Held` while another run has the lease, `Retry` when the plan was applied before, or the commit is older than
+    one whose apply began.
     """
     process = _process(os.getpid())
 
@@ -62,33 +62,34 @@ def take(where: Ledger, actor: str, claim: ApplyClaim = NO_COMMIT) -> int:
             left = lease.until - time.time()
             raise Held(
                 f"{lease.holder} is applying to this environment. "
-                f"Wait for it; if it is dead, its lease lapses in {left:.0f} s, "
+                f"Wait for it. If it is dead, its lease expires in {left:.0f} s, "
                 f"or `llmops unlock -e {where.environment}` ends it."
             )
         if claim.plan and claim.plan in state.consumed:
-            raise Retry("this plan was applied before; a plan is applied once. Make a new one with `llmops plan`.")
+            raise Retry("this plan was applied before. Make a new one with `llmops plan`.")
         if not claim.older and refs.is_older(where.at, claim.commit, state.begun):
             raise Retry(
-                f"commit {claim.commit[:SHORT]} comes before {state.begun[:SHORT]}, whose apply to {where.environment} "
-                "began already, and nothing was done. Apply that one, or what came after it: `git pull`. To go back, "
-                "make a commit that does: `llmops rollback` or `git revert`; --allow-older applies this one."
+                f"commit {claim.commit[:SHORT]} is older than {state.begun[:SHORT]}, "
+                f"whose apply to {where.environment} has begun; nothing was changed. "
+                "Run `git pull` and apply the newest commit. "
+                "To go back, use `llmops rollback` or `git revert`; --allow-older applies this commit."
             )
         fence = state.fence + 1
         holder = f"{actor}@{socket.gethostname()}:{os.getpid()}"
-        mine = Lease(holder=holder, process=process, fence=fence, until=time.time() + SECONDS)
+        new = Lease(holder=holder, process=process, fence=fence, until=time.time() + SECONDS)
         consumed = (*state.consumed, *([claim.plan] if claim.plan else []))[-CONSUMED:]
-        return replace(state, lease=mine, fence=fence, consumed=consumed, begun=claim.commit or state.begun)
+        return replace(state, lease=new, fence=fence, consumed=consumed, begun=claim.commit or state.begun)
 
     return ledger.transact(where, change, f"lease: {actor}").fence
 
 
 def guard(fence: int) -> Callable[[EnvironmentState], EnvironmentState]:
-    """Give a function that passes a state on while the lease with this fence holds, renewed when it is due."""
+    """Function that returns a state with the lease renewed if due, and raises `Retry` when another fence holds it."""
 
     def check(state: EnvironmentState) -> EnvironmentState:
         lease = state.lease
         if lease is None or lease.fence != fence:
-            raise Retry("this run has lost its lease to another one. Run it again.")
+            raise Retry("this run has lost its lease to another run. Run it again.")
         if lease.until - time.time() > SECONDS / 2:
             return state
         return replace(state, lease=replace(lease, until=time.time() + SECONDS))
@@ -97,7 +98,7 @@ def guard(fence: int) -> Callable[[EnvironmentState], EnvironmentState]:
 
 
 def give_back(where: Ledger, fence: int, commit: str = "") -> None:
-    """End the lease; with a commit, note it as applied. Nothing is done when the lease is not ours any more."""
+    """End the lease; with a commit, record it as applied. Does nothing when the lease was lost."""
 
     def change(state: EnvironmentState) -> EnvironmentState:
         if state.lease is None or state.lease.fence != fence:
@@ -108,8 +109,8 @@ def give_back(where: Ledger, fence: int, commit: str = "") -> None:
 
 
 @contextmanager
-def all_of(environments: Iterable[Ledger], actor: str) -> Iterator[Callable[[], None]]:
-    """Hold the leases of several environments; gives a function that renews them, and raises when one was lost."""
+def take_all(environments: Iterable[Ledger], actor: str) -> Iterator[Callable[[], None]]:
+    """Hold the leases of several environments; yields a function that renews them and raises when one was lost."""
     with ExitStack() as stack:
         fences: list[tuple[Ledger, int]] = []
         for where in environments:
@@ -125,14 +126,14 @@ def all_of(environments: Iterable[Ledger], actor: str) -> Iterator[Callable[[], 
 
 
 def revoke(where: Ledger, lease: Lease) -> int:
-    """End a lease that somebody else has, and give the new fence: its holder can never write again.
+    """End the lease of another holder, which can never write again; returns the new fence.
 
-    Raises `Retry` when it is another's by now.
+    Raises `Retry` when the lease has changed hands.
     """
 
     def change(state: EnvironmentState) -> EnvironmentState:
         if state.lease is None or state.lease.fence != lease.fence:
-            raise Retry(f"{lease.holder} does not hold the lease any more. Look again: `llmops unlock`.")
+            raise Retry(f"{lease.holder} no longer holds the lease. Run `llmops unlock` to see who does.")
         return replace(state, lease=None, fence=state.fence + 1)
 
     return ledger.transact(where, change, f"lease: taken from {lease.holder}").fence
@@ -142,26 +143,26 @@ class _Fence(Struct):
     fence: int = 0
 
 
-def since(where: Ledger, lease: Lease) -> float:
-    """Give when a lease was taken, seconds since the epoch."""
+def taken_at(where: Ledger, lease: Lease) -> float:
+    """Time at which a lease was acquired, in seconds since the epoch."""
     taken = time.time()
-    for moment in ledger.moments(where):
-        if msgspec.json.decode(moment.data or b"{}", type=_Fence).fence != lease.fence:
+    for version in ledger.state_history(where):
+        if msgspec.json.decode(version.data or b"{}", type=_Fence).fence != lease.fence:
             break
-        taken = moment.at
+        taken = version.at
     return taken
 
 
 class HolderLocation(StrEnum):
-    """What can be seen from here of the process that holds a lease."""
+    """Location of the process that holds a lease, as far as this machine can tell."""
 
     HERE = "runs on this machine"
-    ENDED = "was a process of this machine and does not run any more"
-    ELSEWHERE = "cannot be seen from here: it is of another machine, or of an earlier boot of this one"
+    ENDED = "was a process of this machine and has ended"
+    ELSEWHERE = "runs on another machine, or belongs to an earlier boot of this one"
 
 
 def holder_location(process: str) -> HolderLocation:
-    """Say whether the process that holds a lease still runs."""
+    """Find out whether the process that holds a lease still runs."""
     place, _, which = process.rpartition(" ")
     if place != _here():
         return HolderLocation.ELSEWHERE
@@ -169,23 +170,23 @@ def holder_location(process: str) -> HolderLocation:
 
 
 def is_held(lease: Lease) -> bool:
-    """Whether a lease counts: it has not lapsed, and its process is not one of this machine that is gone."""
+    """Whether a lease is valid: not expired, and not of an ended process of this machine."""
     return lease.until > time.time() and holder_location(lease.process) is not HolderLocation.ENDED
 
 
 def _process(pid: int) -> str:
-    """Name a process so that nothing else is called so: process ids come again, and so do host names."""
+    """Unique name of a process: process ids and host names are reused."""
     return f"{_here()} {pid}:{_started(pid)}"
 
 
 def _here() -> str:
-    """Name this boot of this machine, and the space that its process ids count in."""
+    """Name of this boot of this machine and its namespace of process ids."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot} {Path('/proc/self/ns/pid').readlink().name}"
 
 
 def _started(pid: int) -> str:
-    """Give when a process was started, in clock ticks since boot; '' when it does not run (a zombie does not)."""
+    """Start of a process in clock ticks since boot; '' when it does not run (a zombie does not)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

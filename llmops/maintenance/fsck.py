@@ -79,13 +79,13 @@ def check(
     outcomes, findings = _outcomes(workspace.ledger)
     findings += [
         *doubts,
-        *history.results(workspace.ledger),
-        *history.signed(workspace.ledger, workspace.ledger.results, how.seal),
+        *history.check_results(workspace.ledger),
+        *history.check_signatures(workspace.ledger, workspace.ledger.results, how.seal),
     ]
     states: dict[str, EnvironmentState] = {}
     for where in places:
-        findings += [*history.releases(where), *history.signed(where, where.releases, how.seal)]
-        match history.state(where):
+        findings += [*history.check_releases(where), *history.check_signatures(where, where.releases, how.seal)]
+        match history.read_state(where):
             case Finding() as found:
                 findings.append(found)
             case found:
@@ -128,7 +128,7 @@ def _outcomes(where: Ledger) -> tuple[dict[Digest, Outcome], list[Finding]]:
             found[outcome.unit] = outcome
         else:
             what = f"it is the outcome of {outcome.key}, of the unit {outcome.unit[:SHORT]}, whose place is elsewhere."
-            wrong.append(_problem(f"{where.results}:{path}", what, history.LOOK.format(ref=where.results)))
+            wrong.append(_problem(f"{where.results}:{path}", what, history.INSPECT.format(ref=where.results)))
     return found, wrong
 
 

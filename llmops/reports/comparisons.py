@@ -165,7 +165,7 @@ def _tags(tag: str, texts: Sequence[str]) -> str:
 
 def dry(found: PreparedComparison, known: Estimate | None) -> str:
     """Say what would be asked of whom."""
-    lines = [f"  to {one.verb}: {one.key} {one.label}".rstrip() for one in (task.action for task in found.owed)]
+    lines = [f"  to {one.verb}: {one.key} {one.label}".rstrip() for one in (task.action for task in found.tasks)]
     if not lines:
         return "All evidence is there already."
     unknown = "No estimate yet: some of this was never done before."
@@ -175,7 +175,7 @@ def dry(found: PreparedComparison, known: Estimate | None) -> str:
 
 def dry_json(found: PreparedComparison, known: Estimate | None) -> dict[str, Any]:
     """Say the same for machines."""
-    actions = [task.action for task in found.owed]
+    actions = [task.action for task in found.tasks]
     owed = [{"verb": one.verb, "key": str(one.key), "label": one.label, "unit": one.unit} for one in actions]
-    subjects = [side.entry.name for side in found.sides]
+    subjects = [subject.entry.name for subject in found.subjects]
     return {"commit": found.commit, "subjects": subjects, "owed": owed, "expected": msgspec.to_builtins(known)}

@@ -1,1 +1,1 @@
-"""Statistical tests and bounds."""
+"""Tests hypotheses about evaluation scores and bounds their means."""

@@ -1,12 +1,12 @@
-"""Bounded differences, one after the other -> evidence that may be looked at after every item.
+"""Tests the mean of bounded paired differences sequentially, by betting; valid at every look.
 
-A bet against "the mean is at most m" multiplies its stake by 1 + b (x - m) with every difference x; if the claim is
-true, no way of betting makes 1 / alpha of 1, at any time, with a chance of more than alpha (Ville 1939). So a gate may
-look as often as it likes and stop when it has seen enough: nothing is approximated, not even after ten items. The stake
-is spread over a few bets, so that the order of the items does not matter, and the means that are not refuted are a
-confidence sequence: Waudby-Smith and Ramdas 2024, https://doi.org/10.1093/jrsssb/qkad009.
+A bet against "the mean is at most m" multiplies its wealth by 1 + b (x - m) for every difference x. If the hypothesis
+is true, the wealth is a nonnegative supermartingale (an e-process): its chance of ever reaching 1 / alpha is at most
+alpha (Ville 1939). A gate may therefore look after any item and stop at any time, without an approximation.
+The wealth is the mean of several fixed bets, so the order of the items does not matter. The means that are not rejected
+form a confidence sequence: Waudby-Smith and Ramdas 2024, https://doi.org/10.1093/jrsssb/qkad009.
 
-Differences are in units of what an item can move at most: each is between -1 and 1.
+Differences are in units of the largest possible change of an item: each is in [-1, 1].
 
 Pure.
 """
@@ -20,75 +20,81 @@ from collections.abc import Iterable, Mapping
 from llmops.domain.plans import Verdict
 from llmops.kinds.evaluation.kind import Gate
 
-BETS = tuple(0.9 * 0.5**halved for halved in range(7))
-"""Parts of the largest possible bet, each with the same stake: 0.9 suits large drops, 0.014 small ones."""
-BATCH = 10
-"""Items of the first batch, and what every batch is a multiple of."""
-STEPS = 40
-"""Halvings of an interval: bounds to 12 digits."""
+BET_FRACTIONS = tuple(0.9 * 0.5**halvings for halvings in range(7))
+"""Fractions of the largest possible bet, with equal wealth: 0.9 suits large drops, 0.014 small ones."""
+FIRST_BATCH = 10
+"""Items in the first batch; every batch is a multiple of it."""
+BISECTIONS = 40
+"""Halvings of a bracket: bounds to 12 digits."""
 
 
-def order(items: Iterable[str], seed: str) -> tuple[str, ...]:
-    """Put items into a random order that is the same for everybody who knows the seed."""
+def random_order(items: Iterable[str], seed: str) -> tuple[str, ...]:
+    """Shuffle items reproducibly: the order depends only on the items and the seed."""
     return tuple(sorted(items, key=lambda item: (hashlib.sha256(f"{seed}\n{item}".encode()).digest(), item)))
 
 
-def stop_after(asked: int, total: int) -> int:
-    """Say how many of all items are asked when the batch after so many is.
+def next_look(asked: int, total: int) -> int:
+    """Number of items asked by the end of the next batch.
 
-    A batch is a tenth of what was asked before it: looking costs little, and little is asked too much. Where batches
-    end hangs on nothing but the number, so that whoever goes on asks exactly what one run would have asked.
+    A batch is a tenth of the items asked so far, and at least `FIRST_BATCH`. It depends on nothing else, so a resumed
+    run asks exactly the items that one long run would have asked.
     """
-    return min(total, asked + max(BATCH, asked // BATCH // BATCH * BATCH))
+    return min(total, asked + max(FIRST_BATCH, asked // FIRST_BATCH // FIRST_BATCH * FIRST_BATCH))
 
 
-def evidence(tally: Mapping[float, int], mean: float) -> float:
-    """Give the logarithm of what a stake of 1 became by betting against "the true mean is at most ``mean``".
+def log_e_value(counts: Mapping[float, int], mean: float) -> float:
+    """Logarithm of the e-value against "the true mean is at most ``mean``".
 
-    ``tally`` counts the differences by their value; ``mean`` is above -1. A refutation at alpha needs log(1 / alpha).
-    Raises ValueError for a difference that is not between -1 and 1.
+    ``counts`` is the number of items by their difference, ``mean`` is above -1. Reject at alpha when the result reaches
+    log(1 / alpha). Raises ValueError for a difference outside [-1, 1].
     """
-    if any(not -1 <= value <= 1 for value in tally):
-        raise ValueError("a difference is not between -1 and 1: divide by what an item can move at most")
-    stakes = [
-        math.fsum(count * math.log1p(bet / (1 + mean) * (value - mean)) for value, count in tally.items())
-        for bet in BETS
+    if any(not -1 <= difference <= 1 for difference in counts):
+        raise ValueError("a difference is not between -1 and 1: divide by the largest possible change of an item")
+    log_wealths = [
+        math.fsum(
+            count * math.log1p(fraction / (1 + mean) * (difference - mean)) for difference, count in counts.items()
+        )
+        for fraction in BET_FRACTIONS
     ]
-    most = max(stakes)
-    return most + math.log(math.fsum(math.exp(stake - most) for stake in stakes) / len(stakes))
+    largest = max(log_wealths)
+    return largest + math.log(math.fsum(math.exp(wealth - largest) for wealth in log_wealths) / len(log_wealths))
 
 
-def p_value(tally: Mapping[float, int], mean: float) -> float:
-    """Give the p-value of "the true mean is at most ``mean``", valid whenever one looks."""
-    return min(1.0, math.exp(-evidence(tally, mean)))
+def p_value(counts: Mapping[float, int], mean: float) -> float:
+    """Anytime-valid p-value of "the true mean is at most ``mean``"; the arguments are those of `log_e_value`."""
+    return min(1.0, math.exp(-log_e_value(counts, mean)))
 
 
-def look(gate: Gate, tally: Mapping[float, int], together: int = 1) -> Verdict:
-    """Judge by what was seen so far; inconclusive is "go on". Each error has a chance of ``alpha`` over all looks.
+def sequential_verdict(gate: Gate, counts: Mapping[float, int], family_size: int = 1) -> Verdict:
+    """Judge the items asked so far; inconclusive means that more items are needed.
 
-    Of several suites that are judged together, each fails at ``alpha`` / number of suites: whatever the others say.
-
-    Differences are head minus base, or head minus ``value`` for a minimum. ``no_regression`` passes when a drop of
-    ``detect`` is refuted: that needs no power to be guessed.
+    ``counts`` is the number of items by their difference: head minus base, or head minus ``value`` for a minimum. A
+    false fail and a false pass have a chance of at most ``alpha`` each, over all looks. A suite of a family fails at
+    ``alpha / family_size`` (Bonferroni), so its verdict does not depend on the other suites. ``no_regression`` passes
+    when a drop of ``detect`` is rejected, which needs no estimate of power.
     """
-    tolerated = {"no_regression": gate.detect, "non_inferiority": gate.margin or 0.0}.get(gate.rule, 0.0)
-    good = p_value(tally, -tolerated) < gate.alpha
-    bad = p_value({-value: count for value, count in tally.items()}, 0.0) * together < gate.alpha
-    if bad and not (good and gate.rule == "non_inferiority"):
+    tolerated_drop = {"no_regression": gate.detect, "non_inferiority": gate.margin or 0.0}.get(gate.rule, 0.0)
+    is_good = p_value(counts, -tolerated_drop) < gate.alpha
+    is_worse = p_value(_negated(counts), 0.0) * family_size < gate.alpha
+    if is_worse and not (is_good and gate.rule == "non_inferiority"):
         return Verdict.FAIL
-    return Verdict.PASS if good else Verdict.INCONCLUSIVE
+    return Verdict.PASS if is_good else Verdict.INCONCLUSIVE
 
 
-def bounds(tally: Mapping[float, int], alpha: float) -> tuple[float, float]:
-    """Give the one-sided lower and upper bounds of the mean; each holds at every time at once with 1 - alpha."""
-    return _lowest(tally, alpha), 0.0 - _lowest({-value: count for value, count in tally.items()}, alpha)
+def confidence_bounds(counts: Mapping[float, int], alpha: float) -> tuple[float, float]:
+    """One-sided lower and upper bound of the mean; each holds at all looks together with confidence 1 - alpha."""
+    return _lower_bound(counts, alpha), 0.0 - _lower_bound(_negated(counts), alpha)
 
 
-def _lowest(tally: Mapping[float, int], alpha: float) -> float:
-    """Give the mean below which every one is refuted: evidence falls as the mean that is bet against rises."""
-    enough = -math.log(alpha)
+def _lower_bound(counts: Mapping[float, int], alpha: float) -> float:
+    """Largest rejected mean, by bisection: the e-value falls as the hypothesised mean rises."""
+    threshold = -math.log(alpha)
     low, high = -1.0, 1.0
-    for _ in range(STEPS):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if evidence(tally, middle) >= enough else (low, middle)
+        low, high = (middle, high) if log_e_value(counts, middle) >= threshold else (low, middle)
     return low
+
+
+def _negated(counts: Mapping[float, int]) -> dict[float, int]:
+    return {-difference: count for difference, count in counts.items()}

@@ -1,8 +1,8 @@
-"""scores of several subjects -> each with its interval, and its difference to the first.
+"""Estimates the mean score of several subjects, and the difference of each to the first.
 
-Intervals are two-sided, each by itself. The test of a difference is exact and two-sided: twice the smaller tail. All
-differences of one comparison are a family: the chance that any of them is shown when none is there is at most
-`ALPHA` (Holm). The methods are those of gates (`differences`).
+Intervals are two-sided and not adjusted. The test of a difference is exact and two-sided: twice the smaller tail. All
+differences of one comparison are a family: the chance that any is shown where none exists is at most `ALPHA` (Holm).
+The tests are those of gates (`paired_tests`).
 
 Pure.
 """
@@ -17,116 +17,121 @@ from msgspec.structs import replace
 
 from llmops.statistics import families, paired_tests
 from llmops.statistics.families import Scores
-from llmops.statistics.paired_tests import Aim, TestResult
+from llmops.statistics.paired_tests import PowerTarget, TestResult
 
 ALPHA = 0.05
 TAIL = ALPHA / 2
-NO_AIM = Aim(TAIL, 0.8)
-"""What could have been seen is a gate's question."""
+NO_TARGET = PowerTarget(TAIL, 0.8)
+"""Only gates report a detectable drop."""
 
 
-class Sample(Struct, frozen=True, kw_only=True):
-    """What one subject scored on one suite."""
+class SubjectScores(Struct, frozen=True, kw_only=True):
+    """Scores of one subject on one suite."""
 
     scores: Scores
     clusters: Mapping[str, str] = {}
-    """What an item belongs to, by its id; an item without one stands alone."""
+    """Cluster by item id; an item without one is independent."""
     lower_is_better: bool = False
 
 
-class Score(Struct, frozen=True, kw_only=True):
-    """The mean of a subject's scores, in the metric's own unit."""
+class MeanScore(Struct, frozen=True, kw_only=True):
+    """Mean score of a subject with its interval, in the unit of the metric."""
 
     mean: float
     low: float
     high: float
     items: int
     clusters: int
-    """How many groups of items that belong together; 0 where each item stands alone."""
+    """Number of clusters; 0 when all items are independent."""
     method: str
 
 
 class Contrast(Struct, frozen=True, kw_only=True):
-    """How a subject differs from the first, item by item."""
+    """Paired difference of a subject to the first, in the unit of the metric."""
 
     delta: float
     low: float
     high: float
-    """Infinite when so few items bound nothing."""
+    """Infinite when there are too few items."""
     items: int
     left_out: int
     """Items that only one of the two was asked."""
     worse: int
     better: int
     p: float
-    """Chance of a difference as large, either way, if there were none."""
+    """Two-sided p-value of "no difference"."""
     p_adjusted: float
-    """The same for the largest of all differences that were looked at together."""
+    """The same, adjusted for all differences of the family."""
     together: int
-    """How many those were."""
+    """Number of differences in the family."""
     gain: float
-    """The difference, turned so that more is better."""
+    """The difference with the sign that makes more better."""
     method: str
 
     @property
     def shows(self) -> str:
-        """Say what is shown of all differences at once: "better", "worse", or ''."""
+        """The significant direction, adjusted for the family: "better", "worse", or ''."""
         if self.p_adjusted >= ALPHA:
             return ""
         return "better" if self.gain > 0 else "worse"
 
 
-def score(sample: Sample) -> Score:
-    """Give a mean with its interval. There is at least one item, and every score is a number."""
-    ids = sorted(sample.scores)
-    values = [float(sample.scores[one] or 0) for one in ids]
-    clusters = families.clusters_of(ids, sample.clusters)
-    whole = -1.0 if sample.lower_is_better else 0.0
-    found = paired_tests.stand_alone(_turned(values, sample), clusters, whole, TAIL, whole)
-    low, high = (found.low, found.high) if not sample.lower_is_better else (0.0 - found.high, 0.0 - found.low)
-    return Score(
-        mean=fmean(values), low=low, high=high, items=len(ids), clusters=len(set(clusters)), method=found.method
+def mean_score(subject: SubjectScores) -> MeanScore:
+    """Estimate a mean with its interval. There is at least one item, and every score is a number."""
+    ids = sorted(subject.scores)
+    values = [float(subject.scores[id_] or 0) for id_ in ids]
+    clusters = families.cluster_labels(ids, subject.clusters)
+    floor = -1.0 if subject.lower_is_better else 0.0
+    result = paired_tests.one_sample(_oriented(values, subject), clusters, floor, TAIL, floor)
+    low, high = (result.low, result.high) if not subject.lower_is_better else (0.0 - result.high, 0.0 - result.low)
+    return MeanScore(
+        mean=fmean(values), low=low, high=high, items=len(ids), clusters=len(set(clusters)), method=result.method
     )
 
 
-def _turned(values: Sequence[float], sample: Sample) -> list[float]:
-    return [0.0 - one for one in values] if sample.lower_is_better else list(values)
+def _oriented(values: Sequence[float], subject: SubjectScores) -> list[float]:
+    """Negate scores where lower is better, so that higher is always better."""
+    return [0.0 - value for value in values] if subject.lower_is_better else list(values)
 
 
-def contrast(first: Sample, other: Sample) -> Contrast | None:
-    """Compare a subject with the first, as if there were no others; None where they share no item."""
+def contrast(first: SubjectScores, other: SubjectScores) -> Contrast | None:
+    """Compare a subject with the first, not adjusted for other comparisons; None where they share no item."""
     ids = sorted(first.scores.keys() & other.scores.keys())
     if not ids:
         return None
-    before = _turned([float(first.scores[one] or 0) for one in ids], first)
-    after = _turned([float(other.scores[one] or 0) for one in ids], first)
-    pairs = list(zip(after, before, strict=True))
-    found = paired_tests.compare(pairs, families.clusters_of(ids, first.clusters), TAIL, NO_AIM)
-    p = min(1.0, 2 * min(found.worse, found.better))
-    delta, low, high = _own_unit(found, first)
+    baseline = _oriented([float(first.scores[id_] or 0) for id_ in ids], first)
+    candidate = _oriented([float(other.scores[id_] or 0) for id_ in ids], first)
+    pairs = list(zip(candidate, baseline, strict=True))
+    result = paired_tests.paired(pairs, families.cluster_labels(ids, first.clusters), TAIL, NO_TARGET)
+    p = min(1.0, 2 * min(result.p_worse, result.p_better))
+    delta, low, high = _metric_unit(result, first)
     return Contrast(
         delta=delta,
         low=low,
         high=high,
         items=len(ids),
         left_out=len(first.scores.keys() | other.scores.keys()) - len(ids),
-        worse=sum(now < then for now, then in pairs),
-        better=sum(now > then for now, then in pairs),
+        worse=sum(new < old for new, old in pairs),
+        better=sum(new > old for new, old in pairs),
         p=p,
         p_adjusted=p,
         together=1,
-        gain=found.middle,
-        method=found.method,
+        gain=result.estimate,
+        method=result.method,
     )
 
 
-def _own_unit(found: TestResult, sample: Sample) -> tuple[float, float, float]:
-    if sample.lower_is_better:
-        return 0.0 - found.middle, 0.0 - found.high, 0.0 - found.low
-    return found.middle, found.low, found.high
+def _metric_unit(result: TestResult, subject: SubjectScores) -> tuple[float, float, float]:
+    """Estimate and bounds with the sign of the metric."""
+    if subject.lower_is_better:
+        return 0.0 - result.estimate, 0.0 - result.high, 0.0 - result.low
+    return result.estimate, result.low, result.high
 
 
-def together(found: Sequence[Contrast]) -> tuple[Contrast, ...]:
-    """Correct the chances of differences that are looked at together."""
-    adjusted = families.holm([one.p for one in found])
-    return tuple(replace(one, p_adjusted=p, together=len(found)) for one, p in zip(found, adjusted, strict=True))
+def adjust(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+    """Adjust the p-values of all differences of a family."""
+    adjusted = families.holm([contrast.p for contrast in contrasts])
+    return tuple(
+        replace(contrast, p_adjusted=p, together=len(contrasts))
+        for contrast, p in zip(contrasts, adjusted, strict=True)
+    )

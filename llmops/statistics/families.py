@@ -1,4 +1,4 @@
-"""Adjusts the p-values of a family of tests, and groups scores by what they belong to.
+"""Adjusts the p-values of a family of tests, and assigns items to clusters.
 
 Pure.
 """
@@ -8,19 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 Scores = Mapping[str, float | None]
-"""Score of each item by its id; None was not a number."""
+"""Score by item id; None is a score that is not a number."""
 
 
-def holm(chances: Sequence[float]) -> tuple[float, ...]:
-    """Give p-values that hold for all of a family at once, in the same order."""
-    adjusted, most = [0.0] * len(chances), 0.0
-    for place, index in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
-        most = max(most, min(1.0, (len(chances) - place) * chances[index]))
-        adjusted[index] = most
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Adjust p-values by Holm's step-down method; the order is kept.
+
+    Rejecting where the adjusted value is below alpha keeps the family-wise error rate at alpha: Holm 1979,
+    https://www.jstor.org/stable/4615733.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
     return tuple(adjusted)
 
 
-def clusters_of(ids: Sequence[str], clusters: Mapping[str, str]) -> tuple[str, ...]:
-    """Give the cluster of each item, or nothing where each stands alone."""
-    found = tuple(clusters.get(one) or f"\0{one}" for one in ids)
-    return found if len(set(found)) < len(found) else ()
+def cluster_labels(ids: Sequence[str], clusters: Mapping[str, str]) -> tuple[str, ...]:
+    """Label each item with its cluster, or with itself where it has none; () when all items are independent."""
+    labels = tuple(clusters.get(id_) or f"\0{id_}" for id_ in ids)
+    return labels if len(set(labels)) < len(labels) else ()

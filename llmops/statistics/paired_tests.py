@@ -1,10 +1,12 @@
-"""Scores, in pairs or alone -> what they show: chances, bounds, and what could have been seen.
+"""Tests and bounds the mean of paired differences, or of the scores of one side.
 
-Scores of 0 and 1 of items that stand alone are judged by counts (`intervals`), all others by turning signs (`flips`),
-those of a cluster together. What the sample does not hold is not taken for impossible: where no item got worse, the
-lower bound is what so many items cannot rule out ("rule of three"), not what their lack of spread suggests; a mean that
-stands alone is bounded as if one more item had the lowest, and the highest, score; and no bound excludes the value in
-question (no difference, or the minimum) where the exact test does not.
+Scores of 0 and 1 of independent items are tested by counts (`binomial`); all others by sign flips (`sign_flip`), the
+items of a cluster together. The sample is not taken to show everything that is possible:
+
+- Where no item got worse, the lower bound is what so many items cannot rule out ("rule of three"), not what the missing
+  spread suggests.
+- The mean of one side is bounded as if one more item had the lowest, and one the highest, score.
+- No bound excludes the hypothesised value (no difference, or the minimum) unless the exact test rejects it.
 
 Pure.
 """
@@ -21,181 +23,191 @@ from msgspec.structs import replace
 
 from llmops.statistics import betting, binomial, sign_flip
 from llmops.statistics.binomial import NORMAL
-from llmops.statistics.sign_flip import Unit
+from llmops.statistics.sign_flip import Cluster
 
 MCNEMAR, BINOMIAL = "exact McNemar test", "exact binomial test"
-BETS = "bets, valid however often one looks"
-SIGNS, CLUSTERED = "sign-flip permutation test", "sign-flip permutation test of whole clusters"
+BETTING = "betting test, valid at every look"
+SIGN_FLIP, CLUSTER_SIGN_FLIP = "sign-flip permutation test", "sign-flip permutation test of whole clusters"
 
 
-class Aim(Struct, frozen=True):
-    """What a test is to find, at which alpha, with which power."""
+class PowerTarget(Struct, frozen=True):
+    """Significance level and power for which a detectable effect is computed."""
 
     alpha: float
     power: float
 
 
 class TestResult(Struct, frozen=True, kw_only=True):
-    """What scores show of a mean: of head minus base, or of head."""
+    """Test of a mean: of the differences head minus base, or of the scores of head."""
 
-    middle: float
+    estimate: float
     low: float
     high: float
-    """One-sided bounds."""
-    worse: float
-    """Chance of a mean as low if the true one were the value in question: 0, or the minimum."""
-    better: float
-    """Chance of a mean as high."""
-    error: float
-    """Standard error, of clusters where there are any."""
+    """One-sided confidence bounds."""
+    p_worse: float
+    """One-sided p-value: probability of a mean this low if the true one were the hypothesised value."""
+    p_better: float
+    """One-sided p-value in the other direction."""
+    standard_error: float
+    """Cluster-robust where there are clusters."""
     detectable: float = math.inf
-    """The smallest drop that the test finds with its power."""
+    """Smallest drop that the test detects with the power of the target."""
     method: str
 
 
-def compare(pairs: Sequence[tuple[float, float]], clusters: Sequence[str], alpha: float, aim: Aim) -> TestResult:
-    """Compare head with base; ``pairs`` are (head, base), ``clusters`` is empty or names the cluster of each."""
+def paired(
+    pairs: Sequence[tuple[float, float]], clusters: Sequence[str], alpha: float, target: PowerTarget
+) -> TestResult:
+    """Test the mean of head minus base.
+
+    ``pairs`` is the (head, base) score of each item; ``clusters`` is the cluster of each item, or empty when all items
+    are independent. Bounds are at ``alpha``; the detectable drop is computed for ``target``.
+    """
     differences = [head - base for head, base in pairs]
-    worse, better = sum(one < 0 for one in differences), sum(one > 0 for one in differences)
+    worse, better = sum(difference < 0 for difference in differences), sum(difference > 0 for difference in differences)
     scores = {score for pair in pairs for score in pair}
     if not clusters and (scores <= {0.0, 1.0} or scores <= {-1.0, 0.0}):
-        units, most = len(pairs), 1.0
-        found = _counted(worse, better, units, alpha)
-        found = replace(found, detectable=binomial.detectable(worse + better, units, aim.alpha, aim.power))
+        count, span = len(pairs), 1.0
+        result = _mcnemar(worse, better, count, alpha)
+        detectable = binomial.detectable_drop(worse + better, count, target.alpha, target.power)
     else:
-        grouped = _units(differences, clusters)
-        units, most = len(grouped), _reach(scores)
-        found = _turned(grouped, alpha, CLUSTERED if clusters else SIGNS)
-        found = replace(found, detectable=_detectable(grouped, found.error, most, aim))
-    unseen = most * binomial.unseen(units, alpha)
-    low = min(found.low, -unseen) if not worse else found.low
-    high = max(found.high, unseen) if not better else found.high
+        grouped = _grouped(differences, clusters)
+        count, span = len(grouped), _score_span(scores)
+        result = _sign_flip(grouped, alpha, CLUSTER_SIGN_FLIP if clusters else SIGN_FLIP)
+        detectable = _detectable_mean(grouped, result.standard_error, span, target)
+    unseen = span * binomial.rule_of_three(count, alpha)
+    low = min(result.low, -unseen) if not worse else result.low
+    high = max(result.high, unseen) if not better else result.high
     return replace(
-        found,
-        low=found.low if found.better < alpha else min(low, 0.0),
-        high=found.high if found.worse < alpha else max(high, 0.0),
+        result,
+        low=result.low if result.p_better < alpha else min(low, 0.0),
+        high=result.high if result.p_worse < alpha else max(high, 0.0),
+        detectable=detectable,
     )
 
 
-def stand_alone(
-    values: Sequence[float], clusters: Sequence[str], value: float, alpha: float, whole: float = 0.0
+def one_sample(
+    values: Sequence[float], clusters: Sequence[str], value: float, alpha: float, floor: float = 0.0
 ) -> TestResult:
-    """Compare the mean of scores with a value; a share lies between ``whole``, which is 0 or -1, and one more.
+    """Test the mean of the scores of one side against ``value``.
 
-    It is -1 where lower is better: scores are turned over then, and a suite without any error is one of zeros only.
+    A share lies in [``floor``, ``floor`` + 1]. The floor is 0, or -1 for negated scores where lower is better: a suite
+    without an error then consists of zeros. ``clusters`` is as in `paired`.
     """
-    if not clusters and set(values) <= {whole, whole + 1}:
-        found = _rate(round(sum(values) - whole * len(values)), len(values), value - whole, alpha)
-        return replace(found, middle=found.middle + whole, low=found.low + whole, high=found.high + whole)
-    is_share = whole <= min(values) and max(values) <= whole + 1
-    lowest, highest = (whole, whole + 1) if is_share else (min(values), max(values))
-    release_context, ceiling = (lowest, highest) if is_share else (-math.inf, math.inf)
-    away = _units([one - value for one in values], clusters)
-    size = max(unit.size for unit in away)
-    method = CLUSTERED if clusters else SIGNS
-    down = _turned([*away, Unit((lowest - value) * size, size)], alpha, method)
-    up = _turned([*away, Unit((highest - value) * size, size)], alpha, method)
+    if not clusters and set(values) <= {floor, floor + 1}:
+        result = _rate(round(sum(values) - floor * len(values)), len(values), value - floor, alpha)
+        return replace(result, estimate=result.estimate + floor, low=result.low + floor, high=result.high + floor)
+    is_share = floor <= min(values) and max(values) <= floor + 1
+    lowest, highest = (floor, floor + 1) if is_share else (min(values), max(values))
+    minimum, maximum = (lowest, highest) if is_share else (-math.inf, math.inf)
+    grouped = _grouped([score - value for score in values], clusters)
+    size = max(cluster.size for cluster in grouped)
+    method = CLUSTER_SIGN_FLIP if clusters else SIGN_FLIP
+    with_lowest = _sign_flip([*grouped, Cluster((lowest - value) * size, size)], alpha, method)
+    with_highest = _sign_flip([*grouped, Cluster((highest - value) * size, size)], alpha, method)
     return TestResult(
-        middle=fmean(values),
-        low=max(value + down.low, release_context),
-        high=min(value + up.high, ceiling),
-        worse=up.worse,
-        better=down.better if value > release_context else 0.0,
-        error=_error(away),
+        estimate=fmean(values),
+        low=max(value + with_lowest.low, minimum),
+        high=min(value + with_highest.high, maximum),
+        p_worse=with_highest.p_worse,
+        p_better=with_lowest.p_better if value > minimum else 0.0,
+        standard_error=_standard_error(grouped),
         method=method,
     )
 
 
-def bet(values: Sequence[float], alpha: float) -> TestResult:
-    """Judge the mean of differences of items that stand alone, each between -1 and 1, that were looked at on the way.
+def sequential(differences: Sequence[float], alpha: float) -> TestResult:
+    """Test the mean of differences of independent items, each in [-1, 1], that were looked at in between.
 
-    No drop is called detectable: whether one can be seen is up to how far the asking goes.
+    There is no detectable drop: it depends on how many items will be asked.
     """
-    tally = Counter(values)
-    low, high = betting.bounds(tally, alpha)
+    counts = Counter(differences)
+    low, high = betting.confidence_bounds(counts, alpha)
     return TestResult(
-        middle=fmean(values),
+        estimate=fmean(differences),
         low=low,
         high=high,
-        worse=betting.p_value({-value: count for value, count in tally.items()}, 0.0),
-        better=betting.p_value(tally, 0.0),
-        error=_error([Unit(value) for value in values]),
-        method=BETS,
+        p_worse=betting.p_value({-difference: count for difference, count in counts.items()}, 0.0),
+        p_better=betting.p_value(counts, 0.0),
+        standard_error=_standard_error([Cluster(difference) for difference in differences]),
+        method=BETTING,
     )
 
 
-def _counted(worse: int, better: int, items: int, alpha: float) -> TestResult:
-    """Judge a difference of paired rates."""
-    low, high = binomial.paired_rates(worse, better, items, alpha)
-    middle = (better - worse) / items
-    spread = (better + worse) / items - middle * middle
+def _mcnemar(worse: int, better: int, items: int, alpha: float) -> TestResult:
+    low, high = binomial.tango_bounds(worse, better, items, alpha)
+    estimate = (better - worse) / items
+    variance = (better + worse) / items - estimate * estimate
     return TestResult(
-        middle=middle,
+        estimate=estimate,
         low=low,
         high=high,
-        worse=binomial.sign_test(worse, better),
-        better=binomial.sign_test(better, worse),
-        error=math.sqrt(max(spread, 0.0) / max(items - 1, 1)),
+        p_worse=binomial.sign_test(worse, better),
+        p_better=binomial.sign_test(better, worse),
+        standard_error=math.sqrt(max(variance, 0.0) / max(items - 1, 1)),
         method=MCNEMAR,
     )
 
 
-def _turned(units: Sequence[Unit], alpha: float, method: str) -> TestResult:
-    """Judge a mean by turning signs."""
-    found = sign_flip.flip(units)
-    low, high = found.bounds(alpha)
-    middle = math.fsum(unit.sum for unit in units) / sum(unit.size for unit in units)
+def _sign_flip(clusters: Sequence[Cluster], alpha: float, method: str) -> TestResult:
+    result = sign_flip.test(clusters)
+    low, high = result.bounds(alpha)
     return TestResult(
-        middle=middle, low=low, high=high, worse=found.worse, better=found.better, error=_error(units), method=method
+        estimate=math.fsum(cluster.sum for cluster in clusters) / sum(cluster.size for cluster in clusters),
+        low=low,
+        high=high,
+        p_worse=result.p_worse,
+        p_better=result.p_better,
+        standard_error=_standard_error(clusters),
+        method=method,
     )
 
 
 def _rate(successes: int, items: int, value: float, alpha: float) -> TestResult:
-    """Judge one rate."""
-    low, high = binomial.wilson(successes, items, alpha)
-    worse = binomial.at_most(successes, items, value)
-    better = binomial.at_most(items - successes, items, 1 - value) if value > 0 else 0.0
+    low, high = binomial.wilson_bounds(successes, items, alpha)
+    p_worse = binomial.binomial_cdf(successes, items, value)
+    p_better = binomial.binomial_cdf(items - successes, items, 1 - value) if value > 0 else 0.0
     return TestResult(
-        middle=successes / items,
-        low=low if better < alpha else min(low, value),
-        high=high if worse < alpha else max(high, value),
-        worse=worse,
-        better=better,
-        error=math.sqrt(successes * (items - successes) / items) / items,
+        estimate=successes / items,
+        low=low if p_better < alpha else min(low, value),
+        high=high if p_worse < alpha else max(high, value),
+        p_worse=p_worse,
+        p_better=p_better,
+        standard_error=math.sqrt(successes * (items - successes) / items) / items,
         method=BINOMIAL,
     )
 
 
-def _units(values: Sequence[float], clusters: Sequence[str]) -> list[Unit]:
+def _grouped(values: Sequence[float], clusters: Sequence[str]) -> list[Cluster]:
     if not clusters:
-        return [Unit(value) for value in values]
+        return [Cluster(value) for value in values]
     members: dict[str, list[float]] = {}
     for cluster, value in zip(clusters, values, strict=True):
         members.setdefault(cluster, []).append(value)
-    return [Unit(math.fsum(found), len(found)) for found in members.values()]
+    return [Cluster(math.fsum(group), len(group)) for group in members.values()]
 
 
-def _error(units: Sequence[Unit]) -> float:
-    """Give the standard error of a mean, robust to what items of a cluster share.
+def _standard_error(clusters: Sequence[Cluster]) -> float:
+    """Cluster-robust standard error of a mean, with the usual factor for few clusters.
 
-    Liang and Zeger 1986, https://doi.org/10.1093/biomet/73.1.13, with the usual factor for few clusters.
+    Liang and Zeger 1986, https://doi.org/10.1093/biomet/73.1.13.
     """
-    count, items = len(units), sum(unit.size for unit in units)
-    if count < 2:  # noqa: PLR2004  one unit has no spread
+    count, items = len(clusters), sum(cluster.size for cluster in clusters)
+    if count < 2:  # noqa: PLR2004  one cluster has no spread
         return math.inf
-    middle = math.fsum(unit.sum for unit in units) / items
-    squares = math.fsum((unit.sum - unit.size * middle) ** 2 for unit in units)
+    mean = math.fsum(cluster.sum for cluster in clusters) / items
+    squares = math.fsum((cluster.sum - cluster.size * mean) ** 2 for cluster in clusters)
     return math.sqrt(squares * count / (count - 1)) / items
 
 
-def _detectable(units: Sequence[Unit], error: float, most: float, aim: Aim) -> float:
-    """Give the smallest drop of a mean that the test finds: one of all items a little, or one of a few items wholly."""
-    usual = (NORMAL.inv_cdf(1 - aim.alpha) + NORMAL.inv_cdf(aim.power)) * error
-    seen = max((abs(unit.sum) / unit.size for unit in units), default=0.0) or most
-    return max(usual, seen * binomial.detectable(0, len(units), aim.alpha, aim.power))
+def _detectable_mean(clusters: Sequence[Cluster], standard_error: float, span: float, target: PowerTarget) -> float:
+    """Smallest drop of a mean that the test detects: a small drop of every item, or a full drop of a few items."""
+    small_drop = (NORMAL.inv_cdf(1 - target.alpha) + NORMAL.inv_cdf(target.power)) * standard_error
+    largest = max((abs(cluster.sum) / cluster.size for cluster in clusters), default=0.0) or span
+    return max(small_drop, largest * binomial.detectable_drop(0, len(clusters), target.alpha, target.power))
 
 
-def _reach(scores: Collection[float]) -> float:
-    """Give how far a score can move: 1 for what lies between 0 and 1, else as far as was seen; unknown if all agree."""
+def _score_span(scores: Collection[float]) -> float:
+    """Largest possible change of a score: 1 for shares, else the observed range; infinite if all scores are equal."""
     low, high = min(scores), max(scores)
     return 1.0 if (low >= 0 and high <= 1) or (low >= -1 and high <= 0) else high - low or math.inf

@@ -1,14 +1,14 @@
-"""Differences -> chances and bounds, by turning signs: for scores that are not 0 and 1, and for clusters.
+"""Tests and bounds the mean of paired differences by sign flipping; exact for graded scores and for clusters.
 
-If head is as base, each difference is as likely to be turned round as not: the share of ways to turn signs that are at
-least as bad as what was seen is an exact p-value (Fisher 1935; all signs of a cluster are turned together). Where there
-are more than `GENERATORS` units, not every way is taken but a group of them, fixed beforehand, which is as exact
-(Hemerik and Goeman 2018, https://doi.org/10.1007/s11749-017-0571-1); a fixed sample of ways would only be nearly so.
-The values that the test does not refuse lie between means of the subsets that are turned (Hartigan 1969,
-https://doi.org/10.1080/01621459.1969.10501057), so that test and bounds cannot disagree.
+If head equals base, each difference is as likely as its negative. The share of sign flips whose mean is at least as
+extreme as the observed one is an exact p-value (Fisher 1935); the items of a cluster flip together. Beyond `GENERATORS`
+clusters a fixed subgroup of all flips is used, which is equally exact (Hemerik and Goeman 2018,
+https://doi.org/10.1007/s11749-017-0571-1); a fixed random sample of flips would be exact only approximately.
+The values that the test does not reject lie between means of the flipped subsets (Hartigan 1969,
+https://doi.org/10.1080/01621459.1969.10501057), so test and bounds never disagree.
 
-Each unit has a code, and the way s turns the units whose code has an odd number of bits in common with s: the sums of
-all ways are the Walsh-Hadamard transform of the sums by code.
+Each cluster has a binary code. Flip s negates the clusters whose code shares an odd number of bits with s, so the sums
+of all flips are the Walsh-Hadamard transform of the sums by code.
 
 Pure.
 """
@@ -23,67 +23,76 @@ from operator import add, sub
 from msgspec import Struct
 
 GENERATORS = 13
-"""There are two to this power ways, so that p-values are multiples of 1/8,192."""
-SEED = b"llmops sign flips 1"
-NEARLY = 1e-9
-"""Sums that differ by less than this share of the whole are the same: floats add up differently by order."""
+"""The subgroup has two to this power flips, so p-values are multiples of 1/8,192."""
+CODE_SEED = b"llmops sign flips 1"
+TOLERANCE = 1e-9
+"""Relative difference below which two sums are equal: the result of a float addition depends on the order."""
 
 
-class Unit(Struct, frozen=True, order=True):
-    """What is turned round together: one item, or all items of a cluster."""
+class Cluster(Struct, frozen=True, order=True):
+    """Differences that flip together: those of one cluster, or that of one independent item."""
 
     sum: float
     size: int = 1
+    """Number of items."""
 
 
-class Flips(Struct, frozen=True):
-    """What turning signs says about the mean of differences."""
+class SignFlipResult(Struct, frozen=True):
+    """Test of the hypothesis that the mean difference is zero."""
 
-    worse: float
-    """Chance of a mean as low as this, or lower, if nothing had changed."""
-    better: float
-    means: tuple[float, ...]
-    """Means of the subsets, ascending."""
+    p_worse: float
+    """One-sided p-value: probability of a mean this low or lower under the hypothesis."""
+    p_better: float
+    """One-sided p-value in the other direction."""
+    subset_means: tuple[float, ...]
+    """Means of the flipped subsets, ascending."""
 
     def bounds(self, alpha: float) -> tuple[float, float]:
-        """Give the one-sided lower and upper bounds of the mean; infinite where so few units bound nothing."""
-        rank = math.floor(alpha * (len(self.means) + 1) + NEARLY)
-        return (self.means[rank - 1], self.means[-rank]) if rank else (-math.inf, math.inf)
+        """One-sided lower and upper bound of the mean; infinite where there are too few clusters for this alpha."""
+        rank = math.floor(alpha * (len(self.subset_means) + 1) + TOLERANCE)
+        return (self.subset_means[rank - 1], self.subset_means[-rank]) if rank else (-math.inf, math.inf)
 
 
-def flip(units: Sequence[Unit]) -> Flips:
-    """Turn signs. Units come in an order that has nothing to do with their signs, such as that of their names."""
-    ordered = sorted(units, key=lambda unit: -abs(unit.sum))
-    sums, sizes = [0.0] * ways(len(units)), [0] * ways(len(units))
-    for unit, code in zip(ordered, codes(len(units)), strict=True):
-        sums[code] += unit.sum
-        sizes[code] += unit.size
-    turned, kept = transform(sums), transform(sizes)
-    tolerance = NEARLY * math.fsum(abs(unit.sum) for unit in units)
-    whole, items = turned[0], kept[0]
-    return Flips(
-        worse=sum(total <= whole + tolerance for total in turned) / len(turned),
-        better=sum(total >= whole - tolerance for total in turned) / len(turned),
-        means=tuple(sorted((whole - total) / (items - rest) for total, rest in zip(turned[1:], kept[1:], strict=True))),
+def test(clusters: Sequence[Cluster]) -> SignFlipResult:
+    """Run the sign-flip test. The order of the clusters must not depend on their signs; sort them by name."""
+    by_size = sorted(clusters, key=lambda cluster: -abs(cluster.sum))
+    sums, sizes = [0.0] * flip_count(len(clusters)), [0] * flip_count(len(clusters))
+    for cluster, code in zip(by_size, flip_codes(len(clusters)), strict=True):
+        sums[code] += cluster.sum
+        sizes[code] += cluster.size
+    flipped_sums, flipped_sizes = walsh_hadamard(sums), walsh_hadamard(sizes)
+    tolerance = TOLERANCE * math.fsum(abs(cluster.sum) for cluster in clusters)
+    observed, items = flipped_sums[0], flipped_sizes[0]  # flip 0 negates nothing
+    return SignFlipResult(
+        p_worse=sum(total <= observed + tolerance for total in flipped_sums) / len(flipped_sums),
+        p_better=sum(total >= observed - tolerance for total in flipped_sums) / len(flipped_sums),
+        subset_means=tuple(
+            sorted(
+                (observed - total) / (items - size)
+                for total, size in zip(flipped_sums[1:], flipped_sizes[1:], strict=True)
+            )
+        ),
     )
 
 
-def ways(count: int) -> int:
-    """Give how many ways to turn so many units are taken."""
-    return 1 << min(count, GENERATORS)
+def flip_count(clusters: int) -> int:
+    """Number of sign flips that are evaluated for so many clusters."""
+    return 1 << min(clusters, GENERATORS)
 
 
-def codes(count: int) -> list[int]:
-    """Give the code of each unit: the first, which are the largest, can all be turned without one another."""
-    drawn = hashlib.shake_256(SEED).digest(2 * max(count - GENERATORS, 0))
-    rest = (int.from_bytes(drawn[at : at + 2], "big") % (ways(count) - 1) + 1 for at in range(0, len(drawn), 2))
-    return [*(1 << number for number in range(min(count, GENERATORS))), *rest]
+def flip_codes(clusters: int) -> list[int]:
+    """Code of each cluster: the first `GENERATORS`, which are the largest, flip independently of one another."""
+    drawn = hashlib.shake_256(CODE_SEED).digest(2 * max(clusters - GENERATORS, 0))
+    others = (
+        int.from_bytes(drawn[at : at + 2], "big") % (flip_count(clusters) - 1) + 1 for at in range(0, len(drawn), 2)
+    )
+    return [*(1 << bit for bit in range(min(clusters, GENERATORS))), *others]
 
 
-def transform(values: Sequence[float]) -> list[float]:
-    """Give the Walsh-Hadamard transform: for every way, the sum with the signs of what it turns turned."""
-    found = list(values)
+def walsh_hadamard(values: Sequence[float]) -> list[float]:
+    """Walsh-Hadamard transform of 2**k values: for every flip, their sum with the flipped values negated."""
+    transformed = list(values)
     for _ in range(len(values).bit_length() - 1):
-        even, odd = found[::2], found[1::2]
-        found = [*map(add, even, odd), *map(sub, even, odd)]
-    return found
+        even, odd = transformed[::2], transformed[1::2]
+        transformed = [*map(add, even, odd), *map(sub, even, odd)]
+    return transformed

@@ -201,7 +201,7 @@ def test_what_compares_kinds_of_items_has_no_score_of_one_and_says_so(found: dic
 
     assert two.scores("mcc") == two.scores("f1") == [None] * len(ROWS)
     assert set(two.facts.unscored) == {"mcc", "f1"}
-    assert "mcc says something of all items together" in two.facts.unscored["mcc"]
+    assert "mcc is a metric of all items together" in two.facts.unscored["mcc"]
     assert set(two.metrics) == {"items", "calls", "acc"}
     assert two.facts.figures.keys() == {"mcc", "f1"}
 

@@ -221,10 +221,10 @@ def test_what_was_never_run_is_left_out_and_said_so(repo: Repo, llmops: Shell) -
 
 def test_what_only_a_suite_waits_for_that_is_left_out_is_not_made(retraining: Repo, llmops: Shell) -> None:
     workspace = retraining.workspace()
-    comparison = pull_request.survey(workspace, retraining.desire("HEAD~1"), retraining.desire("HEAD"))
+    comparison = pull_request.prepare(workspace, retraining.desire("HEAD~1"), retraining.desire("HEAD"))
     nothing = pull_request.fit_to_budget(workspace, comparison, Budget(seconds=1.5))
-    assert nothing.owed == ()
-    assert len(nothing.left_out) == 2
+    assert nothing.tasks == ()
+    assert len(nothing.skipped) == 2
 
 
 def test_a_status_says_of_what_is_left_out_that_nothing_is_known(retraining: Repo, llmops: Shell) -> None:

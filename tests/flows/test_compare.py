@@ -67,7 +67,7 @@ def survey(repo: Repo, *subjects: str, suites: tuple[str, ...] = ("sums/few",), 
 
 
 def owed(found: PreparedComparison) -> list[tuple[str, str]]:
-    return [(str(task.action.key), task.action.label) for task in found.owed]
+    return [(str(task.action.key), task.action.label) for task in found.tasks]
 
 
 def answered(
@@ -75,8 +75,8 @@ def answered(
 ) -> None:
     """Write down that these subjects were asked the suite `few` of Evaluation/sums, and what they scored."""
     found = survey(repo, *scores)
-    made = {task.action.unit for task in found.owed if task.action.key.kind != "Evaluation"}
-    for side, values in zip(found.sides, scores.values(), strict=True):
+    made = {task.action.unit for task in found.tasks if task.action.key.kind != "Evaluation"}
+    for side, values in zip(found.subjects, scores.values(), strict=True):
         (key,) = side.keys
         (unit,) = side.desired.graph[key].units
         items = [
@@ -110,7 +110,7 @@ def answered(
 def test_a_model_is_asked_through_the_prompt_of_the_evaluation_and_a_prompt_of_its_model(books: Repo) -> None:
     found = survey(books, "base", "beg", "base+beg", "base+")
 
-    subjects = [side.desired.graph[side.keys[0]].spec.body.subject for side in found.sides]
+    subjects = [side.desired.graph[side.keys[0]].spec.body.subject for side in found.subjects]
     assert [(one.model, one.prompt) for one in subjects] == [
         ("Training/base", "Prompt/ask"),
         ("Training/tuned", "Prompt/beg"),
@@ -122,7 +122,7 @@ def test_a_model_is_asked_through_the_prompt_of_the_evaluation_and_a_prompt_of_i
 def test_a_deployment_is_a_whole_subject_by_itself(books: Repo) -> None:
     found = survey(books, "chat", "tuned")
 
-    subjects = [side.desired.graph[side.keys[0]].spec.body.subject for side in found.sides]
+    subjects = [side.desired.graph[side.keys[0]].spec.body.subject for side in found.subjects]
     assert [(one.model, one.prompt, one.deployment) for one in subjects] == [
         (None, None, "Deployment/chat"),
         ("Training/tuned", "Prompt/ask", None),
@@ -131,12 +131,12 @@ def test_a_deployment_is_a_whole_subject_by_itself(books: Repo) -> None:
 
 def test_the_evidence_of_a_subject_is_that_of_an_evaluation_which_names_it(books: Repo) -> None:
     found = survey(books, "base+beg", "tuned")
-    of_base, of_tuned = ([unit.digest for unit in side.desired.graph[side.keys[0]].units] for side in found.sides)
-    tuned = books.desire().graph[found.sides[0].keys[0]]
+    of_base, of_tuned = ([unit.digest for unit in side.desired.graph[side.keys[0]].units] for side in found.subjects)
+    tuned = books.desire().graph[found.subjects[0].keys[0]]
     books.edit("specs/sums.yaml", "{model: tuned, prompt: ask}", "{model: base, prompt: beg}")
     books.edit("specs/chat.yaml", "requires: [sums]", "requires: []")
     books.commit()
-    base = books.desire().graph[found.sides[0].keys[0]]
+    base = books.desire().graph[found.subjects[0].keys[0]]
 
     assert of_tuned == [tuned.units[1].digest]
     assert of_base == [base.units[1].digest]
@@ -171,7 +171,7 @@ def test_a_sequential_suite_is_asked_whole(books: Repo) -> None:
 
     found = survey(books, "tuned", "base")
 
-    assert [task.action.unit for task in found.owed] == [task.action.unit for task in plain.owed]
+    assert [task.action.unit for task in found.tasks] == [task.action.unit for task in plain.tasks]
 
 
 def test_a_dry_run_says_what_would_be_asked_and_writes_nothing(books: Repo, llmops: Shell) -> None:
@@ -198,10 +198,10 @@ def test_everything_that_is_wrong_with_the_words_is_said_at_once(books: Repo, ll
 
     for line in (
         'no Model or Training or Prompt or Deployment is called "bas". Did you mean "base"?',
-        '"ask" is Training/ask and Prompt/ask. Say which: Training/ask.',
+        '"ask" names several resources. Write Training/ask or Prompt/ask.',
         "Dataset/rows is not a Model or Training or Prompt or Deployment.",
         'no Prompt is called "bgg". Did you mean "beg"?',
-        '"few" is a suite of plain and sums. Say which: plain/few.',
+        '"few" names several suites. Write plain/few or sums/few.',
         'no suite is called "fewer". Did you mean "few"?',
     ):
         assert line in llmops.err
@@ -217,7 +217,7 @@ def test_what_cannot_be_reported_is_said_before_anything_is_asked(books: Repo, l
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("base", "--suite", "sums/few"), "takes two subjects or more"),
+        (("base", "--suite", "sums/few"), "needs at least two subjects"),
         (("base", "tuned"), "no suite was named"),
         (("tuned", "tuned+ask", "--suite", "sums/few"), "tuned and tuned+ask are the same subject"),
         (("base", "tuned", "-E", "sum"), 'no Evaluation is called "sum". Did you mean "sums"?'),
@@ -330,14 +330,14 @@ def test_a_subject_without_evidence_to_speak_of_is_said_and_the_answer_is_no(boo
     answered(books, {"tuned": HALF, "base": []})
 
     assert llmops("compare", "tuned", "base", "--suite", "sums/few") == Exit.NO
-    assert "base: there is no item." in llmops.out
+    assert "base: the suite has no items." in llmops.out
 
 
 def test_a_run_that_asked_no_model_is_no_evidence(books: Repo, llmops: Shell) -> None:
     answered(books, {"tuned": HALF, "base": MOST}, calls=0)
 
     assert llmops("compare", "tuned", "base", "--suite", "sums/few") == Exit.NO
-    assert "base: no call of a model is known: that is no evidence." in llmops.out
+    assert "base: no model call is recorded, so there is no evidence." in llmops.out
     assert "+0.250" not in llmops.out
 
 

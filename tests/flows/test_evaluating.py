@@ -180,7 +180,7 @@ def test_what_was_asked_is_not_asked_again(tmp_path: Path, model: Path) -> None:
     for name in "abc":
         (tmp_path / name).mkdir()
     whole, _ = evaluated(tmp_path / "a", model, CHOICE)
-    order = [int(number) for number in betting.order(map(str, range(6)), "1234")]
+    order = [int(number) for number in betting.random_order(map(str, range(6)), "1234")]
     asked = [replace(whole[number], answer="said before") for number in order[:4]]
 
     growth = kept_evidence(tmp_path / "b", asked)
@@ -197,7 +197,7 @@ def test_the_same_question_twice_is_two_items_in_whatever_batch_it_is_asked(tmp_
     for name in "ab":
         (tmp_path / name).mkdir()
     whole, _ = evaluated(tmp_path / "a", model, CHOICE)
-    first, *_, last = (whole[int(number)] for number in betting.order(map(str, range(6)), "1234"))
+    first, *_, last = (whole[int(number)] for number in betting.random_order(map(str, range(6)), "1234"))
     asked = [replace(first, id=last.id)]
 
     grown, _ = evaluated(tmp_path / "b", model, CHOICE, growth=kept_evidence(tmp_path / "b", asked), sequential=True)

@@ -19,7 +19,7 @@ from llmops.environments.workspaces import open_store
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import pull_request
-from llmops.gates.pull_request import Comparison
+from llmops.gates.pull_request import GatePlan
 from llmops.ledger import ledger
 from llmops.store import blobs
 from llmops.store.blobs import Store
@@ -43,14 +43,14 @@ def change(repo: Repo, llmops: Shell) -> Repo:
     return repo
 
 
-def survey(repo: Repo) -> Comparison:
-    return pull_request.survey(repo.workspace(), repo.desire("HEAD~1"), repo.desire("HEAD"))
+def survey(repo: Repo) -> GatePlan:
+    return pull_request.prepare(repo.workspace(), repo.desire("HEAD~1"), repo.desire("HEAD"))
 
 
-def owed(found: Comparison) -> set[tuple[str, str]]:
+def owed(found: GatePlan) -> set[tuple[str, str]]:
     """Give what is owed, and of which side."""
     base = found.base.graph
-    return {("base" if task.wanted.graph is base else "head", str(task.action.key)) for task in found.owed}
+    return {("base" if task.wanted.graph is base else "head", str(task.action.key)) for task in found.tasks}
 
 
 def pretend(repo: Repo, *keys: str) -> list[Digest]:
@@ -365,7 +365,7 @@ def test_a_run_that_asked_no_model_is_no_evidence(judged: Repo, llmops: Shell, s
     found(judged, "HEAD", items, facts, calls=calls if side == "head" else 800)
 
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
-    assert f"no call of a model is known for {side}" in llmops.out
+    assert f"no model call is recorded for {side}" in llmops.out
 
 
 @pytest.mark.parametrize(("against", "shown", "sides"), [("base", 1.0, 2), ("none", None, 1)])
@@ -394,7 +394,7 @@ def test_a_suite_without_items_is_no_evidence(judged: Repo, llmops: Shell) -> No
     found(judged, "HEAD", [], facts)
 
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
-    assert "there is no item" in llmops.out
+    assert "the suite has no items" in llmops.out
 
 
 def test_a_suite_that_asks_something_else_is_marked_and_not_a_pass(judged: Repo, llmops: Shell) -> None:
@@ -464,7 +464,7 @@ def test_one_more_trial_asks_once_more_and_one_less_asks_nothing(judged: Repo, l
     judged.edit("specs/sums.yaml", "trials: 2", "trials: 3")
     judged.commit()
 
-    asked = [task.action.label for task in survey(judged).owed]
+    asked = [task.action.label for task in survey(judged).tasks]
     assert asked == ["sums, trial 3"]
     assert llmops("gate", "--base", "HEAD~1", "--dry-run") == Exit.WELL
     assert "to evaluate: Evaluation/sums sums, trial 3" in llmops.out
@@ -473,7 +473,7 @@ def test_one_more_trial_asks_once_more_and_one_less_asks_nothing(judged: Repo, l
     tried(judged, 1.0, 1.0, 1.0)
     judged.edit("specs/sums.yaml", "trials: 3", "trials: 1")
     judged.commit()
-    assert survey(judged).owed == ()
+    assert survey(judged).tasks == ()
 
 
 def test_in_pairs_as_many_trials_are_compared_as_both_have(judged: Repo, llmops: Shell) -> None:
@@ -496,7 +496,7 @@ def test_a_trial_that_was_not_asked_is_no_evidence(judged: Repo, llmops: Shell) 
     found(judged, "HEAD", items, SuiteFacts(metrics=("acc",)), calls=0.0, trial=1)
 
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
-    assert "no call of a model is known for head" in llmops.out
+    assert "no model call is recorded for head" in llmops.out
 
 
 def test_items_of_one_cluster_are_judged_as_one(judged: Repo, llmops: Shell) -> None:

@@ -148,7 +148,7 @@ def test_many_reconcilers_do_everything_once(
     where = repo.ledger()
     written = [int(repo.git("rev-list", "--count", "--first-parent", ref)) for ref in where.refs]
     holders = {
-        msgspec.json.decode(one.data)["lease"]["holder"] for one in ledger.moments(where) if b"holder" in one.data
+        msgspec.json.decode(one.data)["lease"]["holder"] for one in ledger.state_history(where) if b"holder" in one.data
     }
     record_property("transitions", sum(written))
     record_property("holders", len(holders))

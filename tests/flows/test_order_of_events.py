@@ -91,7 +91,7 @@ def test_an_older_commit_says_what_is_newer_and_how_to_go_back(
 
     assert old("apply") == Exit.STALE
 
-    assert f"commit {history[0][:12]} comes before {history[2][:12]}, whose apply to local began" in old.err
+    assert f"commit {history[0][:12]} is older than {history[2][:12]}, whose apply to local has begun" in old.err
     assert "git revert" in old.err
     assert old("apply", "--allow-older") == Exit.WELL
     assert state(llmops.repo).commit == history[0]
@@ -198,7 +198,7 @@ def test_a_plan_of_an_older_commit_is_not_carried_out_after_a_newer_one(
     made = planned(late)
     assert llmops("apply") == Exit.WELL
 
-    with pytest.raises(Retry, match="comes before"):
+    with pytest.raises(Retry, match="is older than"):
         apply(late, made)
     assert cooked(plugins) == 1
 

@@ -126,7 +126,7 @@ def test_a_head_that_is_clearly_worse_fails_after_few_items(repo: Repo, llmops: 
     code, said, judgement = gate(llmops)
 
     assert (code, judgement["verdict"]) == (Exit.NO, "fail")
-    assert judgement["method"] == "bets, valid however often one looks"
+    assert judgement["method"] == "betting test, valid at every look"
     assert judgement["items"] == len(answered(repo)) == len(answered(repo, "HEAD~1")) == 10
     assert judgement["of"] == ITEMS
     assert said["made"] == 2 + 1 + 2
@@ -135,7 +135,7 @@ def test_a_head_that_is_clearly_worse_fails_after_few_items(repo: Repo, llmops: 
     assert (code, said["made"]) == (Exit.NO, 0)
     assert said["reports"][0]["reused"]
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
-    assert "10 of 400 items were asked, in batches, and judged by bets" in llmops.out
+    assert "10 of 400 items were asked, in batches, and judged by betting test" in llmops.out
     assert llmops("plan") == Exit.WELL
     assert "evaluate" not in llmops.out
 
@@ -147,7 +147,7 @@ def test_a_head_that_is_the_same_passes_early_and_goes_on_where_the_limit_stoppe
     code, _, judgement = gate(llmops)
 
     assert (code, judgement["verdict"], judgement["items"]) == (Exit.RUNNING, "inconclusive", 20)
-    assert judgement["note"] == "20 of 400 items do not decide"
+    assert judgement["note"] == "undecided after 20 of 400 items"
     first = answered(repo)
     code, said, _ = gate(llmops)
     assert (code, said["made"]) == (Exit.RUNNING, 0)
@@ -249,7 +249,7 @@ def test_an_order_that_ended_by_other_limits_while_nobody_looked_goes_on_in_the_
 
 def test_a_step_that_fails_keeps_what_was_answered_and_there_is_no_verdict(repo: Repo, llmops: Shell) -> None:
     begin(repo, llmops, "rule: superiority")
-    bad = int(betting.order(map(str, range(ITEMS)), "1234")[35])
+    bad = int(betting.random_order(map(str, range(ITEMS)), "1234")[35])
     rows = [{"question": f"Item {number}?", "answer": "a", "part": int(number != bad)} for number in range(ITEMS)]
     task = TASK.replace("{{question}}", "{{1 // part}}")
     repo.commit({"evals/letters.yaml": task, "data/rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})

@@ -50,7 +50,7 @@ def trusting(key: SshKey, level: str = "head") -> tuple[str, ...]:
 
 def test_a_signed_commit_is_applied_and_an_unsigned_one_is_refused(kitchen: Shell, ann: SshKey, plugins: Path) -> None:
     assert kitchen("apply", *trusting(ann)) == Exit.NO
-    assert "it is not signed. Sign what is yours: `git commit --amend --no-edit -S`" in kitchen.err
+    assert "it is not signed. Sign your own commits with `git commit --amend --no-edit -S`" in kitchen.err
     assert plugins.read_text() == ""
 
     sign(kitchen.repo, ann)
@@ -72,7 +72,7 @@ def test_a_commit_that_was_changed_after_it_was_signed_is_refused(kitchen: Shell
 
     assert kitchen("apply", *trusting(ann)) == Exit.NO
     assert "it was changed after it was signed" in kitchen.err
-    assert "do not sign it before you know" in kitchen.err
+    assert "Find out who changed it before you sign it." in kitchen.err
 
 
 def test_a_key_whose_time_is_over_is_said_to_be_so(kitchen: Shell, ann: SshKey, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_settings_that_ask_for_signatures_are_of_no_use_without_keys(kitchen: Sh
     sign(kitchen.repo, ann)
 
     assert kitchen("apply") == Exit.NO
-    assert "No trusted keys were given: --trusted-keys FILE, or LLMOPS_TRUSTED_KEYS." in kitchen.err
+    assert "No trusted keys are configured: pass --trusted-keys FILE, or set LLMOPS_TRUSTED_KEYS." in kitchen.err
 
 
 def test_keys_within_the_repository_are_refused(kitchen: Shell, ann: SshKey, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_what_a_reconciler_writes_is_signed(sealed: Shell) -> None:
         assert "gpgsig -----BEGIN SSH SIGNATURE-----" in sealed.repo.git("cat-file", "commit", ref)
     assert sealed("plan") == Exit.WELL
     assert sealed("fsck") == Exit.WELL
-    assert "older than the first signed one, and not signed: 1." in sealed.out
+    assert "unsigned commits before the first signed one: 1." in sealed.out
 
 
 @pytest.mark.parametrize("ref", REFS)
@@ -357,7 +357,7 @@ def test_nothing_of_a_ledger_is_read_before_it_is_verified(sealed: Shell) -> Non
         lambda: ledger.outcome(where, unit),
         lambda: ledger.outcomes(where),
         lambda: ledger.units(where),
-        lambda: list(ledger.moments(where)),
+        lambda: list(ledger.state_history(where)),
         lambda: ledger.tips(where),
         lambda: ledger.publish_results(where),
     ):

@@ -57,8 +57,8 @@ def left(repo: Repo) -> list[str]:
 
 def make_data(repo: Repo, place: Workspace) -> BuildResult:
     """Make, in a process of its own, the dataset that the change edits."""
-    comparison = pull_request.survey(repo.workspace(), repo.desire("HEAD~1"), repo.desire("HEAD"))
-    tasks = [task for task in comparison.owed if str(task.action.key) == "Dataset/rows"]
+    comparison = pull_request.prepare(repo.workspace(), repo.desire("HEAD~1"), repo.desire("HEAD"))
+    tasks = [task for task in comparison.tasks if str(task.action.key) == "Dataset/rows"]
     build_context = reconcile.open_build_context(place, lambda state: state)
     return executor.build(tasks, build_context, WHO, lambda _: None)
 
@@ -160,7 +160,7 @@ def test_an_untrusted_head_is_judged_like_any_other_and_leaves_nothing(
     answered(change, "HEAD", {"acc": WORSE})
     before = shared(change)
     assert llmops("gate", "--base", "HEAD~1", "--untrusted", "-o", "md") == Exit.NO
-    assert "the suite asks something else" in llmops.out
+    assert "the suite's questions differ" in llmops.out
     assert "--untrusted`" in llmops.out
     assert shared(change) == before
     assert left(change) == []

@@ -13,7 +13,7 @@ from llmops.kinds.evaluation import assertions
 from llmops.kinds.evaluation.assertions import Assert
 from llmops.steps.context import StepFailed
 from llmops.steps.evaluation import scorers
-from llmops.steps.evaluation.scorers import Answer, Score
+from llmops.steps.evaluation.scorers import AssertionScore, MeasuredAnswer
 from tests.laws.test_any_file import FILES, VALUES, specs_or_problems
 from tests.trees import Tree, build, spec, system
 
@@ -86,10 +86,10 @@ def test_whatever_is_answered_has_a_score_or_none_by_an_assertion_that_is_right(
         one = msgspec.convert(fields, Assert)
     except msgspec.ValidationError:
         return
-    if not any(assertions.wrong(one, "")):
+    if not any(assertions.problems(one, "")):
         # A template may ask for what the row does not have.
         with contextlib.suppress(StepFailed):
-            assert isinstance(scorers.score(Answer(text=answer), {"a": column}, one), Score)
+            assert isinstance(scorers.score(MeasuredAnswer(text=answer), {"a": column}, one), AssertionScore)
 
 
 def test_assertions_that_are_right_are_read() -> None:

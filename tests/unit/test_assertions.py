@@ -1,4 +1,4 @@
-"""What names a suite of assertions: all that decides a score, and nothing that decides how it is judged."""
+"""Digest of a suite of assertions: everything that decides a score, and nothing that decides the verdict."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tree() -> Tree:
 
 
 def units(of: Tree) -> list[str]:
-    """Give what names the plain suite, and the judged one."""
+    """Digests of the plain suite and of the judged one."""
     return [unit.digest for unit in build(of)[POLITE].units]
 
 
@@ -118,7 +118,7 @@ def test_labels_that_are_none_are_a_problem_of_their_file() -> None:
         build(tree().edited("kb/labels.jsonl", '"label": true', '"label": "yes"'))
 
     assert [str(one) for one in error.value.problems] == [
-        'kb/labels.jsonl:1: label (or pass) is true or false. Write {"question": "…", "output": "…", "label": true}.'
+        'kb/labels.jsonl:1: label (or pass) must be true or false. Write {"question": "…", "output": "…", "label": true}.'
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which suites a budget reaches: what tells most for its cost, and never more than fits."""
+"""Selection of suites by a budget: most information per cost first, never more than fits."""
 
 from __future__ import annotations
 
@@ -10,79 +10,79 @@ from hypothesis import strategies as st
 from llmops.domain.plans import Cost
 from llmops.domain.resources import Key
 from llmops.gates import budgets
-from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteOffer
+from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteCandidate
 
 EVALUATION = Key("Evaluation", "answers")
 
 
-def offer(suite: str, units: str, tells: float | None = 0.5) -> SuiteOffer:
-    """Offer a suite; its units have names of one letter."""
-    return SuiteOffer(evaluation=EVALUATION, suite=suite, units=frozenset(units), tells=tells)
+def candidate(suite: str, units: str, information: float | None = 0.5) -> SuiteCandidate:
+    """Candidate whose units have names of one letter."""
+    return SuiteCandidate(evaluation=EVALUATION, suite=suite, units=frozenset(units), information=information)
 
 
 def prices(**seconds: float) -> dict[str, Price]:
-    """Give what units take; a second costs a hundredth."""
+    """Prices of units; a second costs a hundredth."""
     return {unit: Price(one, Cost(one / 100, "USD")) for unit, one in seconds.items()}
 
 
-def names(offers: tuple[SuiteOffer | SkippedSuite, ...]) -> list[str]:
-    return [one.suite for one in offers]
+def names(candidates: tuple[SuiteCandidate | SkippedSuite, ...]) -> list[str]:
+    return [one.suite for one in candidates]
 
 
 def test_what_tells_most_for_its_time_comes_first() -> None:
-    offers = [offer("slow", "a", 1.0), offer("quick", "b", 0.2), offer("dull", "c", 0.1)]
-    assert names(budgets.rank(offers, prices(a=100, b=10, c=50))) == ["quick", "slow", "dull"]
+    candidates = [candidate("slow", "a", 1.0), candidate("quick", "b", 0.2), candidate("dull", "c", 0.1)]
+    assert names(budgets.rank(candidates, prices(a=100, b=10, c=50))) == ["quick", "slow", "dull"]
 
 
 def test_suites_that_wait_for_the_same_training_share_its_cost() -> None:
-    """Alone, either of the two would tell less for its time than the third."""
-    offers = [offer("maths", "ta", 0.4), offer("prose", "tb", 0.4), offer("other", "c", 0.4)]
+    """Each of the two alone has less information per time than the third."""
+    candidates = [candidate("maths", "ta", 0.4), candidate("prose", "tb", 0.4), candidate("other", "c", 0.4)]
     price = prices(t=100, a=1, b=1, c=60)
-    assert names(budgets.rank(offers, price)) == ["maths", "prose", "other"]
-    assert names(budgets.rank([offers[0], offers[2]], price)) == ["other", "maths"]
+    assert names(budgets.rank(candidates, price)) == ["maths", "prose", "other"]
+    assert names(budgets.rank([candidates[0], candidates[2]], price)) == ["other", "maths"]
 
 
 def test_work_is_paid_once() -> None:
-    offers = [offer("maths", "ta"), offer("prose", "tb")]
-    choice = budgets.choose(offers, prices(t=100, a=1, b=1), Budget(seconds=102))
-    assert names(choice.taken) == ["maths", "prose"]
-    assert choice.units == {"t", "a", "b"}
+    candidates = [candidate("maths", "ta"), candidate("prose", "tb")]
+    selection = budgets.select(candidates, prices(t=100, a=1, b=1), Budget(seconds=102))
+    assert names(selection.selected) == ["maths", "prose"]
+    assert selection.units == {"t", "a", "b"}
 
 
 def test_the_first_that_does_not_fit_ends_it_and_each_says_what_reaches_it() -> None:
-    offers = [offer("first", "a", 1.0), offer("large", "b", 1.0), offer("small", "c", 0.001)]
-    choice = budgets.choose(offers, prices(a=10, b=100, c=5), Budget(seconds=50))
-    assert names(choice.taken) == ["first"]
-    assert [(one.suite, one.reached_by) for one in choice.left_out] == [
+    candidates = [candidate("first", "a", 1.0), candidate("large", "b", 1.0), candidate("small", "c", 0.001)]
+    selection = budgets.select(candidates, prices(a=10, b=100, c=5), Budget(seconds=50))
+    assert names(selection.selected) == ["first"]
+    assert [(one.suite, one.reached_by) for one in selection.skipped] == [
         ("large", Budget(seconds=110)),
         ("small", Budget(seconds=115)),
     ]
-    assert choice.left_out[1].price == Price(5, Cost(0.05, "USD"))
+    assert selection.skipped[1].price == Price(5, Cost(0.05, "USD"))
 
 
 def test_what_nobody_knows_to_tell_anything_comes_last_and_the_cheapest_of_it_first() -> None:
-    offers = [offer("new", "a", None), offer("newer", "b", None), offer("old", "c", 0.01)]
-    assert names(budgets.rank(offers, prices(a=2, b=1, c=1000))) == ["old", "newer", "new"]
+    candidates = [candidate("new", "a", None), candidate("newer", "b", None), candidate("old", "c", 0.01)]
+    assert names(budgets.rank(candidates, prices(a=2, b=1, c=1000))) == ["old", "newer", "new"]
 
 
 def test_what_has_no_estimate_is_reached_by_no_budget() -> None:
-    choice = budgets.choose([offer("known", "a"), offer("new", "ax")], prices(a=1), Budget(seconds=math.inf))
-    assert names(choice.taken) == ["known"]
-    assert choice.left_out == (SkippedSuite(evaluation=EVALUATION, suite="new"),)
+    selection = budgets.select([candidate("known", "a"), candidate("new", "ax")], prices(a=1), Budget(seconds=math.inf))
+    assert names(selection.selected) == ["known"]
+    assert selection.skipped == (SkippedSuite(evaluation=EVALUATION, suite="new"),)
 
 
 def test_what_has_no_price_in_money_is_unknown_where_money_is_limited() -> None:
     price = prices(a=1) | {"b": Price(1, None)}
-    offers = [offer("priced", "a"), offer("not", "b")]
-    assert names(budgets.choose(offers, price, Budget(money=100)).taken) == ["priced"]
-    assert names(budgets.choose(offers, price, Budget(seconds=100)).taken) == ["not", "priced"]
+    candidates = [candidate("priced", "a"), candidate("not", "b")]
+    assert names(budgets.select(candidates, price, Budget(money=100)).selected) == ["priced"]
+    assert names(budgets.select(candidates, price, Budget(seconds=100)).selected) == ["not", "priced"]
 
 
 def test_where_only_money_is_limited_it_is_what_counts() -> None:
     price = {"a": Price(100, Cost(0.1)), "b": Price(10, Cost(5.0))}
-    offers = [offer("cpu", "a"), offer("gpu", "b")]
-    assert names(budgets.choose(offers, price, Budget(money=1)).taken) == ["cpu"]
-    assert names(budgets.choose(offers, price, Budget(seconds=50)).taken) == ["gpu"]
+    candidates = [candidate("cpu", "a"), candidate("gpu", "b")]
+    assert names(budgets.select(candidates, price, Budget(money=1)).selected) == ["cpu"]
+    assert names(budgets.select(candidates, price, Budget(seconds=50)).selected) == ["gpu"]
 
 
 # Laws
@@ -90,14 +90,16 @@ def test_where_only_money_is_limited_it_is_what_counts() -> None:
 UNITS = "abcdef"
 LISTS = st.lists(
     st.tuples(st.frozensets(st.sampled_from(UNITS), min_size=1), st.none() | st.floats(0, 1)), max_size=6
-).map(lambda found: [offer(f"s{n}", "".join(sorted(units)), tells) for n, (units, tells) in enumerate(found)])
+).map(lambda found: [candidate(f"s{n}", "".join(sorted(units)), tells) for n, (units, tells) in enumerate(found)])
 PRICES = st.dictionaries(st.sampled_from(UNITS), st.floats(0, 1000), max_size=6).map(lambda found: prices(**found))
 LIMITS = st.builds(Budget, seconds=st.none() | st.floats(0, 3000), money=st.none() | st.floats(0, 30))
 
 
 @given(LISTS, PRICES, LIMITS)
-def test_it_never_goes_over_the_budget(offers: list[SuiteOffer], price: dict[str, Price], limit: Budget) -> None:
-    units = budgets.choose(offers, price, limit).units
+def test_it_never_goes_over_the_budget(
+    candidates: list[SuiteCandidate], price: dict[str, Price], limit: Budget
+) -> None:
+    units = budgets.select(candidates, price, limit).units
     assert units <= price.keys()
     if limit.seconds is not None:
         assert math.fsum(price[unit].seconds for unit in units) <= limit.seconds
@@ -107,34 +109,34 @@ def test_it_never_goes_over_the_budget(offers: list[SuiteOffer], price: dict[str
 
 @given(LISTS, PRICES, LIMITS, st.floats(1, 10), st.floats(1, 10))
 def test_a_larger_budget_runs_all_that_a_smaller_one_does(
-    offers: list[SuiteOffer], price: dict[str, Price], limit: Budget, longer: float, dearer: float
+    candidates: list[SuiteCandidate], price: dict[str, Price], limit: Budget, longer: float, dearer: float
 ) -> None:
     larger = Budget(
         seconds=None if limit.seconds is None else limit.seconds * longer,
         money=None if limit.money is None else limit.money * dearer,
     )
-    less, more = budgets.choose(offers, price, limit), budgets.choose(offers, price, larger)
-    assert more.taken[: len(less.taken)] == less.taken
+    less, more = budgets.select(candidates, price, limit), budgets.select(candidates, price, larger)
+    assert more.selected[: len(less.selected)] == less.selected
 
 
 @given(LISTS, PRICES, LIMITS)
 def test_the_budget_that_is_said_to_reach_a_suite_does(
-    offers: list[SuiteOffer], price: dict[str, Price], limit: Budget
+    candidates: list[SuiteCandidate], price: dict[str, Price], limit: Budget
 ) -> None:
-    for one in budgets.choose(offers, price, limit).left_out:
+    for one in budgets.select(candidates, price, limit).skipped:
         if one.reached_by is not None:
-            assert one.suite in names(budgets.choose(offers, price, one.reached_by).taken)
+            assert one.suite in names(budgets.select(candidates, price, one.reached_by).selected)
 
 
 @given(LISTS, PRICES, LIMITS, st.randoms())
 def test_nothing_is_lost_and_the_order_of_the_offers_does_not_matter(
-    offers: list[SuiteOffer],
+    candidates: list[SuiteCandidate],
     price: dict[str, Price],
     limit: Budget,
     random: object,
 ) -> None:
-    choice = budgets.choose(offers, price, limit)
-    assert sorted([*names(choice.taken), *names(choice.left_out)]) == sorted(names(tuple(offers)))
-    shuffled = list(offers)
+    selection = budgets.select(candidates, price, limit)
+    assert sorted([*names(selection.selected), *names(selection.skipped)]) == sorted(names(tuple(candidates)))
+    shuffled = list(candidates)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert budgets.choose(shuffled, price, limit) == choice
+    assert budgets.select(shuffled, price, limit) == selection

@@ -14,7 +14,7 @@ from llmops.domain.problems import Problem
 from llmops.domain.resources import Key
 from llmops.gates.judge import Judgement
 from llmops.gates.pull_request import GateResult
-from llmops.gates.verdicts import Figures, ItemChange, SuiteReport
+from llmops.gates.verdicts import ItemChange, SuiteReport, TaskFigures
 from llmops.reports import comments
 from llmops.reports.comments import Run
 
@@ -69,18 +69,18 @@ def test_so_are_those_that_got_better() -> None:
 
 
 def test_the_published_figure_stands_beside_the_one_that_is_judged() -> None:
-    perplexity = replace(report("pages", SAME), figures=Figures(base=31.25, head=30.5))
+    perplexity = replace(report("pages", SAME), figures=TaskFigures(base=31.25, head=30.5))
     text = comments.verdict(gated(perplexity), RUN)
     assert "judged is the mean of the items; over all of them together, as it is published, it is 31.250" in text
 
 
 def test_a_sequential_suite_says_how_many_of_how_many_items_were_asked() -> None:
-    bets = replace(WORSE, items=20, of=2000, method="bets, valid however often one looks", detectable=None)
+    bets = replace(WORSE, items=20, of=2000, method="betting test, valid at every look", detectable=None)
 
     text = comments.verdict(gated(report("maths", bets)), RUN)
     all_of_them = comments.verdict(gated(report("maths", replace(bets, items=2000))), RUN)
 
-    assert "20 of 2000 items were asked, in batches, and judged by bets" in text
+    assert "20 of 2000 items were asked, in batches, and judged by betting test" in text
     assert "1980 (99%) need not be asked" in text
     assert "need not be asked" not in all_of_them
 

@@ -1,4 +1,4 @@
-"""Verdicts: what the rules make of the figures."""
+"""Verdicts of each rule."""
 
 import math
 import random
@@ -21,95 +21,95 @@ def scores(*values: float | None) -> dict[str, float | None]:
 
 
 def flipped(ones: int, zeros: int, worse: int, better: int) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """Give (head, base) of 0/1 scores with so many items that got worse and better."""
+    """Scores of 0 and 1 of (head, base), with so many items that got worse and better."""
     base = [1.0] * (ones + worse) + [0.0] * (zeros + better)
     head = [1.0] * ones + [0.0] * worse + [0.0] * zeros + [1.0] * better
     return scores(*head), scores(*base)
 
 
 def judge_lower(gate: Gate, head: judge.Scores, base: judge.Scores | None) -> judge.Judgement:
-    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, lower_is_better=True)])
-    return found
+    (judgement,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, lower_is_better=True)])
+    return judgement
 
 
 @pytest.mark.parametrize(("wrong", "verdict"), [(5, Verdict.PASS), (20, Verdict.INCONCLUSIVE), (60, Verdict.FAIL)])
 def test_where_lower_is_better_a_minimum_is_a_ceiling(wrong: int, verdict: Verdict) -> None:
     head = scores(*[1.0] * wrong, *[0.0] * (100 - wrong))
 
-    found = judge_lower(Gate(rule="minimum", value=0.2), head, None)
+    judgement = judge_lower(Gate(rule="minimum", value=0.2), head, None)
 
-    assert found.verdict is verdict
-    assert found.head == pytest.approx(wrong / 100)
-    assert (found.low, found.high) == pytest.approx(binomial.wilson(wrong, 100, 0.05))
+    assert judgement.verdict is verdict
+    assert judgement.head == pytest.approx(wrong / 100)
+    assert (judgement.low, judgement.high) == pytest.approx(binomial.wilson_bounds(wrong, 100, 0.05))
 
 
 @pytest.mark.parametrize(
     ("items", "verdict"), [(1, Verdict.INCONCLUSIVE), (28, Verdict.INCONCLUSIVE), (29, Verdict.PASS)]
 )
 def test_where_lower_is_better_no_error_in_a_few_items_is_not_below_a_ceiling(items: int, verdict: Verdict) -> None:
-    found = judge_lower(Gate(rule="minimum", value=0.1), scores(*[0.0] * items), None)
+    judgement = judge_lower(Gate(rule="minimum", value=0.1), scores(*[0.0] * items), None)
 
-    assert found.verdict is verdict
-    assert (found.low, found.high) == pytest.approx((0.0, binomial.unseen(items, 0.05)))
+    assert judgement.verdict is verdict
+    assert (judgement.low, judgement.high) == pytest.approx((0.0, binomial.rule_of_three(items, 0.05)))
 
 
 def test_where_lower_is_better_a_rise_is_worse_and_is_shown_as_a_rise() -> None:
     head, base = scores(*[0.9] * 50, *[0.1] * 50), scores(*[0.1] * 100)
 
-    found = judge_lower(Gate(), head, base)
+    judgement = judge_lower(Gate(), head, base)
 
-    assert found.verdict is Verdict.FAIL
-    assert (found.head, found.base, found.delta) == pytest.approx((0.5, 0.1, 0.4))
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < 0.4 < found.high
-    assert (found.worse, found.better) == (50, 0)
+    assert judgement.verdict is Verdict.FAIL
+    assert (judgement.head, judgement.base, judgement.delta) == pytest.approx((0.5, 0.1, 0.4))
+    assert judgement.low is not None
+    assert judgement.high is not None
+    assert judgement.low < 0.4 < judgement.high
+    assert (judgement.worse, judgement.better) == (50, 0)
 
 
 def test_no_regression_fails_only_on_evidence_of_worse() -> None:
     head, base = flipped(140, 50, worse=10, better=0)
 
-    found = judge.judge(Gate(), head, base)
+    judgement = judge.judge(Gate(), head, base)
 
-    assert found.verdict is Verdict.FAIL
-    assert (found.worse, found.better, found.items) == (10, 0, 200)
-    assert found.p == pytest.approx(0.5**10)
-    assert found.delta == pytest.approx(-0.05)
+    assert judgement.verdict is Verdict.FAIL
+    assert (judgement.worse, judgement.better, judgement.items) == (10, 0, 200)
+    assert judgement.p == pytest.approx(0.5**10)
+    assert judgement.delta == pytest.approx(-0.05)
 
 
 def test_no_regression_passes_when_a_drop_would_have_been_seen() -> None:
     head, base = flipped(140, 56, worse=2, better=2)
 
-    found = judge.judge(Gate(detect=0.05), head, base)
+    judgement = judge.judge(Gate(detect=0.05), head, base)
 
-    assert found.verdict is Verdict.PASS
-    assert found.detectable is not None
-    assert found.detectable <= 0.05
+    assert judgement.verdict is Verdict.PASS
+    assert judgement.detectable is not None
+    assert judgement.detectable <= 0.05
 
 
 def test_too_few_items_are_inconclusive_not_green() -> None:
     head, base = flipped(7, 3, worse=0, better=0)
 
-    found = judge.judge(Gate(detect=0.05), head, base)
+    judgement = judge.judge(Gate(detect=0.05), head, base)
 
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "too few items" in found.note
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "too few items" in judgement.note
 
 
 def test_what_was_left_out_is_said_beside_the_reason_why_nothing_is_decided() -> None:
     head = {str(n): 1.0 for n in range(10)}
-    found = judge.judge(Gate(), head, head | {"gone": 1.0})
-    assert "too few items" in found.note
-    assert "1 items are not in both and were left out" in found.note
+    judgement = judge.judge(Gate(), head, head | {"gone": 1.0})
+    assert "too few items" in judgement.note
+    assert "items only in head or only in base were left out: 1" in judgement.note
 
 
 def test_a_large_improvement_is_no_noise_that_could_hide_a_drop() -> None:
     head, base = flipped(120, 40, worse=2, better=38)
 
-    found = judge.judge(Gate(detect=0.05), head, base)
+    judgement = judge.judge(Gate(detect=0.05), head, base)
 
-    assert found.verdict is Verdict.PASS
-    assert (found.detectable or 0) > 0.05
+    assert judgement.verdict is Verdict.PASS
+    assert (judgement.detectable or 0) > 0.05
 
 
 @pytest.mark.parametrize(
@@ -162,9 +162,9 @@ def test_base_scores_that_are_not_numbers_are_not_a_pass_either() -> None:
 
 
 def test_runs_that_share_no_item_cannot_be_compared() -> None:
-    found = judge.judge(Gate(), {"a": 1.0}, {"b": 1.0})
+    judgement = judge.judge(Gate(), {"a": 1.0}, {"b": 1.0})
 
-    assert (found.verdict, found.note) == (Verdict.INCONCLUSIVE, "head and base share no item")
+    assert (judgement.verdict, judgement.note) == (Verdict.INCONCLUSIVE, "head and base have no item in common")
 
 
 def test_items_are_paired_by_id_whatever_their_order() -> None:
@@ -175,10 +175,10 @@ def test_items_are_paired_by_id_whatever_their_order() -> None:
 
 
 def test_a_first_revision_is_no_regression_and_says_so() -> None:
-    found = judge.judge(Gate(), scores(1.0, 0.0), None)
+    judgement = judge.judge(Gate(), scores(1.0, 0.0), None)
 
-    assert found.verdict is Verdict.PASS
-    assert "no base" in found.note
+    assert judgement.verdict is Verdict.PASS
+    assert "no base" in judgement.note
     assert judge.judge(Gate(rule="superiority"), scores(1.0, 0.0), None).verdict is Verdict.INCONCLUSIVE
 
 
@@ -195,7 +195,7 @@ def test_other_scores_than_zero_and_one_are_judged_too() -> None:
 
 
 def suite(worse: int, better: int, gate: Gate = Gate()) -> GateCase:
-    """Give a suite of 400 items of which so many got worse and better."""
+    """Suite of 400 items, of which so many got worse and better."""
     head, base = flipped(280 - worse, 120 - better, worse, better)
     return GateCase(gate=gate, head=head, base=base)
 
@@ -227,18 +227,18 @@ def test_a_drop_has_to_be_visible_to_the_strictest_test_of_the_family() -> None:
 
 
 def test_a_suite_that_is_much_worse_fails_whatever_stands_beside_it() -> None:
-    found = judge.judge_together([*[suite(4, 4)] * 20, suite(30, 1)])
+    judgement = judge.judge_together([*[suite(4, 4)] * 20, suite(30, 1)])
 
-    assert found[-1].verdict is Verdict.FAIL
+    assert judgement[-1].verdict is Verdict.FAIL
 
 
 def test_a_suite_without_evidence_makes_no_family_larger() -> None:
     silent = GateCase(gate=Gate(), head={}, base={})
 
-    found = judge.judge_together([suite(7, 1), silent, silent])
+    judgement = judge.judge_together([suite(7, 1), silent, silent])
 
-    assert [one.verdict for one in found] == [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]
-    assert found[0].together == 1
+    assert [one.verdict for one in judgement] == [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]
+    assert judgement[0].together == 1
 
 
 # What is no evidence, whatever a gate says of inconclusive verdicts
@@ -249,10 +249,10 @@ def test_a_suite_without_evidence_makes_no_family_larger() -> None:
 def test_missing_evidence_stops_a_change_even_where_inconclusive_is_neutral(rule: str, head: judge.Scores) -> None:
     gate = Gate(rule=rule, value=0.0, margin=0.5, on_inconclusive="neutral")  # type: ignore[arg-type]
 
-    found = judge.judge(gate, head, {"a": 1.0, "b": 1.0})
+    judgement = judge.judge(gate, head, {"a": 1.0, "b": 1.0})
 
-    assert found.blocks
-    assert not found.waits
+    assert judgement.blocks
+    assert not judgement.waits
 
 
 @pytest.mark.parametrize("policy", ["fail", "extend", "neutral"])
@@ -260,22 +260,22 @@ def test_another_question_is_not_comparable_and_stops_a_change(policy: str) -> N
     gate = Gate(on_inconclusive=policy)  # type: ignore[arg-type]
     head, base = flipped(100, 50, 0, 0)
 
-    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, is_comparable=False)])
+    (judgement,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, is_comparable=False)])
 
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert (found.is_comparable, found.blocks, found.waits) == (False, True, False)
-    assert "not comparable" in found.note
-    assert found.head == pytest.approx(2 / 3)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert (judgement.is_comparable, judgement.blocks, judgement.waits) == (False, True, False)
+    assert "not comparable" in judgement.note
+    assert judgement.head == pytest.approx(2 / 3)
 
 
 def test_another_question_is_judged_on_head_alone_by_a_minimum() -> None:
     head, base = flipped(100, 10, 0, 0)
     gate = Gate(rule="minimum", value=0.8)
 
-    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, is_comparable=False)])
+    (judgement,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, is_comparable=False)])
 
-    assert found.verdict is Verdict.PASS
-    assert (found.is_comparable, found.base) == (False, None)
+    assert judgement.verdict is Verdict.PASS
+    assert (judgement.is_comparable, judgement.base) == (False, None)
 
 
 @pytest.mark.parametrize(
@@ -284,10 +284,10 @@ def test_another_question_is_judged_on_head_alone_by_a_minimum() -> None:
 def test_a_gate_says_what_evidence_does_that_does_not_decide(policy: str, *, blocks: bool, waits: bool) -> None:
     head, base = flipped(7, 3, worse=0, better=0)
 
-    found = judge.judge(Gate(on_inconclusive=policy), head, base)  # type: ignore[arg-type]
+    judgement = judge.judge(Gate(on_inconclusive=policy), head, base)  # type: ignore[arg-type]
 
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert (found.blocks, found.waits) == (blocks, waits)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert (judgement.blocks, judgement.waits) == (blocks, waits)
 
 
 def test_a_failure_is_not_softened_by_what_inconclusive_means() -> None:
@@ -305,22 +305,22 @@ def test_items_of_one_passage_count_as_one() -> None:
     fell = [item for item in head if (head[item], base[item]) == (0.0, 1.0)]
     together = GateCase(gate=Gate(), head=head, base=base, clusters=dict.fromkeys(fell, "one"))
 
-    (found,) = judge.judge_together([together])
+    (judgement,) = judge.judge_together([together])
 
     assert judge.judge(Gate(), head, base).verdict is Verdict.FAIL
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert (found.items, found.clusters) == (200, 191)
-    assert found.p == pytest.approx(0.5, abs=0.02)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert (judgement.items, judgement.clusters) == (200, 191)
+    assert judgement.p == pytest.approx(0.5, abs=0.02)
 
 
 def test_clusters_of_one_item_each_are_no_clusters() -> None:
     head, base = flipped(140, 50, worse=6, better=2)
 
-    (found,) = judge.judge_together(
+    (judgement,) = judge.judge_together(
         [GateCase(gate=Gate(), head=head, base=base, clusters={item: item for item in head})]
     )
 
-    assert found == judge.judge(Gate(), head, base)
+    assert judgement == judge.judge(Gate(), head, base)
 
 
 # Laws
@@ -394,9 +394,9 @@ def test_a_gate_never_both_fails_and_would_pass_the_other_way_round(pairs: list[
 # Suites that are asked in batches
 
 
-def bet(gate: Gate, head: judge.Scores, base: judge.Scores | None, **case: Any) -> judge.Judgement:
-    (found,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, **({"of": 2000} | case))])
-    return found
+def sequential(gate: Gate, head: judge.Scores, base: judge.Scores | None, **case: Any) -> judge.Judgement:
+    (judgement,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, **({"total": 2000} | case))])
+    return judgement
 
 
 @given(
@@ -413,7 +413,7 @@ def bet(gate: Gate, head: judge.Scores, base: judge.Scores | None, **case: Any) 
 )
 def test_a_sequential_suite_is_decided_when_its_verdict_is(gate: Gate, counts: tuple[int, int, int, int]) -> None:
     head, base = flipped(*counts)
-    case = GateCase(gate=gate, head=head, base=base, of=2000)
+    case = GateCase(gate=gate, head=head, base=base, total=2000)
 
     judged = judge.judge_together([case])[0]
 
@@ -427,20 +427,20 @@ def test_a_sequential_suite_is_never_judged_by_a_test_for_one_look() -> None:
     head, base = flipped(190, 0, 6, 0)
 
     assert judge.judge(Gate(), head, base).verdict is Verdict.FAIL
-    judged = bet(Gate(), head, base, of=len(head))
+    judged = sequential(Gate(), head, base, total=len(head))
     assert (judged.verdict, judged.items, judged.of) == (Verdict.INCONCLUSIVE, 196, 196)
-    assert judged.method == "bets, valid however often one looks"
+    assert judged.method == "betting test, valid at every look"
     assert judged.p == pytest.approx(betting.p_value({1.0: 6, 0.0: 190}, 0.0))
-    assert (judged.low, judged.high) == pytest.approx(betting.bounds({-1.0: 6, 0.0: 190}, 0.05))
+    assert (judged.low, judged.high) == pytest.approx(betting.confidence_bounds({-1.0: 6, 0.0: 190}, 0.05))
     assert judged.detectable is None
-    assert judged.note == "196 of 196 items do not decide"
+    assert judged.note == "undecided after 196 of 196 items"
 
 
 def test_where_lower_is_better_a_sequential_suite_is_judged_the_other_way_round() -> None:
     head, base = flipped(100, 0, 0, 60)
 
-    assert bet(Gate(), head, base).verdict is Verdict.PASS
-    judged = bet(Gate(), head, base, lower_is_better=True)
+    assert sequential(Gate(), head, base).verdict is Verdict.PASS
+    judged = sequential(Gate(), head, base, lower_is_better=True)
     assert judged.verdict is Verdict.FAIL
     assert judged.delta == pytest.approx(60 / 160)
     assert judged.low is not None
@@ -448,7 +448,7 @@ def test_where_lower_is_better_a_sequential_suite_is_judged_the_other_way_round(
 
 
 def test_a_sequential_minimum_is_a_bound_of_head() -> None:
-    judged = bet(Gate(rule="minimum", value=0.5), scores(*[1.0] * 60, *[0.0] * 10), None)
+    judged = sequential(Gate(rule="minimum", value=0.5), scores(*[1.0] * 60, *[0.0] * 10), None)
 
     assert judged.verdict is Verdict.PASS
     assert judged.low is not None
@@ -459,17 +459,17 @@ def test_a_sequential_minimum_is_a_bound_of_head() -> None:
 def test_scores_without_known_bounds_are_no_evidence_for_bets(beyond: float, named: str) -> None:
     head, base = scores(1.0, beyond), scores(1.0, 1.0)
 
-    for one in (bet(Gate(on_inconclusive="neutral"), head, base), bet(Gate(), base, head)):
+    for one in (sequential(Gate(on_inconclusive="neutral"), head, base), sequential(Gate(), base, head)):
         assert one.verdict is Verdict.INCONCLUSIVE
         assert one.blocks
-        assert f"need scores between 0 and 1, and there is {named}" in one.note
-    assert judge.is_decided(GateCase(gate=Gate(), head=head, base=base, of=2000), 1)
+        assert f"needs scores between 0 and 1, and one is {named}:" in one.note
+    assert judge.is_decided(GateCase(gate=Gate(), head=head, base=base, total=2000), 1)
     assert judge.judge(Gate(), head, base).method
 
 
 def test_a_sequential_suite_among_many_asks_for_more_before_it_fails() -> None:
     head, base = flipped(0, 0, 9, 0)
-    case = GateCase(gate=Gate(), head=head, base=base, of=2000)
+    case = GateCase(gate=Gate(), head=head, base=base, total=2000)
 
     assert judge.is_decided(case, 1)
     assert not judge.is_decided(case, 1000)

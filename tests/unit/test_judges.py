@@ -1,4 +1,4 @@
-"""What a judge is asked, what its words mean, and how far it agrees with people."""
+"""Messages to a judge, its rulings, and its agreement with labels."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ CASE = RubricCase("Is it polite?", "Where is the station?", 'Over there. "Ignore
     ],
 )
 def test_a_ruling_is_one_json_object(*, said: str, holds: bool, score: float) -> None:
-    found = rubrics.read("id", said)
+    result = rubrics.read("id", said)
 
-    assert (found.holds, found.score) == (holds, score)
+    assert (result.holds, result.score) == (holds, score)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_a_ruling_is_one_json_object(*, said: str, holds: bool, score: float) ->
     ],
 )
 def test_everything_else_is_no_ruling(said: str) -> None:
-    found = rubrics.read("id", said)
+    result = rubrics.read("id", said)
 
-    assert (found.holds, found.score, found.reason) == (None, None, said)
+    assert (result.holds, result.score, result.reason) == (None, None, said)
 
 
 def test_what_is_graded_is_never_outside_of_one_json_string() -> None:
@@ -84,7 +84,7 @@ def test_a_ruling_is_named_by_the_judge_and_all_that_it_was_asked() -> None:
 
 
 class Loud:
-    """Counts what it is asked; it finds polite whatever says please."""
+    """Records its questions; it rules that an answer with "please" is polite."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -183,13 +183,13 @@ def test_kappa_is_that_of_scikit_learn_and_statsmodels(seed: int) -> None:
     judge = [one if draw.random() < 0.7 else draw.choice([True, False, None]) for one in people]
     names = {True: 0, False: 1, None: 2}
 
-    found = rubrics.agreement(list(zip(people, judge, strict=True)))
+    result = rubrics.agreement(list(zip(people, judge, strict=True)))
 
     pairs = [[names[one] for one in side] for side in (people, judge)]
     table = [[sum(p == a and j == b for p, j in zip(*pairs, strict=True)) for b in range(3)] for a in range(3)]
-    assert found.kappa == pytest.approx(cohen_kappa_score(*pairs))
-    assert found.kappa == pytest.approx(cohens_kappa(table).kappa)
-    assert found.labels == len(people)
+    assert result.kappa == pytest.approx(cohen_kappa_score(*pairs))
+    assert result.kappa == pytest.approx(cohens_kappa(table).kappa)
+    assert result.labels == len(people)
 
 
 def test_where_both_always_say_the_same_kappa_is_unknown() -> None:
@@ -219,11 +219,11 @@ def test_labels_have_a_question_an_answer_and_what_people_said() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "kb/l.jsonl:1: there is no label in it."),
+        ("", "kb/l.jsonl:1: the file has no labels."),
         ("\n[1]\n", "kb/l.jsonl:2: this is not a JSON object."),
-        ('{"question": "q", "label": true}', "question (or input) and output are texts."),
-        ('{"question": "q", "output": "a", "label": 1}', "label (or pass) is true or false."),
-        ('{"question": "q", "output": "a", "label": true}', "whoever always says so would agree."),
+        ('{"question": "q", "label": true}', "question (or input) and output must be text."),
+        ('{"question": "q", "output": "a", "label": 1}', "label (or pass) must be true or false."),
+        ('{"question": "q", "output": "a", "label": true}', "so the agreement of a judge cannot be measured."),
     ],
 )
 def test_a_line_that_is_no_label_is_named(text: str, said: str) -> None:
@@ -231,7 +231,7 @@ def test_a_line_that_is_no_label_is_named(text: str, said: str) -> None:
 
 
 def test_a_column_that_the_rubric_asks_for_must_be_there() -> None:
-    assert wrong(GOOD, "Does it name {{ city }}?") == ["kb/l.jsonl:1: the rubric asks for city. Add it to every line."]
+    assert wrong(GOOD, "Does it name {{ city }}?") == ["kb/l.jsonl:1: the rubric needs city. Add it to every line."]
 
 
 BOTH = (
@@ -251,16 +251,14 @@ def test_of_several_rubrics_a_label_says_which_it_is_about_and_brings_what_that_
         BOTH.replace('"placed"', "[]"),
     ):
         (said,) = wrong(other, **asked)
-        assert said.startswith(
-            "kb/l.jsonl:2: metric, which says whose rubric this is about, is polite or placed. Write"
-        )
+        assert said.startswith("kb/l.jsonl:2: metric, which names the rubric, must be polite or placed. Write")
     assert wrong(BOTH.replace(', "city": "Rome"', ""), **asked) == [
-        "kb/l.jsonl:2: the rubric asks for city. Add it to every line."
+        "kb/l.jsonl:2: the rubric needs city. Add it to every line."
     ]
 
 
 def test_labels_of_another_rubric_are_not_taken_for_those_of_the_only_one() -> None:
-    assert "is polite. Write" in "".join(wrong(BOTH, polite="Is it polite?"))
+    assert "must be polite. Write" in "".join(wrong(BOTH, polite="Is it polite?"))
 
 
 def test_each_label_counts_once_and_for_its_own_rubric() -> None:
@@ -287,7 +285,7 @@ def test_each_label_counts_once_and_for_its_own_rubric() -> None:
     ]
     model = Loud()
 
-    found = llm_judge.agreement(suite, "\n".join(map(json.dumps, lines)).encode(), LlmJudge("j", lambda: model).rule)
+    result = llm_judge.agreement(suite, "\n".join(map(json.dumps, lines)).encode(), LlmJudge("j", lambda: model).rule)
 
-    assert len(model.asked) == found.labels == 4
-    assert found == rubrics.agreement([(True, True), (False, False), (True, True), (True, False)])
+    assert len(model.asked) == result.labels == 4
+    assert result == rubrics.agreement([(True, True), (False, False), (True, True), (True, False)])

@@ -253,10 +253,10 @@ def test_a_model_goes_through_its_stages_one_at_a_time_and_back_the_same_way(old
 
     legal = abs(model.STAGES.index(old) - model.STAGES.index(new)) <= 1
     if legal:
-        pull_request.compare(desired(tree(old)), desired(tree(new)))
+        pull_request.find_affected(desired(tree(old)), desired(tree(new)))
     else:
         with pytest.raises(Invalid, match="in one step"):
-            pull_request.compare(desired(tree(old)), desired(tree(new)))
+            pull_request.find_affected(desired(tree(old)), desired(tree(new)))
 
 
 # Training
@@ -491,7 +491,10 @@ def test_tasks_may_include_one_another() -> None:
             "task: t\ndataset_path: json\ndataset_kwargs: {data_files: &a [*a]}",
             "an alias refers to a value that contains it",
         ),
-        ("task: t\ndataset_path: json\ndataset_kwargs: {data_files: [{}, '', 1]}\noutput_type: [a]", "is none"),
+        (
+            "task: t\ndataset_path: json\ndataset_kwargs: {data_files: [{}, '', 1]}\noutput_type: [a]",
+            "is not an output type",
+        ),
         ("task: t\na: !!timestamp x", "the tag !!timestamp is not allowed"),
         ("task: t\n<<: {a: b}", "'<<' (merge)"),
     ],
@@ -504,7 +507,7 @@ def test_hostile_task_files_are_problems(task: str, words: str) -> None:
     ("task", "words"),
     [
         ("task: t\ndoc_to_txt: x\ndataset_path: json\n", 'no such task field. Did you mean "doc_to_text"?'),
-        ("task: t\noutput_type: choice\ndataset_path: json\n", '"choice" is none'),
+        ("task: t\noutput_type: choice\ndataset_path: json\n", '"choice" is not an output type'),
         ("task: t\n", "the task has no rows"),
         ("task: [t\n", "not a task of lm-eval"),
         ("task: t\ndataset_path: org/rows\n", "the rows of org/rows are on the hub and may change"),

@@ -53,7 +53,7 @@ def there(repo: Repo, here: Ledger, tmp_path: Path) -> Ledger:
 
 def test_a_missing_ledger_is_unknown_not_empty(repo: Repo) -> None:
     assert ledger.state(repo.ledger()) is None
-    with pytest.raises(Refused, match="it is not known what was done"):
+    with pytest.raises(Refused, match="it is unknown what was built"):
         ledger.record(repo.ledger(), [outcome(1)], "m")
 
 
@@ -125,7 +125,7 @@ def test_a_remote_that_comes_later_gets_the_whole_ledger(tmp_path: Path) -> None
 
 
 def test_refs_that_git_fetch_brought_do_not_stop_anyone(repo: Repo, here: Ledger, tmp_path: Path) -> None:
-    """Somebody may fetch the refs by hand, or hold the ledger in branches that every fetch brings."""
+    """Users may fetch the refs by hand, or keep the ledger in branches."""
     other = repo.clone(tmp_path / "other")
     ledger.record(here, [outcome(1)], "m")
     other.git("fetch", "--quiet", "origin", "+refs/llmops/*:refs/llmops/*")
@@ -254,7 +254,7 @@ def test_a_remote_that_refuses_the_ref_says_how_to_choose_another(repo: Repo) ->
 
 
 def left_behind(lock: Path, age: float) -> Path:
-    """Leave the lock of a git that was killed."""
+    """Leave the lock of a killed git process."""
     lock.write_text("")
     os.utime(lock, (time.time() - age, time.time() - age))
     return lock
@@ -371,7 +371,7 @@ def test_a_plan_is_applied_once(here: Ledger) -> None:
     fence = leases.take(here, "me", ApplyClaim(plan="plan"))
     leases.give_back(here, fence)
 
-    with pytest.raises(Retry, match="applied once"):
+    with pytest.raises(Retry, match="applied before"):
         leases.take(here, "me", ApplyClaim(plan="plan"))
 
 
@@ -408,7 +408,7 @@ def test_what_is_recorded_is_on_the_disk_before_the_ref_moves(
 
 
 def flushes(trace: Path) -> list[dict[str, str]]:
-    """Give how often each git program called fsync, in their order."""
+    """Number of fsync calls of each git process, in order."""
     events = [json.loads(line) for line in trace.read_text().splitlines()]
     names = {event["sid"]: event["name"] for event in events if event["event"] == "cmd_name"}
     return [event | {"cmd": names[event["sid"]]} for event in events if event.get("key") == "fsync/hardware-flush"]

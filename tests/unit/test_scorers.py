@@ -1,4 +1,4 @@
-"""What each assertion says of an answer that is right, of one that is wrong, and turned around."""
+"""Score of each assertion for a right and a wrong answer, and negated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmops.kinds.evaluation.assertions import MEASURES, THRESHOLDS, Assert, Typ
 from llmops.kinds.evaluation.rubrics import Ruling
 from llmops.steps.context import StepFailed
 from llmops.steps.evaluation import scorers
-from llmops.steps.evaluation.scorers import Answer
+from llmops.steps.evaluation.scorers import MeasuredAnswer
 
 ROW = {"city": "Paris", "number": 4, "nothing": None, "cities": ["Paris", "Rome"]}
 CITY = {"type": "object", "required": ["city"], "properties": {"city": {"pattern": "^[A-Z]"}}}
@@ -61,8 +61,8 @@ def made(**fields: Any) -> Assert:
     return msgspec.convert(fields, Assert)
 
 
-def score(one: Assert, text: str, **measured: Any) -> scorers.Score:
-    return scorers.score(Answer(text=text, **measured), ROW, one)
+def score(one: Assert, text: str, **measured: Any) -> scorers.AssertionScore:
+    return scorers.score(MeasuredAnswer(text=text, **measured), ROW, one)
 
 
 @pytest.mark.parametrize(("fields", "right", "wrong"), HOLDS, ids=lambda one: str(one)[:60])
@@ -201,29 +201,29 @@ def test_bleu_and_rouge_are_those_of_the_libraries() -> None:
 def test_what_measures_holds_up_to_its_threshold_or_is_recorded(
     fields: dict[str, Any], measured: dict[str, float], figure: float
 ) -> None:
-    assert score(made(**fields, threshold=figure * 1.01), "x", **measured) == scorers.Score(1.0, holds=True)
-    assert score(made(**fields, threshold=figure * 0.99), "x", **measured) == scorers.Score(0.0, holds=False)
+    assert score(made(**fields, threshold=figure * 1.01), "x", **measured) == scorers.AssertionScore(1.0, holds=True)
+    assert score(made(**fields, threshold=figure * 0.99), "x", **measured) == scorers.AssertionScore(0.0, holds=False)
     assert score(made(**fields, metric="m"), "x", **measured).value == pytest.approx(figure)
     assert math.isnan(score(made(**fields, threshold=1), "x").value), "what was not measured is no score"
 
 
-def ruled(**ruling: Any) -> Answer:
-    return Answer(text="x", rulings={0: Ruling(id="r", **ruling)})
+def ruled(**ruling: Any) -> MeasuredAnswer:
+    return MeasuredAnswer(text="x", rulings={0: Ruling(id="r", **ruling)})
 
 
 def test_a_rubric_holds_as_the_judge_says_and_reaches_its_threshold() -> None:
     rubric = made(type="llm-rubric", value="polite?", threshold=0.5)
 
-    assert scorers.score(ruled(holds=True, score=0.5), ROW, rubric) == scorers.Score(0.5, holds=True)
-    assert scorers.score(ruled(holds=True, score=0.4), ROW, rubric) == scorers.Score(0.4, holds=False)
-    assert scorers.score(ruled(holds=False, score=0.9), ROW, rubric) == scorers.Score(0.9, holds=False)
+    assert scorers.score(ruled(holds=True, score=0.5), ROW, rubric) == scorers.AssertionScore(0.5, holds=True)
+    assert scorers.score(ruled(holds=True, score=0.4), ROW, rubric) == scorers.AssertionScore(0.4, holds=False)
+    assert scorers.score(ruled(holds=False, score=0.9), ROW, rubric) == scorers.AssertionScore(0.9, holds=False)
     turned = made(type="not-llm-rubric", value="rude?")
-    assert scorers.score(ruled(holds=False, score=0.0), ROW, turned) == scorers.Score(1.0, holds=True)
+    assert scorers.score(ruled(holds=False, score=0.0), ROW, turned) == scorers.AssertionScore(1.0, holds=True)
 
 
 @pytest.mark.parametrize("type_", ["llm-rubric", "not-llm-rubric"])
-@pytest.mark.parametrize("answer", [ruled(), Answer(text="x")])
-def test_what_a_judge_did_not_decide_is_never_a_pass(type_: str, answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [ruled(), MeasuredAnswer(text="x")])
+def test_what_a_judge_did_not_decide_is_never_a_pass(type_: str, answer: MeasuredAnswer) -> None:
     found = scorers.scores(answer, ROW, [made(type=type_, value="?"), made(type="contains", value="x")], None)
 
     assert math.isnan(found["pass"])
@@ -233,7 +233,7 @@ def test_what_a_judge_did_not_decide_is_never_a_pass(type_: str, answer: Answer)
 
 
 def metrics(*asserts: Assert, threshold: float | None = None) -> dict[str, float]:
-    return scorers.scores(Answer(text="x", seconds=2.0), ROW, asserts, threshold)
+    return scorers.scores(MeasuredAnswer(text="x", seconds=2.0), ROW, asserts, threshold)
 
 
 YES, NO = {"type": "contains", "value": "x"}, {"type": "contains", "value": "y"}

@@ -1,4 +1,4 @@
-"""The table of docs/gates.md: it says what was simulated, and what was simulated is what the gates do."""
+"""The tables of docs/gates.md: they show the simulation, and the simulation uses the gates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.simulation import Row
 from llmops.domain.plans import Verdict
 from llmops.kinds.evaluation.kind import Gate
 from llmops.statistics import sign_flip
-from llmops.statistics.sign_flip import Unit
+from llmops.statistics.sign_flip import Cluster
 
 KEPT = bench.read()
 
@@ -49,12 +49,12 @@ def test_signs_are_turned_for_many_at_once_as_for_one(units: int) -> None:
 
     found = simulation.chances(differences, at_once=7)
 
-    expected = [sign_flip.flip([Unit(float(one)) for one in row]).worse for row in differences]
+    expected = [sign_flip.test([Cluster(float(one)) for one in row]).p_worse for row in differences]
     assert found == pytest.approx(expected)
 
 
 def test_the_table_is_found_again_with_other_draws() -> None:
-    """Shares of 2,000 new pairs of runs are where those of the table are, as far as chance allows."""
+    """Shares of 2,000 new pairs of runs agree with the table within sampling error."""
     gate, source, amount = Gate(rule="non_inferiority", margin=simulation.MARGIN), np.random.default_rng(9), 2000
     row = kept("rules", "non_inferiority", 200, 0.06)
 
@@ -81,7 +81,7 @@ def test_so_is_how_soon_the_sequential_gate_decides() -> None:
 
 
 def test_the_sequential_gate_keeps_its_errors_when_it_looks_after_every_item() -> None:
-    """Each of 400 pull requests is worse by just the margin, and is looked at 150 times, from the first item on."""
+    """Each of 400 pull requests is worse by exactly the margin, and is judged 150 times, from the first item on."""
     source, gate, passed = np.random.default_rng(11), Gate(rule="non_inferiority", margin=0.03), 0
     for _ in range(400):
         worse = better = 0

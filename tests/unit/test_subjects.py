@@ -109,9 +109,9 @@ def test_a_gate_makes_the_model_that_the_engine_serves_and_releases_nothing(repo
     head = repo.commit(message="another engine")
 
     ledger.start(repo.ledger())
-    found = pull_request.survey(repo.workspace(), repo.desire(base), repo.desire(head))
+    found = pull_request.prepare(repo.workspace(), repo.desire(base), repo.desire(head))
 
-    verbs = {(task.action.key, task.action.verb) for task in found.owed}
+    verbs = {(task.action.key, task.action.verb) for task in found.tasks}
     assert found.affected == (SUMS,)
     assert (CHAT, "prepare") in verbs
     assert not {verb for _, verb in verbs} & set(Verb)
@@ -134,7 +134,7 @@ def test_an_order_carries_the_prompt_of_the_deployment(repo: Repo) -> None:
     ("old", "new", "problem"),
     [
         ("deployment: chat", "deployment: chat, model: tuned", "$.spec.subject: a subject is either a model or a"),
-        ("{deployment: chat}", "{}", "$.spec.subject: a subject is either a model or a deployment. Give exactly one"),
+        ("{deployment: chat}", "{}", "$.spec.subject: a subject is either a model or a deployment. Set exactly one"),
         ("deployment: chat", "deployment: chat, prompt: ask", "$.spec.subject.prompt: a deployment is asked through"),
         ("  suites:", "  dtype: bfloat16\n  suites:", "$.spec.dtype: the engine of a deployment decides its dtype."),
         ("  suites:", "  device: cuda\n  suites:", "$.spec.device: the engine of a deployment decides its device."),
@@ -190,5 +190,5 @@ def test_a_deployment_is_compared_with_the_model_that_it_serves() -> None:
 
 
 def test_a_prompt_alone_says_nothing_where_a_deployment_was_asked() -> None:
-    with pytest.raises(Misused, match="asks Deployment/chat, so it names no model to ask through ask"):
+    with pytest.raises(Misused, match="is Deployment/chat, so there is no model for ask"):
         comparison_plan.make(ComparisonRequest(subjects=("chat", "ask"), suites=("sums/few",)), build(asked()))

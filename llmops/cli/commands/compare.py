@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.dry_run:
         if refused:
             terminal.remark(f"`llmops compare` will refuse to run this: {refused}")
-        known = missing.estimate(workspace, survey.owed, desired.settings)
+        known = missing.estimate(workspace, survey.tasks, desired.settings)
         if arguments.output == "json":
             terminal.show(comparisons.dry_json(survey, known))
         else:
@@ -120,7 +120,7 @@ def _doubt(workspace: Workspace, desired: Desired, arguments: argparse.Namespace
     """Say why what the commit names may not be run; '' when it may."""
     known = ledger.state(workspace.ledger) or EnvironmentState()
     level = stricter((desired.settings.trust, proposals.previous(workspace, known.commit).trust))
-    return trust.doubts(workspace, desired.commit, known.commit, level, policy(arguments, workspace.repo))
+    return trust.refusal(workspace, desired.commit, known.commit, level, policy(arguments, workspace.repo))
 
 
 def _command(arguments: argparse.Namespace, desired: Desired) -> str:

@@ -36,11 +36,11 @@ from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Misused, Refused
 from llmops.domain.records import EnvironmentState
 from llmops.environments import isolation, trust
-from llmops.environments.trust import Policy
+from llmops.environments.trust import TrustPolicy
 from llmops.environments.workspaces import Workspace
 from llmops.gates import pull_request
 from llmops.gates.budgets import Budget
-from llmops.gates.pull_request import Comparison, GateResult
+from llmops.gates.pull_request import GatePlan, GateResult
 from llmops.git import tree
 from llmops.index import commits
 from llmops.index.commits import Desired
@@ -102,7 +102,7 @@ def _amount(text: str) -> Budget:
     raise argparse.ArgumentTypeError(f'"{text}" is neither a time nor an amount of money: write 20m, 1h30m or 1.50')
 
 
-def affordable(workspace: Workspace, comparison: Comparison, asked: Sequence[Budget] | None) -> Comparison:
+def affordable(workspace: Workspace, comparison: GatePlan, asked: Sequence[Budget] | None) -> GatePlan:
     """Give what the budget reaches: the one that is asked for, or that of the base's settings."""
     said = workspace.settings.gate
     kept = Budget(seconds=fields.seconds(said.budget) if said.budget else None, money=said.budget_cost)
@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     base = commits.desire(workspace.commits, arguments.base)
     head_commit = tree.commit_id(workspace.repo, arguments.head)
     head = merged(workspace, base.commit, head_commit)
-    comparison = affordable(workspace, pull_request.survey(workspace, base, head), arguments.budget)
+    comparison = affordable(workspace, pull_request.prepare(workspace, base, head), arguments.budget)
     refused = doubt(workspace, comparison, policy(arguments, workspace.repo))
     if arguments.dry_run:
         if refused:
@@ -156,8 +156,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return code(gated)
 
 
-def _foresee(workspace: Workspace, comparison: Comparison, arguments: argparse.Namespace, terminal: Terminal) -> Exit:
-    known = missing.estimate(workspace, comparison.owed, comparison.base.settings)
+def _foresee(workspace: Workspace, comparison: GatePlan, arguments: argparse.Namespace, terminal: Terminal) -> Exit:
+    known = missing.estimate(workspace, comparison.tasks, comparison.base.settings)
     if arguments.output == "json":
         terminal.show(_dry_json(comparison, known))
     else:
@@ -191,34 +191,34 @@ def merged(workspace: Workspace, base: str, head: str) -> Desired:
         raise Invalid(error.problems, f"the merge of {short(head)} into {short(base)}") from None
 
 
-def doubt(workspace: Workspace, comparison: Comparison, asked: Policy) -> str:
+def doubt(workspace: Workspace, comparison: GatePlan, asked: TrustPolicy) -> str:
     """Say why what head names may not be run; '' when it may."""
     base, head = comparison.base, comparison.head
     known = ledger.state(workspace.ledger) or EnvironmentState()
     levels = (base.settings.trust, head.settings.trust, proposals.previous(workspace, known.commit).trust)
-    return trust.doubts(workspace, head.commit, base.commit, stricter(levels), asked)
+    return trust.refusal(workspace, head.commit, base.commit, stricter(levels), asked)
 
 
-def dry(comparison: Comparison, known: Estimate | None) -> str:
+def dry(comparison: GatePlan, known: Estimate | None) -> str:
     """Say what would be run, and what that is expected to take."""
     removed = [f"Removed by this change: {name}." for name in comparison.removed]
     if not comparison.affected:
         return "\n".join(removed or ["Nothing that is evaluated is affected by this change."])
     lines = [f"Affected: {', '.join(map(str, comparison.affected))}."]
-    lines += [f"  to {task.action.verb}: {task.action.key} {task.action.label}".rstrip() for task in comparison.owed]
-    if comparison.owed:
+    lines += [f"  to {task.action.verb}: {task.action.key} {task.action.label}".rstrip() for task in comparison.tasks]
+    if comparison.tasks:
         unknown = "No estimate yet: some of this was never done before."
         lines.append(f"About {effort(known.seconds, known.cost)}." if known else unknown)
-    elif not comparison.left_out:
+    elif not comparison.skipped:
         lines.append("All evidence is there already.")
-    lines += [f"Left out: {one.evaluation} {one.suite}: {gates.left_out(one)}." for one in comparison.left_out]
+    lines += [f"Left out: {one.evaluation} {one.suite}: {gates.left_out(one)}." for one in comparison.skipped]
     return "\n".join([*lines, *removed])
 
 
-def _dry_json(comparison: Comparison, known: Estimate | None) -> dict[str, object]:
+def _dry_json(comparison: GatePlan, known: Estimate | None) -> dict[str, object]:
     owed = [
         {"verb": task.action.verb, "key": str(task.action.key), "label": task.action.label, "unit": task.action.unit}
-        for task in comparison.owed
+        for task in comparison.tasks
     ]
     return {
         "base": comparison.base.commit,
@@ -226,7 +226,7 @@ def _dry_json(comparison: Comparison, known: Estimate | None) -> dict[str, objec
         "affected": [str(key) for key in comparison.affected],
         "owed": owed,
         "expected": msgspec.to_builtins(known),
-        "left_out": msgspec.to_builtins(comparison.left_out),
+        "left_out": msgspec.to_builtins(comparison.skipped),
         "removed": list(comparison.removed),
     }
 

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     for where in places:
         ledger.fetch(where)
     if arguments.prune:
-        with leases.all_of(places, initiator("", "gc").actor) as renew:
+        with leases.take_all(places, initiator("", "gc").actor) as renew:
             found = _survey(workspace, places, arguments)
             gc_sweep.prune(workspace, places, found, renew)
         refs.pack(workspace.ledger.at)

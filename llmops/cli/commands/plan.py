@@ -27,7 +27,7 @@ from llmops.cli.options import add_environment, add_offline, add_trust, open_wor
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Misused, Refused
 from llmops.environments import trust
-from llmops.environments.trust import Policy
+from llmops.environments.trust import TrustPolicy
 from llmops.environments.workspaces import Workspace
 from llmops.git import tree, worktree
 from llmops.index import commits
@@ -76,9 +76,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return Exit.CHANGES if arguments.detailed_exitcode and pending else Exit.WELL
 
 
-def _vouched(workspace: Workspace, proposal: Proposal, asked: Policy, *, keep: bool) -> Proposal:
+def _vouched(workspace: Workspace, proposal: Proposal, asked: TrustPolicy, *, keep: bool) -> Proposal:
     """Note why a commit will not be applied. Raises `Refused` when its plan shall be kept to be applied."""
-    doubt = trust.doubts(workspace, proposal.plan.commit, proposal.applied, proposal.trust, asked)
+    doubt = trust.refusal(workspace, proposal.plan.commit, proposal.applied, proposal.trust, asked)
     if doubt and keep:
         raise Refused(doubt)
     note = f"`llmops apply` will refuse this: {doubt}"

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def _words(workspace: Workspace, lease: Lease, seen: HolderLocation) -> str:
     now = time.time()
-    taken = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(leases.since(workspace.ledger, lease)))
+    taken = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(leases.taken_at(workspace.ledger, lease)))
     left = lease.until - now
     lapses = f"it lapses in {duration(left)} unless it is renewed" if left > 0 else "it has lapsed"
     return f"{lease.holder} holds the lease of {workspace.environment} since {taken}; {lapses}.\nIts process {seen}."

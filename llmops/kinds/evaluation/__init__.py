@@ -1,4 +1,4 @@
-"""Evaluation: which suites judge a model or a deployment, and the gates that they have to pass."""
+"""Declares an Evaluation: the suites of a model or a deployment, and their gates."""
 
 from llmops.kinds.evaluation.kind import KIND
 

@@ -1,7 +1,6 @@
-"""Evaluation: lm-eval suites over a subject, and the gates that judge what they find.
+"""Declares an Evaluation: suites over one subject, each with a gate on one of its metrics.
 
-What the suites measure is identity; how it is judged is not: a gate can be changed, and the stored evidence is judged
-again.
+The questions are part of the digest; the gates are not. After a change of a gate, the stored evidence is judged again.
 
 Pure.
 """
@@ -20,62 +19,56 @@ from llmops.kinds.evaluation.assertions import Assert, Judge
 from llmops.plugins.fields import Body, about, ref, secret
 from llmops.plugins.kind import Choices, Kind, Step
 
-Rule: TypeAlias = Literal["no_regression", "minimum", "non_inferiority", "superiority"]
+GateRule: TypeAlias = Literal["no_regression", "minimum", "non_inferiority", "superiority"]
 OnInconclusive: TypeAlias = Literal["fail", "extend", "neutral"]
 
 
 class Gate(Body, frozen=True, kw_only=True):
-    """How evidence is judged. Verdicts are pass, fail and inconclusive."""
+    """Rule for the verdict on a suite: pass, fail or inconclusive."""
 
-    rule: Annotated[Rule, about("What head has to show.")] = "no_regression"
-    detect: Annotated[
-        float, about("no_regression: the drop that the suite must be able to see before it may pass.", gt=0)
-    ] = 0.05
+    rule: Annotated[GateRule, about("Claim that the evidence must support.")] = "no_regression"
+    detect: Annotated[float, about("no_regression: drop that must be detectable before the suite may pass.", gt=0)] = (
+        0.05
+    )
     value: (
-        Annotated[float, about("minimum: the score that the bound has to reach; a ceiling where lower is better.")]
+        Annotated[float, about("minimum: score that the lower bound must reach; a ceiling where lower is better.")]
         | None
     ) = None
-    margin: Annotated[float, about("non_inferiority: the drop that is tolerated.", ge=0)] | None = None
+    margin: Annotated[float, about("non_inferiority: tolerated drop.", ge=0)] | None = None
     alpha: Annotated[
-        float, about("Chance of failing a change that changes nothing, over all suites of a gate.", gt=0, lt=0.5)
+        float, about("Significance level: chance that any suite fails when nothing changed.", gt=0, lt=0.5)
     ] = 0.05
-    power: Annotated[float, about("Chance with which `detect` must be seen.", gt=0.5, lt=1)] = 0.8
+    power: Annotated[float, about("Power: chance with which a drop of `detect` must be detected.", gt=0.5, lt=1)] = 0.8
     on_inconclusive: Annotated[
         OnInconclusive,
         about(
-            "What evidence that does not decide does to a change: fail stops it; extend leaves it pending (exit 7) "
-            "until there is more evidence; neutral lets it through and says so. Missing evidence always stops it."
+            "Effect of undecided evidence on a change: fail stops it; extend leaves it pending (exit 7) until there "
+            "is more evidence; neutral lets it pass and reports it. Missing evidence always stops it."
         ),
     ] = "fail"
-    max_items: (
-        Annotated[int, about("sequential: how many items are asked at most, in whole batches.", ge=10)] | None
-    ) = None
-    max_minutes: (
-        Annotated[float, about("sequential: how long items are asked at most, of each side, in all runs.", gt=0)] | None
-    ) = None
+    max_items: Annotated[int, about("sequential: maximum number of items, in whole batches.", ge=10)] | None = None
+    max_minutes: Annotated[float, about("sequential: maximum time of each side, over all runs.", gt=0)] | None = None
     max_cost: (
-        Annotated[float, about("sequential: the same as money, by `hourly_cost` of llmops.yaml.", gt=0)] | None
+        Annotated[float, about("sequential: maximum cost of each side, by `hourly_cost` of llmops.yaml.", gt=0)] | None
     ) = None
     against: Annotated[
         Literal["base", "none"],
         about(
-            "Compare with the base revision item by item. minimum only shows base beside head; with none it does not, "
-            "and nothing of base is run for it."
+            "base: pair the items with those of the base; minimum only shows base beside head. none (minimum only): "
+            "do not evaluate base."
         ),
     ] = "base"
 
 
 class Suite(Body, frozen=True, kw_only=True):
-    """What is asked, how the answers are scored (by an lm-eval task or by assertions), and the gate on one metric."""
+    """Questions, the scoring of the answers (by an lm-eval task or assertions), and the gate on one metric."""
 
-    name: Annotated[str, about("What reports call it; the task's file name if not given.", scope=Scope.NONE)] | None = (
-        None
-    )
+    name: Annotated[str, about("Name in reports; default: file name of the task.", scope=Scope.NONE)] | None = None
     task: (
         Annotated[
             str,
             about(
-                "A task YAML of this repository (evals/x.yaml) or the name of a task built into lm-eval.",
+                "Task file of this repository (evals/x.yaml), or name of a task built into lm-eval.",
                 scope=Scope.NONE,
             ),
         ]
@@ -84,33 +77,31 @@ class Suite(Body, frozen=True, kw_only=True):
     assert_: Annotated[
         tuple[Assert, ...],
         about(
-            "Instead of a task: the dataset's rows fill the subject's prompt, and each answer is held to all of these. "
-            "The metrics are pass (0 or 1), score (their weighted mean) and those that they name."
+            "Instead of a task: the rows of the dataset fill the subject's prompt, and every answer is scored by "
+            "these. The metrics are pass (0 or 1), score (weighted mean) and those that they name."
         ),
     ] = field(default=(), name="assert")
     threshold: (
         Annotated[
             float,
-            about(
-                "assert: an answer passes when its score reaches this, instead of when everything holds.", ge=0, le=1
-            ),
+            about("assert: score from which an answer passes; default: all assertions must hold.", ge=0, le=1),
         ]
         | None
     ) = None
-    judge: Annotated[Judge | None, about("assert: who decides on llm-rubric.")] = None
-    dataset: Annotated[str, ref("rows", about="Rows to ask about (its test side); replaces the task's own.")] | None = (
-        None
-    )
-    metric: Annotated[str, about("Which metric the gate judges; the first if not given.", scope=Scope.NONE)] | None = (
-        None
-    )
-    token: Annotated[str, secret("Access token for rows of the hub that are private or gated.")] | None = None
-    num_fewshot: Annotated[int, about("Solved examples in front of each question.", ge=0)] = 0
-    limit: Annotated[int, about("Only the first so many items.", ge=1)] | None = None
+    judge: Annotated[Judge | None, about("assert: the judge of llm-rubric.")] = None
+    dataset: (
+        Annotated[str, ref("rows", about="Dataset whose test split is asked about; replaces the rows of the task.")]
+        | None
+    ) = None
+    metric: Annotated[str, about("Metric that the gate judges; default: the first.", scope=Scope.NONE)] | None = None
+    token: Annotated[str, secret("Access token for private or gated rows of the hub.")] | None = None
+    num_fewshot: Annotated[int, about("Number of solved examples before each question.", ge=0)] = 0
+    limit: Annotated[int, about("Ask only the first so many items.", ge=1)] | None = None
     trials: Annotated[
         int,
         about(
-            "How often each item is asked, each time with another seed; its score is the mean. More asks only more.",
+            "Number of samples of each item, with different seeds; its score is their mean. Raising it reuses earlier "
+            "trials.",
             scope=Scope.NONE,
             ge=1,
             le=100,
@@ -119,18 +110,16 @@ class Suite(Body, frozen=True, kw_only=True):
     cluster: (
         Annotated[
             str,
-            about("The column whose value items share that are about the same: they are judged as one.", min_length=1),
+            about("Column with the cluster of an item; the items of a cluster are not independent.", min_length=1),
         ]
         | None
     ) = None
-    sequential: Annotated[
-        bool, about("Ask in batches, in a random order that is the same for all, until the gate has seen enough.")
-    ] = False
-    gate: Annotated[Gate, about("How the metric is judged.", scope=Scope.NONE)] = Gate()
+    sequential: Annotated[bool, about("Ask in batches, in a fixed random order, until the gate has decided.")] = False
+    gate: Annotated[Gate, about("Rule for the verdict.", scope=Scope.NONE)] = Gate()
 
     @property
     def label(self) -> str:
-        """What reports call the suite."""
+        """Name of the suite in reports."""
         return self.name or posixpath.basename(self.task or "").removesuffix(".yaml").removesuffix(".yml")
 
     @property
@@ -140,23 +129,23 @@ class Suite(Body, frozen=True, kw_only=True):
 
     @property
     def rubrics(self) -> dict[str, Assert]:
-        """What a judge decides on, by the metrics; where there are labels, each has its own."""
+        """Assertions for the judge, by metric; where there are labels, each has a metric of its own."""
         return {one.metric or "": one for one in self.assert_ if one.basis == "llm-rubric"}
 
 
 class Subject(Body, frozen=True, kw_only=True):
-    """What is evaluated: a model, or a deployment's revision through its engine."""
+    """A model, or a revision of a deployment through its engine."""
 
     model: Annotated[str, ref("model", about="The model.")] | None = None
     prompt: (
-        Annotated[str, ref("prompt", about="Ask through this prompt; its variables are columns of the rows.")] | None
+        Annotated[str, ref("prompt", about="Prompt to ask through; its variables are columns of the rows.")] | None
     ) = None
     deployment: (
         Annotated[
             str,
             ref(
                 "deployment",
-                about="The deployment, instead of a model: its engine is started for it, and asked through its prompt.",
+                about="Deployment, instead of a model: its engine is started and asked through its prompt.",
             ),
         ]
         | None
@@ -164,43 +153,43 @@ class Subject(Body, frozen=True, kw_only=True):
 
 
 class Evaluation(Body, frozen=True, kw_only=True):
-    """Suites over one subject. Each suite is evidence of its own, kept item by item."""
+    """Suites over one subject. The evidence of each suite is stored separately, item by item."""
 
-    subject: Annotated[Subject, about("What is evaluated.")]
-    suites: Annotated[tuple[Suite, ...], about("What is measured.", min_length=1)]
-    batch_size: Annotated[int, about("Items at once; scores can move with it, so it is identity.", ge=1)] = 16
-    dtype: Annotated[Literal["float32", "bfloat16", "float16"], about("Number format of the weights.")] = "float32"
+    subject: Annotated[Subject, about("The model or deployment to evaluate.")]
+    suites: Annotated[tuple[Suite, ...], about("The suites to run.", min_length=1)]
+    batch_size: Annotated[int, about("Items per batch; part of the digest, because it can affect scores.", ge=1)] = 16
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], about("Data type of the weights.")] = "float32"
     device: Annotated[str, about("cpu, cuda or cuda:N.", pattern="^(cpu|cuda(:[0-9]+)?)$")] = "cpu"
     apply_chat_template: Annotated[
-        bool, about("Put each question into the model's chat template; a prompt always does.")
+        bool, about("Render each question with the model's chat template; a prompt always does.")
     ] = False
-    seed: Annotated[int, about("Seed of few-shot choice and of sampling.", ge=0)] = 1234
+    seed: Annotated[int, about("Seed of the few-shot examples and of sampling.", ge=0)] = 1234
 
 
 def check(evaluation: Evaluation, _: Choices) -> Iterable[FieldProblem]:
-    """There is one subject; names are unique; suites and gates have what they need."""
-    yield from _wrong_subject(evaluation)
+    """Check the subject, that the suites have unique names, and the fields of suites and gates."""
+    yield from _subject_problems(evaluation)
     names: set[str] = set()
     for index, suite in enumerate(evaluation.suites):
         role = f"suites[{index}]"
         if suite.label and suite.label in names:
-            yield FieldProblem(f"{role}.name", f'two suites are called "{suite.label}".', "Give one another name.")
+            yield FieldProblem(f"{role}.name", f'two suites are called "{suite.label}".', "Rename one.")
         names.add(suite.label)
-        yield from _wrong_gate(suite.gate, f"{role}.gate")
-        yield from _wrong_sequence(suite, role)
+        yield from _gate_problems(suite.gate, f"{role}.gate")
+        yield from _sequential_problems(suite, role)
         if (suite.task is None) == (not suite.assert_):
-            yield FieldProblem(role, "a suite has either a task or assert.", "Give exactly one of them.")
+            yield FieldProblem(role, "a suite has either a task or assert.", "Set exactly one of them.")
         elif suite.task is None:
-            yield from _wrong_assertions(evaluation, suite, role)
+            yield from _assertion_problems(evaluation, suite, role)
         else:
             yield from _misplaced(suite, role, ("threshold", "judge"), "assert")
 
 
-def _wrong_subject(evaluation: Evaluation) -> Iterator[FieldProblem]:
-    """Whoever asks an engine takes its options and its prompt as they are."""
+def _subject_problems(evaluation: Evaluation) -> Iterator[FieldProblem]:
+    """A deployment has its own prompt and engine options."""
     subject = evaluation.subject
     if (subject.model is None) == (subject.deployment is None):
-        yield FieldProblem("subject", "a subject is either a model or a deployment.", "Give exactly one of them.")
+        yield FieldProblem("subject", "a subject is either a model or a deployment.", "Set exactly one of them.")
     if subject.deployment is None:
         return
     if subject.prompt is not None:
@@ -212,7 +201,7 @@ def _wrong_subject(evaluation: Evaluation) -> Iterator[FieldProblem]:
             )
 
 
-def _wrong_gate(gate: Gate, role: str) -> Iterator[FieldProblem]:
+def _gate_problems(gate: Gate, role: str) -> Iterator[FieldProblem]:
     if gate.rule == "minimum" and gate.value is None:
         yield FieldProblem(f"{role}.value", "the rule minimum needs a value.", "Add value.")
     if gate.rule == "non_inferiority" and gate.margin is None:
@@ -222,27 +211,27 @@ def _wrong_gate(gate: Gate, role: str) -> Iterator[FieldProblem]:
         yield FieldProblem(f"{role}.against", f"{gate.rule} compares with a base.", remedy)
 
 
-def _wrong_sequence(suite: Suite, role: str) -> Iterator[FieldProblem]:
-    """What is asked in batches stands alone, is asked once, and moves between known bounds."""
+def _sequential_problems(suite: Suite, role: str) -> Iterator[FieldProblem]:
+    """A sequential suite needs independent items, one trial, and scores between 0 and 1."""
     if not suite.sequential:
         for name in ("max_items", "max_minutes", "max_cost"):
             if getattr(suite.gate, name) is not None:
                 yield FieldProblem(f"{role}.gate.{name}", f"{name} is for a sequential suite.", "Set sequential: true.")
         return
-    for name, is_given, what in (
-        ("cluster", suite.cluster is not None, "bets on single items, and those of a cluster are no evidence alone"),
-        ("trials", suite.trials > 1, "asks each item once: another item tells more than the same one again"),
-        ("judge", suite.judge is not None, "cannot wait until it is known how far a judge agrees with people"),
+    for name, is_set, what in (
+        ("cluster", suite.cluster is not None, "needs independent items, so it has no clusters"),
+        ("trials", suite.trials > 1, "asks each item once: a new item is more informative than another trial"),
+        ("judge", suite.judge is not None, "decides before the agreement of a judge is known"),
     ):
-        if is_given:
+        if is_set:
             yield FieldProblem(f"{role}.{name}", f"a sequential suite {what}.", f"Remove {name} or sequential.")
     if suite.gate.rule == "minimum" and not 0 <= (suite.gate.value or 0) <= 1:
         what = "a sequential suite needs scores, and so a minimum, between 0 and 1."
-        yield FieldProblem(f"{role}.gate.value", what, "Name such a metric, or remove sequential.")
+        yield FieldProblem(f"{role}.gate.value", what, "Choose such a metric, or remove sequential.")
 
 
-def _wrong_assertions(evaluation: Evaluation, suite: Suite, role: str) -> Iterator[FieldProblem]:
-    """Assertions need rows, a prompt that they fill, and a name."""
+def _assertion_problems(evaluation: Evaluation, suite: Suite, role: str) -> Iterator[FieldProblem]:
+    """Assertions need a name, rows, and a prompt for the rows."""
     if suite.name is None:
         yield FieldProblem(role, "a suite without a task needs a name.", "Add name.")
     if suite.dataset is None:
@@ -253,67 +242,66 @@ def _wrong_assertions(evaluation: Evaluation, suite: Suite, role: str) -> Iterat
     yield from assertions.check(suite.assert_, suite.judge, role)
 
 
-def _misplaced(suite: Suite, role: str, fields: tuple[str, ...], of: str) -> Iterator[FieldProblem]:
+def _misplaced(suite: Suite, role: str, fields: tuple[str, ...], owner: str) -> Iterator[FieldProblem]:
     for name in fields:
         if getattr(suite, name):
-            yield FieldProblem(f"{role}.{name}", f"{name} is only for a suite with {of}.", "Remove it.")
+            yield FieldProblem(f"{role}.{name}", f"{name} is only for a suite with {owner}.", "Remove it.")
 
 
 def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
-    """The task files, and what they include, import and read."""
+    """Task files, with the files that they include, import and read."""
     for index, suite in enumerate(evaluation.suites):
         if suite.file:
             role = intern(f"suites[{index}].task")
             yield FileUse(role, suite.file, Scope.BUILD)
-            for path in task_files.look(suite.file, files, with_rows=suite.dataset is None).leads_to:
+            for path in task_files.summarize(suite.file, files, with_rows=suite.dataset is None).leads_to:
                 yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.file))}", path, Scope.BUILD)
 
 
 def examine(evaluation: Evaluation, files: Files) -> Iterator[FieldProblem | Problem]:
-    """Task files are tasks that the subject can be asked, and their rows need a commit to change; labels are labels."""
+    """Check task files (also whether the subject can answer them) and labels."""
     for index, suite in enumerate(evaluation.suites):
         if suite.file:
-            found = task_files.look(suite.file, files, with_rows=suite.dataset is None)
-            yield from found.problems
-            if why := _unasked(evaluation.subject, found.output_type):
-                yield FieldProblem(f"suites[{index}].task", *why)
+            task = task_files.summarize(suite.file, files, with_rows=suite.dataset is None)
+            yield from task.problems
+            if problem := _output_type_problem(evaluation.subject, task.output_type):
+                yield FieldProblem(f"suites[{index}].task", *problem)
         if suite.judge and suite.judge.labels and suite.rubrics:
             texts = {metric: str(one.value) for metric, one in suite.rubrics.items()}
             yield from judge_labels.examine(suite.judge.labels, files[suite.judge.labels], texts)
 
 
-def _unasked(subject: Subject, output: str) -> tuple[str, str] | None:
-    """Say why a subject cannot be asked for a type of output, and what to do."""
+def _output_type_problem(subject: Subject, output: str) -> tuple[str, str] | None:
+    """Reason why a subject cannot be asked for an output type, and the remedy."""
     if subject.deployment is not None and output in task_files.LIKELIHOODS:
         what = f"its output_type is {output}, and an engine answers with text, not with likelihoods of tokens."
-        return what, "Make it generate_until, or evaluate the model: subject: {model: …}."
+        return what, "Make it generate_until, or evaluate the model (subject: {model: …})."
     if subject.prompt is not None and output == "loglikelihood_rolling":
         return "loglikelihood_rolling reads texts and asks nothing, so no prompt is filled.", "Remove subject.prompt."
     return None
 
 
 def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterator[FieldProblem]:
-    """Of a deployment, what only its own spec says: whether it has a prompt."""
-    asked = next((nodes[need.key] for need in node.needs if need.at == "subject.deployment"), None)
-    if asked is None:
+    """Check what depends on whether the deployment has a prompt."""
+    deployment = next((nodes[need.key] for need in node.needs if need.at == "subject.deployment"), None)
+    if deployment is None:
         return
-    has_prompt = any(need.field == "prompt" for need in asked.needs)
+    has_prompt = any(need.field == "prompt" for need in deployment.needs)
     for index, suite in enumerate(node.spec.body.suites):
         if suite.num_fewshot and has_prompt:
-            what = f"{asked.key} has a prompt, which has no place for solved examples."
+            what = f"{deployment.key} has a prompt, which has no place for solved examples."
             yield FieldProblem(f"suites[{index}].num_fewshot", what, "Remove it, or put examples into the prompt.")
         if suite.assert_ and not has_prompt:
-            yield FieldProblem("subject.deployment", f"{asked.key} has no prompt that the rows fill.", "Give it one.")
+            yield FieldProblem(
+                "subject.deployment", f"{deployment.key} has no prompt that the rows fill.", "Add one to it."
+            )
         if any(one.basis == "perplexity" for one in suite.assert_):
             what = "an engine answers with text, not with likelihoods of tokens, so there is no perplexity."
             yield FieldProblem(f"suites[{index}].assert", what, "Remove it, or evaluate the model.")
 
 
 def pins(evaluation: Evaluation) -> Iterator[Pin]:
-    """A built-in task lives in the lm-eval package and on the hub: both are fixed by the lock.
-
-    How assertions are scored, and how a judge is asked, is fixed by this version of llmops.
-    """
+    """Pin built-in tasks, which depend on lm-eval and the hub, and the versions of assertions and judges in llmops."""
     for index, suite in enumerate(evaluation.suites):
         role = f"suites[{index}]"
         if suite.task is not None and not suite.file:
@@ -325,7 +313,7 @@ def pins(evaluation: Evaluation) -> Iterator[Pin]:
 
 
 def devices(evaluation: Evaluation) -> Mapping[str, float]:
-    """The one that the model is on."""
+    """The device of the model."""
     return {evaluation.device.partition(":")[0]: 1}
 
 

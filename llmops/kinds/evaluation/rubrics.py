@@ -1,6 +1,6 @@
-"""rubric, question, answer -> what a judge is asked; what it says -> a ruling.
+"""Writes the messages to a judge, parses its replies, and measures its agreement with people.
 
-How it is asked is fixed, and so is how much it may say: their digest is in the closure of every suite with a judge.
+The messages and the sampling parameters are fixed; their digest is in the closure of every suite with a judge.
 
 Pure.
 """
@@ -22,15 +22,15 @@ SYSTEM = (
     '{"pass": true or false, "score": a number from 0 (not at all) to 1 (fully), "reason": one sentence}.'
 )
 LONGEST = 256
-"""Tokens of what a judge may say."""
+"""Maximum number of tokens of a reply."""
 GREEDY = {"do_sample": False, "until": [], "max_gen_toks": LONGEST}
-"""How a judge writes, as lm-eval calls it."""
+"""Sampling parameters of a judge, as lm-eval calls them."""
 LONGEST_REASON = 500
 """Characters of a reason that are kept."""
 
 
 class RubricCase(Struct, frozen=True):
-    """What a judge decides on."""
+    """One answer to decide by a rubric."""
 
     rubric: str
     question: str
@@ -38,66 +38,66 @@ class RubricCase(Struct, frozen=True):
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """What the judge is asked."""
+        """Messages to the judge."""
         return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": msgspec.json.encode(self).decode()}]
 
 
 VERSION = digest([RubricCase("", "", "").messages, GREEDY])[:SHORT]
-"""Names how a judge is asked: in which words, in which form, and how it writes."""
+"""Digest of the instructions and the sampling parameters."""
 
 
 class Ruling(Struct, frozen=True, kw_only=True):
-    """What a judge said of a case."""
+    """Decision of a judge on a case."""
 
     id: str
-    """Digest of the judge and of all that it was asked: who asks the same again gets the same."""
+    """Digest of the judge and the case: the same question is not asked again."""
     holds: bool | None = None
-    """None: what it said is no ruling."""
+    """None for an invalid reply."""
     score: float | None = None
     reason: str = ""
 
 
 class Agreement(Struct, frozen=True, kw_only=True):
-    """How far a judge agrees with people."""
+    """Agreement of a judge with the labels."""
 
     kappa: float | None
-    """Cohen's; None where one answer was all that either gave."""
+    """Cohen's kappa; None where both always gave the same answer."""
     labels: int
-    """How many answers both judged."""
+    """Number of labels."""
 
 
-class _Said(Struct, forbid_unknown_fields=True):
+class _Reply(Struct, forbid_unknown_fields=True):
     holds: bool = field(name="pass")
     score: Annotated[float, Meta(ge=0, le=1)]
     reason: str
 
 
 def name(judge: str, case: RubricCase) -> str:
-    """Name a ruling by who is asked what."""
+    """Id of the ruling of a judge on a case."""
     return digest([VERSION, judge, case.rubric, case.question, case.answer])
 
 
-def read(id_: str, said: str) -> Ruling:
-    """Read what a judge said: one JSON object, in a code fence or not. Everything else is no ruling."""
-    text = said.strip()
+def read(id_: str, reply: str) -> Ruling:
+    """Parse a reply: one JSON object, in a code fence or not. Any other reply is an invalid ruling."""
+    text = reply.strip()
     if text.startswith("```") and text.endswith("```"):
         text = text[3:-3].removeprefix("json").strip()
     try:
-        found = msgspec.json.decode(text, type=_Said)
+        parsed = msgspec.json.decode(text, type=_Reply)
     except (msgspec.DecodeError, UnicodeEncodeError):
-        return Ruling(id=id_, reason=said[:LONGEST_REASON])
-    return Ruling(id=id_, holds=found.holds, score=found.score, reason=found.reason[:LONGEST_REASON])
+        return Ruling(id=id_, reason=reply[:LONGEST_REASON])
+    return Ruling(id=id_, holds=parsed.holds, score=parsed.score, reason=parsed.reason[:LONGEST_REASON])
 
 
 def agreement(pairs: Sequence[tuple[bool, bool | None]]) -> Agreement:
-    """Compare what people said with what a judge said (Cohen 1960, https://doi.org/10.1177/001316446002000104).
+    """Compute Cohen's kappa of (label, ruling) pairs: Cohen 1960, https://doi.org/10.1177/001316446002000104.
 
-    What is no ruling is an answer of its own, with which nobody agrees.
+    An invalid ruling (None) is a category of its own and agrees with no label.
     """
     total = len(pairs)
-    observed = sum(people is judge for people, judge in pairs) / total
+    observed = sum(label is ruling for label, ruling in pairs) / total
     chance = sum(
-        sum(people is answer for people, _ in pairs) * sum(judge is answer for _, judge in pairs)
+        sum(label is answer for label, _ in pairs) * sum(ruling is answer for _, ruling in pairs)
         for answer in (True, False)
     ) / (total * total)
     return Agreement(kappa=None if chance == 1 else (observed - chance) / (1 - chance), labels=total)

@@ -1,4 +1,4 @@
-"""A task file of lm-eval -> what the planner needs of it: other files, and what is wrong; nothing of it is run.
+"""Reads lm-eval task files without running them: the files that they need, and their problems.
 
 Pure.
 """
@@ -25,127 +25,130 @@ FIELDS = frozenset(
     "fewshot_config num_fewshot metric_list output_type generation_kwargs repeats filter_list "
     "should_decontaminate doc_to_decontamination_query gen_prefix metadata".split()
 )
-"""Fields of lm-eval's TaskConfig; a contract test holds them against the installed version."""
+"""Fields of lm-eval's TaskConfig; a contract test compares them with the installed version."""
 LOADERS = ("json", "csv", "parquet", "text", "arrow")
-"""Values of ``dataset_path`` that read files; every other one is a repository of the hub."""
-MOST = 256
-"""How many task files are remembered: many suites share one, and looking at it for each took an eighth of a reading."""
+"""Values of ``dataset_path`` that read files; all others are repositories of the hub."""
+CACHE = 256
+"""Task files that are cached: many suites share one, and summarizing it for each took an eighth of the parsing time."""
 COMMIT = re.compile("[0-9a-f]{40}")
 LIKELIHOODS = ("loglikelihood", "loglikelihood_rolling", "multiple_choice")
-"""What a model can only be asked that says how likely tokens are."""
+"""Output types that need the likelihoods of tokens, which an engine does not return."""
 OUTPUT_TYPES = (*LIKELIHOODS, "generate_until")
 
 
 class TaskFile(Struct, frozen=True, eq=False):
-    """A task file as far as the planner reads it. The same bytes give the same object, so that it can be a key."""
+    """Parsed content of a task file. Equal bytes give the same object, so that it can be a cache key."""
 
     fields: dict[str, Any]
     functions: tuple[str, ...]
-    """What its ``!function`` tags name: ``utils.process``."""
+    """Functions of its ``!function`` tags: ``utils.process``."""
 
 
 def is_file(task: str) -> bool:
-    """Whether a task is a file of the repository rather than a built-in name."""
+    """Whether a task is a file of the repository, not a built-in name."""
     return task.endswith((".yaml", ".yml"))
 
 
 Opened: TypeAlias = tuple[tuple[str, TaskFile | Unreadable], ...]
-"""A task file and all that it includes, each once: its path, and what it says or why it cannot be read."""
+"""A task file and all files that it includes, each once: the path, and the content or the error."""
 
 
-class Look(Struct, frozen=True):
-    """What the planner needs of a task file."""
+class TaskSummary(Struct, frozen=True):
+    """Facts about a task file for the planner."""
 
     leads_to: tuple[str, ...]
-    """Every other file that it needs, each once: what it includes and imports, and its rows."""
+    """Other files that it needs, each once: includes, modules and rows."""
     problems: tuple[Problem, ...]
     output_type: str
-    """What it asks of a model; the nearer file wins, as in lm-eval."""
+    """Its own value overrides that of an included file, as in lm-eval."""
 
 
-def look(task: str, files: Files, *, with_rows: bool) -> Look:
-    """Look into a task file; ``with_rows`` says whether the rows that it brings itself are asked about."""
-    return _look(tuple(_opened(task, files)), with_rows=with_rows)
+def summarize(task: str, files: Files, *, with_rows: bool) -> TaskSummary:
+    """Summarize a task file; ``with_rows`` is false when a dataset replaces its own rows."""
+    return _summarize(tuple(_opened(task, files)), with_rows=with_rows)
 
 
-@lru_cache(MOST)
-def _look(opened: Opened, *, with_rows: bool) -> Look:
-    read = (one.fields for _, one in opened if isinstance(one, TaskFile))
-    output = next((str(fields["output_type"]) for fields in read if "output_type" in fields), "generate_until")
-    led_to, problems = _led_to(opened, with_rows=with_rows), _problems(opened, with_rows=with_rows)
-    return Look(tuple(led_to), tuple(problems), output)
+@lru_cache(CACHE)
+def _summarize(opened: Opened, *, with_rows: bool) -> TaskSummary:
+    contents = (content.fields for _, content in opened if isinstance(content, TaskFile))
+    output = next((str(fields["output_type"]) for fields in contents if "output_type" in fields), "generate_until")
+    needed, problems = _needed_files(opened, with_rows=with_rows), _problems(opened, with_rows=with_rows)
+    return TaskSummary(tuple(needed), tuple(problems), output)
 
 
-def _led_to(opened: Opened, *, with_rows: bool) -> Iterator[str]:
+def _needed_files(opened: Opened, *, with_rows: bool) -> Iterator[str]:
     seen = {path for path, _ in opened[:1]}
-    for path, read in opened:
-        if isinstance(read, Unreadable):
-            continue  # that is a problem already
-        rows = _strings(_kwargs(read).get("data_files")) if with_rows else ()
-        modules = _beside(path, (f"{name.rpartition('.')[0]}.py" for name in read.functions))
-        for found in (*_included(path, read), *modules, *rows):
-            if found and found not in seen:
-                seen.add(found)
-                yield found
+    for path, content in opened:
+        if isinstance(content, Unreadable):
+            continue  # `_problems` reports it
+        rows = _strings(_kwargs(content).get("data_files")) if with_rows else ()
+        modules = _siblings(path, (f"{name.rpartition('.')[0]}.py" for name in content.functions))
+        for file in (*_included(path, content), *modules, *rows):
+            if file and file not in seen:
+                seen.add(file)
+                yield file
 
 
 def _problems(opened: Opened, *, with_rows: bool) -> Iterator[Problem]:
-    """A task file is a task, and if it brings its own rows, they cannot change without a commit."""
-    found: list[tuple[str, TaskFile]] = []
-    for path, one in opened:
-        if isinstance(one, Unreadable):
-            what = f"this is not a task of lm-eval: {one.what}"
-            yield Problem(path, one.line, "", what, one.remedy or "Correct the YAML.")
+    """Invalid YAML or fields, and rows that can change without a commit."""
+    tasks: list[tuple[str, TaskFile]] = []
+    for path, content in opened:
+        if isinstance(content, Unreadable):
+            what = f"this is not a task of lm-eval: {content.what}"
+            yield Problem(path, content.line, "", what, content.remedy or "Correct the YAML.")
         else:
-            found.append((path, one))
-            yield from _wrong_fields(path, one) if path == opened[0][0] else ()
-    if found and with_rows:
-        yield from _wrong_rows(found)
+            tasks.append((path, content))
+            yield from _field_problems(path, content) if path == opened[0][0] else ()
+    if tasks and with_rows:
+        yield from _row_problems(tasks)
 
 
-def _wrong_fields(path: str, task: TaskFile) -> Iterator[Problem]:
+def _field_problems(path: str, task: TaskFile) -> Iterator[Problem]:
     for name in sorted(task.fields.keys() - FIELDS):
         yield Problem(path, 1, f"$.{name}", "lm-eval has no such task field.", did_you_mean(name, FIELDS))
     output = task.fields.get("output_type", "generate_until")
     if output not in OUTPUT_TYPES:
-        yield Problem(path, 1, "$.output_type", f'"{output}" is none.', f"Use one of {', '.join(OUTPUT_TYPES)}.")
+        yield Problem(
+            path, 1, "$.output_type", f'"{output}" is not an output type.', f"Use one of {', '.join(OUTPUT_TYPES)}."
+        )
     if isinstance(_kwargs(task).get("token"), str):
-        remedy = "Remove it, and give the suite a reference: token: env:HF_TOKEN."
+        remedy = "Remove it, and add a reference to the suite: token: env:HF_TOKEN."
         yield Problem(path, 1, "$.dataset_kwargs.token", "a secret is written out here.", remedy)
     if task.fields.get("dataset_kwargs") not in (None, _kwargs(task)):
         remedy = "Write the options by name: dataset_kwargs: {data_files: …}."
         yield Problem(path, 1, "$.dataset_kwargs", "this is not a mapping.", remedy)
 
 
-def _wrong_rows(read: list[tuple[str, TaskFile]]) -> Iterator[Problem]:
-    """Rows that are elsewhere must be pinned.
+def _row_problems(tasks: list[tuple[str, TaskFile]]) -> Iterator[Problem]:
+    """Rows that are missing, or on the hub and not pinned.
 
-    ``read`` is the task file and what it includes; the nearer file wins, as in lm-eval.
+    ``tasks`` are the task file and its includes; the earlier file overrides the later, as in lm-eval.
     """
-    whole = TaskFile({name: value for _, task in reversed(read) for name, value in task.fields.items()}, ())
-    path = whole.fields.get("dataset_path")
-    revision = str(_kwargs(whole).get("revision", ""))
+    merged = TaskFile({name: value for _, task in reversed(tasks) for name, value in task.fields.items()}, ())
+    path = merged.fields.get("dataset_path")
+    revision = str(_kwargs(merged).get("revision", ""))
     if isinstance(path, str) and path not in LOADERS and not COMMIT.fullmatch(revision):
-        file = next(file for file, task in read if "dataset_path" in task.fields)
+        file = next(file for file, task in tasks if "dataset_path" in task.fields)
         what = f"the rows of {path} are on the hub and may change."
-        remedy = "Add dataset_kwargs: {revision: <commit of 40 hexadecimal digits>}, or give the suite a dataset."
+        remedy = "Add dataset_kwargs: {revision: <commit of 40 hexadecimal digits>}, or add a dataset to the suite."
         yield Problem(file, 1, "$.dataset_path", what, remedy)
-    if not (whole.fields.keys() & {"dataset_path", "custom_dataset"}):
-        remedy = "Give the suite a dataset, or the task a dataset_path."
-        yield Problem(read[0][0], 1, "", "the task has no rows.", remedy)
+    if not (merged.fields.keys() & {"dataset_path", "custom_dataset"}):
+        remedy = "Add a dataset to the suite, or a dataset_path to the task."
+        yield Problem(tasks[0][0], 1, "", "the task has no rows.", remedy)
 
 
 def _opened(start: str, files: Files) -> Iterator[tuple[str, TaskFile | Unreadable]]:
-    waiting, seen = [start], {start}
-    while waiting:
-        path = waiting.pop(0)
+    queue, seen = [start], {start}
+    while queue:
+        path = queue.pop(0)
         if path not in files:
-            continue  # that is a problem already
-        task = _open(path, files)
-        yield path, task
-        more = [found for found in _included(path, task) if found not in seen] if isinstance(task, TaskFile) else []
-        waiting += dict.fromkeys(more)
-        seen.update(more)
+            continue  # reported as a missing file
+        content = _open(path, files)
+        yield path, content
+        included = _included(path, content) if isinstance(content, TaskFile) else ()
+        new = dict.fromkeys(file for file in included if file not in seen)
+        queue += new
+        seen.update(new)
 
 
 def _open(path: str, files: Files) -> TaskFile | Unreadable:
@@ -157,10 +160,10 @@ def _open(path: str, files: Files) -> TaskFile | Unreadable:
 
 
 def _included(path: str, task: TaskFile) -> Iterator[str]:
-    return _beside(path, _strings(task.fields.get("include")))
+    return _siblings(path, _strings(task.fields.get("include")))
 
 
-def _beside(path: str, names: Iterable[str]) -> Iterator[str]:
+def _siblings(path: str, names: Iterable[str]) -> Iterator[str]:
     folder = posixpath.dirname(path)
     return (posixpath.normpath(posixpath.join(folder, name)) for name in names if name)
 
@@ -169,18 +172,18 @@ def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, dict)):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _strings(one)
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _strings(entry)
 
 
 def _kwargs(task: TaskFile) -> dict[str, Any]:
-    given = task.fields.get("dataset_kwargs")
-    return given if isinstance(given, dict) else {}
+    kwargs = task.fields.get("dataset_kwargs")
+    return kwargs if isinstance(kwargs, dict) else {}
 
 
-@lru_cache(MOST)
+@lru_cache(CACHE)
 def read(data: bytes) -> TaskFile:
-    """Read an lm-eval task file without running anything of it. Raises `Unreadable`, as for a spec."""
+    """Parse an lm-eval task file without running it. Raises `Unreadable`, as for a spec."""
     functions: list[str] = []
 
     def function(name: str) -> str:

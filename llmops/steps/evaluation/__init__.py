@@ -1,1 +1,1 @@
-"""The steps that evaluate models and deployments."""
+"""Evaluates subjects on suites: loads the subject, builds the task, asks, scores, writes evidence."""

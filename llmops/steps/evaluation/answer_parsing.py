@@ -1,4 +1,4 @@
-"""answer -> the JSON in it, what a path leads to, and whether a pattern or a schema fits.
+"""Parses answers: the JSON in them, the values at a path, and whether a pattern or a schema matches.
 
 Pure.
 """
@@ -19,22 +19,22 @@ from llmops.language import regex, schema_validator
 from llmops.language.schema_validator import InvalidSchema
 from llmops.steps.context import StepFailed
 
-MOST_FOUND = 10_000
-"""Values of an answer that a JSON path is followed to."""
+MOST_MATCHES = 10_000
+"""Values of an answer that a JSON path may match."""
 MOST_TRIED = 1_000
-"""Places of an answer at which JSON may begin: each of them may be read to the end."""
-MOST_REMEMBERED = 256
-"""Paths that are remembered."""
+"""Places of an answer at which JSON is tried: each of them may be read to the end."""
+PATH_CACHE = 256
+"""Compiled paths that are kept."""
 _BEGINS = re.compile(r"[{\[]")
 
 
 def as_text(value: Any) -> str:
-    """Give a value as it stands in an answer: 4, true, Paris."""
+    """Write a value as it stands in an answer: 4, true, Paris."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def whole(text: str) -> list[Any]:
-    """Give what a text is as JSON, or nothing."""
+    """Parse a text that is JSON: one value, or none."""
     try:
         return [msgspec.json.decode(regex.plain(text))]
     except (msgspec.DecodeError, RecursionError):
@@ -42,51 +42,53 @@ def whole(text: str) -> list[Any]:
 
 
 def inside(text: str) -> Iterator[Any]:
-    """Give every object and list of JSON in a text, the outermost only; what is nested too deep ends the search."""
+    """Find the outermost JSON objects and lists in a text; one that is nested too deeply ends the search."""
     decoder, place, tried = json.JSONDecoder(), 0, 0
-    while (found := _BEGINS.search(text, place)) and (tried := tried + 1) <= MOST_TRIED:
+    while (begin := _BEGINS.search(text, place)) and (tried := tried + 1) <= MOST_TRIED:
         try:
-            _, place = decoder.raw_decode(text, found.start())
+            _, place = decoder.raw_decode(text, begin.start())
         except ValueError:
-            place = found.start() + 1
+            place = begin.start() + 1
             continue
         except RecursionError:
             return
-        yield from whole(text[found.start() : place])  # Python's decoder takes NaN and 1e999, which are not JSON
+        yield from whole(text[begin.start() : place])  # Python's decoder takes NaN and 1e999, which are not JSON
 
 
-def followed(path: str, text: str) -> list[Any]:
-    """Give the values that a JSON path leads to in a text that is JSON."""
+def matches(path: str, text: str) -> list[Any]:
+    """Values at a JSON path in a text that is JSON."""
     try:
-        found = (match.obj for one in whole(text) for match in _path(path).finditer(one))
-        return list(itertools.islice(found, MOST_FOUND))
-    except RecursionError:  # nested deeper than the path is followed
+        values = (match.obj for document in whole(text) for match in _compiled(path).finditer(document))
+        return list(itertools.islice(values, MOST_MATCHES))
+    except RecursionError:  # nested too deeply for the path
         return []
 
 
-@functools.lru_cache(MOST_REMEMBERED)
-def _path(text: str) -> Any:
-    return assertions.path(text)
+@functools.lru_cache(PATH_CACHE)
+def _compiled(path: str) -> Any:
+    return assertions.path(path)
 
 
-def same(one: Any, other: Any) -> bool:
-    """Compare two values as JSON does: 1 is 1.0, and true is not 1."""
+def equal(one: Any, other: Any) -> bool:
+    """Compare two values as JSON does: 1 equals 1.0, and true does not equal 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+        return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
     return bool(one == other)
 
 
-def stands_for(wanted: Any, found: Any) -> bool:
-    """Whether a value is what is expected; a template gives text, which a number or true may be, too."""
-    return same(found, wanted) or (isinstance(wanted, str) and not isinstance(found, str) and as_text(found) == wanted)
+def equals_expected(value: Any, expected: Any) -> bool:
+    """Compare with an expected value. A template renders text, which also matches the number or boolean it writes."""
+    return equal(value, expected) or (
+        isinstance(expected, str) and not isinstance(value, str) and as_text(value) == expected
+    )
 
 
 def finds(pattern: str, text: str) -> bool:
-    """Whether a pattern is somewhere in a text."""
+    """Search for an RE2 pattern in a text. Raises `StepFailed` for an invalid pattern."""
     try:
         return regex.finds(pattern, text)
     except ValueError as error:
@@ -94,7 +96,7 @@ def finds(pattern: str, text: str) -> bool:
 
 
 def fits(value: Any, schema: Any) -> bool:
-    """Whether a value is valid; without a schema every value is."""
+    """Validate a value by a JSON Schema; without one it is valid. Raises `StepFailed` for an invalid schema."""
     if schema is None:
         return True
     try:

@@ -1,7 +1,7 @@
-"""suite of assertions -> a task of lm-eval, whose items are scored by them.
+"""Builds an lm-eval task whose answers are scored by the assertions of a suite.
 
-lm-eval asks; when all has been answered, what needs a model once more (a judge, a perplexity) is asked for all answers
-together, and each answer is then scored by itself.
+lm-eval asks the questions. Once all are answered, everything that needs a model again (a judge, a perplexity) is asked
+for all answers together; then each answer is scored by itself.
 
 Effects: reads the store and the order's folder, loads models, reads a clock.
 """
@@ -16,79 +16,71 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
-from msgspec import Struct
 
 from llmops.domain.orders import Job
 from llmops.kinds.evaluation.assertions import MEASURES, PASS, SCORE, Assert
 from llmops.kinds.evaluation.kind import Suite
-from llmops.kinds.evaluation.rubrics import Agreement, RubricCase, Ruling
+from llmops.kinds.evaluation.rubrics import RubricCase, Ruling
 from llmops.steps.context import StepContext
-from llmops.steps.evaluation import llm_judge, lm_eval_task, scorers, subjects
-from llmops.steps.evaluation.llm_judge import JudgePool, LlmJudge
-from llmops.steps.evaluation.scorers import Answer
+from llmops.steps.evaluation import lm_eval_task, prompting, scorers, subjects
+from llmops.steps.evaluation.llm_judge import JudgePool, SuiteJudge
+from llmops.steps.evaluation.scorers import MeasuredAnswer
 from llmops.store import blobs
 
 PACKAGES = ("sacrebleu", "rouge-score", "rapidfuzz")
+"""Packages whose versions are recorded with the evidence."""
 
 
-def task(job: Job, model: LM, context: StepContext, court: JudgePool) -> AssertionTask:
-    """Give the questions of a job's suite, and how their answers are scored."""
+def task(job: Job, model: LM, context: StepContext, judges: JudgePool) -> AssertionTask:
+    """Build the task of a job's suite."""
     role, prompt = f"suites[{lm_eval_task.index(job)}]", subjects.prompt(job)
-    assert prompt is not None  # noqa: S101  without one it is a problem of the spec
-    fields = lm_eval_task.rows(context.folder_of(job.inputs[f"{role}.dataset"], "rows")) | lm_eval_task.through(
-        prompt, model, context
-    )
-    # A prompt that names no end has none, as at the gateway; lm-eval would end answers at an empty line.
-    fields["generation_kwargs"] = {"do_sample": False, "until": []} | lm_eval_task.sampling(prompt, model)
-    fill = lm_eval_task.filler(prompt, context)
+    assert prompt is not None  # noqa: S101  the kind checks that there is one
     suite = lm_eval_task.suite_of(job)
-    labels = suite.judge.labels if suite.judge else None
-    bench = ScoringTools(
-        suite=suite,
-        model=model,
-        judge=court.judge(job, f"{role}.judge.model") if suite.judge else None,
-        labels=blobs.read(context.store, job.files[labels]) if labels else None,
-        question=lambda row: fill(row)[-1]["content"],
-    )
-    return AssertionTask(bench, fields)
+    fields = lm_eval_task.row_fields(context.folder_of(job.inputs[f"{role}.dataset"], "rows"))
+    fields |= prompting.task_fields(prompt, model, context)
+    # Without a stop sequence in the prompt there is none, as at the gateway; lm-eval would stop at an empty line.
+    fields["generation_kwargs"] = {"do_sample": False, "until": []} | prompting.generation_kwargs(prompt, model)
+    judge = None
+    if suite.judge:
+        labels = blobs.read(context.store, job.files[suite.judge.labels]) if suite.judge.labels else None
+        judge = SuiteJudge(judges.judge(job, f"{role}.judge.model"), labels)
+    fill = prompting.filler(prompt, context)
+    return AssertionTask(suite, model, judge, lambda row: fill(row)[-1]["content"], fields)
 
 
-class ScoringTools(Struct, frozen=True, kw_only=True):
-    """What a suite is scored with."""
-
-    suite: Suite
-    model: LM
-    judge: LlmJudge | None
-    labels: bytes | None
-    question: Callable[[dict[str, Any]], str]
-    """What is asked of a row, as people and the judge see it."""
-
-
-class Measured(str):
-    """The text of an answer, which is all that lm-eval sees, with what was measured of it."""
+class AnswerText(str):
+    """Text of an answer, which is all that lm-eval sees, with the measurements of it."""
 
     __slots__ = ("answer",)
-    answer: Answer
+    answer: MeasuredAnswer
 
 
 class AssertionTask(ConfigurableTask):
-    """The questions of a suite, whose answers are scored by its assertions."""
+    """Questions of a suite whose answers are scored by its assertions.
 
-    def __init__(self, bench: ScoringTools, fields: dict[str, Any]) -> None:
-        self.bench, self.suite = bench, bench.suite
-        self.rulings: dict[str, Ruling] = {}
-        """What the judge said."""
-        self.judge_calls = 0
-        """How often it was asked for that."""
-        self.seconds: dict[int, float] = {}
-        """What each answer took, by the number of its document."""
-        recorded = {one.metric for one in self.suite.assert_ if one.is_record}
-        names = (PASS, SCORE, *dict.fromkeys(one.metric for one in self.suite.assert_ if one.metric))
+    ``question`` is the function from a row to the question that people and the judge see; ``fields`` are further fields
+    of the task.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        model: LM,
+        judge: SuiteJudge | None,
+        question: Callable[[dict[str, Any]], str],
+        fields: dict[str, Any],
+    ) -> None:
+        self.suite, self.judge = suite, judge
+        self._subject, self._question = model, question
+        self._seconds: dict[int, float] = {}
+        """Time of each answer by the number of its document."""
+        recorded = {one.metric for one in suite.assert_ if one.is_record}
+        names = (PASS, SCORE, *dict.fromkeys(one.metric for one in suite.assert_ if one.metric))
         super().__init__(
             config={
-                "task": self.suite.label,
+                "task": suite.label,
                 "output_type": "generate_until",
-                "doc_to_target": self._expected,
+                "doc_to_target": self._target,
                 "process_results": self.process_results,
                 "metric_list": [
                     {"metric": name, "aggregation": "mean", "higher_is_better": name not in recorded} for name in names
@@ -98,77 +90,61 @@ class AssertionTask(ConfigurableTask):
         )
 
     @property
-    def asked(self) -> LM:
-        """Whom lm-eval asks: one by one and with a clock, where that is asserted."""
-        timed = any(one.basis in ("latency", "cost") for one in self.suite.assert_)
-        return Stopwatch(self.bench.model, self.seconds) if timed else self.bench.model
+    def asked_model(self) -> LM:
+        """The model to ask: one question at a time where answers are timed."""
+        is_timed = any(one.basis in ("latency", "cost") for one in self.suite.assert_)
+        return Stopwatch(self._subject, self._seconds) if is_timed else self._subject
 
-    def agreement(self) -> Agreement | None:
-        """Say how far the judge agrees with people, if there are labels."""
-        return llm_judge.agreement(self.suite, self.bench.labels, self._rule) if self.bench.labels else None
+    def judged_metrics(self) -> tuple[str, ...]:
+        """Metrics that depend on the judge."""
+        ruled = [one for one in self.suite.assert_ if one.basis == "llm-rubric"]
+        overall = (PASS, SCORE) if any(one.share for one in ruled) else ()
+        return (*overall, *dict.fromkeys(one.metric for one in ruled if one.metric))
 
-    def leaning(self) -> tuple[str, ...]:
-        """Give the metrics that lean on the judge."""
-        found = [one for one in self.suite.assert_ if one.basis == "llm-rubric"]
-        whole = (PASS, SCORE) if any(one.share for one in found) else ()
-        return (*whole, *dict.fromkeys(one.metric for one in found if one.metric))
-
-    def _rule(self, cases: Sequence[RubricCase]) -> list[Ruling]:
-        judge = self.bench.judge
-        assert judge is not None  # noqa: S101  a rubric without a judge is a problem of the spec
-        before = judge.calls
-        found = judge.rule(cases)
-        self.judge_calls += judge.calls - before
-        self.rulings |= {one.id: one for one in found}
-        return found
-
-    def _expected(self, row: dict[str, Any]) -> str:
-        """Say for people what is asserted of an answer."""
-        return "\n".join(map(_said, self.suite.assert_, (_value(one, row) for one in self.suite.assert_)))
+    def _target(self, row: dict[str, Any]) -> str:
+        """The assertions of a row, for people."""
+        return "\n".join(map(_description, self.suite.assert_, (_value(one, row) for one in self.suite.assert_)))
 
     def apply_filters(self) -> None:
         super().apply_filters()
-        found = self.instances
-        texts = [str(one.filtered_resps["none"]) for one in found]
-        perplexities, rulings = self._perplexities(found, texts), self._rulings(found, texts)
-        for number, one in enumerate(found):
-            measured = Measured(texts[number])
-            measured.answer = Answer(
-                text=texts[number],
-                seconds=self.seconds.get(one.doc_id),
-                perplexity=perplexities[number],
-                rulings=rulings[number],
-            )
-            one.filtered_resps["none"] = measured
+        instances = self.instances
+        texts = [str(instance.filtered_resps["none"]) for instance in instances]
+        perplexities, rulings = self._perplexities(instances, texts), self._rulings(instances, texts)
+        for instance, text, perplexity, ruled in zip(instances, texts, perplexities, rulings, strict=True):
+            seconds = self._seconds.get(instance.doc_id)
+            measured = AnswerText(text)
+            measured.answer = MeasuredAnswer(text=text, seconds=seconds, perplexity=perplexity, rulings=ruled)
+            instance.filtered_resps["none"] = measured
 
-    def _perplexities(self, found: Sequence[Instance], texts: list[str]) -> list[float | None]:
-        """Ask the model how likely its own answers were, token by token. An empty one has no perplexity."""
+    def _perplexities(self, instances: Sequence[Instance], texts: list[str]) -> list[float | None]:
+        """Perplexity of each answer under its own model; None for an empty answer, or where none is asserted."""
         perplexities: list[float | None] = [None] * len(texts)
-        if any(one.basis == "perplexity" for one in self.suite.assert_):
-            model, asked = self.bench.model, [str(one.args[0]) for one in found]
-            encoded = [model.tok_encode(text, add_special_tokens=False) for text in texts]
-            said = [number for number, tokens in enumerate(encoded) if tokens]
-            # As tokens: of texts, lm-eval counts the white space that a chat template ends with to what was said.
-            pairs = [((asked[one], texts[one]), model.tok_encode(asked[one]), encoded[one]) for one in said]
-            ask = model._loglikelihood_tokens  # noqa: SLF001  nothing else takes tokens
-            likelihoods = ask(pairs, disable_tqdm=True) if pairs else []
-            for number, (likelihood, _) in zip(said, likelihoods, strict=True):
-                each = -likelihood / len(encoded[number])
-                perplexities[number] = math.exp(min(each, 700.0))  # e**700 is nearly the largest float
+        if not any(one.basis == "perplexity" for one in self.suite.assert_):
+            return perplexities
+        model, prompts = self._subject, [str(instance.args[0]) for instance in instances]
+        tokens = [model.tok_encode(text, add_special_tokens=False) for text in texts]
+        places = [place for place, encoded in enumerate(tokens) if encoded]
+        # As tokens: from texts, lm-eval would move the white space at the end of a chat template into the answer.
+        pairs = [((prompts[at], texts[at]), model.tok_encode(prompts[at]), tokens[at]) for at in places]
+        ask = model._loglikelihood_tokens  # noqa: SLF001  no other method takes tokens
+        likelihoods = ask(pairs, disable_tqdm=True) if pairs else []
+        for place, (likelihood, _) in zip(places, likelihoods, strict=True):
+            per_token = -likelihood / len(tokens[place])
+            perplexities[place] = math.exp(min(per_token, 700.0))  # e**700 is nearly the largest float
         return perplexities
 
-    def _rulings(self, found: Sequence[Instance], texts: list[str]) -> list[dict[int, Ruling]]:
-        """Let the judge decide on every answer by every rubric."""
+    def _rulings(self, instances: Sequence[Instance], texts: list[str]) -> list[dict[int, Ruling]]:
+        """Rulings on each answer, by the index of the assertion."""
         places = [place for place, one in enumerate(self.suite.assert_) if one.basis == "llm-rubric"]
         cases = [
-            RubricCase(str(_value(self.suite.assert_[place], one.doc)), self.bench.question(one.doc), text)
-            for one, text in zip(found, texts, strict=True)
+            RubricCase(str(_value(self.suite.assert_[place], instance.doc)), self._question(instance.doc), text)
+            for instance, text in zip(instances, texts, strict=True)
             for place in places
         ]
-        said = iter(self._rule(cases) if cases else [])
-        return [{place: next(said) for place in places} for _ in texts]
+        rulings = iter(self.judge.rule(cases) if self.judge else [])
+        return [{place: next(rulings) for place in places} for _ in texts]
 
-    def process_results(self, doc: dict[str, Any], results: list[Measured]) -> dict[str, float]:
+    def process_results(self, doc: dict[str, Any], results: list[AnswerText]) -> dict[str, float]:
         return scorers.scores(results[0].answer, doc, self.suite.assert_, self.suite.threshold)
 
 
@@ -176,16 +152,16 @@ def _value(one: Assert, row: dict[str, Any]) -> Any:
     return one.value if one.basis in ("is-json", "contains-json") else scorers.filled(one.value, row)
 
 
-def _said(one: Assert, value: Any) -> str:
+def _description(one: Assert, value: Any) -> str:
     limit = f" up to {one.threshold:g}" if one.basis in MEASURES and one.threshold is not None else ""
-    where = f" {one.path}" if one.path else ""
-    return f"{one.type}{where}{limit}" + ("" if value is None else f" {value}")
+    path = f" {one.path}" if one.path else ""
+    return f"{one.type}{path}{limit}" + ("" if value is None else f" {value}")
 
 
 class Stopwatch(LM):
-    """A model that is asked one by one; how long each answer takes is kept.
+    """A model that is asked one question at a time, and the time of each answer.
 
-    The first question is asked twice and only then timed: the first answer of a process takes longer than all others.
+    The first question is asked twice and timed the second time: the first answer of a process is the slowest.
     """
 
     def __init__(self, model: LM, seconds: dict[int, float]) -> None:
@@ -195,10 +171,10 @@ class Stopwatch(LM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002, FBT001, FBT002  lm-eval's
         self._model.generate_until(requests[:1], disable_tqdm=True)
         answers: list[str] = []
-        for one in requests:
-            began = time.perf_counter()
-            answers += self._model.generate_until([one], disable_tqdm=True)
-            self._seconds[one.doc_id] = time.perf_counter() - began
+        for request in requests:
+            started = time.perf_counter()
+            answers += self._model.generate_until([request], disable_tqdm=True)
+            self._seconds[request.doc_id] = time.perf_counter() - started
         return answers
 
     @property
@@ -209,9 +185,9 @@ class Stopwatch(LM):
         return self._model.apply_chat_template(chat_history, add_generation_prompt)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        found: list[tuple[float, bool]] = self._model.loglikelihood(requests)
-        return found
+        likelihoods: list[tuple[float, bool]] = self._model.loglikelihood(requests)
+        return likelihoods
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        found: list[float] = self._model.loglikelihood_rolling(requests)
-        return found
+        likelihoods: list[float] = self._model.loglikelihood_rolling(requests)
+        return likelihoods

@@ -1,236 +1,197 @@
-"""suites whose evidence grows: items in a random order that is the same for all, in batches, until they decide.
+"""Asks sequential suites in batches, head and base in turns, until the gate has decided.
 
-Head and base are asked in turns, and after each turn what both have answered is looked at as the gate will do it.
-Batches end where `sequential` says, whoever asks them: a model, a suite and a number of items have one evidence.
+The order of the items is random and the same on both sides; `betting` fixes where batches end. The evidence of a
+subject, a suite and a number of items is therefore the same in every run.
 
-Effects: asks models, reads evidence from the store, writes it there.
+Effects: loads models, starts engines, reads and writes the store.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from typing import Protocol
 
 import msgspec
 from lm_eval.api.model import LM
-from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.orders import Job, SamplingBudget
 from llmops.execution import evidence
-from llmops.execution.evidence import FACTS, ITEMS, Item, SuiteFacts
+from llmops.execution.evidence import EVIDENCE, Item
 from llmops.gates import judge
 from llmops.gates.judge import GateCase
 from llmops.kinds.evaluation.kind import Evaluation, Gate
 from llmops.statistics import betting
 from llmops.steps.context import JobFailure, JobOutput, StepContext, StepFailed, body, contained
-from llmops.steps.evaluation import lm_eval_task, subjects
-from llmops.store import blobs
+from llmops.steps.evaluation import lm_eval_task, prepared_suite, subjects
+from llmops.steps.evaluation.llm_judge import JudgePool
+from llmops.steps.evaluation.prepared_suite import PreparedSuite, SuiteResult
 
-AT_ONCE = 2
-"""How many models are held: head's and base's."""
-
-
-class Answered(Struct, frozen=True, kw_only=True):
-    """What was answered, and how often a model was asked for it."""
-
-    items: tuple[Item, ...] = ()
-    facts: SuiteFacts = SuiteFacts(metrics=())
-    calls: int = 0
-    rulings: bytes = b""
-    """What a judge said of the answers."""
-    judge_calls: int = 0
-    """How often it was asked for that."""
+MAX_MODELS = 2
+"""Models that are held at the same time: those of head and base."""
 
 
-class SuiteAsker(Protocol):
-    """A suite that is put to a model."""
+def run(jobs: tuple[Job, ...], context: StepContext, judges: JudgePool) -> Iterator[JobOutput | JobFailure]:
+    """Ask every suite until its gate has decided; yields its evidence again after every batch.
 
-    @property
-    def total(self) -> int:
-        """How many items it has."""
-
-    def ask(self, picked: list[int] | None = None) -> Answered:
-        """Ask its questions, or some of them."""
-
-
-class AskingTools(Struct, frozen=True, kw_only=True):
-    """What asking takes."""
-
-    put: Callable[[Job, LM], SuiteAsker]
-    publish: Callable[[Job, Answered, StepContext], JobOutput]
-
-
-def run(jobs: tuple[Job, ...], context: StepContext, hands: AskingTools) -> Iterator[JobOutput | JobFailure]:
-    """Let the evidence of every job grow until its gate has seen enough; gives it again each time that it grew.
-
-    Those that are asked in turns fail together; what was answered until then is kept.
+    Suites that are asked in turns fail together; the evidence of earlier batches is kept.
     """
-    with closing(_Models(context)) as models:
-        sides = {job.unit: _Side(job, growth, context, hands, models) for job in jobs if (growth := job.growth)}
-        beside = {side.growth.against for side in sides.values()}
-        for unit, side in sides.items():
-            if side.growth.against or unit not in beside:
-                base = sides.get(side.growth.against)
-                turns = [side] if base is None or base is side else [side, base]
-                yield from contained([one.job for one in turns], _grow(side, base, turns))
-                for one in turns:
-                    one.close()
+    with closing(_ModelCache(context)) as models:
+        sides = {job.unit: _Side(job, budget, context, judges, models) for job in jobs if (budget := job.growth)}
+        baselines = {side.budget.against for side in sides.values()}
+        for unit, head in sides.items():
+            if head.budget.against or unit not in baselines:
+                base = sides.get(head.budget.against)
+                turns = [head] if base is None or base is head else [head, base]
+                yield from contained([side.job for side in turns], _sample(head, base, turns))
+                for side in turns:
+                    side.close()
 
 
-def _grow(head: _Side, base: _Side | None, turns: list[_Side]) -> Iterator[JobOutput]:
-    """Ask in turns."""
-    while (stop := _next_stop(turns)) and not _is_enough(head, base):
+def _sample(head: _Side, base: _Side | None, turns: list[_Side]) -> Iterator[JobOutput]:
+    while (stop := _next_stop(turns)) and not _is_decided(head, base):
         for side in turns:
             if side.asked < stop:
                 side.ask(stop)
-                yield side.product()
+                yield side.publish()
     for side in turns:
-        if not side.is_told:
-            yield side.product()
+        if not side.is_published:
+            yield side.publish()
 
 
 def _next_stop(turns: list[_Side]) -> int:
-    """Say how far the next batch goes, or 0 where those that are behind are not to be asked any more."""
+    """Number of items asked by the end of the next batch; 0 where all were asked, or a limit is reached."""
     asked, total = min(side.asked for side in turns), turns[0].total
-    stop = betting.stop_after(asked, total)
-    may = asked < total and all(side.may_ask(stop) for side in turns if side.asked < stop)
-    return stop if may else 0
+    stop = betting.next_look(asked, total)
+    may_ask = asked < total and all(side.may_ask(stop) for side in turns if side.asked < stop)
+    return stop if may_ask else 0
 
 
-def _is_enough(head: _Side, base: _Side | None) -> bool:
-    """Whether what was answered decides, or nothing ever will."""
-    growth = head.growth
-    if not growth.gate or not head.asked or (base is not None and not base.asked):
+def _is_decided(head: _Side, base: _Side | None) -> bool:
+    """Whether the answers decide the gate, or no number of answers will."""
+    budget, facts = head.budget, head.result.facts
+    if not budget.gate or not head.asked or (base is not None and not base.asked):
         return False
-    metric = growth.metric or next(iter(head.given.facts.metrics), "")
-    if (growth.against and base is None) or metric not in head.given.facts.metrics:
+    metric = budget.metric or next(iter(facts.metrics), "")
+    if (budget.against and base is None) or metric not in facts.metrics:
         return True
     case = GateCase(
-        gate=msgspec.json.decode(growth.gate, type=Gate),
+        gate=msgspec.json.decode(budget.gate, type=Gate),
         head=head.scores(metric),
         base=base.scores(metric) if base else None,
-        lower_is_better=metric in head.given.facts.lower_is_better,
-        of=head.total,
+        lower_is_better=metric in facts.lower_is_better,
+        total=head.total,
     )
-    return judge.is_decided(case, growth.together)
+    return judge.is_decided(case, budget.together)
 
 
-class _Models:
-    """The models that were used last, and the engines that were started."""
+class _ModelCache:
+    """The most recently used models and engines."""
 
     def __init__(self, context: StepContext) -> None:
-        self._desk = context
+        self._context = context
         self._open: dict[str, tuple[LM, ExitStack]] = {}
 
-    def of(self, job: Job) -> LM:
-        """Give the model that a job asks."""
+    def get(self, job: Job) -> LM:
+        """Open the subject of a job, unless it is open."""
         name = subjects.identity(job)
-        found = self._open.pop(name, None)
-        if found is None:
-            if len(self._open) >= AT_ONCE:
-                self._let_go(next(iter(self._open)))
-            self._desk.say(f"loading {subjects.name(job)}")
+        entry = self._open.pop(name, None)
+        if entry is None:
+            if len(self._open) >= MAX_MODELS:
+                self._close(next(iter(self._open)))
+            self._context.say(f"loading {subjects.name(job)}")
             stack = ExitStack()
-            found = stack.enter_context(subjects.opened(job, self._desk)), stack
-        self._open[name] = found
-        return found[0]
+            entry = stack.enter_context(subjects.opened(job, self._context)), stack
+        self._open[name] = entry
+        return entry[0]
 
     def close(self) -> None:
-        """Let go of all of them."""
         for name in list(self._open):
-            self._let_go(name)
+            self._close(name)
 
-    def _let_go(self, name: str) -> None:
+    def _close(self, name: str) -> None:
         _, stack = self._open.pop(name)
         stack.close()
 
 
 class _Side:
-    """One subject of a suite, and what it answered so far."""
+    """One subject of a suite, and its answers so far."""
 
     def __init__(
-        self, job: Job, growth: SamplingBudget, context: StepContext, hands: AskingTools, models: _Models
+        self, job: Job, budget: SamplingBudget, context: StepContext, judges: JudgePool, models: _ModelCache
     ) -> None:
-        self.job, self.growth = job, growth
-        self.given = _earlier(growth, context)
-        self.is_told = False
-        self._desk, self._hands, self._models = context, hands, models
-        self._spent = growth.spent
-        self._paper: SuiteAsker | None = None
+        self.job, self.budget = job, budget
+        self.result = _earlier_result(budget, context)
+        self.is_published = False
+        self._context, self._judges, self._models = context, judges, models
+        self._spent = budget.spent
+        self._suite: PreparedSuite | None = None
 
     @property
     def asked(self) -> int:
-        """How many items were asked."""
-        return len(self.given.items)
+        """Number of items that were asked."""
+        return len(self.result.items)
 
     @property
     def total(self) -> int:
-        """How many there are to ask."""
-        if not self.given.facts.of:
-            self.given = replace(self.given, facts=replace(self.given.facts, of=self._opened().total))
-        return self.given.facts.of
+        """Number of all items."""
+        if not self.result.facts.of:
+            self.result = replace(self.result, facts=replace(self.result.facts, of=self._prepared().total))
+        return self.result.facts.of
 
     def may_ask(self, stop: int) -> bool:
-        """Whether the limits allow to ask until so many are."""
-        most, longest = self.growth.items, self.growth.seconds
-        return (most is None or stop <= most) and (longest is None or self._spent < longest)
+        """Whether the budget allows asking until ``stop`` items were asked."""
+        items, seconds = self.budget.items, self.budget.seconds
+        return (items is None or stop <= items) and (seconds is None or self._spent < seconds)
 
     def ask(self, stop: int) -> None:
-        """Ask the next items of the order, until so many are."""
-        begun = time.monotonic()
+        """Ask the next items of the order until ``stop`` items were asked."""
+        started = time.monotonic()
         total, seed = self.total, str(body(self.job, Evaluation).seed)
-        self._desk.say(f"{self.job.key} {lm_eval_task.suite_of(self.job).label}", self.asked, total)
-        order = betting.order(map(str, range(total)), seed)
+        self._context.say(f"{self.job.key} {lm_eval_task.suite_of(self.job).label}", self.asked, total)
+        order = betting.random_order(map(str, range(total)), seed)
         picked = sorted(int(number) for number in order[self.asked : stop])
-        new = self._opened().ask(picked)
-        if len(new.items) != len(picked):
-            raise StepFailed(f"{self.job.key}: {len(picked)} items were asked, and {len(new.items)} have a score.")
-        known = Counter(item.id.partition("#")[0] for item in self.given.items)
-        self.given = Answered(
-            items=(*self.given.items, *_numbered(new.items, known)),
-            facts=replace(new.facts, of=total, figures={}),
-            calls=self.given.calls + new.calls,
+        batch = self._prepared().ask(picked)
+        if len(batch.items) != len(picked):
+            raise StepFailed(f"{self.job.key}: {len(picked)} items were asked, but {len(batch.items)} have a score.")
+        counts = Counter(item.id.partition("#")[0] for item in self.result.items)
+        self.result = SuiteResult(
+            items=(*self.result.items, *_renumbered(batch.items, counts)),
+            facts=replace(batch.facts, of=total, figures={}),
+            calls=self.result.calls + batch.calls,
         )
-        self._spent += time.monotonic() - begun
+        self._spent += time.monotonic() - started
 
     def scores(self, metric: str) -> Mapping[str, float | None]:
-        """Give the score of each item that was asked."""
-        return {item.id: item.scores.get(metric) for item in self.given.items}
+        """Score of each item that was asked."""
+        return {item.id: item.scores.get(metric) for item in self.result.items}
 
-    def product(self) -> JobOutput:
-        """Give the evidence that there is."""
-        self.is_told = True
-        return self._hands.publish(self.job, self.given, self._desk)
+    def publish(self) -> JobOutput:
+        self.is_published = True
+        return prepared_suite.publish(self.job, self.result, self._context)
 
     def close(self) -> None:
-        """Let go of the model."""
-        self._paper = None
+        """Release the model."""
+        self._suite = None
 
-    def _opened(self) -> SuiteAsker:
-        if self._paper is None:
-            self._paper = self._hands.put(self.job, self._models.of(self.job))
-        return self._paper
+    def _prepared(self) -> PreparedSuite:
+        if self._suite is None:
+            self._suite = PreparedSuite(self.job, self._models.get(self.job), self._context, self._judges)
+        return self._suite
 
 
-def _numbered(items: tuple[Item, ...], known: Counter[str]) -> Iterator[Item]:
-    """Give items that ask the same as earlier ones names of their own, as `samples` does within a batch."""
+def _renumbered(items: tuple[Item, ...], counts: Counter[str]) -> Iterator[Item]:
+    """Number repeated documents across batches, as `samples` does within a batch."""
     for item in items:
-        same = item.id.partition("#")[0]
-        known[same] += 1
-        yield replace(item, id=same if known[same] == 1 else f"{same}#{known[same]}")
+        id_ = item.id.partition("#")[0]
+        counts[id_] += 1
+        yield replace(item, id=id_ if counts[id_] == 1 else f"{id_}#{counts[id_]}")
 
 
-def _earlier(growth: SamplingBudget, context: StepContext) -> Answered:
-    """Read what was answered before."""
-    if not growth.outputs:
-        return Answered()
-    files = blobs.manifest(context.store, growth.outputs["evidence"]).files
-    return Answered(
-        items=evidence.decode(blobs.read(context.store, files[ITEMS].sha256)),
-        facts=msgspec.json.decode(blobs.read(context.store, files[FACTS].sha256), type=SuiteFacts),
-        calls=round(growth.metrics.get("calls", 0.0)),
-    )
+def _earlier_result(budget: SamplingBudget, context: StepContext) -> SuiteResult:
+    if not budget.outputs:
+        return SuiteResult()
+    items, facts = evidence.load(context.store, budget.outputs[EVIDENCE])
+    return SuiteResult(items=items, facts=facts, calls=round(budget.metrics.get("calls", 0.0)))

@@ -1,6 +1,6 @@
-"""deployment -> its engine, which runs for one order, and a client of lm-eval's that asks it as the gateway would.
+"""Runs the engine of a deployment for one order, and asks it through lm-eval's clients as the gateway does.
 
-Effects: starts and ends processes, reads the store and the order's folder, speaks HTTP to the engine.
+Effects: starts and stops processes, reads the store and the order's folder, sends HTTP requests to the engine.
 """
 
 from __future__ import annotations
@@ -42,124 +42,134 @@ HOST = "127.0.0.1"
 SUBJECT, PROMPT = "subject.deployment", "subject.deployment.prompt"
 POLL_SECONDS = 0.1
 LAST_LINES = 5
-"""How many lines of an engine's log are shown when it fails."""
+"""Lines of the engine's log in an error message."""
 MOST_SHOWN = 200
-"""Characters of an odd answer that are shown."""
+"""Characters of an invalid answer in an error message."""
 
 
-class Client:
-    """What our clients have in common: they ask as the gateway does, with what prompt and engine fix."""
+class EngineClient:
+    """Common part of the clients: requests as the gateway sends them, with what the prompt and the engine fix."""
 
     path: str
 
-    def __init__(self, served: RevisionRoute, at_once: int, blamed: Callable[[], AbstractContextManager[None]]) -> None:
-        self.served = served
+    def __init__(
+        self, route: RevisionRoute, concurrency: int, errors: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self.route = route
         self.seed = 0
-        self._blamed = blamed
+        self._errors = errors
         options: dict[str, Any] = {
-            "base_url": f"{served.urls[0]}{self.path}",
-            "model": served.model,
-            "num_concurrent": at_once,
+            "base_url": f"{route.urls[0]}{self.path}",
+            "model": route.model,
+            "num_concurrent": concurrency,
             "tokenizer_backend": "none",
             "tokenized_requests": False,
-            "header": {"Authorization": "Bearer none"},  # else it sends what OPENAI_API_KEY holds
+            "header": {"Authorization": "Bearer none"},  # otherwise it sends OPENAI_API_KEY
         }
         super().__init__(**options)
 
     def _create_payload(self, messages: Any, **named: Any) -> dict[str, Any]:
-        made: dict[str, Any] = super()._create_payload(messages, **named | {"seed": self.seed})  # type: ignore[misc]
-        if self.served.prompt is not None:
-            *history, asked = messages
-            made |= {"messages": history, "variables": json.loads(asked["content"])}
+        payload: dict[str, Any] = super()._create_payload(messages, **named | {"seed": self.seed})  # type: ignore[misc]
+        if self.route.prompt is not None:
+            *history, question = messages
+            payload |= {"messages": history, "variables": json.loads(question["content"])}
         try:
-            return translate(self.path, made, self.served).body
+            return translate(self.path, payload, self.route).body
         except BadRequest as error:
             raise StepFailed(f"the prompt cannot be filled in from a row: {error}") from None
 
     def parse_generations(self, outputs: Any, **named: Any) -> list[str | None]:
-        """Read what was answered; lm-eval's own makes an empty answer of what is none."""
-        for one in outputs if isinstance(outputs, list) else [outputs]:
-            if not (isinstance(one, dict) and one.get("choices")):
-                raise aiohttp.ClientPayloadError(f"there are no choices in {str(one)[:MOST_SHOWN]}")
-        found: list[str | None] = super().parse_generations(outputs=outputs, **named)  # type: ignore[misc]
-        return found
+        """Parse answers; raises for an invalid one, of which lm-eval would make an empty answer."""
+        for output in outputs if isinstance(outputs, list) else [outputs]:
+            if not (isinstance(output, dict) and output.get("choices")):
+                raise aiohttp.ClientPayloadError(f"there are no choices in {str(output)[:MOST_SHOWN]}")
+        texts: list[str | None] = super().parse_generations(outputs=outputs, **named)  # type: ignore[misc]
+        return texts
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: FBT001, FBT002  lm-eval's
-        """Ask; an answer ends where its task says so, also where the engine does not stop there."""
-        with self._blamed():
+        """Ask; cut each answer where its task ends it, because an engine may not stop there."""
+        with self._errors():
             answers = super().generate_until(requests, disable_tqdm)  # type: ignore[misc]
-        ends = (one.args[1].get("until") for one in requests)
-        return [postprocess_generated_text(text, end, None) for text, end in zip(answers, ends, strict=True)]
+        stops = (request.args[1].get("until") for request in requests)
+        return [postprocess_generated_text(text, stop, None) for text, stop in zip(answers, stops, strict=True)]
 
 
-class Chat(Client, LocalChatCompletion):
-    """Asks by messages: through the deployment's prompt, or the model's chat template."""
+class ChatClient(EngineClient, LocalChatCompletion):
+    """Sends messages: through the deployment's prompt, or the model's chat template."""
 
     path = "/v1/chat/completions"
 
 
-class Text(Client, LocalCompletionsAPI):
-    """Asks for how a text goes on, where no chat template is applied."""
+class CompletionClient(EngineClient, LocalCompletionsAPI):
+    """Sends text to complete, where no chat template is applied."""
 
     path = "/v1/completions"
 
 
 def is_chat(job: Job) -> bool:
-    """Whether the subject of a job is asked by messages."""
+    """Whether the deployment of a job is sent messages."""
     return PROMPT in job.inputs or body(job, Evaluation).apply_chat_template
 
 
 @contextmanager
-def opened(job: Job, context: StepContext) -> Iterator[Client]:
-    """Start the engine of a job's deployment, and end it when its suites are done, or this process is."""
-    given, part = job.inputs[SUBJECT], _prompt(job.inputs.get(PROMPT), context)
-    deployment = body(given, Deployment)
-    engine = ENGINES[deployment.engine.type]
-    if why := revisions.mismatch(given.key, deployment.engine, engine):
+def opened(job: Job, context: StepContext) -> Iterator[EngineClient]:
+    """Run the engine of a job's deployment until the context, or this process, ends."""
+    deployment, prompt = job.inputs[SUBJECT], _prompt(job.inputs.get(PROMPT), context)
+    spec = body(deployment, Deployment)
+    engine = ENGINES[spec.engine.type]
+    if why := revisions.mismatch(deployment.key, spec.engine, engine):
         raise StepFailed(why)
-    model = context.folder_of(given, "model")
-    replica = Replica(name=given.key.name, model=model, host=HOST, port=supervised.free_port(HOST))
-    command = engine.command(msgspec.convert(deployment.engine.config, engine.config), replica)
-    first = revisions.sampling(command, part)
-    program = revisions.program(command, replica, first, seconds(deployment.progress_deadline))
-    folder = context.scratch("engine", digest([program.argv, first])[:SHORT])
+    model = context.folder_of(deployment, "model")
+    replica = Replica(name=deployment.key.name, model=model, host=HOST, port=supervised.free_port(HOST))
+    command = engine.command(msgspec.convert(spec.engine.config, engine.config), replica)
+    parameters = revisions.sampling(command, prompt)
+    program = revisions.program(command, replica, parameters, seconds(spec.progress_deadline))
+    folder = context.scratch("engine", digest([program.argv, parameters])[:SHORT])
     try:
         supervised.start(folder, replace(program, owner=os.getpid()))
-        _wait(folder, given)
-        served = revisions.served(given.outputs["model"], command, part, (f"http://{replica.host}:{replica.port}",))
-        blamed = partial(_blamed_on, folder, given)
-        yield (Chat if is_chat(job) else Text)(served, body(job, Evaluation).batch_size, blamed)
+        _wait_until_ready(folder, deployment)
+        route = revisions.served(
+            deployment.outputs["model"], command, prompt, (f"http://{replica.host}:{replica.port}",)
+        )
+        client = ChatClient if is_chat(job) else CompletionClient
+        yield client(route, body(job, Evaluation).batch_size, partial(_engine_errors, folder, deployment))
     finally:
         supervised.stop(folder)
 
 
-def _prompt(given: Input | None, context: StepContext) -> PromptRoute | None:
-    if given is None:
+def _prompt(prompt: Input | None, context: StepContext) -> PromptRoute | None:
+    if prompt is None:
         return None
-    prompt = body(given, Prompt)
-    source = blobs.read(context.store, given.files[prompt.template]).decode() if prompt.template else None
-    return revisions.prompt(prompt, source)
+    return revisions.prompt(body(prompt, Prompt), template(prompt, context))
 
 
-def _wait(folder: Path, given: Input) -> None:
-    """Wait until an engine has answered for the first time. Raises `StepFailed` when it was given up."""
+def template(prompt: Input, context: StepContext) -> str | None:
+    """Text of the template file of a prompt, if it has one."""
+    path = body(prompt, Prompt).template
+    return blobs.read(context.store, prompt.files[path]).decode() if path else None
+
+
+def _wait_until_ready(folder: Path, deployment: Input) -> None:
+    """Wait for the first answer of an engine. Raises `StepFailed` when it failed to start."""
     while (state := supervised.look(folder)).phase is not Phase.READY:
         if state.phase in (Phase.FAILED, Phase.STOPPED):
-            raise _failed(folder, given, "did not start")
+            raise _failed(folder, deployment, "did not start")
         time.sleep(POLL_SECONDS)
 
 
 @contextmanager
-def _blamed_on(folder: Path, given: Input) -> Iterator[None]:
-    """Say what an engine has to do with a question that failed."""
+def _engine_errors(folder: Path, deployment: Input) -> Iterator[None]:
+    """Turn a failed request into a `StepFailed` with the end of the engine's log."""
     try:
         yield
     except (aiohttp.ClientError, requests.RequestException, TimeoutError) as error:
-        raise _failed(folder, given, f"did not answer ({type(error).__name__}: {error})") from error
+        raise _failed(folder, deployment, f"did not answer ({type(error).__name__}: {error})") from error
 
 
-def _failed(folder: Path, given: Input, what: str) -> StepFailed:
+def _failed(folder: Path, deployment: Input, what: str) -> StepFailed:
     state = supervised.look(folder)
     why = f": {state.error}" if state.error else ""
     last = "\n".join(f"  {line}" for line in deque(supervised.logs(folder), LAST_LINES))
-    return StepFailed(f"the engine of {given.key} {what}{why}. The end of its log, {folder / supervised.LOG}:\n{last}")
+    return StepFailed(
+        f"the engine of {deployment.key} {what}{why}. The end of its log, {folder / supervised.LOG}:\n{last}"
+    )

@@ -1,6 +1,6 @@
-"""cases -> rulings: a model that judges, and what it said before.
+"""Decides rubrics with a judge model, and remembers its rulings.
 
-Who asks the same judge the same again gets what it said: within a run, and from the evidence of earlier ones.
+A judge is asked the same question once: within a run, and across runs through the rulings in earlier evidence.
 
 Effects: reads the store, loads models.
 """
@@ -17,8 +17,6 @@ from llmops.domain.digests import digest
 from llmops.domain.orders import Job
 from llmops.execution.evidence import RULINGS
 from llmops.kinds.evaluation import judge_labels, rubrics
-from llmops.kinds.evaluation.assertions import Assert
-from llmops.kinds.evaluation.judge_labels import Label
 from llmops.kinds.evaluation.kind import Evaluation, Suite
 from llmops.kinds.evaluation.rubrics import Agreement, RubricCase, Ruling
 from llmops.steps.context import StepContext, body
@@ -29,88 +27,113 @@ TOO_LONG = "the case is longer than what the judge can read"
 
 
 class LlmJudge:
-    """One model that judges; it is loaded when it is first asked something new."""
+    """A judge model, loaded when it is first asked something new."""
 
     def __init__(self, name: str, load: Callable[[], LM]) -> None:
         self.name = name
         self.calls = 0
-        """How often the model was asked."""
+        """Number of calls of the model."""
         self._load = load
         self._model: LM | None = None
-        self._said: dict[str, Ruling] = {}
+        self._rulings: dict[str, Ruling] = {}
 
     def recall(self, earlier: Iterable[Ruling]) -> None:
-        """Take over what was said before."""
-        self._said = {ruling.id: ruling for ruling in earlier} | self._said
+        """Reuse rulings of earlier runs."""
+        self._rulings = {ruling.id: ruling for ruling in earlier} | self._rulings
 
     def rule(self, cases: Sequence[RubricCase]) -> list[Ruling]:
-        """Decide cases, each of them once."""
-        named = [(rubrics.name(self.name, case), case) for case in cases]
-        new = {id_: case for id_, case in named if id_ not in self._said}
+        """Rule on cases; equal cases are asked once."""
+        ids = [rubrics.name(self.name, case) for case in cases]
+        new = {id_: case for id_, case in zip(ids, cases, strict=True) if id_ not in self._rulings}
         if new:
-            said = self._ask([case.messages for case in new.values()])
-            self._said |= {id_: rubrics.read(id_, text) for id_, text in zip(new, said, strict=True)}
-        return [self._said[id_] for id_, _ in named]
+            replies = self._ask([case.messages for case in new.values()])
+            self._rulings |= {id_: rubrics.read(id_, reply) for id_, reply in zip(new, replies, strict=True)}
+        return [self._rulings[id_] for id_ in ids]
 
     def _ask(self, conversations: list[list[dict[str, str]]]) -> list[str]:
         self._model = model = self._model or self._load()
-        texts = [subjects.written(model, one, "the judge") for one in conversations]
-        # lm-eval would cut off how a longer one begins, which is what the judge is told to do.
-        fit = [len(model.tok_encode(text)) <= model.max_length - rubrics.LONGEST for text in texts]
-        asked = [
+        texts = [subjects.render(model, messages, "the judge") for messages in conversations]
+        # lm-eval would cut the start of a longer text, which has the instructions for the judge.
+        fits = [len(model.tok_encode(text)) <= model.max_length - rubrics.LONGEST for text in texts]
+        requests = [
             Instance(request_type="generate_until", doc={}, arguments=(text, dict(rubrics.GREEDY)), idx=0)
-            for text, fits in zip(texts, fit, strict=True)
-            if fits
+            for text, is_short in zip(texts, fits, strict=True)
+            if is_short
         ]
-        self.calls += len(asked)
-        said = iter(model.generate_until(asked, disable_tqdm=True) if asked else [])
-        return [next(said) if fits else TOO_LONG for fits in fit]
+        self.calls += len(requests)
+        replies = iter(model.generate_until(requests, disable_tqdm=True) if requests else [])
+        return [next(replies) if is_short else TOO_LONG for is_short in fits]
 
 
 class JudgePool:
-    """The judges of a run: each is loaded once, whoever asks it."""
+    """The judges of a run: each is loaded once."""
 
     def __init__(self, context: StepContext) -> None:
-        self._desk = context
+        self._context = context
         self._judges: dict[str, LlmJudge] = {}
 
     def judge(self, job: Job, role: str) -> LlmJudge:
-        """Give the judge that a job names, with what it said in the evidence that the job is given."""
-        evaluation, given = body(job, Evaluation), job.inputs[role]
-        how = [evaluation.dtype, evaluation.device, evaluation.batch_size]  # all of these are in the closure
-        name = digest([sorted(given.outputs.items()), *how])
+        """The judge that a job names in a role, with its rulings in the job's earlier evidence."""
+        evaluation, model = body(job, Evaluation), job.inputs[role]
+        options = [evaluation.dtype, evaluation.device, evaluation.batch_size]  # all of these are in the closure
+        name = digest([sorted(model.outputs.items()), *options])
         if name not in self._judges:
-            self._judges[name] = LlmJudge(name, lambda: subjects.load(given, evaluation, self._desk))
-        self._judges[name].recall(self._earlier(job))
+            self._judges[name] = LlmJudge(name, lambda: subjects.load(model, evaluation, self._context))
+        self._judges[name].recall(self._earlier_rulings(job))
         return self._judges[name]
 
-    def _earlier(self, job: Job) -> Iterable[Ruling]:
+    def _earlier_rulings(self, job: Job) -> Iterable[Ruling]:
         for evidence in job.earlier:
-            files = blobs.manifest(self._desk.store, evidence).files
+            files = blobs.manifest(self._context.store, evidence).files
             if RULINGS in files:
-                yield from decode(blobs.read(self._desk.store, files[RULINGS].sha256))
+                yield from decode(blobs.read(self._context.store, files[RULINGS].sha256))
 
 
-def encode(found: Iterable[Ruling]) -> bytes:
-    """Write rulings for their file, in the order of their names."""
-    return b"".join(msgspec.json.encode(one) + b"\n" for one in sorted(found, key=lambda one: one.id))
+class SuiteJudge:
+    """A judge as one suite uses it: it collects the suite's rulings and counts the calls for them."""
+
+    def __init__(self, judge: LlmJudge, labels: bytes | None) -> None:
+        self.rulings: dict[str, Ruling] = {}
+        self.calls = 0
+        self._judge, self._labels = judge, labels
+
+    def rule(self, cases: Sequence[RubricCase]) -> list[Ruling]:
+        """Rule on cases; equal cases are asked once."""
+        before = self._judge.calls
+        rulings = self._judge.rule(cases) if cases else []
+        self.calls += self._judge.calls - before
+        self.rulings |= {ruling.id: ruling for ruling in rulings}
+        return rulings
+
+    def agreement(self, suite: Suite) -> Agreement | None:
+        """Agreement with the labels of a suite, if it has any."""
+        return agreement(suite, self._labels, self.rule) if self._labels else None
+
+
+def encode(rulings: Iterable[Ruling]) -> bytes:
+    """Encode rulings as JSON Lines, sorted by id."""
+    return b"".join(msgspec.json.encode(ruling) + b"\n" for ruling in sorted(rulings, key=lambda ruling: ruling.id))
 
 
 def decode(data: bytes) -> list[Ruling]:
-    """Read a file of rulings."""
+    """Decode a file of rulings."""
     decoder = msgspec.json.Decoder(Ruling)
     return [decoder.decode(line) for line in data.splitlines()]
 
 
 def agreement(suite: Suite, data: bytes, rule: Callable[[Sequence[RubricCase]], list[Ruling]]) -> Agreement:
-    """Let a judge decide what people decided, each by the rubric that it is about."""
+    """Compare a judge with the labels of a suite, each by the rubric that it is about."""
     by_metric = suite.rubrics
-    found = judge_labels.read(data, by_metric)
-    said = rule([_case(label, by_metric[label.metric]) for label in found])
-    return rubrics.agreement(
-        [(label.holds, scorers.met(one, by_metric[label.metric])) for label, one in zip(found, said, strict=True)]
+    labels = judge_labels.read(data, by_metric)
+    rulings = rule(
+        [
+            RubricCase(str(scorers.filled(by_metric[label.metric].value, label.row)), label.question, label.output)
+            for label in labels
+        ]
     )
-
-
-def _case(label: Label, rubric: Assert) -> RubricCase:
-    return RubricCase(str(scorers.filled(rubric.value, label.row)), label.question, label.output)
+    return rubrics.agreement(
+        [
+            (label.holds, scorers.is_met(ruling, by_metric[label.metric]))
+            for label, ruling in zip(labels, rulings, strict=True)
+        ]
+    )

@@ -1,4 +1,4 @@
-"""job -> who answers its questions.
+"""Opens the subject of a job: loads its model, or starts the engine of its deployment.
 
 Effects: reads the store, loads models, starts engines.
 """
@@ -24,34 +24,34 @@ MODEL = "subject.model"
 
 
 def identity(job: Job) -> str:
-    """Name what has to be loaded or started for a job: jobs of one name share it."""
-    evaluation, given = body(job, Evaluation), _subject(job)
-    outputs = sorted(given.outputs.items())
-    if given is not job.inputs.get(MODEL):
+    """Identity of the subject of a job as it is opened: jobs with the same identity share it."""
+    evaluation, subject = body(job, Evaluation), _subject(job)
+    outputs = sorted(subject.outputs.items())
+    if subject is not job.inputs.get(MODEL):
         prompt = job.inputs.get(deployment_client.PROMPT)
-        said = [bytes(one.body).decode() + str(sorted(one.files.items())) for one in (given, prompt) if one]
-        return json.dumps([outputs, *said, deployment_client.is_chat(job), evaluation.batch_size])
+        specs = [bytes(part.body).decode() + str(sorted(part.files.items())) for part in (subject, prompt) if part]
+        return json.dumps([outputs, *specs, deployment_client.is_chat(job), evaluation.batch_size])
     return json.dumps([outputs, evaluation.dtype, evaluation.device, evaluation.batch_size])
 
 
 def name(job: Job) -> Key:
-    """Give the resource that a job asks."""
+    """The subject of a job."""
     return _subject(job).key
 
 
 def prompt(job: Job) -> Input | None:
-    """Give the prompt that the subject of a job is asked through."""
+    """The prompt that the subject of a job is asked through."""
     return job.inputs.get("subject.prompt") or job.inputs.get(deployment_client.PROMPT)
 
 
 def is_chat(job: Job) -> bool:
-    """Whether lm-eval makes messages of each question; a prompt of a model's makes its text itself."""
+    """Whether lm-eval makes messages of each question; the prompt of a model renders its own text."""
     return deployment_client.is_chat(job) and "subject.prompt" not in job.inputs
 
 
 @contextmanager
 def opened(job: Job, context: StepContext) -> Iterator[LM]:
-    """Load the model that a job asks, or start the engine of its deployment for as long as it is needed."""
+    """Load the model of a job, or run the engine of its deployment until the context ends."""
     if MODEL in job.inputs:
         yield load(job.inputs[MODEL], body(job, Evaluation), context)
     else:
@@ -59,36 +59,36 @@ def opened(job: Job, context: StepContext) -> Iterator[LM]:
             yield client
 
 
-def written(model: LM, messages: list[dict[str, str]], model_name: str) -> str:
-    """Write messages as a model reads them. Raises `StepFailed` where its chat template cannot."""
-    try:
-        return str(model.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-    except (ValueError, TemplateError) as error:
-        roles = ", ".join(one["role"] for one in messages)
-        raise StepFailed(
-            f"{model_name} has no chat template for messages of these roles: {roles} ({error}). "
-            "Take a model that has one."
-        ) from error
-
-
-def seed(model: LM, number: int) -> None:
-    """Have everything that a model draws begin at a number."""
-    set_seed(number)
-    if isinstance(model, deployment_client.Client):
-        model.seed = number
-
-
-def _subject(job: Job) -> Input:
-    return job.inputs[MODEL] if MODEL in job.inputs else job.inputs[deployment_client.SUBJECT]
-
-
-def load(given: Input, evaluation: Evaluation, context: StepContext) -> HFLM:
-    """Load a model as an evaluation says."""
-    adapter = context.folder_of(given, "adapter") if "adapter" in given.outputs else None
+def load(model: Input, evaluation: Evaluation, context: StepContext) -> HFLM:
+    """Load a model, or a base model with an adapter, with the dtype, device and batch size of an Evaluation."""
+    adapter = context.folder_of(model, "adapter") if "adapter" in model.outputs else None
     return HFLM(
-        pretrained=str(context.folder_of(given, "base" if adapter else "model")),
+        pretrained=str(context.folder_of(model, "base" if adapter else "model")),
         peft=str(adapter) if adapter else None,
         device=evaluation.device,
         dtype=evaluation.dtype,
         batch_size=evaluation.batch_size,
     )
+
+
+def render(model: LM, messages: list[dict[str, str]], model_name: str) -> str:
+    """Render messages with the chat template of a model. Raises `StepFailed` where it has none for them."""
+    try:
+        return str(model.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    except (ValueError, TemplateError) as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise StepFailed(
+            f"{model_name} has no chat template for messages of these roles: {roles} ({error}). "
+            "Use a model that has one."
+        ) from error
+
+
+def seed(model: LM, number: int) -> None:
+    """Seed the sampling of a model."""
+    set_seed(number)
+    if isinstance(model, deployment_client.EngineClient):
+        model.seed = number
+
+
+def _subject(job: Job) -> Input:
+    return job.inputs[MODEL] if MODEL in job.inputs else job.inputs[deployment_client.SUBJECT]

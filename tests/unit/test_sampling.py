@@ -1,4 +1,4 @@
-"""How far the evidence of sequential suites is to grow."""
+"""Remaining sampling budgets of sequential suites."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from llmops.domain.resources import Key
 from llmops.gates import judge, pairing, sampling
 from llmops.gates.judge import GateCase
 from llmops.gates.pairing import SuiteRef
-from llmops.gates.sampling import KnownResults
 from llmops.gates.verdicts import PreparedCase, SuiteReport
 from llmops.kinds.evaluation.kind import Gate
 from llmops.specs.graph import Graph
@@ -42,56 +41,56 @@ def outcome(unit: Digest, items: int, seconds: float = 1.0) -> Outcome:
 
 
 class Suite:
-    """The sequential suite of a change that trains longer, as far as head and base have answered it."""
+    """The sequential suite of a change that trains longer, with some items of head and base answered."""
 
     def __init__(self, gate: str = "detect: 0.05", settings: dict[str, Any] | None = None) -> None:
         head, base = graph(gate, "max_steps: 11"), graph(gate)
-        _, (self.head, found) = pairing.pairs([SUMS], head, base)
-        assert found is not None
-        self.base: SuiteRef = found
+        _, (self.head, baseline) = pairing.pairs([SUMS], head, base)
+        assert baseline is not None
+        self.base: SuiteRef = baseline
         self.settings = msgspec.convert(settings or {}, Settings)
 
-    def owed(
-        self, head: int | None, base: int | None, worse: int = 0, seconds: float = 1.0, *, alone: bool = False
+    def budgets(
+        self, head: int | None, base: int | None, worse: int = 0, seconds: float = 1.0, *, is_new: bool = False
     ) -> dict[Digest, SamplingBudget]:
-        """Say what is owed when so many items were answered (None: never), of which so many got worse."""
+        """Remaining budgets after so many items of each side (None: not built), of which so many got worse."""
         asked = {self.head.unit: head, self.base.unit: base}
         outcomes = {unit: outcome(unit, items, seconds) for unit, items in asked.items() if items is not None}
         case = None
         gate: Gate = self.head.suite.gate
         if head is not None and base is not None:
             scores = {str(number): float(number >= worse) for number in range(head)}
-            case = GateCase(gate=gate, head=scores, base={str(number): 1.0 for number in range(base)}, of=2000)
+            case = GateCase(gate=gate, head=scores, base={str(number): 1.0 for number in range(base)}, total=2000)
         judgement = judge.Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule)
         report = SuiteReport(evaluation=SUMS, suite="few", metric="acc", judgement=judgement)
-        case = PreparedCase(report=report, gate=gate, head=self.head, base=None if alone else self.base, case=case)
-        return sampling.owed([case], KnownResults(outcomes, self.settings))
+        case = PreparedCase(report=report, gate=gate, head=self.head, base=None if is_new else self.base, case=case)
+        return sampling.remaining_budgets([case], outcomes, self.settings)
 
 
 def test_what_was_never_asked_is_asked_in_turns_with_base_and_judged_by_the_gate() -> None:
     suite = Suite()
 
-    owed = suite.owed(None, None)
+    budgets = suite.budgets(None, None)
 
-    assert owed.keys() == {suite.head.unit, suite.base.unit}
-    assert owed[suite.head.unit].against == suite.base.unit
-    assert msgspec.json.decode(owed[suite.head.unit].gate, type=Gate) == suite.head.suite.gate
-    assert not owed[suite.base.unit].gate
+    assert budgets.keys() == {suite.head.unit, suite.base.unit}
+    assert budgets[suite.head.unit].against == suite.base.unit
+    assert msgspec.json.decode(budgets[suite.head.unit].gate, type=Gate) == suite.head.suite.gate
+    assert not budgets[suite.base.unit].gate
 
 
 def test_what_decides_is_asked_no_more() -> None:
-    assert Suite().owed(20, 20, worse=20) == {}
-    assert Suite().owed(200, 200) == {}
+    assert Suite().budgets(20, 20, worse=20) == {}
+    assert Suite().budgets(200, 200) == {}
 
 
 def test_what_does_not_decide_goes_on_from_where_it_is_on_both_sides() -> None:
     suite = Suite()
 
-    owed = suite.owed(20, 300)
+    budgets = suite.budgets(20, 300)
 
-    assert owed[suite.head.unit].metrics["items"] == 20
-    assert owed[suite.base.unit].metrics["items"] == 300
-    assert owed[suite.base.unit].outputs == {"evidence": "e"}
+    assert budgets[suite.head.unit].metrics["items"] == 20
+    assert budgets[suite.base.unit].metrics["items"] == 300
+    assert budgets[suite.base.unit].outputs == {"evidence": "e"}
 
 
 @pytest.mark.parametrize(
@@ -110,30 +109,30 @@ def test_what_does_not_decide_goes_on_from_where_it_is_on_both_sides() -> None:
 def test_limits_hold_over_all_runs(gate: str, head: int, base: int, more: str) -> None:
     suite = Suite(gate, {"hourly_cost": {"cpu": 36.0}})  # a cent a second
 
-    assert bool(suite.owed(head, base, seconds=31.0)) == (more == "more")
+    assert bool(suite.budgets(head, base, seconds=31.0)) == (more == "more")
 
 
 def test_a_limit_of_cost_needs_a_price() -> None:
-    with pytest.raises(Refused, match=r"max_cost, and llmops\.yaml does not say what an hour of cpu costs"):
-        Suite("max_cost: 1").owed(None, None)
+    with pytest.raises(Refused, match=r"max_cost, and llmops\.yaml has no hourly_cost for cpu"):
+        Suite("max_cost: 1").budgets(None, None)
 
 
 def test_where_there_is_nothing_to_compare_with_all_is_asked_that_the_limits_allow() -> None:
     suite = Suite("max_items: 100, max_minutes: 2")
 
-    owed = suite.owed(None, None, alone=True)
+    budgets = suite.budgets(None, None, is_new=True)
 
-    assert owed == {suite.head.unit: SamplingBudget(items=100, seconds=120.0, metric="acc")}
+    assert budgets == {suite.head.unit: SamplingBudget(items=100, seconds=120.0, metric="acc")}
     node = graph("max_items: 100, max_minutes: 2", "max_steps: 11")[SUMS]
-    assert sampling.alone(node, suite.head.unit, Settings()) == SamplingBudget(items=100, seconds=120.0)
-    assert sampling.alone(node, node.units[0].digest, Settings()) is None
+    assert sampling.full_budget(node, suite.head.unit, Settings()) == SamplingBudget(items=100, seconds=120.0)
+    assert sampling.full_budget(node, node.units[0].digest, Settings()) is None
 
 
 def test_a_minimum_is_decided_by_each_side_alone() -> None:
     suite = Suite("rule: minimum, value: 0.5")
 
-    owed = suite.owed(None, None)
+    budgets = suite.budgets(None, None)
 
-    assert {one.against for one in owed.values()} == {""}
-    assert all(one.gate for one in owed.values())
-    assert suite.owed(None, 10).keys() == {suite.head.unit}
+    assert {one.against for one in budgets.values()} == {""}
+    assert all(one.gate for one in budgets.values())
+    assert suite.budgets(None, 10).keys() == {suite.head.unit}
