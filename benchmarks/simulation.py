@@ -20,7 +20,7 @@ from scipy import stats
 
 from llmops.domain.plans import Verdict
 from llmops.gates import judge
-from llmops.kinds.evaluation.kind import Gate
+from llmops.kinds.evaluation.spec import Gate
 from llmops.statistics import betting, sign_flip
 from llmops.statistics.families import holm
 from llmops.statistics.sign_flip import TOLERANCE

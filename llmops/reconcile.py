@@ -21,8 +21,8 @@ from llmops.domain.records import EnvironmentState, Initiator, Release
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
-from llmops.execution.executor import DEPENDENCY_FAILED, BuildContext, BuildTask
-from llmops.gates import sampling, verdicts
+from llmops.execution.executor import DEPENDENCY_FAILED, BuildContext
+from llmops.gates import verdicts
 from llmops.gates.trials import EvidenceStore
 from llmops.gates.verdicts import SuiteReport
 from llmops.git import refs
@@ -144,7 +144,8 @@ class _Apply(Struct, frozen=True):
     def run(self) -> ApplyResult:
         """Build what is pending, then release what may be released, then stop what need not run any more."""
         plan, desired = self.proposal.plan, self.proposal.desired
-        failed = executor.build(self._tasks(), self.build, self.initiator, self.emit).failed
+        tasks = [executor.task(action, desired) for action in plan.builds]
+        failed = executor.build(tasks, self.build, self.initiator, self.emit).failed
         blocked: list[Blocked] = list(plan.blocked)
         unwell: list[Unhealthy | Unfinished] = []
         reports: list[SuiteReport] = []
@@ -161,13 +162,6 @@ class _Apply(Struct, frozen=True):
                 unwell.append(error)
         live.tidy(desired.graph.live, desired.graph, self._release_context())
         return ApplyResult(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
-
-    def _tasks(self) -> list[BuildTask]:
-        desired, settings = self.proposal.desired, self.workspace.settings
-        return [
-            BuildTask(action, desired, growth=sampling.full_budget(desired.graph[action.key], action.unit, settings))
-            for action in self.proposal.plan.builds
-        ]
 
     def _release_context(self) -> ReleaseContext:
         return ReleaseContext(

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from llmops.domain.orders import Input, Job, SamplingBudget
+from llmops.domain.orders import Input, Job
 from llmops.domain.resources import Key
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
+from llmops.kinds.evaluation.sampling import SamplingBudget, job_options
 from llmops.steps.context import JobFailure, JobOutput, StepFailed
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs
@@ -68,7 +69,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     suite: Mapping[str, Any] = {}
     fields: Mapping[str, Any] = {}
     files: Mapping[str, str] = {}
-    growth: SamplingBudget | None = None
+    budget: SamplingBudget | None = None
 
 
 def of_model(kept: Store, at: Path) -> dict[str, Any]:
@@ -89,14 +90,17 @@ def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
         made = Input(key=Key("Dataset", "rows"), body=Raw(b"{}"), outputs={"rows": blobs.add_folder(kept, rows)})
         inputs["suites[0].dataset"] = made
     files = {"evals/task.yaml": asked.task, **asked.files}
+    how = job_options(0, asked.budget)
     return Job(
         unit=f"{number:064x}",
         key=Key("Evaluation", "tiny"),
-        part="suites[0]",
+        field="suites",
+        index=0,
         body=Raw(json.dumps({"subject": asked.subject, "suites": [suite], **asked.fields}).encode()),
         files={path: blobs.add_bytes(kept, text.encode()) for path, text in files.items()},
         inputs=inputs,
-        growth=asked.growth,
+        options=how.options,
+        incremental=how.incremental,
     )
 
 

@@ -33,26 +33,12 @@ class Input(Struct, frozen=True, kw_only=True):
     outputs: dict[str, Digest] = {}
 
 
-class SamplingBudget(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far the result of a job is to grow: items are asked in batches until they decide, or there are enough."""
+class Previous(Struct, frozen=True, kw_only=True):
+    """The result of an earlier run of the same job."""
 
-    gate: Raw = Raw(b"")
-    """What they decide, and when; empty where nobody asks for a decision: then all are asked."""
-    metric: str | None = None
-    against: Digest = ""
-    """The job of the same order that is asked in turns with this one, and that it is compared with; '' is none."""
-    together: int = 1
-    """How many suites are judged together."""
-    items: int | None = None
-    """How many are asked at most, with those that were asked before."""
-    seconds: float | None = None
-    """How long they are asked at most, with the time that was spent before."""
     outputs: dict[str, Digest] = {}
-    """What there is already,"""
     metrics: dict[str, float] = {}
-    """its figures,"""
-    spent: float = 0.0
-    """and how many seconds it took."""
+    seconds: float = 0.0
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -60,20 +46,25 @@ class Job(Struct, frozen=True, kw_only=True):
 
     unit: Digest
     key: Key
-    part: str
-    trial: int = 0
-    """Which of several samples of the part it is."""
+    field: str = ""
+    """The list field of which it builds one item; '' builds the whole resource."""
+    index: int | None = None
+    """Which item of that list."""
     body: Raw
     files: dict[str, Digest] = {}
     """Files of the repository by path, each in the store."""
     pins: dict[str, str] = {}
-    """What things outside git are fixed at, by their names."""
+    """The pinned version of things outside git, by their names."""
     inputs: dict[str, Input] = {}
-    """What it leans on, by role: ``base``, ``datasets[0].name``."""
-    earlier: tuple[Digest, ...] = ()
-    """Evidence that was made before of the same thing: what in it still holds need not be made again."""
-    growth: SamplingBudget | None = None
-    """How far it is to grow, if its result is one that grows."""
+    """The resources that it depends on, by the place that names them: ``base``, ``datasets[0].name``."""
+    options: Raw = Raw(b"null")
+    """What the step is told besides the spec, in a shape of its own; in no digest."""
+    incremental: bool = False
+    """Whether the step yields the result again and again, each time with more. How far it got is recorded."""
+    previous: Previous | None = None
+    """Where an incremental job continues."""
+    alike: tuple[dict[str, Digest], ...] = ()
+    """Outputs of the same part of other resources: what is the same in them need not be built again."""
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -20,7 +20,6 @@ from llmops.domain.digests import Digest
 from llmops.domain.orders import Input, Job, JobResult, OrderReport
 from llmops.domain.plans import BuildAction
 from llmops.domain.resources import Files, Key, Node, Scope
-from llmops.execution.evidence import EVIDENCE
 from llmops.index.commits import Desired
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
@@ -32,21 +31,20 @@ from llmops.store.blobs import Store
 def job(action: BuildAction, wanted: Desired, where: Ledger, into: Store) -> Job:
     """State what a step is to make, with everything it may read; the files that the spec names go into the store."""
     node = wanted.graph[action.key]
+    unit = next(unit for unit in node.units if unit.digest == action.unit)
     return Job(
-        unit=action.unit,
+        unit=unit.digest,
         key=action.key,
-        part=action.part,
-        trial=next(unit.trial for unit in node.units if unit.digest == action.unit),
+        field=unit.field,
+        index=unit.index,
         body=Raw(msgspec.json.encode(node.spec.body)),
         files=_stored_files(node, wanted.files, into),
         pins={pin.name: pin.value for pin in node.spec.pins},
-        inputs={
-            role: _input(wanted.graph[key], wanted.files, where, into) for role, key in _leans_on(node, wanted.graph)
-        },
+        inputs={at: _input(wanted.graph[key], wanted.files, where, into) for at, key in _inputs(node, wanted.graph)},
     )
 
 
-def _leans_on(node: Node, graph: Graph) -> Iterator[tuple[str, Key]]:
+def _inputs(node: Node, graph: Graph) -> Iterator[tuple[str, Key]]:
     """Give all that decides a unit, by role; of something live, what decides how it answers, too."""
     for need in node.needs:
         if need.scope is not Scope.NONE:
@@ -77,11 +75,11 @@ def outputs(node: Node, where: Ledger) -> Mapping[str, Digest]:
     return {name: digest for one in found if one for name, digest in one.outputs.items()}
 
 
-def evidence_of(units: Sequence[Digest], where: Ledger, kept: Store) -> tuple[Digest, ...]:
-    """Give the evidence of some units, as far as it was made and is in the store."""
-    made = (ledger.outcome(where, unit) for unit in units)
-    found = (one.outputs.get(EVIDENCE, "") for one in made if one)
-    return tuple(digest for digest in found if digest and blobs.complete(kept, digest))
+def outputs_of(units: Sequence[Digest], where: Ledger, kept: Store) -> tuple[dict[str, Digest], ...]:
+    """The outputs of some units, as far as they are built and in the store."""
+    outcomes = (ledger.outcome(where, unit) for unit in units)
+    built = (outcome.outputs for outcome in outcomes if outcome)
+    return tuple(outputs for outputs in built if all(blobs.complete(kept, digest) for digest in outputs.values()))
 
 
 def report(folder: Path) -> OrderReport | None:

@@ -17,9 +17,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain import orders
-from llmops.domain.digests import Digest
+from llmops.domain.digests import Digest, sha256
 from llmops.domain.events import Event, EventSink, EventType
-from llmops.domain.orders import Job, JobResult, Order, OrderReport, Progress, SamplingBudget
+from llmops.domain.orders import Job, JobResult, Order, OrderReport, Previous, Progress
 from llmops.domain.plans import BuildAction
 from llmops.domain.problems import Stopped
 from llmops.domain.records import EnvironmentState, Initiator, Intent, Outcome, Provenance
@@ -29,7 +29,7 @@ from llmops.host.signals import NEVER, Stop
 from llmops.index.commits import Desired
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
-from llmops.plugins.kind import Step
+from llmops.plugins.kind import JobOptions, Step
 from llmops.plugins.runner import OrderRef, Orders, OrderState
 from llmops.registry import PLUGINS
 from llmops.store import blobs
@@ -62,10 +62,19 @@ class BuildTask(Struct, frozen=True):
 
     action: BuildAction
     wanted: Desired
-    earlier: tuple[Digest, ...] = ()
-    """Units whose evidence may spare some of the work: the same suite of another commit."""
-    growth: SamplingBudget | None = None
-    """How far a result grows, if it grows: what there is when the order ends is recorded."""
+    options: JobOptions = JobOptions()
+    """What the step is told besides the spec."""
+    previous: Previous | None = None
+    """Where an incremental job continues."""
+    alike: tuple[Digest, ...] = ()
+    """Units of the same part of other resources, whose outputs may spare some of the work."""
+
+
+def task(action: BuildAction, wanted: Desired, alike: tuple[Digest, ...] = ()) -> BuildTask:
+    """Make the task of an action, with the options that its kind has for the unit. Raises `Refused`."""
+    node = wanted.graph[action.key]
+    unit = next(unit for unit in node.units if unit.digest == action.unit)
+    return BuildTask(action, wanted, PLUGINS.kinds[action.key.kind].options(node, unit, wanted.settings), alike=alike)
 
 
 class BuildResult(Struct):
@@ -237,7 +246,7 @@ class _Building:
             cluster=self.context.runner.cluster,
         )
         dispatch.forget_what_does_not_hold(folder, self.context.store)
-        if any(job.growth for job in jobs) and self.context.runner.look(folder) is not OrderState.RUNNING:
+        if any(job.incremental for job in jobs) and self.context.runner.look(folder) is not OrderState.RUNNING:
             dispatch.reopen(folder)
         disk.write(folder / orders.ORDER, orders.encode(order))
         for action in batch:
@@ -245,14 +254,18 @@ class _Building:
         return _Running(self._ref(folder), batch)
 
     def _ref(self, folder: Path) -> OrderRef:
-        """Put an order into the store, where machines that do not see its folder find it."""
-        digest = blobs.add_bytes(self.context.store, (folder / orders.ORDER).read_bytes())
+        digest = sha256((folder / orders.ORDER).read_bytes())
         return OrderRef(digest=digest, store=self.context.store.url, folder=folder)
 
     def _job(self, task: BuildTask) -> Job:
         job = dispatch.job(task.action, task.wanted, self.context.ledger, self.context.store)
-        earlier = dispatch.evidence_of(task.earlier, self.context.ledger, self.context.store)
-        return replace(job, earlier=earlier, growth=task.growth)
+        return replace(
+            job,
+            options=task.options.options,
+            incremental=task.options.incremental,
+            previous=task.previous,
+            alike=dispatch.outputs_of(task.alike, self.context.ledger, self.context.store),
+        )
 
     def _intent(self, running: _Running) -> Intent:
         return Intent(
@@ -318,7 +331,7 @@ class _Building:
         for action in running.actions:
             event = Event(type=EventType.MADE, key=action.key, label=action.label, order=running.name)
             error = report.failed.get(action.unit) or report.error
-            if action.unit in by_unit and not (error and self.tasks[action.unit].growth):
+            if action.unit in by_unit and not (error and self.tasks[action.unit].options.incremental):
                 self.result.made.add(action.unit)
                 outcome = by_unit[action.unit]
                 self.emit(replace(event, seconds=outcome.provenance.seconds, figures=outcome.metrics))

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from llmops.domain.problems import Misused, did_you_mean
 from llmops.domain.resources import Key, Node
-from llmops.kinds.evaluation.kind import KIND, Evaluation, Subject, Suite
+from llmops.kinds.evaluation.kind import KIND
+from llmops.kinds.evaluation.spec import Evaluation, Subject, Suite
 from llmops.specs.graph import Graph
 
 FIELDS = {"Model": "model", "Training": "model", "Prompt": "prompt", "Deployment": "deployment"}

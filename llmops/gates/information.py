@@ -12,7 +12,7 @@ from llmops.gates.judge import GateCase
 from llmops.gates.pairing import SuiteRef
 from llmops.gates.trials import EvidenceStore
 from llmops.index.outcomes import DoneUnits
-from llmops.kinds.evaluation.kind import Gate
+from llmops.kinds.evaluation.spec import Gate
 
 
 def expected_information(suite: SuiteRef, done: DoneUnits, source: EvidenceStore) -> float | None:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.plans import Verdict
-from llmops.kinds.evaluation.kind import Gate, OnInconclusive
+from llmops.kinds.evaluation.spec import Gate, OnInconclusive
 from llmops.statistics import betting, paired_tests
 from llmops.statistics.families import Scores, cluster_labels, holm
 from llmops.statistics.paired_tests import PowerTarget, TestResult

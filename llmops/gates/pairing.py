@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from llmops.domain.digests import Digest
 from llmops.domain.resources import Key, Node, Scope
-from llmops.kinds.evaluation.kind import KIND, Gate, Suite
+from llmops.kinds.evaluation.kind import KIND
+from llmops.kinds.evaluation.spec import Gate, Suite
 from llmops.specs.graph import Graph
 
 

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
 from llmops.domain.events import EventSink
-from llmops.domain.orders import SamplingBudget
 from llmops.domain.plans import Change, Cost, Sign, Verdict
 from llmops.domain.problems import Invalid, Problem
 from llmops.domain.records import Initiator
@@ -28,12 +27,14 @@ from llmops.gates import budgets, information, pairing, sampling, verdicts
 from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteCandidate
 from llmops.gates.judge import Judgement
 from llmops.gates.pairing import SuiteRef
+from llmops.gates.sampling import Continuation
 from llmops.gates.trials import EvidenceStore
 from llmops.gates.verdicts import SuiteReport
 from llmops.index.commits import Desired
 from llmops.index.outcomes import follow
 from llmops.kinds import KINDS
 from llmops.kinds.evaluation import kind
+from llmops.kinds.evaluation import sampling as evaluation
 from llmops.ledger import ledger
 from llmops.planning import missing, plan
 from llmops.planning.missing import ResultRequest
@@ -110,7 +111,7 @@ def prepare(workspace: Workspace, base: Desired, head: Desired) -> GatePlan:
     base_keys = tuple(dict.fromkeys(baseline.node.key for _, baseline in pairs if baseline is not None))
     requests = [ResultRequest(head, gate_plan.affected, (base.graph,)), ResultRequest(base, base_keys, (head.graph,))]
     tasks, done = missing.find(workspace, requests, follow(workspace.commits.index, workspace.ledger))
-    more = _remaining_budgets(gate_plan, _evidence_store(workspace), done.without)
+    more = _continuations(gate_plan, _evidence_store(workspace), done.without)
     if undecided := frozenset(unit for unit in more if unit in done):
         tasks, _ = missing.find(workspace, requests, done.but(undecided))
     needed = _without_unused_baselines(tasks, pairs)
@@ -121,23 +122,27 @@ def _evidence_store(workspace: Workspace) -> EvidenceStore:
     return EvidenceStore(workspace.ledger, workspaces.open_store(workspace))
 
 
-def _remaining_budgets(
-    gate_plan: GatePlan, source: EvidenceStore, lost: Container[Digest]
-) -> dict[Digest, SamplingBudget]:
-    """Budgets of the sequential suites that need more items; ``lost`` are units whose bytes are not in the store."""
+def _continuations(gate_plan: GatePlan, source: EvidenceStore, lost: Container[Digest]) -> dict[Digest, Continuation]:
+    """Find the sequential suites that need more items; ``lost`` are units whose bytes are not in the store."""
     base, head = gate_plan.base.graph, gate_plan.head.graph
     if not any(suite.sequential for key in gate_plan.affected for suite in head[key].spec.body.suites):
         return {}
     cases = tuple(verdicts.collect(gate_plan.affected, head, base, source))
     units = {side.unit for case in cases for side in (case.head, case.base) if side is not None}
     outcomes = ledger.outcomes_of(source.ledger, sorted(unit for unit in units if unit not in lost))
-    return sampling.remaining_budgets(cases, outcomes, gate_plan.base.settings)
+    return sampling.continuations(cases, outcomes, gate_plan.base.settings)
 
 
-def _with_budget(task: BuildTask, remaining: Mapping[Digest, SamplingBudget], settings: Settings) -> BuildTask:
-    unit = task.action.unit
-    budget = remaining.get(unit) or sampling.full_budget(task.wanted.graph[task.action.key], unit, settings)
-    return replace(task, growth=budget)
+def _with_budget(task: BuildTask, more: Mapping[Digest, Continuation], settings: Settings) -> BuildTask:
+    """Tell a task how far its evidence grows, by the settings of base."""
+    if task.action.key.kind != kind.KIND.name:
+        return task
+    node = task.wanted.graph[task.action.key]
+    unit = next(unit for unit in node.units if unit.digest == task.action.unit)
+    if (continuation := more.get(unit.digest)) is None:
+        return replace(task, options=evaluation.options(node, unit, settings))
+    options = evaluation.job_options(unit.trial, continuation.budget)
+    return replace(task, options=options, previous=continuation.previous)
 
 
 def find_affected(base: Desired, head: Desired) -> GatePlan:
@@ -246,7 +251,7 @@ def run(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, 
     outcomes = ledger.outcomes_of(build_context.ledger, tuple(result.made.union(*(report.units for report in reports))))
     seconds = {unit: outcome.provenance.seconds for unit, outcome in outcomes.items()}
     costs = _costs(gate_plan, seconds)
-    spent_before = {task.action.unit: task.growth.spent for task in gate_plan.tasks if task.growth}
+    spent_before = {task.action.unit: task.previous.seconds for task in gate_plan.tasks if task.previous}
     spent = {unit: seconds[unit] - spent_before.get(unit, 0.0) for unit in result.made}
     planned = {task.action.unit for task in gate_plan.tasks}
     return GateResult(
@@ -295,12 +300,12 @@ def _undecided(gate_plan: GatePlan, result: BuildResult, source: EvidenceStore) 
     """Tasks of joined suites that are undecided, and of what they are compared with; their dependencies are built."""
     if not result.joined:
         return ()
-    more = _remaining_budgets(gate_plan, source, ())
+    more = _continuations(gate_plan, source, ())
     if result.joined.isdisjoint(more):
         return ()
     tasks = {task.action.unit: task for task in gate_plan.tasks}
     return tuple(
-        replace(task, action=replace(task.action, after=()), growth=more[unit])
+        _with_budget(replace(task, action=replace(task.action, after=())), more, gate_plan.base.settings)
         for unit, task in tasks.items()
         if unit in more and unit not in result.failed
     )

@@ -18,8 +18,8 @@ from llmops.gates.budgets import SkippedSuite
 from llmops.gates.judge import GateCase, Judgement
 from llmops.gates.pairing import GateCriteria, SuiteRef
 from llmops.gates.trials import MISSING, EvidenceStore, SuiteEvidence
-from llmops.kinds.evaluation.kind import Gate
 from llmops.kinds.evaluation.rubrics import Agreement
+from llmops.kinds.evaluation.spec import Gate
 from llmops.specs.graph import Graph
 
 MOST_ITEMS = 20

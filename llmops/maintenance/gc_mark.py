@@ -114,9 +114,8 @@ class MarkedBlobs:
         """Keep what an order reads and what it has made."""
         for job in order.jobs:
             self._blobs(job.files.values(), why)
-            self.folders(job.earlier, why)
-            if job.growth:
-                self.folders(job.growth.outputs.values(), why)
+            for outputs in (*job.alike, job.previous.outputs if job.previous else {}):
+                self.folders(outputs.values(), why)
             for given in job.inputs.values():
                 self._blobs(given.files.values(), why)
                 self.folders(given.outputs.values(), why)

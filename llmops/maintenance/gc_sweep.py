@@ -34,7 +34,7 @@ from llmops.ledger.ledger import Ledger
 from llmops.maintenance import gc_mark
 from llmops.maintenance.gc_mark import YOUNG, MarkedBlobs, RetentionPolicy, Root
 from llmops.plugins.runner import Orders, OrderState
-from llmops.store import blobs
+from llmops.store import blobs, mailbox
 from llmops.store.blobs import Store, Stored
 
 UNNAMED, BROKEN_OFF = "no result of the ledger", "writes that were broken off"
@@ -215,14 +215,15 @@ def _latest(files: Iterable[Path]) -> float:
 
 def prune(workspace: Workspace, environments: Iterable[Ledger], found: Survey, renew: Callable[[], None]) -> None:
     """Remove what nobody needs, under the leases of all environments, which ``renew`` keeps."""
-    for _ in blobs.remove(workspaces.open_store(workspace), found.blobs):
+    store = workspaces.open_store(workspace)
+    for _ in blobs.remove(store, found.blobs):
         renew()
     for one in found.folders:
         folder = workspace.work / one.name
         if folder in isolation.leftovers(workspace.work):
             isolation.discard(workspace, folder)
         else:
-            _remove_order(folder)
+            _remove_order(folder, store)
     for where in environments:
         if names := found.intents.get(where.environment):
             ledger.transact(where, partial(_without, names), f"gc: {', '.join(names)}")
@@ -232,8 +233,9 @@ def _without(names: Container[str], state: EnvironmentState) -> EnvironmentState
     return replace(state, intents={name: one for name, one in state.intents.items() if name not in names})
 
 
-def _remove_order(folder: Path) -> None:
-    """Remove an order unless a process does it by now."""
+def _remove_order(folder: Path, store: Store) -> None:
+    """Remove an order, with its mailbox, unless a process does it by now."""
     if (lock := file_locks.take(folder / orders.LOCK)) is not None:
         with lock:
+            mailbox.remove(store, folder.name)
             blobs.remove_folder(folder)

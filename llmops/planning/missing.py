@@ -13,6 +13,7 @@ from llmops.domain.digests import Digest
 from llmops.domain.plans import BuildAction, Cost
 from llmops.domain.resources import Key, Node
 from llmops.environments.workspaces import Workspace
+from llmops.execution import executor
 from llmops.execution.executor import BuildTask
 from llmops.index.commits import Desired
 from llmops.index.outcomes import DoneUnits, follow
@@ -60,7 +61,7 @@ def _missing(want: ResultRequest, done: Container[Digest]) -> Iterator[BuildTask
     needed = {key for one in want.there() for key in whole.closure(one)}
     part = Graph({key: whole[key] for key in whole.order(needed)})
     made = plan.make((), part, PLUGINS, CurrentState(done=done), PlanOrigin(want.desired.commit, "", ""))
-    yield from (BuildTask(action, want.desired, tuple(_same(action, want.beside))) for action in made.builds)
+    yield from (executor.task(action, want.desired, tuple(_same(action, want.beside))) for action in made.builds)
 
 
 def _same(action: BuildAction, graphs: Iterable[Graph]) -> Iterator[Digest]:

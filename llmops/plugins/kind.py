@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from llmops.domain.problems import FieldProblem, Problem
-from llmops.domain.resources import Files, FileUse, Key, Node, Pin
+from llmops.domain.resources import Files, FileUse, Key, Node, Pin, Unit
 
 B = TypeVar("B", bound=Struct)
 
@@ -35,6 +35,15 @@ class Step(Struct, frozen=True, kw_only=True):
     """A field of such an item, in no digest: how often it is built, each time as a unit of its own."""
 
 
+class JobOptions(Struct, frozen=True, kw_only=True):
+    """What a step is told besides the spec; in no digest."""
+
+    options: Raw = Raw(b"null")
+    """Encoded in the shape that the step reads."""
+    incremental: bool = False
+    """Whether the step yields the result again and again, each time with more."""
+
+
 class Choices(Protocol):
     """The plug-ins that fields choose from."""
 
@@ -44,6 +53,10 @@ class Choices(Protocol):
 
 def _nothing(*_: Any) -> Iterable[Any]:
     return ()
+
+
+def _no_options(*_: Any) -> JobOptions:
+    return JobOptions()
 
 
 ONE_MACHINE: Mapping[str, float] = {"cpu": 1}
@@ -79,6 +92,8 @@ class Kind(Struct, Generic[B], frozen=True):
     """The roles that `review` looks at: a resource that names none of them is not opened."""
     devices: Callable[[B], Mapping[str, float]] = _one_machine
     """How many of which devices are busy while it is built, in the words of the setting ``hourly_cost``."""
+    options: Callable[[Node, Unit, Any], JobOptions] = _no_options
+    """What the step is told when a unit is built, given the `Settings` of its commit. Raises `Refused`."""
     remarks: Callable[[B], Iterable[str]] | None = None
     """What the reviewer of a plan should know of a resource that is new or changed."""
     permits: Callable[[B, bool], str] | None = None

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from llmops.domain.plans import Verdict
-from llmops.kinds.evaluation.kind import Gate
+from llmops.kinds.evaluation.spec import Gate
 
 BET_FRACTIONS = tuple(0.9 * 0.5**halvings for halvings in range(7))
 """Fractions of the largest possible bet, with equal wealth: 0.9 suits large drops, 0.014 small ones."""

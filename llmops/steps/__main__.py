@@ -29,7 +29,7 @@ from msgspec.structs import replace
 
 from llmops.domain import orders
 from llmops.domain.digests import Digest
-from llmops.domain.orders import Job, JobResult, Order, OrderReport
+from llmops.domain.orders import Job, JobResult, Order, OrderReport, Previous
 from llmops.host import disk, file_locks
 from llmops.steps.context import JobFailure, JobOutput, StepContext, now, reason
 from llmops.steps.redaction import Redaction
@@ -78,7 +78,7 @@ def _do(order: Order, folder: Path, redaction: Redaction) -> Iterator[JobFailure
     step = cast("StepModule", importlib.import_module(order.step))
     (folder / orders.RESULTS).mkdir(exist_ok=True)
     left = tuple(filter(None, (_left(job, folder) for job in order.jobs)))
-    spent = {job.unit: job.growth.spent for job in left if job.growth}
+    spent = {job.unit: job.previous.seconds if job.previous else 0.0 for job in left if job.incremental}
     context = StepContext(folder, blobs.open_at(order.store), order.cluster, redaction)
     started, clock = now(), time.monotonic()
     for product in step.run(left, context):
@@ -107,14 +107,15 @@ def _do(order: Order, folder: Path, redaction: Redaction) -> Iterator[JobFailure
 def _left(job: Job, folder: Path) -> Job | None:
     """Give what is left of a job: nothing, or, if it grows, all of it from where its process came to."""
     path = folder / orders.RESULTS / f"{job.unit}.json"
-    if job.growth is None:
+    if not job.incremental:
         return None if path.exists() else job
     if not path.exists():
         return job
-    made = msgspec.json.decode(path.read_bytes(), type=JobResult)
-    if made.seconds <= job.growth.spent:
+    result = msgspec.json.decode(path.read_bytes(), type=JobResult)
+    if job.previous and result.seconds <= job.previous.seconds:
         return job
-    return replace(job, growth=replace(job.growth, outputs=made.outputs, metrics=made.metrics, spent=made.seconds))
+    previous = Previous(outputs=result.outputs, metrics=result.metrics, seconds=result.seconds)
+    return replace(job, previous=previous)
 
 
 def environment(packages: tuple[str, ...]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Exchanges the files of an order through a store, between the machine that ordered it and the one that runs it.
 
-``orders/<name>/`` below the store's address holds what a step writes into its folder: progress, results, outcome. The
-order itself is a blob, found by its digest. So the two machines share nothing but the store.
+``orders/<name>/`` below the store's address holds the order, and what its step writes into its folder: progress,
+results, outcome. So the two machines share nothing but the store. The order is validated by its digest.
 
 Effects: reads and writes files of the store and of the order's folder.
 """
@@ -12,9 +12,9 @@ import contextlib
 from pathlib import Path
 
 from llmops.domain import orders
-from llmops.domain.digests import Digest
+from llmops.domain.digests import Digest, sha256
+from llmops.domain.problems import Broken
 from llmops.host import disk
-from llmops.store import blobs
 from llmops.store.blobs import Store
 
 SHARED = (orders.PROGRESS, orders.OUTCOME)
@@ -25,9 +25,13 @@ def fetch_order(store: Store, digest: Digest, folder: Path) -> None:
     """Write the order of this digest, and what was reported of it, into a folder of the machine that runs it.
 
     What an earlier run left there and the mailbox does not hold was forgotten on purpose, so that it is done again.
+    Raises `Broken` if the mailbox holds another order, or none.
     """
+    data = _read(store, folder.name, orders.ORDER)
+    if data is None or sha256(data) != digest:
+        raise Broken(f"{_path(store, folder.name, orders.ORDER)} is not order {digest}. Run llmops apply again.")
     folder.mkdir(parents=True, exist_ok=True)
-    disk.write(folder / orders.ORDER, blobs.read(store, digest))
+    disk.write(folder / orders.ORDER, data)
     for name in set(_files(folder)) - _listed(store, folder.name):
         (folder / name).unlink()
     pull(store, folder)
@@ -43,9 +47,10 @@ def push(store: Store, folder: Path) -> None:
 
 
 def replace(store: Store, folder: Path) -> None:
-    """Make the mailbox what the folder is: what was forgotten here must not come back."""
+    """Make the mailbox what the folder is, with its order: what was forgotten here must not come back."""
     gone = _listed(store, folder.name) - set(_files(folder))
     store.files.rm([_path(store, folder.name, name) for name in sorted(gone)])
+    _write(store, folder.name, orders.ORDER, (folder / orders.ORDER).read_bytes())
     push(store, folder)
 
 
@@ -61,7 +66,7 @@ def pull(store: Store, folder: Path) -> None:
 
 def remove(store: Store, name: str) -> None:
     """Remove the mailbox of an order."""
-    store.files.rm([_path(store, name, file) for file in sorted(_listed(store, name))])
+    store.files.rm([_path(store, name, file) for file in sorted(_all(store, name))])
 
 
 def _files(folder: Path) -> list[str]:
@@ -71,6 +76,11 @@ def _files(folder: Path) -> list[str]:
 
 
 def _listed(store: Store, name: str) -> set[str]:
+    """The files of a mailbox besides the order."""
+    return _all(store, name) - {orders.ORDER}
+
+
+def _all(store: Store, name: str) -> set[str]:
     root = _path(store, name, "")
     if forget := getattr(store.files, "invalidate_cache", None):  # fsspec remembers what it listed
         forget()

@@ -19,9 +19,10 @@ import yaml
 from msgspec import Raw
 
 from llmops.domain import orders
-from llmops.domain.orders import Input, Order, SamplingBudget
+from llmops.domain.orders import Input, Order
 from llmops.domain.resources import Key
 from llmops.host import file_locks
+from llmops.kinds.evaluation.sampling import SamplingBudget
 from llmops.serving.supervised import LOCK
 from llmops.store import blobs
 from llmops.store.blobs import Store
@@ -151,7 +152,7 @@ def test_an_engine_that_does_not_answer_is_no_evidence_and_says_why(
 
 @pytest.mark.usefixtures("plugins")
 @pytest.mark.parametrize(
-    "how", [{}, {"suite": {"sequential": True}, "growth": SamplingBudget()}], ids=["at once", "in batches"]
+    "how", [{}, {"suite": {"sequential": True}, "budget": SamplingBudget()}], ids=["at once", "in batches"]
 )
 def test_an_engine_that_fails_at_a_question_shows_the_end_of_its_log(
     tmp_path: Path, kept: Store, model: Path, how: dict[str, Any]
@@ -168,10 +169,10 @@ def test_an_engine_that_fails_at_a_question_shows_the_end_of_its_log(
 
 
 @pytest.mark.usefixtures("plugins")
-@pytest.mark.parametrize("growth", [None, SamplingBudget()], ids=["at once", "in batches"])
+@pytest.mark.parametrize("budget", [None, SamplingBudget()], ids=["at once", "in batches"])
 @pytest.mark.parametrize("subject", ["model", "deployment"])
 def test_rows_that_the_schemas_of_a_prompt_forbid_are_named_before_the_first_is_asked(
-    tmp_path: Path, kept: Store, model: Path, subject: str, growth: SamplingBudget | None
+    tmp_path: Path, kept: Store, model: Path, subject: str, budget: SamplingBudget | None
 ) -> None:
     from llmops.steps.context import StepFailed
 
@@ -185,7 +186,7 @@ def test_rows_that_the_schemas_of_a_prompt_forbid_are_named_before_the_first_is_
     rows = [ROWS[0], {"question": "What?", "answer": "1"}, ROWS[2], {"question": "Why 3?", "answer": "3"}]
 
     with pytest.raises(StepFailed) as error:
-        tiny.evaluated(tmp_path, kept, Asked(**asked | {"rows": rows}, growth=growth))
+        tiny.evaluated(tmp_path, kept, Asked(**asked | {"rows": rows}, budget=budget))
 
     assert str(error.value) == (
         "Evaluation/tiny task: Prompt/ask cannot be filled in from 2 of the 4 rows that are asked:\n"

@@ -97,7 +97,7 @@ def evaluated(folder: Path, models: Mapping[str, Path], *suites: Mapping[str, An
     files = {"kb/labels.jsonl": blobs.add_bytes(kept, labels.encode())}
     for index in range(len(suites)):
         unit, key = f"{index:064}", Key("Evaluation", "towns")
-        jobs.append(Job(unit=unit, key=key, part=f"suites[{index}]", body=body, files=files, inputs=inputs, **job))
+        jobs.append(Job(unit=unit, key=key, field="suites", index=index, body=body, files=files, inputs=inputs, **job))
     work = folder / f"work{len(list(folder.glob('work*')))}"
     work.mkdir()
     return [
@@ -244,7 +244,7 @@ def test_a_judge_is_asked_once_about_the_same_and_its_words_are_kept(
     assert first.rulings == second.rulings
     assert sorted(one.score for one in first.rulings) == [0.0, 0.4, 1.0]
 
-    (later,) = evaluated(tmp_path, models, JUDGED, earlier=(first.evidence,))
+    (later,) = evaluated(tmp_path, models, JUDGED, alike=({evidence.EVIDENCE: first.evidence},))
     assert later.metrics["judge_calls"] == 0, "what was said before holds in the next run"
     assert later.rulings == first.rulings
     (alone,) = evaluated(tmp_path, models, JUDGED)

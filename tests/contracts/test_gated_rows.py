@@ -11,7 +11,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from llmops.domain.orders import Job
 from llmops.domain.resources import Key
-from llmops.kinds.evaluation.kind import Evaluation, Subject, Suite
+from llmops.kinds.evaluation.spec import Evaluation, Subject, Suite
 from llmops.steps.context import StepContext
 from llmops.steps.evaluation import lm_eval_task
 from llmops.steps.redaction import Redaction
@@ -41,7 +41,7 @@ def test_a_suites_token_goes_to_the_hub_with_the_revision(
     }
     evaluation = Evaluation(subject=Subject(model="m"), suites=(Suite(task="evals/t.yaml", token=token),))
     body = msgspec.Raw(msgspec.json.encode(evaluation))
-    job = Job(unit="0" * 64, key=Key("Evaluation", "e"), part="suites[0]", body=body, files=files)
+    job = Job(unit="0" * 64, key=Key("Evaluation", "e"), field="suites", index=0, body=body, files=files)
     redaction = Redaction()
     monkeypatch.setattr(redaction, "_cover", lambda: None)  # the output of the tests stays as it is
 

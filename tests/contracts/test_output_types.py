@@ -14,7 +14,7 @@ import yaml
 
 from llmops.domain.plans import Verdict
 from llmops.gates.judge import GateCase, judge_together
-from llmops.kinds.evaluation.kind import Gate
+from llmops.kinds.evaluation.spec import Gate
 from llmops.store import blobs
 from llmops.store.blobs import Store
 from tests import tiny

@@ -51,7 +51,7 @@ def kept(tmp_path: Path) -> Store:
 
 def order(tmp_path: Path, kept: Store, seconds: float = 0.0, fails: str = "") -> OrderRef:
     body = msgspec.json.encode({"text": "soup", "seconds": seconds, "fails": fails})
-    job = Job(unit=digest([str(tmp_path), seconds, fails]), key=Key("Dish", "soup"), part="", body=msgspec.Raw(body))
+    job = Job(unit=digest([str(tmp_path), seconds, fails]), key=Key("Dish", "soup"), body=msgspec.Raw(body))
     folder = tmp_path / orders.name((job,))
     folder.mkdir(exist_ok=True)
     written = Order(name=folder.name, step="tests.plugins.steps.cook", jobs=(job,), store=kept.url)
@@ -157,6 +157,7 @@ def test_an_order_can_be_stopped(make: Callable[[], Orders], tmp_path: Path, kep
     runner.start(ordered)
     deadline = time.monotonic() + 60
     while not (folder / orders.PROGRESS).exists():
+        assert runner.look(folder) is not OrderState.ENDED
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

@@ -11,7 +11,7 @@ import pytest
 
 from llmops.domain.orders import Input, Job
 from llmops.domain.resources import Key
-from llmops.kinds.evaluation.kind import Evaluation, Subject, Suite
+from llmops.kinds.evaluation.spec import Evaluation, Subject, Suite
 from llmops.kinds.prompt import Message, Parameters, Prompt
 from llmops.steps.context import StepContext
 from llmops.steps.evaluation import lm_eval_task
@@ -44,7 +44,8 @@ def asked(folder: Path, parameters: Parameters, own: dict[str, Any]) -> dict[str
     job = Job(
         unit="0" * 64,
         key=Key("Evaluation", "e"),
-        part="suites[0]",
+        field="suites",
+        index=0,
         body=msgspec.Raw(
             msgspec.json.encode(Evaluation(subject=Subject(model="m"), suites=(Suite(task="evals/t.yaml"),)))
         ),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmops.domain.problems import Exit
+from llmops.domain.digests import sha256
+from llmops.domain.problems import Broken, Exit
 from llmops.store import blobs, mailbox
 from tests.conftest import Shell
 from tests.repos import Repo
@@ -69,6 +70,7 @@ def test_a_mailbox_is_replaced_by_what_the_folder_holds(tmp_path: Path) -> None:
     (folder / "results").mkdir(parents=True)
     (folder / "results" / "a.json").write_text("{}")
     (folder / "outcome.json").write_text("{}")
+    (folder / "order.json").write_text("{}")
     mailbox.push(store, folder)
     (folder / "outcome.json").unlink()
 
@@ -77,3 +79,31 @@ def test_a_mailbox_is_replaced_by_what_the_folder_holds(tmp_path: Path) -> None:
     mailbox.pull(store, elsewhere)
 
     assert sorted(path.name for path in elsewhere.rglob("*.json")) == ["a.json"]
+
+
+def test_an_order_is_taken_only_with_its_digest(tmp_path: Path) -> None:
+    store, folder = blobs.open_at((tmp_path / "store").as_uri()), tmp_path / "dish-soup-1"
+    folder.mkdir()
+    (folder / "order.json").write_text("{}")
+    mailbox.replace(store, folder)
+    elsewhere = tmp_path / "elsewhere" / folder.name
+
+    with pytest.raises(Broken, match="is not order 00"):
+        mailbox.fetch_order(store, "0" * 64, elsewhere)
+    assert not elsewhere.exists()
+    mailbox.fetch_order(store, sha256(b"{}"), elsewhere)
+    assert (elsewhere / "order.json").read_text() == "{}"
+    mailbox.remove(store, folder.name)
+    assert not list((tmp_path / "store" / "orders").rglob("*.json"))
+
+
+def test_the_mailbox_goes_with_the_order(kitchen: Shell, tmp_path: Path) -> None:
+    assert kitchen("apply") == Exit.WELL
+    kitchen.repo.commit({"specs/soup.yaml": spec("Dish", "soup", "text: broth")})
+    assert kitchen("apply") == Exit.WELL
+    mailboxes = tmp_path / "store" / "orders"
+    assert len(list(mailboxes.glob("*/order.json"))) == 2
+
+    assert kitchen("gc", "--prune", "--grace", "0s") == Exit.WELL, kitchen.err
+
+    assert len(list(mailboxes.glob("*/order.json"))) == 1

@@ -12,10 +12,11 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
-from llmops.domain.orders import Input, Job, SamplingBudget
+from llmops.domain.orders import Input, Job, Previous
 from llmops.domain.resources import Key
 from llmops.execution import evidence
 from llmops.execution.evidence import Item
+from llmops.kinds.evaluation.sampling import SamplingBudget, job_options
 from llmops.statistics import betting
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs
@@ -65,9 +66,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluated(
-    folder: Path, model: Path, task: str, trial: int = 0, growth: SamplingBudget | None = None, **suite: Any
+    folder: Path,
+    model: Path,
+    task: str,
+    trial: int = 0,
+    budget: SamplingBudget | None = None,
+    previous: Previous | None = None,
+    **suite: Any,
 ) -> tuple[list[Item], dict[str, float]]:
-    """Run one trial of a suite, or let it grow; gives its items and its figures."""
+    """Run one trial of a suite, at once or within a budget; returns its items and its metrics."""
     from llmops.steps.context import StepContext
     from llmops.steps.evaluation import evaluate
 
@@ -84,12 +91,15 @@ def evaluated(
     def given(kind: str, **outputs: Digest) -> Input:
         return Input(key=Key(kind, "x"), body=Raw(b"{}"), outputs=outputs)
 
+    how = job_options(trial, budget)
     job = Job(
         unit="0" * 64,
         key=Key("Evaluation", "reading"),
-        part="suites[0]",
-        trial=trial,
-        growth=growth,
+        field="suites",
+        index=0,
+        options=how.options,
+        incremental=how.incremental,
+        previous=previous,
         body=Raw(json.dumps(body).encode()),
         files={"evals/reading.yaml": blobs.add_bytes(kept, task.encode())},
         inputs={
@@ -155,7 +165,7 @@ def test_the_first_trial_is_what_the_suite_finds_without_others(tmp_path: Path, 
     assert b"trial" not in msgspec.json.encode(alone[0])
 
 
-def kept_evidence(folder: Path, items: list[Item]) -> SamplingBudget:
+def kept_evidence(folder: Path, items: list[Item]) -> Previous:
     """Put evidence of the first items into the store, from which a suite is to grow."""
     kept, written = blobs.open_at((folder / "store").as_uri()), folder / "earlier"
     written.mkdir()
@@ -163,14 +173,14 @@ def kept_evidence(folder: Path, items: list[Item]) -> SamplingBudget:
     (written / evidence.ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
     (written / evidence.FACTS).write_bytes(msgspec.json.encode(facts))
     outputs = {evidence.EVIDENCE: blobs.add_folder(kept, written)}
-    return SamplingBudget(outputs=outputs, metrics={"items": float(len(items)), "calls": 3.0 * len(items)}, spent=60.0)
+    return Previous(outputs=outputs, metrics={"items": float(len(items)), "calls": 3.0 * len(items)}, seconds=60.0)
 
 
 def test_evidence_that_grows_holds_what_asking_at_once_finds(tmp_path: Path, model: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     whole, _ = evaluated(tmp_path / "a", model, CHOICE)
-    grown, figures = evaluated(tmp_path / "b", model, CHOICE, growth=SamplingBudget(), sequential=True)
+    grown, figures = evaluated(tmp_path / "b", model, CHOICE, budget=SamplingBudget(), sequential=True)
 
     assert grown == whole
     assert (figures["items"], figures["of"], figures["calls"]) == (6, 6, 18)
@@ -183,10 +193,12 @@ def test_what_was_asked_is_not_asked_again(tmp_path: Path, model: Path) -> None:
     order = [int(number) for number in betting.random_order(map(str, range(6)), "1234")]
     asked = [replace(whole[number], answer="said before") for number in order[:4]]
 
-    growth = kept_evidence(tmp_path / "b", asked)
-    grown, figures = evaluated(tmp_path / "b", model, CHOICE, growth=growth, sequential=True)
-    late = replace(kept_evidence(tmp_path / "c", asked), seconds=60.0)
-    left, _ = evaluated(tmp_path / "c", model, CHOICE, growth=late, sequential=True)
+    def continued(folder: Path, budget: SamplingBudget) -> tuple[list[Item], dict[str, float]]:
+        previous = kept_evidence(folder, asked)
+        return evaluated(folder, model, CHOICE, budget=budget, previous=previous, sequential=True)
+
+    grown, figures = continued(tmp_path / "b", SamplingBudget())
+    left, _ = continued(tmp_path / "c", SamplingBudget(seconds=60.0))
 
     assert grown == [*asked, *(whole[number] for number in sorted(order[4:]))]
     assert figures["calls"] == 18
@@ -200,7 +212,8 @@ def test_the_same_question_twice_is_two_items_in_whatever_batch_it_is_asked(tmp_
     first, *_, last = (whole[int(number)] for number in betting.random_order(map(str, range(6)), "1234"))
     asked = [replace(first, id=last.id)]
 
-    grown, _ = evaluated(tmp_path / "b", model, CHOICE, growth=kept_evidence(tmp_path / "b", asked), sequential=True)
+    previous = kept_evidence(tmp_path / "b", asked)
+    grown, _ = evaluated(tmp_path / "b", model, CHOICE, budget=SamplingBudget(), previous=previous, sequential=True)
 
     assert [item.id for item in grown if item.question == last.question] == [f"{last.id}#2"]
     assert len({item.id for item in grown}) == len(grown)

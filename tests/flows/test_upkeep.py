@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from llmops.domain import orders
-from llmops.domain.orders import Order, SamplingBudget
+from llmops.domain.orders import Order, Previous
 from llmops.domain.problems import Broken, Exit, Retry
 from llmops.domain.records import EnvironmentState, Intent, Outcome
 from llmops.domain.resources import Key
@@ -334,8 +334,7 @@ def test_what_an_open_order_goes_on_from_is_kept(changed: Shell) -> None:
     folder = order_of(changed, "bread", "HEAD")
     earlier, grown = (outcome(changed, Key("Dish", dish), "HEAD~1") for dish in ("dough", "bread"))
     order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
-    growth = SamplingBudget(outputs=grown.outputs)
-    job = replace(order.jobs[0], earlier=tuple(earlier.outputs.values()), growth=growth)
+    job = replace(order.jobs[0], alike=(earlier.outputs,), previous=Previous(outputs=grown.outputs))
     (folder / orders.ORDER).write_bytes(orders.encode(replace(order, jobs=(job,))))
     intend(changed, intent(changed, folder.name, time.time()))
 

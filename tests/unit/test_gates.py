@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from llmops.domain.plans import Verdict
 from llmops.gates import judge
 from llmops.gates.judge import GateCase
-from llmops.kinds.evaluation.kind import Gate
+from llmops.kinds.evaluation.spec import Gate
 from llmops.statistics import betting, binomial, families
 
 

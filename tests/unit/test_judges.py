@@ -15,8 +15,8 @@ from llmops.domain.digests import SHORT, digest
 from llmops.domain.orders import Input, Job
 from llmops.domain.resources import Key
 from llmops.kinds.evaluation import judge_labels, rubrics
-from llmops.kinds.evaluation.kind import Suite
 from llmops.kinds.evaluation.rubrics import RubricCase
+from llmops.kinds.evaluation.spec import Suite
 from llmops.steps.context import StepContext
 from llmops.steps.evaluation import llm_judge
 from llmops.steps.evaluation.llm_judge import JudgePool, LlmJudge
@@ -151,7 +151,8 @@ def test_a_judge_that_is_loaded_otherwise_is_another_judge(tmp_path: Path, how: 
         body = {"subject": {"model": "m"}, "suites": [{"task": "t"}], **fields}
         raw = Raw(msgspec.json.encode(body))
         return court.judge(
-            Job(unit="1" * 64, key=Key("Evaluation", "e"), part="suites[0]", body=raw, inputs={"judge": model}), "judge"
+            Job(unit="1" * 64, key=Key("Evaluation", "e"), field="suites", index=0, body=raw, inputs={"judge": model}),
+            "judge",
         )
 
     assert of() is of()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from llmops.domain.digests import Digest
-from llmops.domain.orders import SamplingBudget
+from llmops.domain.orders import Previous
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Refused
 from llmops.domain.records import Outcome, Provenance
@@ -16,8 +16,10 @@ from llmops.domain.resources import Key
 from llmops.gates import judge, pairing, sampling
 from llmops.gates.judge import GateCase
 from llmops.gates.pairing import SuiteRef
+from llmops.gates.sampling import Continuation
 from llmops.gates.verdicts import PreparedCase, SuiteReport
-from llmops.kinds.evaluation.kind import Gate
+from llmops.kinds.evaluation.sampling import SamplingBudget, full_budget
+from llmops.kinds.evaluation.spec import Gate
 from llmops.specs.graph import Graph
 from llmops.specs.settings import Settings
 from tests.trees import build, system
@@ -50,10 +52,10 @@ class Suite:
         self.base: SuiteRef = baseline
         self.settings = msgspec.convert(settings or {}, Settings)
 
-    def budgets(
+    def continuations(
         self, head: int | None, base: int | None, worse: int = 0, seconds: float = 1.0, *, is_new: bool = False
-    ) -> dict[Digest, SamplingBudget]:
-        """Remaining budgets after so many items of each side (None: not built), of which so many got worse."""
+    ) -> dict[Digest, Continuation]:
+        """How sampling continues after so many items of each side (None: not built), of which so many got worse."""
         asked = {self.head.unit: head, self.base.unit: base}
         outcomes = {unit: outcome(unit, items, seconds) for unit, items in asked.items() if items is not None}
         case = None
@@ -64,33 +66,35 @@ class Suite:
         judgement = judge.Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule)
         report = SuiteReport(evaluation=SUMS, suite="few", metric="acc", judgement=judgement)
         case = PreparedCase(report=report, gate=gate, head=self.head, base=None if is_new else self.base, case=case)
-        return sampling.remaining_budgets([case], outcomes, self.settings)
+        return sampling.continuations([case], outcomes, self.settings)
 
 
 def test_what_was_never_asked_is_asked_in_turns_with_base_and_judged_by_the_gate() -> None:
     suite = Suite()
 
-    budgets = suite.budgets(None, None)
+    found = suite.continuations(None, None)
 
-    assert budgets.keys() == {suite.head.unit, suite.base.unit}
-    assert budgets[suite.head.unit].against == suite.base.unit
-    assert msgspec.json.decode(budgets[suite.head.unit].gate, type=Gate) == suite.head.suite.gate
-    assert not budgets[suite.base.unit].gate
+    assert found.keys() == {suite.head.unit, suite.base.unit}
+    assert found[suite.head.unit].budget.against == suite.base.unit
+    assert msgspec.json.decode(found[suite.head.unit].budget.gate, type=Gate) == suite.head.suite.gate
+    assert not found[suite.base.unit].budget.gate
 
 
 def test_what_decides_is_asked_no_more() -> None:
-    assert Suite().budgets(20, 20, worse=20) == {}
-    assert Suite().budgets(200, 200) == {}
+    assert Suite().continuations(20, 20, worse=20) == {}
+    assert Suite().continuations(200, 200) == {}
 
 
 def test_what_does_not_decide_goes_on_from_where_it_is_on_both_sides() -> None:
     suite = Suite()
 
-    budgets = suite.budgets(20, 300)
+    found = suite.continuations(20, 300)
 
-    assert budgets[suite.head.unit].metrics["items"] == 20
-    assert budgets[suite.base.unit].metrics["items"] == 300
-    assert budgets[suite.base.unit].outputs == {"evidence": "e"}
+    assert found[suite.head.unit].count("items") == 20
+    assert found[suite.base.unit].count("items") == 300
+    assert found[suite.base.unit].previous == Previous(
+        outputs={"evidence": "e"}, metrics={"items": 300.0, "of": 2000.0}, seconds=1.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,30 +113,32 @@ def test_what_does_not_decide_goes_on_from_where_it_is_on_both_sides() -> None:
 def test_limits_hold_over_all_runs(gate: str, head: int, base: int, more: str) -> None:
     suite = Suite(gate, {"hourly_cost": {"cpu": 36.0}})  # a cent a second
 
-    assert bool(suite.budgets(head, base, seconds=31.0)) == (more == "more")
+    assert bool(suite.continuations(head, base, seconds=31.0)) == (more == "more")
 
 
 def test_a_limit_of_cost_needs_a_price() -> None:
     with pytest.raises(Refused, match=r"max_cost, and llmops\.yaml has no hourly_cost for cpu"):
-        Suite("max_cost: 1").budgets(None, None)
+        Suite("max_cost: 1").continuations(None, None)
 
 
 def test_where_there_is_nothing_to_compare_with_all_is_asked_that_the_limits_allow() -> None:
     suite = Suite("max_items: 100, max_minutes: 2")
 
-    budgets = suite.budgets(None, None, is_new=True)
+    found = suite.continuations(None, None, is_new=True)
 
-    assert budgets == {suite.head.unit: SamplingBudget(items=100, seconds=120.0, metric="acc")}
+    budget = SamplingBudget(items=100, seconds=120.0, metric="acc")
+    assert found == {suite.head.unit: Continuation(budget)}
     node = graph("max_items: 100, max_minutes: 2", "max_steps: 11")[SUMS]
-    assert sampling.full_budget(node, suite.head.unit, Settings()) == SamplingBudget(items=100, seconds=120.0)
-    assert sampling.full_budget(node, node.units[0].digest, Settings()) is None
+    plain, sequential = node.units
+    assert full_budget(node, sequential, Settings()) == SamplingBudget(items=100, seconds=120.0)
+    assert full_budget(node, plain, Settings()) is None
 
 
 def test_a_minimum_is_decided_by_each_side_alone() -> None:
     suite = Suite("rule: minimum, value: 0.5")
 
-    budgets = suite.budgets(None, None)
+    found = suite.continuations(None, None)
 
-    assert {one.against for one in budgets.values()} == {""}
-    assert all(one.gate for one in budgets.values())
-    assert suite.budgets(None, 10).keys() == {suite.head.unit}
+    assert {one.budget.against for one in found.values()} == {""}
+    assert all(one.budget.gate for one in found.values())
+    assert suite.continuations(None, 10).keys() == {suite.head.unit}

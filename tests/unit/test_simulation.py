@@ -11,7 +11,7 @@ from benchmarks import gates as bench
 from benchmarks import simulation
 from benchmarks.simulation import Row
 from llmops.domain.plans import Verdict
-from llmops.kinds.evaluation.kind import Gate
+from llmops.kinds.evaluation.spec import Gate
 from llmops.statistics import sign_flip
 from llmops.statistics.sign_flip import Cluster
 

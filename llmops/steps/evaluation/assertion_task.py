@@ -19,8 +19,8 @@ from lm_eval.api.task import ConfigurableTask
 
 from llmops.domain.orders import Job
 from llmops.kinds.evaluation.assertions import MEASURES, PASS, SCORE, Assert
-from llmops.kinds.evaluation.kind import Suite
 from llmops.kinds.evaluation.rubrics import RubricCase, Ruling
+from llmops.kinds.evaluation.spec import Suite
 from llmops.steps.context import StepContext
 from llmops.steps.evaluation import lm_eval_task, prompting, scorers, subjects
 from llmops.steps.evaluation.llm_judge import JudgePool, SuiteJudge
@@ -33,7 +33,7 @@ PACKAGES = ("sacrebleu", "rouge-score", "rapidfuzz")
 
 def task(job: Job, model: LM, context: StepContext, judges: JudgePool) -> AssertionTask:
     """Build the task of a job's suite."""
-    role, prompt = f"suites[{lm_eval_task.index(job)}]", subjects.prompt(job)
+    role, prompt = f"suites[{job.index}]", subjects.prompt(job)
     assert prompt is not None  # noqa: S101  the kind checks that there is one
     suite = lm_eval_task.suite_of(job)
     fields = lm_eval_task.row_fields(context.folder_of(job.inputs[f"{role}.dataset"], "rows"))

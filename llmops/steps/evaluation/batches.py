@@ -17,12 +17,13 @@ import msgspec
 from lm_eval.api.model import LM
 from msgspec.structs import replace
 
-from llmops.domain.orders import Job, SamplingBudget
+from llmops.domain.orders import Job
 from llmops.execution import evidence
 from llmops.execution.evidence import EVIDENCE, Item
 from llmops.gates import judge
 from llmops.gates.judge import GateCase
-from llmops.kinds.evaluation.kind import Evaluation, Gate
+from llmops.kinds.evaluation.sampling import SamplingBudget
+from llmops.kinds.evaluation.spec import Evaluation, Gate
 from llmops.statistics import betting
 from llmops.steps.context import JobFailure, JobOutput, StepContext, StepFailed, body, contained
 from llmops.steps.evaluation import lm_eval_task, prepared_suite, subjects
@@ -39,7 +40,11 @@ def run(jobs: tuple[Job, ...], context: StepContext, judges: JudgePool) -> Itera
     Suites that are asked in turns fail together; the evidence of earlier batches is kept.
     """
     with closing(_ModelCache(context)) as models:
-        sides = {job.unit: _Side(job, budget, context, judges, models) for job in jobs if (budget := job.growth)}
+        sides = {
+            job.unit: _Side(job, budget, context, judges, models)
+            for job in jobs
+            if (budget := lm_eval_task.options(job).budget)
+        }
         baselines = {side.budget.against for side in sides.values()}
         for unit, head in sides.items():
             if head.budget.against or unit not in baselines:
@@ -123,10 +128,10 @@ class _Side:
         self, job: Job, budget: SamplingBudget, context: StepContext, judges: JudgePool, models: _ModelCache
     ) -> None:
         self.job, self.budget = job, budget
-        self.result = _earlier_result(budget, context)
+        self.result = _earlier_result(job, context)
         self.is_published = False
         self._context, self._judges, self._models = context, judges, models
-        self._spent = budget.spent
+        self._spent = job.previous.seconds if job.previous else 0.0
         self._suite: PreparedSuite | None = None
 
     @property
@@ -190,8 +195,8 @@ def _renumbered(items: tuple[Item, ...], counts: Counter[str]) -> Iterator[Item]
         yield replace(item, id=id_ if counts[id_] == 1 else f"{id_}#{counts[id_]}")
 
 
-def _earlier_result(budget: SamplingBudget, context: StepContext) -> SuiteResult:
-    if not budget.outputs:
+def _earlier_result(job: Job, context: StepContext) -> SuiteResult:
+    if job.previous is None:
         return SuiteResult()
-    items, facts = evidence.load(context.store, budget.outputs[EVIDENCE])
-    return SuiteResult(items=items, facts=facts, calls=round(budget.metrics.get("calls", 0.0)))
+    items, facts = evidence.load(context.store, job.previous.outputs[EVIDENCE])
+    return SuiteResult(items=items, facts=facts, calls=round(job.previous.metrics.get("calls", 0.0)))

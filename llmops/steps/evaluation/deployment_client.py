@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from llmops.domain.digests import SHORT, digest
 from llmops.domain.orders import Input, Job
 from llmops.kinds.deployment import Deployment
-from llmops.kinds.evaluation.kind import Evaluation
+from llmops.kinds.evaluation.spec import Evaluation
 from llmops.kinds.prompt import Prompt
 from llmops.plugins.engine import Replica
 from llmops.plugins.fields import seconds

@@ -29,13 +29,13 @@ def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput | Job
     judges = JudgePool(context)
     by_subject: dict[str, list[Job]] = {}
     for job in jobs:
-        if job.growth is None:
+        if not job.incremental:
             by_subject.setdefault(subjects.identity(job), []).append(job)
     done = 0
     for group in by_subject.values():
         yield from contained(group, _with_shared_subject(group, context, judges, done, len(jobs)))
         done += len(group)
-    yield from batches.run(tuple(job for job in jobs if job.growth), context, judges)
+    yield from batches.run(tuple(job for job in jobs if job.incremental), context, judges)
 
 
 def _with_shared_subject(

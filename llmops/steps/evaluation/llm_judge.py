@@ -15,10 +15,10 @@ from lm_eval.api.model import LM
 
 from llmops.domain.digests import digest
 from llmops.domain.orders import Job
-from llmops.execution.evidence import RULINGS
+from llmops.execution.evidence import EVIDENCE, RULINGS
 from llmops.kinds.evaluation import judge_labels, rubrics
-from llmops.kinds.evaluation.kind import Evaluation, Suite
 from llmops.kinds.evaluation.rubrics import Agreement, RubricCase, Ruling
+from llmops.kinds.evaluation.spec import Evaluation, Suite
 from llmops.steps.context import StepContext, body
 from llmops.steps.evaluation import scorers, subjects
 from llmops.store import blobs
@@ -83,7 +83,7 @@ class JudgePool:
         return self._judges[name]
 
     def _earlier_rulings(self, job: Job) -> Iterable[Ruling]:
-        for evidence in job.earlier:
+        for evidence in (outputs[EVIDENCE] for outputs in job.alike if EVIDENCE in outputs):
             files = blobs.manifest(self._context.store, evidence).files
             if RULINGS in files:
                 yield from decode(blobs.read(self._context.store, files[RULINGS].sha256))

@@ -18,20 +18,22 @@ from lm_eval.tasks import TaskManager
 
 from llmops.domain.orders import Job
 from llmops.kinds.evaluation import task_files
-from llmops.kinds.evaluation.kind import Evaluation, Suite
+from llmops.kinds.evaluation.sampling import EvaluationOptions
+from llmops.kinds.evaluation.spec import Evaluation, Suite
 from llmops.steps.context import StepContext, StepFailed, body
 from llmops.steps.dataset import TEST, TRAIN
 from llmops.steps.evaluation import prompting, subjects
 
 
-def index(job: Job) -> int:
-    """Index of a job's suite in its Evaluation."""
-    return int(job.part.partition("[")[2].rstrip("]"))
-
-
 def suite_of(job: Job) -> Suite:
     """The suite of a job."""
-    return body(job, Evaluation).suites[index(job)]
+    assert job.index is not None  # noqa: S101  an Evaluation is built suite by suite
+    return body(job, Evaluation).suites[job.index]
+
+
+def options(job: Job) -> EvaluationOptions:
+    """What the step is told besides the spec."""
+    return msgspec.json.decode(job.options, type=EvaluationOptions | None) or EvaluationOptions()
 
 
 def task(job: Job, model: LM, context: StepContext) -> Task:
@@ -39,7 +41,7 @@ def task(job: Job, model: LM, context: StepContext) -> Task:
     suite = suite_of(job)
     assert suite.task is not None  # noqa: S101  suites of assertions have their own task
     fields: dict[str, Any] = {}
-    if dataset := job.inputs.get(f"suites[{index(job)}].dataset"):
+    if dataset := job.inputs.get(f"suites[{job.index}].dataset"):
         fields |= row_fields(context.folder_of(dataset, "rows"))
     if prompt := subjects.prompt(job):
         fields |= prompting.task_fields(prompt, model, context)

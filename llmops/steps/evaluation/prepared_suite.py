@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from llmops.domain.orders import Job
 from llmops.execution.evidence import EVIDENCE, FACTS, ITEMS, RULINGS, Item, SuiteFacts
-from llmops.kinds.evaluation.kind import Evaluation
+from llmops.kinds.evaluation.spec import Evaluation
 from llmops.steps.context import JobOutput, StepContext, StepFailed, body, reason
 from llmops.steps.evaluation import assertion_task, llm_judge, lm_eval_task, prompting, samples, subjects
 from llmops.steps.evaluation.llm_judge import JudgePool
@@ -58,7 +58,7 @@ class PreparedSuite:
             self._task: Task = self._assertions or lm_eval_task.task(job, model, context)
             if prompt := subjects.prompt(job):
                 prompting.check(itertools.islice(self._task.eval_docs, self.total), prompt, context)
-            self._reader = SampleReader(_question(job, context), self._suite.cluster, job.trial)
+            self._reader = SampleReader(_question(job, context), self._suite.cluster, lm_eval_task.options(job).trial)
         self._model = self._assertions.asked_model if self._assertions else model
 
     @property
@@ -70,7 +70,7 @@ class PreparedSuite:
     def ask(self, picked: list[int] | None = None) -> SuiteResult:
         """Ask all questions, or those of the picked documents, and score the answers."""
         with _named(self._job):
-            subjects.seed(self._subject, body(self._job, Evaluation).seed + self._job.trial)
+            subjects.seed(self._subject, body(self._job, Evaluation).seed + lm_eval_task.options(self._job).trial)
             output = self._run_lm_eval(picked)
             scored = samples.score_items(output, self._task, self._reader)
             logged = output["samples"][self._task.config.task]

@@ -16,7 +16,7 @@ from transformers import set_seed
 
 from llmops.domain.orders import Input, Job
 from llmops.domain.resources import Key
-from llmops.kinds.evaluation.kind import Evaluation
+from llmops.kinds.evaluation.spec import Evaluation
 from llmops.steps.context import StepContext, StepFailed, body
 from llmops.steps.evaluation import deployment_client
 

@@ -18,13 +18,14 @@ COUNTER = "COOKED"
 
 def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     for job in jobs:
-        text = job.part
+        part = "" if job.index is None else f"{job.field}[{job.index}]"
+        text = part
         if job.key.kind == "Dish":
             dish = body(job, Dish)
             _note(f"begin {job.key} {os.getpid()}")
             _cook(dish, context)
             text = " ".join([dish.text, *(_said(given.outputs["text"], context) for given in job.inputs.values())])
-        _note(f"done {job.key} {job.part} {os.getpid()}".replace("  ", " "))
+        _note(f"done {job.key} {part} {os.getpid()}".replace("  ", " "))
         yield JobOutput(job, {"text": _plate(text, job, context)}, _figures(job, text))
 
 
