@@ -122,10 +122,10 @@ def _when(folder: str, type_: str, plugin: Any, defs: dict[str, Any]) -> dict[st
     prefix = f"{folder}.{type_}."
     (ref,), more = msgspec.json.schema_components([plugin.config], ref_template=f"#/$defs/{prefix}{{name}}")
     defs.update({f"{prefix}{name}": definition for name, definition in more.items()})
-    return {
-        "if": {"properties": {"type": {"const": type_}}},
-        "then": {"properties": {"config": ref}},
-    }
+    then: dict[str, Any] = {"properties": {"config": ref}}
+    if more[plugin.config.__name__].get("required"):
+        then["required"] = ["config"]
+    return {"if": {"properties": {"type": {"const": type_}}}, "then": then}
 
 
 def _lift_descriptions(definition: dict[str, Any]) -> None:

@@ -172,7 +172,7 @@ def test_a_ray_runner_without_an_address_is_a_problem_of_the_settings() -> None:
 
     (problem,) = loading.parse(Tree({"llmops.yaml": settings}), registry.PLUGINS).problems
 
-    assert str(problem) == 'llmops.yaml:4: $.spec.runner.config: "address" is missing. Add address.'
+    assert str(problem) == 'llmops.yaml:4: $.spec.runner: "config" is missing. Add config.'
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
