@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -33,6 +34,8 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_NODES = 100_000
 """Most values of a file, with its aliases expanded."""
+MOST_REMEMBERED = 4096
+"""How many plain scalars are remembered: most keys and many values of a repository are in many of its specs."""
 MAX_DIGITS = 100
 """int() of a huge text takes quadratic time."""
 
@@ -190,20 +193,19 @@ class _Reader:
         _check_tag(event, _MAP)
         fields: dict[str, Any] = {}
         while type(key := self._next()) is not MappingEndEvent:
-            name = self._key(key)
+            name = self.value(key)
+            if not isinstance(name, str) or (self._tags and self._has_extra_tag(key)):
+                raise Unreadable(_line(key), "a key is not a string.", "Put it in quotes.")
+            if name == "<<":
+                raise Unreadable(_line(key), "'<<' (merge) is not part of YAML 1.2.", "Write the fields out.")
             if name in fields:
                 raise Unreadable(_line(key), f'the key "{name}" is duplicated.', "Keep one of them.")
             fields[name] = self.value(self._next())
         return fields
 
-    def _key(self, event: Any) -> str:
-        name = self.value(event)
-        source = self._anchors[str(event.anchor)][0] if type(event) is AliasEvent else event
-        if not isinstance(name, str) or source.tag in self._tags:
-            raise Unreadable(_line(event), "a key is not a string.", "Put it in quotes.")
-        if name == "<<":
-            raise Unreadable(_line(event), "'<<' (merge) is not part of YAML 1.2.", "Write the fields out.")
-        return name
+    def _has_extra_tag(self, key: Any) -> bool:
+        event = self._anchors[str(key.anchor)][0] if type(key) is AliasEvent else key
+        return event.tag in self._tags
 
     def _anchored(self, event: Any) -> Any:
         if event.anchor in self._anchors:
@@ -244,6 +246,7 @@ def _forbidden(event: Any) -> Unreadable:
     return Unreadable(_line(event), f"the tag {tag} is not allowed.", "Specs are plain data: remove it.")
 
 
+@lru_cache(MOST_REMEMBERED)
 def _plain(text: str) -> Any:
     """Resolve a plain scalar. Raises `ValueError` for a number that is too large."""
     if text in _WORDS:
