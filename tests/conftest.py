@@ -43,16 +43,21 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Put the tests' kinds and engines beside our own, here and in child processes; gives the counter's file."""
+    """Add the tests' plug-ins to ours, here and in child processes; returns the counter's file."""
+    import llmops.importing.formats
     import llmops.kinds
+    import llmops.reports.formats.gate
     import llmops.serving.engines
 
     counter = tmp_path / "cooked"
     counter.touch()
-    monkeypatch.setattr(llmops.kinds, "__path__", [*llmops.kinds.__path__, str(PLUGINS / "kinds")])
-    monkeypatch.setattr(
-        llmops.serving.engines, "__path__", [*llmops.serving.engines.__path__, str(PLUGINS / "engines")]
-    )
+    for package, folder in (
+        (llmops.kinds, "kinds"),
+        (llmops.serving.engines, "engines"),
+        (llmops.importing.formats, "formats"),
+        (llmops.reports.formats.gate, "reports/gate"),
+    ):
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(PLUGINS / folder)])
     monkeypatch.setenv("COOKED", str(counter))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return counter

@@ -10,14 +10,12 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from llmops.domain.problems import Misused, did_you_mean
 from llmops.plugins.fields import NAME_PATTERN
 
-FORMATS = ("text", "json")
 COLUMNS = 80
 """Of a terminal that does not say."""
 
@@ -65,13 +63,6 @@ def _columns() -> int:
         return COLUMNS
 
 
-def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
-    """Add ``--output``."""
-    parser.add_argument(
-        "-o", "--output", choices=(*FORMATS, *more), default="text", help="form of the report (default: text)"
-    )
-
-
 def given(text: str) -> str:
     """Take any text but an empty one: that is a variable of a script that was not set."""
     if not text.strip():
@@ -111,12 +102,3 @@ def environment(text: str) -> str:
             f"\"{text}\" is no name of an environment: lower-case letters, digits and '-', 63 at most (a DNS label)"
         )
     return text
-
-
-def check_dry_run(arguments: argparse.Namespace, reports: Sequence[str]) -> None:
-    """Raise `Misused` where a run that finds nothing out is asked for a report of what it found."""
-    if arguments.dry_run and (arguments.html or arguments.output in reports):
-        raise Misused(
-            f"a dry run judges nothing, so it has no page and no report as {' or '.join(reports)}. "
-            "Leave --dry-run out, or say -o json."
-        )

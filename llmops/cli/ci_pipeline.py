@@ -37,7 +37,10 @@ from llmops.ledger import ledger
 from llmops.planning import missing, proposals
 from llmops.planning.proposals import Proposal
 from llmops.plugins import fields
-from llmops.reports import comments, gates, plans
+from llmops.plugins.report import ReportContext
+from llmops.reports import comments, dry_runs, gates, markdown, plans
+from llmops.reports.formats.gate import REPORTS as GATE_REPORTS
+from llmops.reports.formats.plan import REPORTS as PLAN_REPORTS
 from llmops.reports.formatting import count, effort, short
 from llmops.specs import parsing
 
@@ -59,13 +62,19 @@ class CiRun(Struct, frozen=True, kw_only=True):
         """The line by which the comment is found."""
         return comments.marker(self.arguments.environment or "")
 
-    def run(self, plan: str = "") -> comments.Run:
+    def context(self, plan: str = "") -> ReportContext:
         """Say how the same is seen elsewhere."""
         asked = self.arguments.environment
         sides = f"--base {short(self.trigger.base)} --head {short(self.trigger.head)}" if self.trigger.base else ""
         options = f"{sides}{gate.options(self.arguments.budget)}"
         command = f"llmops gate{f' -e {asked}' if asked else ''} {options}" if sides else "llmops plan"
-        return comments.Run(command=command, seconds=time.monotonic() - self.begun, page=self.page, plan=plan)
+        return ReportContext(
+            command=command,
+            seconds=time.monotonic() - self.begun,
+            page=self.page,
+            plan=plan,
+            paint=self.terminal.paint,
+        )
 
 
 def propose(ci_run: CiRun) -> Exit:
@@ -81,7 +90,7 @@ def propose(ci_run: CiRun) -> Exit:
         workspace = workspaces.read_only(workspace)
     base = commits.desire(workspace.commits, trigger.base)
     proposal = proposals.propose(workspace, head, base.commit)
-    reporter.summarise(plans.markdown(proposal))
+    reporter.summarise(PLAN_REPORTS["md"].render(proposal, ci_run.context()))
     comparison = gate.affordable(workspace, pull_request.survey(workspace, base, head), ci_run.arguments.budget)
     reporter.set_outputs(affected=comparison.has_effect, owed=len(comparison.owed), expensive=False)
     if trigger.is_fork or ci_run.arguments.dry_run:
@@ -114,7 +123,7 @@ def _foresee(ci_run: CiRun, workspace: Workspace, comparison: Comparison) -> Exi
     """Say what would be run, and let the suites wait for it."""
     reporter = ci_run.reporter
     known = missing.estimate(workspace, comparison.owed, comparison.base.settings)
-    text = gate.dry(comparison, known)
+    text = dry_runs.gate(comparison, known)
     if doubt := gate.doubt(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
         text += f"\nIt will be refused, because nothing of it may be run: {doubt}"
         reporter.annotate([Annotation(level=Level.WARNING, title="The gate will refuse this", text=doubt)])
@@ -132,7 +141,7 @@ def _foresee(ci_run: CiRun, workspace: Workspace, comparison: Comparison) -> Exi
         waits = f"Waits for an approval: {work}." if is_expensive else "Waits for a machine."
         reporter.board.leave(name, waits)
     if is_expensive:
-        reporter.put_comment(ci_run.marker, comments.waiting(work, ci_run.run()))
+        reporter.put_comment(ci_run.marker, comments.waiting(work, ci_run.context()))
     return Exit.WELL
 
 
@@ -151,9 +160,9 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: Comparison, plan: st
     for report in gated.reports:
         name = names[report.evaluation, report.suite]
         reporter.board.settle(name, _state(report, gated), _description(report))
-    text = comments.verdict(gated, ci_run.run(plan))
+    text = GATE_REPORTS["md"].render(gated, ci_run.context(plan))
     if ci_run.arguments.output == "text":
-        terminal.say(gates.text(gated, terminal.paint))
+        terminal.say(GATE_REPORTS["text"].render(gated, ci_run.context(plan)))
     reporter.summarise(text)
     reporter.put_comment(ci_run.marker, text)
     reporter.annotate(_beside(gated, comparison))
@@ -176,7 +185,7 @@ def _suites(ci_run: CiRun, comparison: Comparison) -> dict[tuple[Key, str], str]
 
 def _state(report: SuiteReport, gated: GateResult) -> StatusState:
     """Say how a suite stands; without figures, as something failed or was left out, neither good nor bad."""
-    if report.left_out is not None or (gated.failed and report.judgement.head is None):
+    if gates.is_without_figures(report, gated):
         return StatusState.ERROR
     if report.judgement.waits:
         return StatusState.PENDING
@@ -212,9 +221,9 @@ def keep(ci_run: CiRun) -> Exit:
     """Plan what the branch holds and, where it is asked for, make the environment so."""
     workspace, desired = _read(ci_run, ci_run.trigger.head)
     proposal = proposals.propose(workspace, desired)
-    ci_run.reporter.summarise(plans.markdown(proposal))
+    ci_run.reporter.summarise(PLAN_REPORTS["md"].render(proposal, ci_run.context()))
     if ci_run.arguments.output == "text":
-        ci_run.terminal.say(plans.text(proposal, ci_run.terminal.paint))
+        ci_run.terminal.say(PLAN_REPORTS["text"].render(proposal, ci_run.context()))
     pending = len(proposal.plan.actions) + len(proposal.plan.blocked)
     ci_run.reporter.set_outputs(pending=pending)
     if ci_run.arguments.apply and not ci_run.arguments.dry_run and not (why := _stays(ci_run, workspace)):
@@ -258,6 +267,6 @@ def _apply(ci_run: CiRun, workspace: Workspace, proposal: Proposal) -> Exit:
     wrong += [*map(str, applied.unwell), *applied.failed.values()]
     reporter.board.settle(name, state, wrong[0] if wrong else "The environment is what this commit says.")
     reporter.summarise(
-        "\n".join(["### llmops apply", "", *(f"- {comments.literal(one)}" for one in wrong or ["Applied."])])
+        "\n".join(["### llmops apply", "", *(f"- {markdown.literal(one)}" for one in wrong or ["Applied."])])
     )
     return code

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
-from pathlib import Path
 
 from llmops.cli import arguments as types
 from llmops.cli import completers
@@ -126,14 +125,6 @@ def _user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
-
-
-def write_page(path: str, text: str) -> None:
-    """Write the page that ``--html`` asks for."""
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Misused(f"the page cannot be written to {path}: {error.strerror}.") from None
 
 
 def find_key(text: str, desired: Desired) -> Key:

@@ -13,15 +13,13 @@ from llmops.domain import digests
 from llmops.domain.digests import Digest
 from llmops.domain.problems import Invalid, Problem, did_you_mean
 from llmops.domain.resources import Files
-from llmops.importing import formats, translation
+from llmops.importing import translation
+from llmops.importing.formats import FORMATS
 from llmops.importing.source_model import Format, SourceLocation
 from llmops.importing.translation import ImportOptions, Translation
 from llmops.language import yaml_reader
-from llmops.plugins.registry import Catalogue
 from llmops.registry import KINDS, PLUGINS
 from llmops.specs import graph, loading
-
-FORMATS = Catalogue(formats, "FORMAT")
 
 
 def translate(path: str, files: Files, options: ImportOptions) -> Translation:
@@ -33,10 +31,10 @@ def translate(path: str, files: Files, options: ImportOptions) -> Translation:
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
         return _refused(Problem(path, 1, "", "the file is not one mapping.", "Name a file of a format that is known."))
     value = documents[0].value
-    known_formats: list[Format] = [FORMATS[name] for name in sorted(FORMATS)]
+    known_formats: list[Format] = [FORMATS[name] for name in FORMATS.files()]
     known = next((one for one in known_formats if one.recognises(path, value)), None)
     if known is None:
-        names = " and ".join(one.says for one in known_formats)
+        names = " and ".join(one.title for one in known_formats)
         return _refused(Problem(path, 1, "", "the file is of no format that is known.", f"Known are {names}."))
     return translation.translate(known.read(SourceLocation(path, files), value), options)
 

@@ -122,8 +122,8 @@ class SourceConfig(Struct, kw_only=True):
 class Format(Struct, frozen=True, kw_only=True):
     """A format of another tool."""
 
-    says: str
-    """What it is called."""
+    title: str
+    """How messages and help call it: ``promptfoo's configuration``."""
     recognises: Callable[[str, Mapping[str, Any]], bool]
     """Whether a file of this path and content is of the format."""
     read: Callable[[SourceLocation, Mapping[str, Any]], SourceConfig]

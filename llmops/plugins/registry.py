@@ -29,7 +29,7 @@ class Catalogue(Mapping[str, Any]):
 
     def _import(self, name: str) -> Any:
         file = name.lower()
-        if not name.isidentifier() or file not in self._files():
+        if not name.isidentifier() or file not in self.files():
             raise KeyError(name)
         found = getattr(importlib.import_module(f"{self._package.__name__}.{file}"), self._member)
         if getattr(found, "name", name) != name:
@@ -37,14 +37,15 @@ class Catalogue(Mapping[str, Any]):
         return found
 
     def __iter__(self) -> Iterator[str]:
-        for file in self._files():
+        for file in self.files():
             found = getattr(importlib.import_module(f"{self._package.__name__}.{file}"), self._member)
             yield getattr(found, "name", file)
 
     def __len__(self) -> int:
-        return len(self._files())
+        return len(self.files())
 
-    def _files(self) -> list[str]:
+    def files(self) -> list[str]:
+        """List the files of the plug-ins, sorted; imports none."""
         return [name for name in modules(self._package) if not name.startswith("_")]
 
 

@@ -13,7 +13,8 @@ import msgspec
 from llmops.ledger.history import Finding, Severity
 from llmops.maintenance.fsck import FsckReport
 from llmops.maintenance.gc_sweep import BlobShare, Survey
-from llmops.reports.formatting import Paint, columns, count, plain, short
+from llmops.plugins.report import Paint, plain
+from llmops.reports.formatting import columns, count, short
 
 MOST_NOTES = 20
 """How many notes are shown; JSON has them all."""

@@ -13,7 +13,8 @@ import msgspec
 from llmops.domain.plans import Change, Sign
 from llmops.domain.resources import Key
 from llmops.planning.status import Condition, Entry, Overview
-from llmops.reports.formatting import STYLES, Paint, columns, count, duration, plain, short
+from llmops.plugins.report import Paint, plain
+from llmops.reports.formatting import STYLES, columns, count, duration, short
 
 CONDITION_STYLES = {
     Condition.DONE: "good",

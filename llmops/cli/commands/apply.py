@@ -26,8 +26,8 @@ from pathlib import Path
 import msgspec
 
 from llmops import reconcile
-from llmops.cli.arguments import add_output
 from llmops.cli.options import add_environment, add_trust, initiator, need_ledger, open_workspace, policy
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.digests import HASH_VERSION
 from llmops.domain.plans import Plan
@@ -37,9 +37,11 @@ from llmops.environments.workspaces import Workspace
 from llmops.index import commits
 from llmops.planning import proposals
 from llmops.planning.proposals import Proposal
+from llmops.plugins.report import ReportContext
 from llmops.reconcile import ApplyOptions, ApplyResult
 from llmops.releases import observe
 from llmops.reports import gates, plans
+from llmops.reports.formats.plan import REPORTS
 from llmops.reports.formatting import count
 
 PLAN_FORMAT = 1
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if kept is not None:
         proposal = proposals.confirm(kept, proposal)
     if arguments.output == "text":
-        terminal.say(plans.text(proposal, terminal.paint))
+        terminal.say(REPORTS["text"].render(proposal, ReportContext(paint=terminal.paint)))
     applied = reconcile.apply(
         workspace,
         proposal,

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
 from llmops.cli.failures import listed
 from llmops.cli.open_repository import open_repository, settings_of
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Problem
 from llmops.git import tree, worktree

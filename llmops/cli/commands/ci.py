@@ -29,13 +29,13 @@ from pathlib import Path
 import msgspec
 
 from llmops.cli import ci_pipeline, failures
-from llmops.cli.arguments import add_output
 from llmops.cli.ci_pipeline import CiRun
 from llmops.cli.ci_reporter import CiReporter
 from llmops.cli.commands.gate import add_budget
 from llmops.cli.completers import add_revision
 from llmops.cli.open_repository import open_repository
 from llmops.cli.options import add_environment, add_trust
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Misused
 from llmops.forge import jobs, statuses, workflow_commands
@@ -135,10 +135,10 @@ def _give_up(error: BaseException, ci_run: CiRun) -> Exit:
     reporter.board.close(state, message)
     if isinstance(error, Invalid):
         reporter.annotate(workflow_commands.of_problems(error.problems))
-        text = comments.refusal(error.problems, error.where, ci_run.run())
+        text = comments.refusal(error.problems, error.where, ci_run.context())
     else:
         say = comments.cannot if code is Exit.NO else comments.trouble
-        text = say(message, ci_run.run())
+        text = say(message, ci_run.context())
     reporter.summarise(text)
     if ci_run.trigger.is_proposal:
         reporter.put_comment(ci_run.marker, text)

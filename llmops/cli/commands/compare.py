@@ -26,10 +26,10 @@ from typing import Any
 
 from llmops import reconcile
 from llmops.cli import completers
-from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.completers import add_revision
 from llmops.cli.open_repository import open_repository
-from llmops.cli.options import add_environment, add_trust, initiator, need_ledger, open_workspace, policy, write_page
+from llmops.cli.options import add_environment, add_trust, initiator, need_ledger, open_workspace, policy
+from llmops.cli.output import add_html, add_output, check_dry_run, print_report
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
 from llmops.domain.records import EnvironmentState
@@ -43,12 +43,11 @@ from llmops.index.commits import Desired
 from llmops.kinds.evaluation.kind import KIND
 from llmops.ledger import ledger
 from llmops.planning import missing, proposals
-from llmops.reports import comparisons
-from llmops.reports.comments import Run
+from llmops.plugins.report import ReportContext
+from llmops.reports import dry_runs
+from llmops.reports.formats.compare import REPORTS
 from llmops.reports.formatting import short
 from llmops.specs.settings import stricter
-
-REPORTS = ("md",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,15 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be asked, and ask nothing")
     add_trust(parser)
     add_environment(parser)
-    parser.add_argument(
-        "--html", metavar="FILE", type=new_file, help="also write a page with plots, which needs nothing else"
-    )
-    add_output(parser, *REPORTS)
+    add_html(parser)
+    add_output(parser, REPORTS)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
-    check_dry_run(arguments, REPORTS)
+    check_dry_run(arguments)
     workspace = open_workspace(arguments, arguments.head)
     need_ledger(workspace, "nothing that is found could be kept")
     desired = commits.desire(workspace.commits, arguments.head)
@@ -91,19 +88,17 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             terminal.remark(f"`llmops compare` will refuse to run this: {refused}")
         known = missing.estimate(workspace, survey.owed, desired.settings)
         if arguments.output == "json":
-            terminal.show(comparisons.dry_json(survey, known))
+            terminal.show(dry_runs.compare_json(survey, known))
         else:
-            terminal.say(comparisons.dry(survey, known))
+            terminal.say(dry_runs.compare(survey, known))
         return Exit.WELL
     if refused:
         raise Refused(refused)
     build_context = reconcile.open_build_context(workspace, lambda state: state, arguments.stop)
     with build_context.stop.in_order():
         found = compare.run(survey, build_context, initiator(desired.commit, "gate"), terminal.emit)
-    facts = Run(command=_command(arguments, desired), seconds=time.monotonic() - begun)
-    if arguments.html:
-        write_page(arguments.html, comparisons.page(found, facts))
-    _say(found, facts, arguments.output, terminal)
+    context = ReportContext(command=_command(arguments, desired), seconds=time.monotonic() - begun)
+    print_report(arguments, REPORTS, found, context, terminal)
     return code(found)
 
 
@@ -130,15 +125,6 @@ def _command(arguments: argparse.Namespace, desired: Desired) -> str:
     chosen += ["--model", arguments.model] if arguments.model else []
     chosen += ["-e", arguments.environment] if arguments.environment else []
     return shlex.join(["llmops", "compare", *arguments.subjects, *chosen, "--head", short(desired.commit)])
-
-
-def _say(found: ComparisonResult, facts: Run, form: str, terminal: Terminal) -> None:
-    if form == "json":
-        terminal.show(comparisons.as_json(found))
-    elif form == "md":
-        terminal.say(comparisons.markdown(found, facts))
-    else:
-        terminal.say(comparisons.text(found, terminal.paint))
 
 
 def code(found: ComparisonResult) -> Exit:

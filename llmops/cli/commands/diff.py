@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
 from llmops.cli.open_repository import open_repository
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.index import commits

@@ -24,9 +24,9 @@ import time
 
 from msgspec.structs import replace
 
-from llmops.cli.arguments import add_output
 from llmops.cli.open_repository import open_repository, settings_at
 from llmops.cli.options import add_environment, add_offline, locate
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
 from llmops.git.signatures import UNSIGNED

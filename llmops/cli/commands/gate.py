@@ -25,12 +25,10 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-import msgspec
-
 from llmops import reconcile
-from llmops.cli.arguments import add_output, check_dry_run, new_file
 from llmops.cli.completers import add_revision
-from llmops.cli.options import add_environment, add_trust, initiator, need_ledger, open_workspace, policy, write_page
+from llmops.cli.options import add_environment, add_trust, initiator, need_ledger, open_workspace, policy
+from llmops.cli.output import add_html, add_output, check_dry_run, print_report
 from llmops.cli.terminal import Terminal
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Misused, Refused
@@ -46,16 +44,13 @@ from llmops.index import commits
 from llmops.index.commits import Desired
 from llmops.ledger import ledger
 from llmops.planning import missing, proposals
-from llmops.planning.missing import Estimate
 from llmops.plugins import fields
 from llmops.plugins.fields import DURATION_PATTERN
-from llmops.reports import comments, gates, junit, pages
-from llmops.reports.comments import Run
-from llmops.reports.formatting import effort, short
+from llmops.plugins.report import ReportContext
+from llmops.reports import dry_runs, gates
+from llmops.reports.formats.gate import REPORTS
+from llmops.reports.formatting import short
 from llmops.specs.settings import stricter
-
-REPORTS = ("md", "junit")
-"""Forms that only a verdict has."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,10 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_trust(parser)
     add_environment(parser)
-    parser.add_argument(
-        "--html", metavar="FILE", type=new_file, help="also write a page with plots, which needs nothing else"
-    )
-    add_output(parser, *REPORTS)
+    add_html(parser)
+    add_output(parser, REPORTS)
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +122,7 @@ def options(asked: Sequence[Budget] | None) -> str:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
-    check_dry_run(arguments, REPORTS)
+    check_dry_run(arguments)
     workspace = open_workspace(arguments, arguments.base)
     need_ledger(workspace, "there is no evidence of the base")
     base = commits.desire(workspace.commits, arguments.base)
@@ -147,10 +140,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         build_context = reconcile.open_build_context(place, lambda state: state, arguments.stop)
         with build_context.stop.in_order():
             gated = pull_request.run(comparison, build_context, initiator(head_commit, "gate"), terminal.emit)
-    facts = Run(command=_command(arguments, gated), seconds=time.monotonic() - begun)
-    if arguments.html:
-        write_page(arguments.html, pages.page(gated, facts))
-    _say(gated, facts, arguments.output, terminal)
+    context = ReportContext(command=_command(arguments, gated), seconds=time.monotonic() - begun)
+    print_report(arguments, REPORTS, gated, context, terminal)
     if arguments.untrusted and gated.made:
         terminal.remark("Nothing of this was written to the shared ledger or store; the next run makes it again.")
     return code(gated)
@@ -159,9 +150,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 def _foresee(workspace: Workspace, comparison: Comparison, arguments: argparse.Namespace, terminal: Terminal) -> Exit:
     known = missing.estimate(workspace, comparison.owed, comparison.base.settings)
     if arguments.output == "json":
-        terminal.show(_dry_json(comparison, known))
+        terminal.show(dry_runs.gate_json(comparison, known))
     else:
-        terminal.say(dry(comparison, known))
+        terminal.say(dry_runs.gate(comparison, known))
     return Exit.CHANGES if comparison.has_effect and arguments.detailed_exitcode else Exit.WELL
 
 
@@ -170,17 +161,6 @@ def _command(arguments: argparse.Namespace, gated: GateResult) -> str:
     environment = f" -e {arguments.environment}" if arguments.environment else ""
     sides = f"--base {short(gated.base)} --head {short(gated.head)}"
     return f"llmops gate{environment} {sides}{options(arguments.budget)}{' --untrusted' * arguments.untrusted}"
-
-
-def _say(gated: GateResult, facts: Run, form: str, terminal: Terminal) -> None:
-    if form == "json":
-        terminal.show(gates.as_json(gated))
-    elif form == "junit":
-        terminal.say(junit.document(gated, facts.seconds))
-    elif form == "md":
-        terminal.say(comments.verdict(gated, facts))
-    else:
-        terminal.say(gates.text(gated, terminal.paint))
 
 
 def merged(workspace: Workspace, base: str, head: str) -> Desired:
@@ -197,38 +177,6 @@ def doubt(workspace: Workspace, comparison: Comparison, asked: Policy) -> str:
     known = ledger.state(workspace.ledger) or EnvironmentState()
     levels = (base.settings.trust, head.settings.trust, proposals.previous(workspace, known.commit).trust)
     return trust.doubts(workspace, head.commit, base.commit, stricter(levels), asked)
-
-
-def dry(comparison: Comparison, known: Estimate | None) -> str:
-    """Say what would be run, and what that is expected to take."""
-    removed = [f"Removed by this change: {name}." for name in comparison.removed]
-    if not comparison.affected:
-        return "\n".join(removed or ["Nothing that is evaluated is affected by this change."])
-    lines = [f"Affected: {', '.join(map(str, comparison.affected))}."]
-    lines += [f"  to {task.action.verb}: {task.action.key} {task.action.label}".rstrip() for task in comparison.owed]
-    if comparison.owed:
-        unknown = "No estimate yet: some of this was never done before."
-        lines.append(f"About {effort(known.seconds, known.cost)}." if known else unknown)
-    elif not comparison.left_out:
-        lines.append("All evidence is there already.")
-    lines += [f"Left out: {one.evaluation} {one.suite}: {gates.left_out(one)}." for one in comparison.left_out]
-    return "\n".join([*lines, *removed])
-
-
-def _dry_json(comparison: Comparison, known: Estimate | None) -> dict[str, object]:
-    owed = [
-        {"verb": task.action.verb, "key": str(task.action.key), "label": task.action.label, "unit": task.action.unit}
-        for task in comparison.owed
-    ]
-    return {
-        "base": comparison.base.commit,
-        "head": comparison.head.commit,
-        "affected": [str(key) for key in comparison.affected],
-        "owed": owed,
-        "expected": msgspec.to_builtins(known),
-        "left_out": msgspec.to_builtins(comparison.left_out),
-        "removed": list(comparison.removed),
-    }
 
 
 def code(gated: GateResult) -> Exit:

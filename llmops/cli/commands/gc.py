@@ -25,9 +25,10 @@ import argparse
 import re
 import time
 
-from llmops.cli.arguments import add_output, amount
+from llmops.cli.arguments import amount
 from llmops.cli.completers import add_revision
 from llmops.cli.options import add_environment, initiator, open_workspace
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
 from llmops.environments.workspaces import Workspace

@@ -23,9 +23,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llmops.cli import completers
-from llmops.cli.arguments import add_output
 from llmops.cli.failures import listed
 from llmops.cli.open_repository import open_repository, settings_of
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Misused, Problem, Refused
 from llmops.git import worktree
@@ -33,12 +33,14 @@ from llmops.git.repository import Repository
 from llmops.git.tree import CommitFiles
 from llmops.host import disk
 from llmops.importing import convert
+from llmops.importing.formats import FORMATS
 from llmops.importing.translation import ImportOptions, Translation
 from llmops.reports.formatting import count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", metavar="FILE", nargs="+", help="a promptfooconfig.yaml or a .prompt.yml")
+    formats = ", ".join(FORMATS.files())
+    parser.add_argument("files", metavar="FILE", nargs="+", help=f"a file of another tool: {formats}")
     provider = parser.add_argument(
         "--provider",
         metavar="PROVIDER=MODEL",

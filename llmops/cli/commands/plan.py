@@ -21,9 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
 from llmops.cli.options import add_environment, add_offline, add_trust, open_workspace, policy
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Misused, Refused
 from llmops.environments import trust
@@ -33,7 +33,8 @@ from llmops.git import tree, worktree
 from llmops.index import commits
 from llmops.planning import proposals
 from llmops.planning.proposals import Proposal
-from llmops.reports import plans
+from llmops.plugins.report import ReportContext
+from llmops.reports.formats.plan import REPORTS
 
 SPECULATIVE = "working copy"
 
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
     add_environment(parser)
     add_offline(parser)
-    add_output(parser, "md")
+    add_output(parser, REPORTS)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -64,14 +65,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         proposal = _vouched(workspace, proposal, policy(arguments, workspace.repo), keep=bool(arguments.out))
     if arguments.out:
         _keep(Path(arguments.out), proposal)
-    if arguments.output == "json":
-        terminal.show(plans.as_json(proposal))
-    elif arguments.output == "md":
-        terminal.say(plans.markdown(proposal))
-    else:
-        terminal.say(plans.text(proposal, terminal.paint))
-        if arguments.out:
-            terminal.remark(f"Kept in {arguments.out}: `llmops apply {arguments.out}` does exactly this, once.")
+    terminal.say(REPORTS[arguments.output].render(proposal, ReportContext(paint=terminal.paint)))
+    if arguments.out and arguments.output == "text":
+        terminal.remark(f"Kept in {arguments.out}: `llmops apply {arguments.out}` does exactly this, once.")
     pending = proposal.plan.actions or proposal.plan.blocked
     return Exit.CHANGES if arguments.detailed_exitcode and pending else Exit.WELL
 
@@ -87,6 +83,6 @@ def _vouched(workspace: Workspace, proposal: Proposal, asked: Policy, *, keep: b
 
 def _keep(path: Path, proposal: Proposal) -> None:
     try:
-        path.write_text(msgspec.json.format(msgspec.json.encode(plans.as_json(proposal)), indent=2).decode() + "\n")
+        path.write_text(f"{REPORTS['json'].render(proposal, ReportContext())}\n")
     except OSError as error:
         raise Misused(f"the plan cannot be kept in {path}: {error.strerror}.") from None

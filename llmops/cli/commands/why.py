@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
 from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_workspace
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.domain.records import EnvironmentState

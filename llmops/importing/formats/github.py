@@ -165,4 +165,4 @@ def _rubric(given: Mapping[str, Any], name: str, at: SourceLocation, found: Sour
     return ImportedAssertion(fields={"type": "llm-rubric"} | _metric(name), value=text, judge=judge, spot=at)
 
 
-FORMAT = Format(says="GitHub's .prompt.yml", recognises=recognises, read=read)
+FORMAT = Format(title="GitHub's .prompt.yml", recognises=recognises, read=read)

@@ -216,4 +216,4 @@ def _parameters(config: Mapping[str, Any], at: SourceLocation, found: SourceConf
             found.refuse(at.at(name), f"prompts have no parameter {name}.", "Leave it out.")
 
 
-FORMAT = Format(says="promptfoo's configuration", recognises=recognises, read=read)
+FORMAT = Format(title="promptfoo's configuration", recognises=recognises, read=read)

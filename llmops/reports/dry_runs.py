@@ -1,0 +1,82 @@
+"""Writes what `llmops gate` and `llmops compare` would build, as text and JSON.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from llmops.domain.plans import Action
+from llmops.execution.executor import BuildTask
+from llmops.gates.compare import PreparedComparison
+from llmops.gates.pull_request import Comparison
+from llmops.planning.missing import Estimate
+from llmops.reports import gates
+from llmops.reports.formatting import count, effort
+
+UNKNOWN = "No estimate yet: some of this was never done before."
+
+
+def gate(comparison: Comparison, estimate: Estimate | None) -> str:
+    """List the affected evaluations, what has to be built for them, and the estimate (None: unknown)."""
+    removed = [f"Removed by this change: {name}." for name in comparison.removed]
+    if not comparison.affected:
+        return "\n".join(removed or ["Nothing that is evaluated is affected by this change."])
+    lines = [f"Affected: {', '.join(map(str, comparison.affected))}.", *_builds(comparison.owed)]
+    if comparison.owed:
+        lines.append(_estimate(estimate))
+    elif not comparison.left_out:
+        lines.append("All evidence is there already.")
+    lines += [f"Left out: {suite.evaluation} {suite.suite}: {gates.left_out(suite)}." for suite in comparison.left_out]
+    return "\n".join([*lines, *removed])
+
+
+def gate_json(comparison: Comparison, estimate: Estimate | None) -> dict[str, Any]:
+    """List the same for programs."""
+    return {
+        "base": comparison.base.commit,
+        "head": comparison.head.commit,
+        "affected": [str(key) for key in comparison.affected],
+        "owed": list(map(_fields, _actions(comparison.owed))),
+        "expected": msgspec.to_builtins(estimate),
+        "left_out": msgspec.to_builtins(comparison.left_out),
+        "removed": list(comparison.removed),
+    }
+
+
+def compare(comparison: PreparedComparison, estimate: Estimate | None) -> str:
+    """List what has to be built for a comparison, and the estimate (None: unknown)."""
+    if not comparison.owed:
+        return "All evidence is there already."
+    head = f"{count(len(comparison.owed), 'result')} to make. {_estimate(estimate)}"
+    return "\n".join([head, *_builds(comparison.owed)])
+
+
+def compare_json(comparison: PreparedComparison, estimate: Estimate | None) -> dict[str, Any]:
+    """List the same for programs."""
+    return {
+        "commit": comparison.commit,
+        "subjects": [side.entry.name for side in comparison.sides],
+        "owed": list(map(_fields, _actions(comparison.owed))),
+        "expected": msgspec.to_builtins(estimate),
+    }
+
+
+def _actions(tasks: Sequence[BuildTask]) -> list[Action]:
+    return [task.action for task in tasks]
+
+
+def _builds(tasks: Sequence[BuildTask]) -> list[str]:
+    return [f"  to {action.verb}: {action.key} {action.label}".rstrip() for action in _actions(tasks)]
+
+
+def _fields(action: Action) -> dict[str, object]:
+    return {"verb": action.verb, "key": str(action.key), "label": action.label, "unit": action.unit}
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    return UNKNOWN if estimate is None else f"About {effort(estimate.seconds, estimate.cost)}."
