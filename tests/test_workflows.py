@@ -287,7 +287,7 @@ def one_more_row(repo: Repo) -> tuple[str, str]:
 def test_a_change_that_touches_no_evaluation_passes(act: Act, event: str) -> None:
     assert act(event, event, *one_more_row(act.repo)) == 0, act.said
     assert act.jobs == {"plan": "success", "gate": "success", "eval-gate": "success"}
-    assert "Pass: nothing that is evaluated is affected" in act.said
+    assert "Pass: no evaluation is affected" in act.said
     assert "| ~ | Dataset/rows | prepare | kb/rows.jsonl changed |" in act.said
 
 
@@ -298,7 +298,7 @@ def test_a_pull_request_is_told_by_statuses_and_a_comment(act: Act) -> None:
         assert act("pull_request", "pull_request", *one_more_row(act.repo)) == 0, act.said
     assert github.latest() == {"llmops/check": "success"}
     assert [one["body"].splitlines()[1] for one in github.comments] == [
-        "### ✅ Pass: nothing that is evaluated is affected"
+        "### ✅ Pass: no evaluation is affected"
     ]
     assert stand_in.TOKEN not in act.said
 

@@ -25,23 +25,21 @@ def add_output(parser: argparse.ArgumentParser, reports: Catalogue | None = None
     """Add ``--output``; its choices are the files of a folder of reports."""
     others = [name for name in reports.files() if name not in FORMS] if reports is not None else []
     parser.add_argument(
-        "-o", "--output", choices=(*FORMS, *others), default="text", help="form of the report (default: text)"
+        "-o", "--output", choices=(*FORMS, *others), default="text", help="format of the report (default: text)"
     )
 
 
 def add_html(parser: argparse.ArgumentParser) -> None:
     """Add ``--html``."""
-    parser.add_argument(
-        "--html", metavar="FILE", type=new_file, help="also write a page with plots, which needs nothing else"
-    )
+    parser.add_argument("--html", metavar="FILE", type=new_file, help="also write a self-contained page with plots")
 
 
 def check_dry_run(arguments: argparse.Namespace) -> None:
     """Raise `Misused` if a dry run is asked for a report of a result."""
     if arguments.dry_run and (arguments.html or arguments.output not in FORMS):
         raise Misused(
-            f"a dry run judges nothing, so it has no page and no report as {arguments.output}. "
-            "Leave --dry-run out, or say -o json."
+            f"a dry run has no result, so it has no {'page' if arguments.html else arguments.output} report. "
+            "Leave out --dry-run, or use -o json."
         )
 
 
@@ -51,7 +49,7 @@ def print_report(
     """Write the page of ``--html``, and print the report of ``--output``."""
     if arguments.html:
         _write(arguments.html, reports["html"].render(value, context))
-    terminal.say(reports[arguments.output].render(value, replace(context, paint=terminal.paint)))
+    terminal.print(reports[arguments.output].render(value, replace(context, paint=terminal.paint)))
 
 
 def _write(path: str, text: str) -> None:

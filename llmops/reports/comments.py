@@ -34,7 +34,7 @@ def refusal(problems: Sequence[Problem], where: str, context: ReportContext) -> 
 
 def trouble(message: str, context: ReportContext) -> str:
     """Write that a fault left the change without a verdict."""
-    return _comment("🔧 No verdict: this says nothing of the change", [literal(message[:LONGEST])], context)
+    return _comment("🔧 No verdict: this says nothing about the change", [literal(message[:LONGEST])], context)
 
 
 def cannot(message: str, context: ReportContext) -> str:
@@ -46,7 +46,7 @@ def waiting(work: str, context: ReportContext) -> str:
     """Write that the work needs an approval."""
     page = f" [in this run]({context.page})" if context.page else ""
     lines = [
-        f"The evidence takes {literal(work)}, which is more than `approve_above` of llmops.yaml allows without asking.",
+        f"The evidence takes {literal(work)}, more than `approve_above` of llmops.yaml allows without an approval.",
         f"Approve the environment `llmops-expensive`{page}. An approval holds for this commit only.",
     ]
     return _comment("⏳ Waiting for an approval", lines, context)

@@ -40,7 +40,7 @@ def cells(row: ComparisonRow) -> tuple[str, ...]:
         f"{contrast.worse}/{contrast.better}" if contrast else "",
         p_value(contrast.p, contrast.p_adjusted, contrast.together) if contrast else "",
         contrast.shows if contrast else "",
-        f"reused, {duration(row.seconds)}" if row.reused else f"made in {duration(row.seconds)}",
+        f"reused, {duration(row.seconds)}" if row.reused else f"built in {duration(row.seconds)}",
     )
 
 
@@ -50,11 +50,13 @@ def notes(table: ComparisonTable) -> list[str]:
     baseline = table.rows[0]
     for row in table.rows:
         if row.contrast is None and row.score and row is not baseline and baseline.score:
-            facts.append(f"{row.subject}: it shares no item with {baseline.subject}.")
+            facts.append(f"{row.subject} shares no item with {baseline.subject}.")
         if row.contrast and row.contrast.left_out:
-            facts.append(f"{row.subject}: {count(row.contrast.left_out, 'item')} that only one was asked, left out.")
+            facts.append(
+                f"{row.subject}: {count(row.contrast.left_out, 'item')} left out, because only one subject answered."
+            )
     if clustered := next((row.score for row in table.rows if row.score and row.score.clusters), None):
-        facts.append(f"{clustered.items} items in {clustered.clusters} clusters, which are judged as one each.")
+        facts.append(f"{clustered.items} items in {clustered.clusters} clusters; each cluster counts as one.")
     return facts
 
 
@@ -67,11 +69,12 @@ def closing(comparison: ComparisonResult) -> list[str]:
     """Explain the intervals and the tests, and count what was reused."""
     rows = [row for table in comparison.tables for row in table.rows]
     amount = next((row.contrast.together for row in rows if row.contrast), 0)
-    holm = f", and in brackets Holm's for all {amount} differences" if amount > 1 else ""
+    holm = f"; in brackets, after Holm's correction for all {amount} differences" if amount > 1 else ""
+    decisive = "the corrected p" if amount > 1 else "p"
     reused = [row for row in rows if row.reused]
-    saved = f" ({duration(sum(row.seconds for row in reused))} were not spent again)" if reused else ""
+    saved = f" ({duration(sum(row.seconds for row in reused))} saved)" if reused else ""
     return [
-        f"Every interval holds with {CONFIDENCE} by itself. p is exact and two-sided{holm};",
-        f"where that is below {ALPHA:g}, a difference is shown.",
-        f"Reused: the evidence of {len(reused)} of {len(rows)}{saved}.",
+        f"Each interval has {CONFIDENCE} confidence. p is exact and two-sided{holm}.",
+        f"A difference is shown if {decisive} is below {ALPHA:g}.",
+        f"Reused: the evidence of {len(reused)} of {len(rows)} scores{saved}.",
     ]

@@ -18,19 +18,19 @@ from llmops.planning.missing import Estimate
 from llmops.reports import gates
 from llmops.reports.formatting import count, effort
 
-UNKNOWN = "No estimate yet: some of this was never done before."
+UNKNOWN = "No estimate: some of this has no earlier run."
 
 
 def gate(comparison: Comparison, estimate: Estimate | None) -> str:
     """List the affected evaluations, what has to be built for them, and the estimate (None: unknown)."""
     removed = [f"Removed by this change: {name}." for name in comparison.removed]
     if not comparison.affected:
-        return "\n".join(removed or ["Nothing that is evaluated is affected by this change."])
+        return "\n".join(removed or ["No evaluation is affected by this change."])
     lines = [f"Affected: {', '.join(map(str, comparison.affected))}.", *_builds(comparison.owed)]
     if comparison.owed:
         lines.append(_estimate(estimate))
     elif not comparison.left_out:
-        lines.append("All evidence is there already.")
+        lines.append("All evidence exists already.")
     lines += [f"Left out: {suite.evaluation} {suite.suite}: {gates.left_out(suite)}." for suite in comparison.left_out]
     return "\n".join([*lines, *removed])
 
@@ -51,8 +51,8 @@ def gate_json(comparison: Comparison, estimate: Estimate | None) -> dict[str, An
 def compare(comparison: PreparedComparison, estimate: Estimate | None) -> str:
     """List what has to be built for a comparison, and the estimate (None: unknown)."""
     if not comparison.owed:
-        return "All evidence is there already."
-    head = f"{count(len(comparison.owed), 'result')} to make. {_estimate(estimate)}"
+        return "All evidence exists already."
+    head = f"{count(len(comparison.owed), 'result')} to build. {_estimate(estimate)}"
     return "\n".join([head, *_builds(comparison.owed)])
 
 

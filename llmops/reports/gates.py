@@ -27,23 +27,23 @@ NEARLY = 1e-6
 def headline(gated: GateResult) -> str:
     """Summarise a gate in one line that names the suites behind the verdict."""
     if gated.failed:
-        return f"No verdict: {count(len(gated.failed), 'result')} could not be made. This says nothing of the change"
+        return f"No verdict: {count(len(gated.failed), 'result')} failed to build. This says nothing about the change"
     removed = f"{count(len(gated.removed), 'suite')} removed by this change" if gated.removed else ""
     if not gated.reports:
-        return f"Pass: {removed or 'nothing that is evaluated is affected'}"
+        return f"Pass: {removed or 'no evaluation is affected'}"
     verdict = gated.verdict
     undecided = [report for report in gated.reports if report.judgement.verdict is Verdict.INCONCLUSIVE]
     deciding = [report for report in gated.reports if report.judgement.verdict is verdict]
     names, whole = _named(deciding, gated), count(len(gated.reports), "affected suite")
     if gated.waits:
-        return f"Pending: the evidence does not decide {names} yet, and the gate says to wait for more"
+        return f"Pending: too little evidence for {names}, and the gate waits for more"
     neutral = (
-        f"; the evidence does not decide {_named(undecided, gated)}, which the gate calls neutral" if undecided else ""
+        f"; too little evidence for {_named(undecided, gated)}, which the gate treats as neutral" if undecided else ""
     )
     return {
-        Verdict.PASS: f"Pass: {whole}, none worse than it may be{neutral}{f'; {removed}' if removed else ''}",
+        Verdict.PASS: f"Pass: {whole}, none worse than allowed{neutral}{f'; {removed}' if removed else ''}",
         Verdict.FAIL: f"Fail: {names} ({len(deciding)} of {whole})",
-        Verdict.INCONCLUSIVE: f"Inconclusive: {_inconclusive(deciding, gated)}, and that is not a pass",
+        Verdict.INCONCLUSIVE: f"Inconclusive: {_inconclusive(deciding, gated)}. That is not a pass",
     }[verdict]
 
 
@@ -51,8 +51,8 @@ def _inconclusive(reports: Sequence[SuiteReport], gated: GateResult) -> str:
     blocking = [report for report in reports if report.judgement.blocks] or reports
     judged = [report for report in blocking if report.left_out is None]
     skipped = [report for report in blocking if report.left_out is not None]
-    reasons = [f"the evidence does not decide {_named(judged, gated)}"] if judged else []
-    reasons += [f"the budget does not reach {_named(skipped, gated)}"] if skipped else []
+    reasons = [f"too little evidence for {_named(judged, gated)}"] if judged else []
+    reasons += [f"the budget does not cover {_named(skipped, gated)}"] if skipped else []
     return " and ".join(reasons)
 
 
@@ -136,16 +136,16 @@ def notes(report: SuiteReport) -> list[str]:
     if report.figures is not None:
         published = (report.figures.base, report.figures.head)
         scores = " -> ".join(f"{score:.3f}" for score in published if score is not None)
-        mean = "judged is the mean of the items; " if judgement.head is not None else ""
-        facts.append(f"{mean}over all of them together, as it is published, it is {scores}")
+        mean = "the gate compares the mean of the items; " if judgement.head is not None else ""
+        facts.append(f"{mean}the figure over all items, as it is published, is {scores}")
     if report.gate_changed:
-        facts.append("this change edits the gate; it was judged by the old one")
+        facts.append("this change edits the gate; the old gate applied")
     if report.is_new:
-        facts.append("the suite is new, so it was judged by its own gate")
+        facts.append("the suite is new; its own gate applied")
     facts += _strength(report)
     if report.reused:
-        saved = f" ({effort(report.seconds, report.cost)}, not spent again)" if report.seconds else ""
-        facts.append(f"all evidence was there already{saved}")
+        saved = f" ({effort(report.seconds, report.cost)} saved)" if report.seconds else ""
+        facts.append(f"all evidence is reused{saved}")
     return facts
 
 
@@ -156,29 +156,29 @@ def _method(judgement: Judgement) -> str:
     if not judgement.of or not judgement.method:
         return ""
     spared = judgement.of - judgement.items
-    sampled = f"{judgement.items} of {judgement.of} items were asked, in batches, and judged by {judgement.method}"
+    sampled = f"{judgement.items} of {judgement.of} items were sampled, in batches; method: {judgement.method}"
     if not spared or judgement.verdict is Verdict.INCONCLUSIVE:
         return sampled
-    return f"{sampled}; {spared} ({spared / judgement.of:.0%}) need not be asked"
+    return f"{sampled}; {spared} ({spared / judgement.of:.0%}) were not needed"
 
 
 def _strength(report: SuiteReport) -> Iterator[str]:
     judgement, agreement = report.judgement, report.agreement
     if judgement.detectable is not None and judgement.verdict is Verdict.PASS:
-        yield f"a drop of {judgement.detectable:.3f} would have been seen"
+        yield f"a drop of {judgement.detectable:.3f} would have been detected"
     if agreement is not None and agreement.kappa is not None:
-        yield f"the judge agrees with people by kappa {agreement.kappa:.2f} on {agreement.labels} labels"
+        yield f"the judge agrees with {agreement.labels} human labels: kappa {agreement.kappa:.2f}"
     if report.is_relabelled:
-        yield "this change edits the labels that the judge is held to; the new ones count"
+        yield "this change edits the human labels of the judge; the new labels apply"
 
 
 def left_out(suite: SkippedSuite) -> str:
     """Name the price of a suite that exceeds the budget, and the command that runs it."""
     if suite.price is None or suite.reached_by is None:
-        return "not run: nobody knows what it takes, so no budget reaches it; `llmops gate --budget none` runs it"
+        return "not run: its cost is unknown, so no budget covers it; `llmops gate --budget none` runs it"
     price = effort(suite.price.seconds, suite.price.cost)
     command = f"llmops gate {option(suite.reached_by)}"
-    return f"not run: the budget does not reach it; it takes about {price}, `{command}` runs it"
+    return f"not run: the budget does not cover it; it takes about {price}, `{command}` runs it"
 
 
 def option(budget: Budget) -> str:

@@ -20,16 +20,16 @@ from llmops.specs.graph import Graph
 DELETE, UPDATE, NO_OP = "delete", "update", "no-op"
 TERRAFORM = {Sign.ADD: "create", Sign.EDIT: UPDATE, Sign.FOLLOW: UPDATE, Sign.DROP: DELETE, Sign.KEEP: NO_OP}
 REASONS = {
-    Reason.DROPPED: "not declared any more",
-    Reason.OWED: "not made yet",
-    Reason.DRIFT: "it should run and does not",
-    Reason.UNFINISHED: "it was interrupted",
+    Reason.DROPPED: "no longer declared",
+    Reason.OWED: "not built yet",
+    Reason.DRIFT: "not running",
+    Reason.UNFINISHED: "interrupted; continues",
 }
 INFINITIVES = {Verb.ROLLBACK.value: "roll back"}
 TIERS = {
-    Tier.HOT: "hot: its replicas are up, so this is a traffic switch",
-    Tier.WARM: "warm: its model is in the store, so its replicas are started",
-    Tier.COLD: "cold: its model has to be made again",
+    Tier.HOT: "hot: its replicas run, so only the traffic switches",
+    Tier.WARM: "warm: its model is in the store, so only replicas start",
+    Tier.COLD: "cold: its model must be rebuilt",
 }
 REASONS_SHOWN = 2
 """How many reasons of an action fit into a line."""
@@ -75,10 +75,10 @@ def without_work(proposal: Proposal, paint: Paint = plain) -> Iterator[str]:
 def _no_work(change: Change, graph: Graph) -> str:
     reasons = ", ".join(change.because) or "new"
     if change.sign is Sign.KEEP:
-        return f"{reasons}: in no digest, so nothing is made again"
+        return f"{reasons}: in no digest, so nothing is rebuilt"
     if change.sign is Sign.DROP:
-        return "not declared any more; what it made is kept"
-    return f"{reasons}: {'made already' if graph[change.key].units else 'nothing to make'}"
+        return "no longer declared; its results are kept"
+    return f"{reasons}: {'built already' if graph[change.key].units else 'nothing to build'}"
 
 
 def summary(proposal: Proposal) -> str:
@@ -86,7 +86,7 @@ def summary(proposal: Proposal) -> str:
     plan = proposal.plan
     verbs = Counter(action.verb for action in plan.actions)
     if not verbs and not plan.blocked:
-        return "Nothing to do: everything is as the commit says." + _reuse(plan)
+        return "Nothing to do: the environment matches the commit." + _reuse(plan)
     work = ", ".join(f"{amount} to {INFINITIVES.get(verb, verb)}" for verb, amount in verbs.items()) or "nothing to do"
     if plan.blocked:
         work += f", {len(plan.blocked)} blocked"
@@ -103,7 +103,7 @@ def _total(proposal: Proposal) -> str:
     if not units:
         return ""
     if len(known) < len(units):
-        return " No estimate yet: some of this was never done before."
+        return " No estimate: some of this has no earlier run."
     costs = [proposal.costs[unit] for unit in units if unit in proposal.costs]
     total = Cost(sum(cost.amount for cost in costs), costs[0].currency) if len(costs) == len(units) else None
     return f" About {effort(sum(known), total)}."

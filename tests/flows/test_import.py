@@ -318,7 +318,7 @@ def test_nothing_is_overwritten(repo: Repo, llmops: Shell) -> None:
 
     assert llmops("import", "a.prompt.yml") == Exit.NO
 
-    assert "specs/a.yaml: is there already, and says something else" in llmops.err
+    assert "specs/a.yaml: the file exists with other content" in llmops.err
     assert (repo.folder / "specs/a.yaml").read_text() == "# mine\n"
     assert llmops("import", "a.prompt.yml", "--name", "b") == Exit.WELL
     assert "wrote specs/b.yaml" in llmops.out
@@ -348,13 +348,13 @@ def test_what_git_ignores_is_not_overwritten_either_nor_written_through(repo: Re
 
     assert llmops("import", "promptfooconfig.yaml", "--provider", "p=smal") == Exit.NO
 
-    assert "kb/promptfoo.jsonl: is there already" in llmops.err
+    assert "kb/promptfoo.jsonl: the file exists" in llmops.err
     assert 'is called "smal"' in llmops.err
     assert (repo.folder / "kb" / "promptfoo.jsonl").read_text() == "mine\n"
     (repo.folder / "kb").rename(repo.folder / "elsewhere")
     (repo.folder / "kb").symlink_to("elsewhere")
     assert llmops("import", "promptfooconfig.yaml", "--provider", "p=small", "--name", "b") == Exit.NO
-    assert "kb: is there already, and is no folder" in llmops.err
+    assert "kb: the path exists and is not a folder" in llmops.err
     assert not (repo.folder / "specs" / "b.yaml").exists()
 
 
@@ -363,8 +363,8 @@ def test_what_git_ignores_is_not_overwritten_either_nor_written_through(repo: Re
     [
         (["nowhere.yaml", "neither.yaml"], "nowhere.yaml, or git ignores it.\nthere is no file neither.yaml"),
         (["nowhere.yaml", "/etc/hostname"], "/etc/hostname is not in this repository"),
-        (["a.prompt.yml", "--provider", "x"], "does not say which model stands for which"),
-        (["a.prompt.yml", "b.prompt.yml", "--name", "x"], "several files cannot have one name"),
+        (["a.prompt.yml", "--provider", "x"], "is not PROVIDER=MODEL"),
+        (["a.prompt.yml", "b.prompt.yml", "--name", "x"], "--name applies to one file"),
     ],
 )
 def test_wrong_usage_is_said(words: list[str], says: str, repo: Repo, llmops: Shell) -> None:

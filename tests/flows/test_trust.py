@@ -436,7 +436,7 @@ def test_a_ledger_that_was_not_signed_is_signed_by_init(
     monkeypatch.setenv("LLMOPS_SIGNING_KEY", str(ann.path))
 
     assert kitchen("init") == Exit.WELL
-    assert "Signed what is there: refs/llmops/results and refs/llmops/releases/local." in kitchen.out
+    assert "Signed the existing ledger: refs/llmops/results and refs/llmops/releases/local." in kitchen.out
 
     monkeypatch.setenv("LLMOPS_LEDGER_KEYS", str(ann.signers))
     assert kitchen("plan") == Exit.WELL

@@ -72,7 +72,7 @@ def test_so_are_those_that_got_better() -> None:
 def test_the_published_figure_stands_beside_the_one_that_is_judged() -> None:
     perplexity = replace(report("pages", SAME), figures=Figures(base=31.25, head=30.5))
     text = md.render(gated(perplexity), RUN)
-    assert "judged is the mean of the items; over all of them together, as it is published, it is 31.250" in text
+    assert "the gate compares the mean of the items; the figure over all items, as it is published, is 31.250" in text
 
 
 def test_a_sequential_suite_says_how_many_of_how_many_items_were_asked() -> None:
@@ -81,47 +81,47 @@ def test_a_sequential_suite_says_how_many_of_how_many_items_were_asked() -> None
     text = md.render(gated(report("maths", bets)), RUN)
     all_of_them = md.render(gated(report("maths", replace(bets, items=2000))), RUN)
 
-    assert "20 of 2000 items were asked, in batches, and judged by bets" in text
-    assert "1980 (99%) need not be asked" in text
-    assert "need not be asked" not in all_of_them
+    assert "20 of 2000 items were sampled, in batches; method: bets" in text
+    assert "1980 (99%) were not needed" in text
+    assert "were not needed" not in all_of_them
 
 
 def test_what_does_not_decide_and_is_neutral_is_named_beside_the_pass() -> None:
     open_ = replace(SAME, verdict=Verdict.INCONCLUSIVE, on_inconclusive="neutral")
     text = md.render(gated(report("sums", SAME), report("maths", open_)), RUN)
     assert text.startswith(
-        "### ✅ Pass: 2 affected suites, none worse than it may be; the evidence does not decide maths"
+        "### ✅ Pass: 2 affected suites, none worse than allowed; too little evidence for maths"
     )
 
 
 def test_what_waits_for_more_evidence_is_pending() -> None:
     open_ = replace(SAME, verdict=Verdict.INCONCLUSIVE, on_inconclusive="extend")
     text = md.render(gated(report("sums", SAME), report("maths", open_)), RUN)
-    assert text.startswith("### ⚠️ Pending: the evidence does not decide maths yet")
+    assert text.startswith("### ⚠️ Pending: too little evidence for maths")
     assert "Fail: maths" in md.render(gated(report("maths", WORSE), report("sums", open_)), RUN)
 
 
 def test_it_says_what_was_reused_what_it_cost_and_how_to_see_it_again() -> None:
     text = md.render(gated(report("sums", SAME), report("maths", WORSE)), RUN)
-    assert "**Reused:** all evidence of 1 of 2 suites. **Cost:** 3 results made in 2 min." in text
+    assert "**Reused:** all evidence of 1 of 2 suites. **Cost:** 3 results built in 2 min." in text
     assert "Reproduce: `llmops gate --base aaa --head bbb` · [this run](https://github.example/run/1)" in text
     assert "nothing was run" in md.render(gated(report("sums", SAME), made=0), RUN)
 
 
 def test_a_change_that_touches_nothing_is_a_pass_with_a_reason() -> None:
-    assert md.render(gated(made=0), RUN).startswith("### ✅ Pass: nothing that is evaluated is affected")
+    assert md.render(gated(made=0), RUN).startswith("### ✅ Pass: no evaluation is affected")
 
 
 def test_a_pass_says_first_what_is_judged_no_more() -> None:
     gone = {"removed": ("Evaluation/answers maths",)}
     assert md.render(replace(gated(), **gone), RUN).startswith("### ✅ Pass: 1 suite removed by this change")
     found = md.render(replace(gated(report("sums", SAME)), **gone), RUN)
-    assert found.startswith("### ✅ Pass: 1 affected suite, none worse than it may be; 1 suite removed by this change")
+    assert found.startswith("### ✅ Pass: 1 affected suite, none worse than allowed; 1 suite removed by this change")
 
 
 def test_what_could_not_be_made_is_no_verdict() -> None:
     found = replace(gated(report("sums", SAME)), failed={"x": "the machine went away"})
-    assert md.render(found, RUN).startswith("### 🔧 No verdict: 1 result could not be made.")
+    assert md.render(found, RUN).startswith("### 🔧 No verdict: 1 result failed to build.")
 
 
 def test_suites_of_one_name_are_told_apart() -> None:

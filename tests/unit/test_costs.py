@@ -70,9 +70,9 @@ def test_every_report_of_a_gate_says_what_it_cost_and_what_was_spared() -> None:
 
     text, comment, fields = (REPORTS[form].render(found, RUN) for form in ("text", "md", "json"))
 
-    assert "made: 3 results in 5 min, 0.25 USD" in text
-    assert "all evidence was there already (4 min, 0.12 USD, not spent again)" in text
-    assert "**Cost:** 3 results made in 2 min, 0.25 USD." in comment
+    assert "built: 3 results in 5 min, 0.25 USD" in text
+    assert "all evidence is reused (4 min, 0.12 USD saved)" in text
+    assert "**Cost:** 3 results built in 2 min, 0.25 USD." in comment
     assert msgspec.json.decode(fields)["cost"] == {"amount": 0.25, "currency": "USD"}
 
 

@@ -1,4 +1,4 @@
-"""diff: What is declared differently in two commits?
+"""diff: Show which resources differ between two commits.
 
 Compares resources, not lines: moving a file, reordering specs or editing a comment is no difference.
 
@@ -30,11 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    known = commits.open_at(open_repository(arguments))
-    old, new = (commits.desire(known, revision) for revision in (arguments.old, arguments.new))
-    found = diff.compare(old.graph, new.graph)
-    if arguments.output == "json":
-        terminal.show(overviews.as_json(found))
-    else:
-        terminal.say(overviews.changes(found, terminal.paint))
+    index = commits.open_at(open_repository(arguments))
+    old, new = (commits.desire(index, revision).graph for revision in (arguments.old, arguments.new))
+    changes = diff.compare(old, new)
+    terminal.result(changes, lambda: overviews.changes(changes, terminal.paint))
     return Exit.WELL

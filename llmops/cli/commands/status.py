@@ -1,7 +1,7 @@
-"""status: How does everything stand?
+"""status: Show the state of every resource.
 
-Every resource of HEAD with what is known of it: made, owed, being made; for deployments the revision with the traffic
-and its health. Exits 6 when something that should serve is down or blocked.
+Lists every resource of HEAD: built, pending or running; for deployments also the revision that gets the traffic, and
+its health. Exits 6 if something that should serve is down or blocked.
 
 examples:
   llmops status
@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.options import add_environment, add_offline, open_workspace
+from llmops.cli.open_workspace import open_workspace, state_of
+from llmops.cli.options import add_environment, add_offline
 from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.domain.records import EnvironmentState
 from llmops.index import commits
 from llmops.ledger import leases, ledger
 from llmops.planning import proposals, status
@@ -38,19 +38,16 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments)
     desired = commits.desire(workspace.commits, "HEAD")
     proposal = proposals.propose(workspace, desired)
-    gate, state = observe.gateway(workspace), ledger.state(workspace.ledger) or EnvironmentState()
-    known = StatusInputs(
+    gateway, state = observe.gateway(workspace), state_of(workspace)
+    inputs = StatusInputs(
         state,
         ledger.outcomes(workspace.ledger),
         observe.observe(workspace, desired.graph, ledger.units(workspace.ledger)),
         observe.runtime(workspace).look(),
-        gate.url if gateway_client.is_up(gate) else "",
+        gateway.url if gateway_client.is_up(gateway) else "",
         is_held=state.lease is not None and leases.is_held(state.lease),
         notes=proposal.notes,
     )
-    found = status.overview(desired.graph, proposal.plan, known)
-    if arguments.output == "json":
-        terminal.show(overviews.as_json(found))
-    else:
-        terminal.say(overviews.overview(found, terminal.paint))
-    return Exit.WELL if found.is_healthy else Exit.UNHEALTHY
+    overview = status.overview(desired.graph, proposal.plan, inputs)
+    terminal.result(overview, lambda: overviews.overview(overview, terminal.paint))
+    return Exit.WELL if overview.is_healthy else Exit.UNHEALTHY

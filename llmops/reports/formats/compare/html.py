@@ -25,7 +25,7 @@ def render(comparison: ComparisonResult, context: ReportContext) -> str:
     parts = [f'<p class="dim">At <code>{short(comparison.commit)}</code>.</p>']
     for table in comparison.tables:
         parts += _section(table)
-    texts = [*(f"Not made: {why}." for why in failures(comparison)), " ".join(closing(comparison))]
+    texts = [*(f"Failed: {why}." for why in failures(comparison)), " ".join(closing(comparison))]
     parts.append(html_page.bullets("Method and reuse", texts))
     return html_page.document(title(comparison), parts, context.command)
 

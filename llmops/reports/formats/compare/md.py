@@ -19,7 +19,7 @@ def render(comparison: ComparisonResult, context: ReportContext) -> str:
         rows = ([literal(cell) for cell in cells(row)] for row in table.rows)
         lines += [f"**{literal(heading(table))}**", "", *markdown.table(HEADER, rows, right=NUMBERS)]
         lines += ["", *(f"- {literal(note)}" for note in notes(table)), *([""] if notes(table) else [])]
-    lines += [f"- not made: {literal(why)}" for why in failures(comparison)]
+    lines += [f"- failed: {literal(why)}" for why in failures(comparison)]
     lines.append(literal(" ".join(closing(comparison))))
     return "\n".join([*lines, "", f"Reproduce: `{context.command}`"]) + "\n"
 

@@ -23,7 +23,7 @@ def render(comparison: ComparisonResult, context: ReportContext) -> str:
         styles = ["dim", *(STYLES.get(row.contrast.shows, "") if row.contrast else "" for row in table.rows)]
         lines += [f"  {paint(line, style) if style else line}" for line, style in zip(rows, styles, strict=True)]
         lines += ["", *(f"  {note}" for note in notes(table)), *([""] if notes(table) else [])]
-    lines += [f"  not made: {why}" for why in failures(comparison)]
+    lines += [f"  failed: {why}" for why in failures(comparison)]
     return "\n".join([*lines, *(f"  {paint(line, 'dim')}" for line in closing(comparison))]) + "\n"
 
 

@@ -68,7 +68,7 @@ def _suite(report: SuiteReport) -> Iterator[str]:
     if report.worse:
         whole = count(report.got_worse, "item")
         rows = [(item.question, item.target, item.base, item.head) for item in report.worse]
-        header = html_page.cells(("asked", "wanted", "base said", "head says"), tag="th")
+        header = html_page.cells(("question", "expected", "base", "head"), tag="th")
         table = html_page.table(header, (html_page.cells(row, style="answer") for row in rows))
         title = f"The worst {len(report.worse)} of {whole} that got worse"
         yield f"<details><summary>{title}</summary>{table}</details>"
@@ -76,12 +76,12 @@ def _suite(report: SuiteReport) -> Iterator[str]:
 
 def _cost(gated: GateResult, context: ReportContext) -> str:
     texts = [f"Removed by this change: {name}" for name in gated.removed]
-    texts += [f"Not made: {why}" for why in dict.fromkeys(gated.failed.values())]
+    texts += [f"Failed: {why}" for why in dict.fromkeys(gated.failed.values())]
     if gated.unaffected:
         texts.append(f"Not affected: {', '.join(map(str, gated.unaffected))}")
     reused = sum(report.reused for report in gated.reports)
     texts.append(f"Reused: all evidence of {reused} of {count(len(gated.reports), 'suite')}")
-    texts.append(f"Made: {count(gated.made, 'result')} in {effort(context.seconds, gated.cost)}")
+    texts.append(f"Built: {count(gated.made, 'result')} in {effort(context.seconds, gated.cost)}")
     return html_page.bullets("Cost and reuse", (f"{text}." for text in texts))
 
 

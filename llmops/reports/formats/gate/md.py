@@ -30,7 +30,7 @@ def render(gated: GateResult, context: ReportContext) -> str:
     urgent = [report for report in reports if not _is_plain(report)]
     notes = [f"- {note}" for report in urgent for note in _notes(report, reports)]
     notes += [f"- ⚠️ removed by this change: {literal(name)}" for name in gated.removed]
-    notes += [f"- not made: {literal(why)}" for why in dict.fromkeys(gated.failed.values())]
+    notes += [f"- failed: {literal(why)}" for why in dict.fromkeys(gated.failed.values())]
     closing = ["", *_closing(gated, context)]
     return markdown.fit([*lines, *notes[:ROWS]], list(_folds(gated, reports)), closing, context)
 
@@ -87,7 +87,7 @@ def _items(report: SuiteReport, name: str) -> Iterator[Fold]:
         rows = [(code(item.question, 120), code(item.target), code(item.base), code(item.head)) for item in items]
         title = f"{literal(name)}: the {most} {len(items)} of {count(whole, 'item')} that got {direction}"
         if items:
-            yield Fold(title, tuple(markdown.table(("asked", "wanted", "base said", "head says"), rows)))
+            yield Fold(title, tuple(markdown.table(("question", "expected", "base", "head"), rows)))
 
 
 def _closing(gated: GateResult, context: ReportContext) -> list[str]:
@@ -96,7 +96,7 @@ def _closing(gated: GateResult, context: ReportContext) -> list[str]:
     if gated.reports:
         facts.append(f"**Reused:** all evidence of {reused} of {count(len(gated.reports), 'suite')}.")
         spent = effort(context.seconds, gated.cost)
-        work = f"{count(gated.made, 'result')} made in {spent}" if gated.made else "nothing was run"
+        work = f"{count(gated.made, 'result')} built in {spent}" if gated.made else "nothing was run"
         facts.append(f"**Cost:** {work}.")
     if context.plan:
         facts.append(f"**A merge would:** {literal(context.plan)}")

@@ -29,8 +29,8 @@ def render(gated: GateResult, context: ReportContext) -> str:
     if gated.unaffected:
         lines.append(paint(f"  not affected: {', '.join(map(str, gated.unaffected))}", "dim"))
     if gated.made:
-        lines.append(f"  made: {count(gated.made, 'result')} in {effort(gated.seconds, gated.cost)}")
-    lines += [f"  not made: {why}" for why in dict.fromkeys(gated.failed.values())]
+        lines.append(f"  built: {count(gated.made, 'result')} in {effort(gated.seconds, gated.cost)}")
+    lines += [f"  failed: {why}" for why in dict.fromkeys(gated.failed.values())]
     lines += [*([""] if lines[-1] else []), paint(f"{headline(gated)}.", VERDICT_STYLES[gated.verdict])]
     return "\n".join(lines) + "\n"
 
@@ -52,9 +52,7 @@ def _answers(title: str, items: tuple[ItemChange, ...], paint: Paint) -> list[st
     lines = [f"  {title}"] if items else []
     for item in items:
         lines.append(paint(f"    {_line(item.question, 90)}", "dim"))
-        lines.append(
-            f"      wanted {_line(item.target)!r}, base said {_line(item.base)!r}, head says {_line(item.head)!r}"
-        )
+        lines.append(f"      expected {_line(item.target)!r}, base {_line(item.base)!r}, head {_line(item.head)!r}")
     return lines
 
 
