@@ -297,9 +297,7 @@ def test_a_pull_request_is_told_by_statuses_and_a_comment(act: Act) -> None:
         act.options = ["--env", f"GITHUB_API_URL={github.url}", "--secret", f"GITHUB_TOKEN={stand_in.TOKEN}"]
         assert act("pull_request", "pull_request", *one_more_row(act.repo)) == 0, act.said
     assert github.latest() == {"llmops/check": "success"}
-    assert [one["body"].splitlines()[1] for one in github.comments] == [
-        "### ✅ Pass: no evaluation is affected"
-    ]
+    assert [one["body"].splitlines()[1] for one in github.comments] == ["### ✅ Pass: no evaluation is affected"]
     assert stand_in.TOKEN not in act.said
 
 

@@ -130,7 +130,7 @@ def _delta(judgement: Judgement) -> str:
 def notes(report: SuiteReport) -> list[str]:
     """List the facts about a suite that its figures do not show, each without a full stop."""
     if report.left_out is not None:
-        return [left_out(report.left_out)]
+        return [f"not run: {left_out(report.left_out)}"]
     judgement = report.judgement
     facts = [note for note in (judgement.note, report.note, _method(judgement)) if note]
     if report.figures is not None:
@@ -175,10 +175,10 @@ def _strength(report: SuiteReport) -> Iterator[str]:
 def left_out(suite: SkippedSuite) -> str:
     """Name the price of a suite that exceeds the budget, and the command that runs it."""
     if suite.price is None or suite.reached_by is None:
-        return "not run: its cost is unknown, so no budget covers it; `llmops gate --budget none` runs it"
+        return "its cost is unknown, so no budget covers it; `llmops gate --budget none` runs it"
     price = effort(suite.price.seconds, suite.price.cost)
     command = f"llmops gate {option(suite.reached_by)}"
-    return f"not run: the budget does not cover it; it takes about {price}, `{command}` runs it"
+    return f"the budget does not cover it; it takes about {price}, `{command}` runs it"
 
 
 def option(budget: Budget) -> str:

@@ -93,7 +93,7 @@ def test_a_budget_is_never_exceeded_and_the_rest_is_named_with_what_reaches_it(r
 def test_a_dry_run_says_in_words_what_is_left_out(retraining: Repo, llmops: Shell) -> None:
     assert llmops("gate", "--base", "HEAD~1", "--dry-run", "--budget", "2s") == Exit.WELL
     assert "About 2.0 s." in llmops.out
-    assert "Left out: Evaluation/sums sums: not run: the budget does not reach it" in llmops.out
+    assert "Left out: Evaluation/sums sums: the budget does not cover it" in llmops.out
     assert "`llmops gate --budget 3s` runs it" in llmops.out
 
 

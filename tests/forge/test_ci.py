@@ -535,7 +535,7 @@ def test_machines_get_one_document_when_there_is_no_verdict_either(forge: Forge)
 
 def test_an_event_that_runs_with_secrets_beside_a_strangers_files_is_refused(forge: Forge) -> None:
     assert forge("pull_request_target", payload="pull_request") == Exit.USAGE
-    assert "Let the workflow run on `pull_request`" in forge.llmops.err
+    assert "Use `on: pull_request` in the workflow" in forge.llmops.err
 
 
 # The emulator: GitHub's own rules

@@ -89,9 +89,7 @@ def test_a_sequential_suite_says_how_many_of_how_many_items_were_asked() -> None
 def test_what_does_not_decide_and_is_neutral_is_named_beside_the_pass() -> None:
     open_ = replace(SAME, verdict=Verdict.INCONCLUSIVE, on_inconclusive="neutral")
     text = md.render(gated(report("sums", SAME), report("maths", open_)), RUN)
-    assert text.startswith(
-        "### ✅ Pass: 2 affected suites, none worse than allowed; too little evidence for maths"
-    )
+    assert text.startswith("### ✅ Pass: 2 affected suites, none worse than allowed; too little evidence for maths")
 
 
 def test_what_waits_for_more_evidence_is_pending() -> None:
