@@ -126,8 +126,8 @@ def test_a_model_or_a_judge_that_nothing_asks_for_is_said(repo: Repo, llmops: Sh
 
     assert llmops(*both, "--provider", "strict=large", "--provider", "strikt=small", "--judge", "small") == Exit.WELL
     assert llmops.err == (
-        'note: --provider strikt=small: no file names this model, so it was not used. Did you mean "strict"?\n'
-        "note: --judge small: no file has a rubric that lacks a judge, so it was not used.\n"
+        'note: --provider strikt=small: the option was not used: no file names this model. Did you mean "strict"?\n'
+        "note: --judge small: the option was not used: no rubric lacks a judge.\n"
     )
     assert llmops(*both, "--judge", "large") == Exit.WELL
     assert llmops.err == ""
@@ -274,21 +274,21 @@ def test_a_prompt_in_a_file_stays_there_and_a_long_one_gets_a_file() -> None:
     [
         ("redteam: {}", "redteam has no counterpart here"),
         ("extensions: [file://x.js]", "extensions has no counterpart here"),
-        ("providers: [file://own.py]", "this is no name of a model"),
-        ("prompts: [file://make.py]", "no single file of text"),
+        ("providers: [file://own.py]", "this is not the name of a model"),
+        ("prompts: [file://make.py]", "not a single text file"),
         ("prompts: [file://nowhere.txt]", "there is no file nowhere.txt"),
         ("prompts: ['{{ q | nunjucks }}']", "the prompt cannot be used"),
         ("prompts: ['{{ env.HOME }}']", "reads an environment variable"),
-        ("tests: file://tests.py", "not a file that can be read here"),
-        ("tests: [{vars: {q: a}}]", "nothing is asserted of this test"),
-        ("tests: [{vars: {q: a}, assert: [{type: similar, value: x}]}]", "Use rouge-n or levenshtein"),
+        ("tests: file://tests.py", "is no file of YAML, JSON"),
+        ("tests: [{vars: {q: a}}]", "no assertion that is known here"),
+        ("tests: [{vars: {q: a}, assert: [{type: similar, value: x}]}]", "Use rouge-n, levenshtein or"),
         ("tests: [{vars: {q: a}, options: {transform: x}, assert: [{type: equals, value: x}]}]", "no option transform"),
         ("tests: [{vars: {q: a}, assert: [{type: assert-set, threshold: 1, assert: []}]}]", "a set with a threshold"),
         ("tests: [{vars: {q: file://a.txt}, assert: [{type: equals, value: x}]}]", "file://a.txt is a file"),
         ("defaultTest: file://nowhere.yaml", "there is no file nowhere.yaml"),
         ("tests: [{vars: {q: a}, assert: [{type: regex, value: '(?=x)'}]}]", "not a regular expression of RE2"),
         ("tests: [{vars: {q: a}, assert: [{type: rouge-n, value: x, threshold: 7}]}]", "a score from 0 to 1"),
-        ("tests: [{vars: {q: a}, assert: [{type: equals, value: x, weight: heavy}]}]", "this assertion cannot be used"),
+        ("tests: [{vars: {q: a}, assert: [{type: equals, value: x, weight: heavy}]}]", "the assertion is invalid"),
     ],
 )
 def test_what_cannot_be_translated_is_said_with_its_line_and_what_to_do(line: str, says: str) -> None:
@@ -378,7 +378,7 @@ def test_a_model_that_is_no_name_is_said() -> None:
     found = translated("messages: [{role: user, content: Hi}]\nmodel: [openai/gpt-4o]\n", "a.prompt.yml")
 
     assert [str(one) for one in found.problems] == [
-        "a.prompt.yml:2: $.model: this is no name of a model. Write one: openai/gpt-4o-mini."
+        "a.prompt.yml:2: $.model: this is not the name of a model. Write one: openai/gpt-4o-mini."
     ]
 
 

@@ -170,5 +170,5 @@ def _print_problems(problems: tuple[Problem, ...], conflicts: tuple[Problem, ...
     terminal.error("\n".join(map(str, problems)))
     untranslated = len(problems) - len(conflicts)
     facts = [f"{count(untranslated, 'item')} not converted"] if untranslated else []
-    facts += [f"nothing written because of {count(len(conflicts), 'problem')}"] if conflicts else []
+    facts += [f"nothing written: {count(len(conflicts), 'problem')} in the result"] if conflicts else []
     terminal.error(f"{'; '.join(facts)}.")

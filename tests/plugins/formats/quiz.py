@@ -24,15 +24,15 @@ def recognises(path: str, value: Mapping[str, Any]) -> bool:
     return "quiz" in value
 
 
-def read(spot: SourceLocation, value: Mapping[str, Any]) -> SourceConfig:
+def read(location: SourceLocation, value: Mapping[str, Any]) -> SourceConfig:
     """Read the questions of a quiz."""
-    config = SourceConfig(name="quiz", spot=spot)
-    config.wordings.append(ImportedPrompt(name="quiz", text="{{ question }}", spot=spot))
-    config.providers.append(Provider(name=value["model"], spot=spot))
+    config = SourceConfig(name="quiz", location=location)
+    config.prompts.append(ImportedPrompt(name="quiz", text="{{ question }}", location=location))
+    config.providers.append(Provider(name=value["model"], location=location))
     for index, (question, answer) in enumerate(value["quiz"].items()):
-        at = spot.at("quiz", index)
-        claim = ImportedAssertion(fields={"type": "icontains"}, value=answer, spot=at)
-        config.cases.append(ImportedTest(row={"question": question}, claims=(claim,), spot=at))
+        at = location.at("quiz", index)
+        assertion = ImportedAssertion(fields={"type": "icontains"}, value=answer, location=at)
+        config.tests.append(ImportedTest(row={"question": question}, assertions=(assertion,), location=at))
     return config
 
 
