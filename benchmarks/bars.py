@@ -1,6 +1,6 @@
-"""figures -> what each has to be, and whether it is: the bars of the project.
+"""Defines the bars of the project, and compares the figures with them.
 
-A ratio is of two figures of one group, which were measured in turns with one another.
+A ratio is of two figures of one group, which were measured in the same turns.
 
 Pure.
 """
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 
 class Bar(Struct, frozen=True):
-    """What a figure has to be."""
+    """A limit for a figure."""
 
     group: str
     what: str
@@ -40,14 +40,14 @@ class Bar(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """A bar beside what was measured."""
+    """A bar, and the figure that was measured; None if it was not."""
 
     bar: Bar
     value: float | None
 
     @property
     def verdict(self) -> Verdict:
-        """Whether it is met."""
+        """Whether the bar is met."""
         if self.value is None:
             return Verdict.NOT_MEASURED
         is_met = self.value >= self.bar.limit if self.bar.at_least else self.value <= self.bar.limit
@@ -55,14 +55,14 @@ class Judged(Struct, frozen=True):
 
 
 def judge(results: Results) -> list[Judged]:
-    """Hold every bar against what was measured."""
+    """Compare every bar with what was measured."""
     return [Judged(bar, bar.value(results)) for bar in BARS]
 
 
 def _of(group: str, what: str, objects: int, times: float = 1) -> Callable[[Results], float | None]:
     def value(results: Results) -> float | None:
-        found = results.value(group, what, objects)
-        return None if found is None else found * times
+        figure = results.value(group, what, objects)
+        return None if figure is None else figure * times
 
     return value
 
@@ -100,19 +100,19 @@ def _plan(what: str, objects: int, times: float = 1) -> Callable[[Results], floa
 
 
 def _peer(peer: Peer) -> Bar:
-    seconds = [_of(comparing.GROUP, one, PEER_OBJECTS) for one in (peer.what, peer.ours)]
+    seconds = [_of(comparing.GROUP, what, PEER_OBJECTS) for what in (peer.what, peer.ours)]
     name = f"`{peer.what}` against `{peer.ours}`, {PEER_OBJECTS:,} objects"
     return Bar(comparing.GROUP, name, _ratio(*seconds), peer.slower, "x", at_least=True)
 
 
 def _kept(amount: Amount) -> Bar:
-    cpu = [_of(keeping.GROUP, by, amount.files) for by in (keeping.DVC, keeping.OURS)]
+    cpu = [_of(keeping.GROUP, tool, amount.files) for tool in (keeping.DVC, keeping.OURS)]
     name = f"CPU of `dvc add` against `store.add`, {amount.what}"
     return Bar(keeping.GROUP, name, _ratio(*cpu), amount.dearer, "x", at_least=True)
 
 
 PEER_OBJECTS = 1_000
-"""How many objects peers are compared on: some of them take minutes for more."""
+"""Objects for the comparison with peers: some of them take minutes for more."""
 FEW, MANY, MOST = 1_000, 10_000, 100_000
 _RECORD = _of(recording.GROUP, recording.RECORD, recording.AMOUNT)
 _PUBLISH = _of(recording.GROUP, recording.PUBLISH, recording.AMOUNT)

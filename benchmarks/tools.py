@@ -1,6 +1,6 @@
-"""Where peers and the plot's library are: in a virtual environment of their own, for their versions do not fit ours.
+"""Installs peers and matplotlib into a virtual environment of their own, because their versions conflict with ours.
 
-Effects: makes a virtual environment, asks the package index.
+Effects: makes a virtual environment, downloads packages.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ HERE = Path(__file__).resolve().parent
 CONSTRAINTS = HERE / "constraints.txt"
 PACKAGES = ("check-jsonschema", "dvc", "gto", "matplotlib")
 MADE_OF = "constraints.txt"
-"""The constraints that an environment was made with lie in it."""
+"""The file in an environment with the constraints that it was made with."""
 
 
 def install(at: Path) -> str:
-    """Make the environment, unless it is there; give '', or why it cannot be made."""
+    """Make the environment, unless it exists; return the error, or ''."""
     kept = at / MADE_OF
     if kept.exists() and kept.read_bytes() == CONSTRAINTS.read_bytes():
         return ""
@@ -34,5 +34,5 @@ def install(at: Path) -> str:
 
 
 def find(at: Path, program: str) -> str | None:
-    """Give the path of a program: that of the environment, else the machine's."""
+    """Return the path of a program: in the environment, else on the path; None if there is none."""
     return shutil.which(program, path=at / "bin") or shutil.which(program)
