@@ -120,7 +120,7 @@ _SMALL, _LARGE = evaluating.SMALL, evaluating.LARGE
 _PLAN_OF_MANY = f"`llmops plan`, one spec changed, {MANY:,} specs"
 BARS = (
     Bar(planning.GROUP, _PLAN_OF_MANY, _plan(PLAN, MANY, 1000), 100, "ms"),
-    Bar(planning.GROUP, f"{_PLAN_OF_MANY}, in times of P", _ratio(_plan(PLAN, MANY), _plan(P, MANY)), 9, "x"),
+    Bar(planning.GROUP, f"{_PLAN_OF_MANY}, in times of P", _ratio(_plan(PLAN, MANY), _plan(P, MANY)), 12, "x"),
     Bar(
         planning.GROUP,
         f"`llmops plan`, one spec changed, {MOST:,} specs against {FEW:,}",
@@ -129,8 +129,8 @@ BARS = (
         "x",
     ),
     Bar(planning.GROUP, f"`llmops check`, nothing changed, {MANY:,} specs", _plan(CHECK, MANY, 1000), 60, "ms"),
-    Bar(planning.GROUP, f"`llmops check` without an index, {MANY:,} specs", _plan(COLD, MANY), 1.0, "s"),
-    Bar(planning.GROUP, f"`llmops check` without an index, {MOST:,} specs", _plan(COLD, MOST), 10, "s"),
+    Bar(planning.GROUP, f"`llmops check` without an index, {MANY:,} specs", _plan(COLD, MANY), 2.0, "s"),
+    Bar(planning.GROUP, f"`llmops check` without an index, {MOST:,} specs", _plan(COLD, MOST), 20, "s"),
     Bar(planning.GROUP, f"the most memory of that, {MOST:,} specs", _plan(PEAK, MOST), 400, "MiB"),
     *map(_peer, comparing.PEERS),
     Bar(
