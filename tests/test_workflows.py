@@ -176,15 +176,15 @@ def test_the_scaffold_installs_the_version_that_wrote_it() -> None:
 
 
 ANSWERS = {
-    "success success false 0": "Every affected suite passes, or nothing is affected.",
-    "success success true 0": "Every affected suite passes, or nothing is affected.",
-    "success skipped false -": "Nothing that is evaluated is affected.",
+    "success success false 0": "Every affected suite passes, or none is affected.",
+    "success success true 0": "Every affected suite passes, or none is affected.",
+    "success skipped false -": "No evaluation is affected.",
     "success skipped true -": "::error title=No evidence",
-    "success failure true 1": "::error title=The gate says no",
+    "success failure true 1": "::error title=The gate failed",
     "success failure true 3": "::error title=No verdict",
     "success failure true 4": "::error title=No verdict::Another run was faster",
     "success failure true 5": "::error title=No verdict::Another run was faster",
-    "success failure true 7": "::error title=Not decided yet",
+    "success failure true 7": "::error title=Pending",
     "success failure true 130": "::error title=No verdict",
     "success failure true -": "::error title=No verdict",
     "success cancelled true -": "::error title=No verdict",
