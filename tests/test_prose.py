@@ -30,6 +30,8 @@ FIRST_WORDS = ("Give ", "Gives ", "Say ", "Says ")
 """First words of a docstring that repeats the signature."""
 SINCE, LONGEST_SUBJECT = "deabde8", 72
 """The commit after which subjects of commits are checked, and their most characters."""
+LONGEST_SUMMARY = 55
+"""Characters of a command's summary that fit a line of help on 80 columns, with the full stop that help drops."""
 
 
 def files() -> Iterator[Path]:
@@ -92,6 +94,7 @@ def test_every_summary_of_a_command_is_an_imperative_sentence() -> None:
     }
 
     assert [text for text in summaries.values() if not re.fullmatch(r"[A-Z][a-z]+ .*\.", text) or "?" in text] == []
+    assert [text for text in summaries.values() if len(text) > LONGEST_SUMMARY] == []
 
 
 def test_subjects_of_commits_are_short() -> None:

@@ -28,7 +28,7 @@ examples:
   llmops check                   check every spec of HEAD
   llmops plan                    show what applying HEAD would do
   llmops apply                   apply HEAD
-  llmops gate --base main        judge what this branch does to the evaluations
+  llmops gate --base main        judge this branch by the evaluations that it affects
   llmops chat router -m "…"      ask a deployment
 
 exit codes:
@@ -74,11 +74,11 @@ def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
         epilog=EPILOG + EXIT_CODES,
     )
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
-    _add_common(parser)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
     subparsers.type = str  # the arguments behind a command are its own
     for name in names:
         _add_command(subparsers, name)
+    _add_common(parser)
     return parser
 
 
@@ -101,10 +101,11 @@ def _add_common(parser: argparse.ArgumentParser, *, again: bool = False) -> None
     """Add the options that every command takes, in front of it or behind it."""
     default = argparse.SUPPRESS if again else None
     colours = ("auto", "always", "never")
-    parser.add_argument("--colour", "--color", choices=colours, default=default or "auto", help="colour the output")
-    parser.add_argument("-q", "--quiet", action="store_true", default=default or False, help="print only results")
-    parser.add_argument("--debug", action="store_true", default=default or False, help="print the traceback of a fault")
-    parser.add_argument(
+    group = parser.add_argument_group("global options")
+    group.add_argument("--colour", "--color", choices=colours, default=default or "auto", help="colour the output")
+    group.add_argument("-q", "--quiet", action="store_true", default=default or False, help="print only results")
+    group.add_argument("--debug", action="store_true", default=default or False, help="print the traceback of a fault")
+    group.add_argument(
         "-C",
         dest="folder",
         metavar="DIR",
@@ -125,6 +126,6 @@ def _add_command(subparsers: argparse._SubParsersAction[Parser], name: str) -> N
         description=f"{summary.partition(': ')[2]}\n{about.partition('Effects:')[0].rstrip()}",
         epilog=f"examples:{examples.partition('Effects:')[0].rstrip()}" if examples else None,
     )
-    _add_common(parser, again=True)
     module.add_arguments(parser)
+    _add_common(parser, again=True)
     parser.set_defaults(run=module.run)

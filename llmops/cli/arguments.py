@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,6 +49,12 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_columns() - 2)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap paragraphs to the width of the terminal; examples and tables, which are indented, stay as they are."""
+        wrap = partial(importlib.import_module("textwrap").fill, initial_indent=indent, subsequent_indent=indent)
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(part if "\n " in f"\n{part}" else wrap(part, width) for part in paragraphs)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:

@@ -39,13 +39,13 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         choices=TRUST,
-        help="commits that must be signed, at least: the one that is run (head), or also all since the one applied "
-        "last (strict); llmops.yaml may ask for more (default: LLMOPS_TRUST, or none)",
+        help="require signed commits: no (none), the commit that runs (head), or also all commits since the one "
+        "applied last (strict); llmops.yaml may require more (default: LLMOPS_TRUST, or none)",
     )
     parser.add_argument(
         "--trusted-keys",
         action="append",
         metavar="PATH",
-        help="whose signatures count: a file of allowed signers (ssh-keygen(1)) or a GnuPG home, outside of the "
-        "repository; repeatable (default: LLMOPS_TRUSTED_KEYS, separated by ':')",
+        help="trust the signatures of these keys: a file of allowed signers (ssh-keygen(1)) or a GnuPG home, outside "
+        "of the repository; repeatable (default: LLMOPS_TRUSTED_KEYS, separated by ':')",
     )

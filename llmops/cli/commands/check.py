@@ -27,7 +27,9 @@ from llmops.reports.formatting import count, short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_revision(parser, "revision", nargs="?", default="HEAD", help="commit, branch or tag (default: HEAD)")
+    add_revision(
+        parser, "revision", metavar="REV", nargs="?", default="HEAD", help="commit, branch or tag (default: HEAD)"
+    )
     parser.add_argument("--worktree", action="store_true", help="check the working copy instead of a commit")
     add_output(parser)
 

@@ -1,12 +1,13 @@
-"""ci: Run the checks, gates and applies that a CI event calls for.
+"""ci: Run what a CI event calls for, and report it.
 
 Reads the event of a CI job, runs what it calls for, and reports the result: commit statuses `llmops/<suite>`, one
 comment on the pull request, annotations of the specs, the summary of the job, and outputs for later jobs. Outside of
 GitHub it prints the same reports.
 
-  pull_request, merge_group      check, plan, gate; for a fork, check and show what would be built
-  push                           check, plan; with --apply, apply the default branch
-  schedule, workflow_dispatch    as for push; exit 8 if a scheduled run without --apply finds pending actions
+  pull_request, merge_group     check, plan, gate; for a fork, check and dry run
+  push                          check, plan; with --apply, apply the default branch
+  schedule, workflow_dispatch   as for push; exit 8 if a scheduled run without
+                                --apply finds pending actions
 
 Variables: GITHUB_EVENT_NAME, GITHUB_EVENT_PATH, GITHUB_TOKEN, and those that GitHub sets beside them.
 

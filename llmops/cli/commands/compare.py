@@ -1,4 +1,4 @@
-"""compare: Compare models and prompts on the suites of an Evaluation.
+"""compare: Compare models and prompts on suites.
 
 Asks every subject the items of the suites, and compares each with the first: scores, differences with their intervals,
 and exact tests of all differences together. Existing evidence is reused, and gates reuse the evidence of this command.
@@ -7,10 +7,10 @@ A subject is a Model, a Training or a Prompt (Kind/name if two share a name), or
 The rest is taken from the Evaluation; "model+" stands for no prompt. A Deployment is asked through its engine.
 
 examples:
-  llmops compare base tuned --suite choice           compare two models on one suite
-  llmops compare short long --suite tone --model m   compare two prompts of one model
-  llmops compare a+short a+long b+long -E router     compare on all suites of an Evaluation
-  llmops compare base tuned --suite choice --dry-run show what would be built
+  llmops compare base tuned --suite choice             compare two models on one suite
+  llmops compare short long --suite tone --model m     compare two prompts of one model
+  llmops compare a+short a+long b+long -E router       compare on all suites of an Evaluation
+  llmops compare base tuned --suite choice --dry-run   show what would be built
   llmops compare base tuned --suite choice --html comparison.html
 
 Effects: trains and evaluates what is missing; writes the ledger and the store; prints.

@@ -1,4 +1,4 @@
-"""doctor: Check this machine, the ledger, the store and what runs.
+"""doctor: Check this machine, the ledger and the store.
 
 Checks git, the installed extras, the ledger, the store, the runner and the gateway, and prints a remedy for each
 problem. Exits 1 if there is a problem.

@@ -1,4 +1,4 @@
-"""fsck: Verify the ledger and the store; remove damaged files with --repair.
+"""fsck: Verify the ledger and every file of the store.
 
 Reads every file of the store and compares its digest with its name, checks that every result of the ledger is complete,
 and that the history of the ledger is valid: results are only added, and the fence of an environment never falls. A

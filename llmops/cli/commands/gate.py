@@ -1,4 +1,4 @@
-"""gate: Judge what a branch does to the evaluations.
+"""gate: Judge a branch by the evaluations that it affects.
 
 Plans the merge of head into base and builds the evidence that is missing; existing evidence is reused. Compares head
 with base item by item, and judges by the gates of base. Exits 1 unless every affected suite passes, and 7 if a gate

@@ -1,4 +1,4 @@
-"""init: Create the settings, the folders and the ledger of a repository.
+"""init: Create the settings, folders and ledger.
 
 Writes llmops.yaml, the folders, the schemas, and a workflow and an action for GitHub; existing files are kept. Creates
 the ledger here and at the remote, unless it exists. With LLMOPS_SIGNING_KEY, an unsigned ledger is signed from now on.

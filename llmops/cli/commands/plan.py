@@ -2,14 +2,15 @@
 
 Lists every action with its sign, its reason and its estimated time, and the results that are reused. Changes nothing.
 
-  +  new    ~  edited    ^  follows an edited input    -  removed    <  goes back    =  edited, changes no digest
+  +  new        ~  edited        ^  follows an edited input
+  -  removed    <  goes back     =  edited, changes no digest
 
 examples:
   llmops plan                                 plan HEAD
   llmops plan --from main --to feature -o md  print a comment for a pull request
-  llmops plan --out plan.json                 write the plan; `llmops apply plan.json` applies exactly it, once
+  llmops plan --out plan.json                 write the plan for `llmops apply plan.json`
   llmops plan --detailed-exitcode             exit 8 if actions are pending
-  llmops plan --worktree                      plan the working copy; such a plan cannot be applied
+  llmops plan --worktree                      plan the working copy
 
 Effects: reads git, fetches the ledger, writes the file of --out, prints.
 """

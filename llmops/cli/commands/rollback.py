@@ -1,8 +1,8 @@
 """rollback: Commit a revert to the previous good revision.
 
-Finds the commits that changed the resource since then, and reverts them in one new commit. History is not rewritten,
-and nothing is pushed or released. Push the commit, or open a pull request; `llmops apply` then goes back, without
-training or evaluating anything.
+Finds the commits that changed the resource since its previous good revision, and reverts them in one new commit.
+History is not rewritten, and nothing is pushed or released. Push the commit, or open a pull request; `llmops apply`
+then goes back, without training or evaluating anything.
 
 examples:
   llmops rollback Deployment/router
