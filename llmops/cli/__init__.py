@@ -17,7 +17,7 @@ from llmops.cli import arguments as types
 from llmops.cli import commands, failures
 from llmops.cli.arguments import Help, Parser
 from llmops.cli.terminal import open_streams, open_terminal
-from llmops.domain.problems import Exit
+from llmops.domain.problems import Exit, did_you_mean
 from llmops.host import signals
 from llmops.plugins.registry import modules
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser = build_parser(_needed(words, known.command))
         if "_ARGCOMPLETE" in os.environ:
             importlib.import_module("argcomplete").autocomplete(parser)
-        parsed = parser.parse_args(words)
+        parsed = _parse(parser, words)
         if "run" not in parsed:
             parser.print_help()
             return Exit.USAGE
@@ -58,6 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failures.report(error, terminal)
 
 
+def _parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; the command itself reports arguments that it does not know."""
+    parsed, unknown = parser.parse_known_args(words)
+    if unknown:
+        command: Parser = getattr(parsed, "parser", parser)
+        near = did_you_mean(unknown[0].partition("=")[0], command.options()) if unknown[0].startswith("-") else ""
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{'. ' if near else ''}{near}")
+    return parsed
+
+
 def _needed(words: Sequence[str], command: str) -> Sequence[str]:
     """List the commands to import: the one to run; all of them for help and completion."""
     names = modules(commands)
@@ -66,7 +76,7 @@ def _needed(words: Sequence[str], command: str) -> Sequence[str]:
     return [command] if command in names else [] if "--version" in words else names
 
 
-def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
+def build_parser(names: Iterable[str]) -> Parser:
     """Build the parser of these commands."""
     parser = Parser(
         prog="llmops",
@@ -128,4 +138,4 @@ def _add_command(subparsers: argparse._SubParsersAction[Parser], name: str) -> N
     )
     module.add_arguments(parser)
     _add_common(parser, again=True)
-    parser.set_defaults(run=module.run)
+    parser.set_defaults(run=module.run, parser=parser)

@@ -35,6 +35,10 @@ class Parser(argparse.ArgumentParser):
         end = "" if message.endswith("?") else "."
         raise Misused(f"{self.prog}: {message.rstrip('.')}{end} See `{self.prog} --help`.")
 
+    def options(self) -> list[str]:
+        """List the long options."""
+        return [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             near = did_you_mean(value, action.choices)
@@ -107,7 +111,7 @@ def environment(argument: str) -> str:
     """Accept the name of an environment: it becomes part of a git ref and of a path."""
     if not re.search(NAME_PATTERN, argument):
         raise argparse.ArgumentTypeError(
-            f"\"{argument}\" is no name of an environment. Use lower-case letters, digits and '-', 63 at most "
+            f"\"{argument}\" is not a valid name of an environment. Use lower-case letters, digits and '-', 63 at most "
             "(a DNS label)"
         )
     return argument

@@ -30,8 +30,8 @@ CONDITION_WORDS = {Condition.OWED: "pending"}
 
 def overview(status: Overview, paint: Paint = plain) -> str:
     """Write the state of every resource."""
-    applied = short(status.applied) if status.applied else "none yet"
-    lines = [f"Environment {status.environment}: commit {short(status.commit)}, applied {applied}"]
+    applied = f"applied {short(status.applied)}" if status.applied else "nothing applied yet"
+    lines = [f"Environment {status.environment}: commit {short(status.commit)}, {applied}"]
     if status.endpoint:
         lines.append(f"Endpoint {status.endpoint}/v1")
     if status.holder and status.holder_is_gone:
@@ -45,7 +45,7 @@ def overview(status: Overview, paint: Paint = plain) -> str:
     painted = [f"  {paint(line, style)}" for line, style in zip(columns(rows), styles, strict=True)]
     pending = f"{count(status.actions, 'action')} pending. List them: `llmops plan`."
     summary = pending if status.actions else "The environment matches the commit."
-    return "\n".join([*lines, "", *painted, "", summary]) + "\n"
+    return "\n".join([*lines, "", *painted, *([""] if painted else []), summary]) + "\n"
 
 
 def history(key: Key, entries: Sequence[Entry], paint: Paint = plain) -> str:
@@ -53,7 +53,7 @@ def history(key: Key, entries: Sequence[Entry], paint: Paint = plain) -> str:
     if not entries:
         return f"{key} has no results and no revisions yet.\n"
     rows = [(entry.at, entry.what, short(entry.digest), short(entry.commit), _details(entry)) for entry in entries]
-    head, *rest = columns([("when", "what", "digest", "commit", ""), *rows])
+    head, *rest = columns([("when", "what", "digest", "commit", "details"), *rows])
     return "\n".join([paint(head, "bold"), *rest]) + "\n"
 
 

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     for path, template in SCAFFOLD.items():
         _write(root / path, (templates / template).read_text(), root, terminal)
     schema.write(root / "specs" / "schemas")
+    terminal.print("wrote specs/schemas/")
     settings, problems = loading.read_settings(worktree.files(repo))
     if problems:
         raise Invalid(problems)
