@@ -37,15 +37,15 @@ def main(arguments: argparse.Namespace) -> int:
     log("looking for peers")
     why = tools.install(TOOLS)
     programs = {peer.program: path for peer in comparing.PEERS if (path := tools.find(TOOLS, peer.program))}
-    kept = arguments.into / f"{NAME}.json"
-    known = begin(kept, programs, why)
+    path = arguments.into / f"{NAME}.json"
+    current = begin(path, programs, why)
     for group in arguments.only:
         with tempfile.TemporaryDirectory(prefix="llmops-bench-") as folder:
-            known = results.with_group(known, group, tuple(measure(group, Path(folder), arguments, programs)))
-        kept.write_bytes(results.encode(known))
-    print(f"\n{page.printed(known, arguments.only)}\n")
-    write(kept, why)
-    judged = [bar for bar in bars.judge(known) if bar.bar.group in arguments.only]
+            current = results.with_group(current, group, tuple(measure(group, Path(folder), arguments, programs)))
+        path.write_bytes(results.encode(current))
+    print(f"\n{page.printed(current, arguments.only)}\n")
+    write(path, why)
+    judged = [bar for bar in bars.judge(current) if bar.bar.group in arguments.only]
     failed = [bar for bar in judged if bar.verdict is Verdict.NOT_MET]
     print(f"{len(failed)} of {len(judged)} bars are not met." if failed else "Every bar that was measured is met.")
     return 1 if failed else 0
@@ -61,7 +61,7 @@ def prepare(folder: Path) -> None:
         raise SystemExit(f"cannot write to {folder}: {error.strerror}. Choose another folder: --into DIR.") from None
 
 
-def begin(kept: Path, programs: Mapping[str, str], why: str) -> Results:
+def begin(path: Path, programs: Mapping[str, str], why: str) -> Results:
     """Describe this machine, and keep the figures that were measured on it before."""
     peers = {
         peer.program: (programs[peer.program], *peer.version) for peer in comparing.PEERS if peer.program in programs
@@ -71,7 +71,7 @@ def begin(kept: Path, programs: Mapping[str, str], why: str) -> Results:
         day=f"{datetime.now(UTC):%Y-%m-%d}",
         missing=comparing.missing(programs, why),
     )
-    old = results.decode(kept.read_bytes()) if kept.exists() else fresh
+    old = results.decode(path.read_bytes()) if path.exists() else fresh
     return results.after(old, fresh)
 
 
@@ -88,17 +88,17 @@ def measure(group: str, at: Path, arguments: argparse.Namespace, programs: Mappi
     return measures[group]()
 
 
-def write(kept: Path, why: str) -> None:
+def write(path: Path, why: str) -> None:
     """Write the page and the plot beside the figures; ``why`` is the reason that there is no matplotlib, or ''."""
-    kept.with_suffix(".md").write_text(page.page(results.decode(kept.read_bytes())))
-    written = [kept.name, f"{NAME}.md"]
+    path.with_suffix(".md").write_text(page.page(results.decode(path.read_bytes())))
+    written = [path.name, f"{NAME}.md"]
     if why:
         print(f"The plot was not drawn, because matplotlib is missing: {why}")
     else:
-        plot = kept.with_suffix(".svg")
-        subprocess.run([TOOLS / "bin" / "python", ROOT / "benchmarks" / "plot.py", kept, plot], check=True)
+        plot = path.with_suffix(".svg")
+        subprocess.run([TOOLS / "bin" / "python", ROOT / "benchmarks" / "plot.py", path, plot], check=True)
         written.append(plot.name)
-    print(f"wrote {', '.join(written)} to {kept.parent}")
+    print(f"wrote {', '.join(written)} to {path.parent}")
 
 
 def log(message: str) -> None:

@@ -75,23 +75,27 @@ def measure(at: Path, log: Callable[[str], None]) -> Iterator[Figure]:
     commands: list[Command] = []
     for size in (SMALL, LARGE):
         log(f"making {size.name} and {ITEMS:,} items")
-        made, fresh = at / size.name, at / f"{size.name}, gated"
-        _make(made, size, {"numbers": ITEMS}, env)
+        original, fresh = at / size.name, at / f"{size.name}, gated"
+        _make(original, size, {"numbers": ITEMS}, env)
         bare = (sys.executable, "-m", "benchmarks.bare", "model", "evals", "numbers", str(BATCH))
         commands += [
-            Command(size.gate, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, made, fresh)),
-            Command(size.bare, ITEMS, (*env, f"PYTHONPATH={rig.ROOT}", *bare), made),
+            Command(
+                size.gate, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, original, fresh)
+            ),
+            Command(size.bare, ITEMS, (*env, f"PYTHONPATH={rig.ROOT}", *bare), original),
         ]
     log(f"gates and bare calls in turns, {RUNS + 1} times")
     yield from _figures(commands, RUNS)
-    made, fresh = at / "ten", at / "ten, gated"
+    original, fresh = at / "ten", at / "ten, gated"
     names = [f"numbers{number}" for number in range(SUITES)]
-    _make(made, SMALL, dict.fromkeys(names, ITEMS // SUITES), env)
+    _make(original, SMALL, dict.fromkeys(names, ITEMS // SUITES), env)
     lines = " && ".join(shlex.join((*env, *_line(name))) for name in names)
     log(f"a gate of {SUITES} suites and {SUITES} command lines in turns, {RUNS_OF_TEN} times")
     ten = [
-        Command(GATE_OF_TEN, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, made, fresh)),
-        Command(TEN_COMMANDS, ITEMS, ("sh", "-c", lines), made),
+        Command(
+            GATE_OF_TEN, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, original, fresh)
+        ),
+        Command(TEN_COMMANDS, ITEMS, ("sh", "-c", lines), original),
     ]
     yield from _figures(ten, RUNS_OF_TEN, warm=0)
 
@@ -121,8 +125,8 @@ def _make(at: Path, size: Size, items: dict[str, int], env: tuple[str, ...]) -> 
         _write(at / "evals" / f"{name}.yaml", TASK.format(name=name))
     _git(at, "init", "--quiet", "--initial-branch=main")
     _commit(at)
-    known = commits.open_at(repository.discover(at))
-    ledger.start(workspaces.locate(known, commits.desire(known, "HEAD").settings, None).ledger)
+    index = commits.open_at(repository.discover(at))
+    ledger.start(workspaces.locate(index, commits.desire(index, "HEAD").settings, None).ledger)
     subprocess.run((*env, *LLMOPS, "apply"), cwd=at, env=rig.environment(), check=True, stdout=subprocess.DEVNULL)
     suites = "".join(f"\n    - {{task: evals/{name}.yaml}}" for name in items)
     body = f"subject: {{model: drawn}}\n  batch_size: {BATCH}\n  suites:{suites}"
@@ -130,10 +134,10 @@ def _make(at: Path, size: Size, items: dict[str, int], env: tuple[str, ...]) -> 
     _commit(at)
 
 
-def _again(made: Path, fresh: Path) -> None:
-    """Put the repository back to where nothing of its last commit was made."""
+def _again(original: Path, fresh: Path) -> None:
+    """Restore the repository, without the results of its last commit."""
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(made, fresh, symlinks=True)
+    shutil.copytree(original, fresh, symlinks=True)
 
 
 def _write(path: Path, text: str) -> None:

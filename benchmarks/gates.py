@@ -53,9 +53,9 @@ def simulate(replications: int) -> list[Row]:
 def table(rows: list[Row], part: str) -> str:
     """Write the rows of one part as a Markdown table, without empty columns."""
     lines = [HEADER, *(cells(row) for row in rows if row.part == part)]
-    kept = [at for at in range(len(HEADER)) if any(line[at] for line in lines[1:])]
-    texts = ["| " + " | ".join(line[at] for at in kept) + " |" for line in lines]
-    return "\n".join([texts[0], "|" + "---|" * len(kept), *texts[1:]])
+    columns = [at for at in range(len(HEADER)) if any(line[at] for line in lines[1:])]
+    texts = ["| " + " | ".join(line[at] for at in columns) + " |" for line in lines]
+    return "\n".join([texts[0], "|" + "---|" * len(columns), *texts[1:]])
 
 
 def cells(row: Row) -> tuple[str, ...]:

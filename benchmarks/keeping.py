@@ -63,7 +63,7 @@ def measure(at: Path, programs: Mapping[str, str], log: Callable[[str], None]) -
     for amount in AMOUNTS:
         log(f"storing {amount.what}, {amount.runs} times")
         folder = at / str(amount.files)
-        _make(folder / "made", amount)
+        _make(folder / "source", amount)
         commands = list(_commands(folder, amount, programs.get("dvc")))
         for took in rig.medians(commands, amount.runs, warm=0):
             yield Figure(GROUP, took.command.what, amount.files, took.cpu, "cpu s")
@@ -73,9 +73,9 @@ def measure(at: Path, programs: Mapping[str, str], log: Callable[[str], None]) -
 def _commands(at: Path, amount: Amount, dvc: str | None) -> Iterator[Command]:
     ours, theirs = at / "ours", at / "theirs"
     me = (sys.executable, "-m", "benchmarks.keeping", (ours / "store").as_uri(), str(ours / "data"))
-    yield Command(OURS, amount.files, me, rig.ROOT, before=partial(_fresh, at / "made", ours))
+    yield Command(OURS, amount.files, me, rig.ROOT, before=partial(_fresh, at / "source", ours))
     for what, settings in {DVC: (), DVC_LINKS: ("cache.type", "hardlink")}.items() if dvc else ():
-        prepare = partial(_fresh_for_dvc, at / "made", theirs, str(dvc), settings)
+        prepare = partial(_fresh_for_dvc, at / "source", theirs, str(dvc), settings)
         yield Command(what, amount.files, (str(dvc), "add", "--quiet", "data"), theirs, before=prepare)
 
 
@@ -90,15 +90,15 @@ def _make(at: Path, amount: Amount) -> None:
                 file.write(generator.randbytes(min(MIB, amount.size - start)))
 
 
-def _fresh(made: Path, at: Path) -> None:
+def _fresh(source: Path, at: Path) -> None:
     """Copy the files into an empty folder, because the tool may replace them by links."""
     shutil.rmtree(at, ignore_errors=True)
     at.mkdir()
-    (shutil.copytree if made.is_dir() else shutil.copyfile)(made, at / "data")
+    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, at / "data")
 
 
-def _fresh_for_dvc(made: Path, at: Path, dvc: str, settings: tuple[str, ...]) -> None:
-    _fresh(made, at)
+def _fresh_for_dvc(source: Path, at: Path, dvc: str, settings: tuple[str, ...]) -> None:
+    _fresh(source, at)
     configure = [[dvc, "config", *settings]] if settings else []
     for command in (["git", "init", "--quiet"], [dvc, "init", "--quiet"], *configure):
         subprocess.run(command, cwd=at, env=rig.environment(), check=True, capture_output=True)

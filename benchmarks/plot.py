@@ -44,11 +44,11 @@ def draw(data: bytes, *targets: Path) -> None:
         {"svg.fonttype": "none", "svg.hashsalt": "llmops", "font.size": 11, "font.family": "sans-serif"}
     )
     figure, axes = plt.subplots(figsize=(10, 6.2))
-    known = json.loads(data)["figures"]
-    drawn = [line for line in LINES if _points(known, line[0], line[1])]
-    ends = [_line(axes, _points(known, group, what), what, colour, mark) for group, what, colour, mark in drawn]
+    figures = json.loads(data)["figures"]
+    drawn = [line for line in LINES if _points(figures, line[0], line[1])]
+    ends = [_line(axes, _points(figures, group, what), what, colour, mark) for group, what, colour, mark in drawn]
     _label(axes, ends)
-    _frame(axes, [point for group, what, *_ in drawn for point in _points(known, group, what)])
+    _frame(axes, [point for group, what, *_ in drawn for point in _points(figures, group, what)])
     figure.tight_layout()
     for target in targets:
         about = {"Description": digest(data), "Date": None} if target.suffix == ".svg" else None
@@ -60,10 +60,10 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _points(known: list[dict[str, Any]], group: str, what: str) -> list[tuple[int, float]]:
+def _points(figures: list[dict[str, Any]], group: str, what: str) -> list[tuple[int, float]]:
     wanted = (group, what, "s")
-    figures = (figure for figure in known if (figure["group"], figure["what"], figure["unit"]) == wanted)
-    return sorted((figure["objects"], figure["value"]) for figure in figures)
+    points = (figure for figure in figures if (figure["group"], figure["what"], figure["unit"]) == wanted)
+    return sorted((point["objects"], point["value"]) for point in points)
 
 
 def _line(axes: Axes, points: list[tuple[int, float]], what: str, colour: str, mark: str) -> tuple[Any, ...]:

@@ -156,8 +156,8 @@ def singles(source: np.random.Generator, replications: int) -> Iterator[Row]:
                 )
 
 
-def _single(gate: Gate, same: Drawn, worse: Drawn, edge: Drawn, known: tuple[float, float]) -> Row:
-    discordance, exact = known
+def _single(gate: Gate, same: Drawn, worse: Drawn, edge: Drawn, setting: tuple[float, float]) -> Row:
+    discordance, exact = setting
     unchanged, lower = shares(gate, same), shares(gate, worse)
     at_margin = shares(gate, edge)[Verdict.PASS] if gate.rule == "non_inferiority" else None
     met = at_most(unchanged[Verdict.FAIL], ALPHA, len(same.worse))

@@ -19,8 +19,8 @@ MADE_OF = "constraints.txt"
 
 def install(at: Path) -> str:
     """Make the environment, unless it exists; return the error, or ''."""
-    kept = at / MADE_OF
-    if kept.exists() and kept.read_bytes() == CONSTRAINTS.read_bytes():
+    marker = at / MADE_OF
+    if marker.exists() and marker.read_bytes() == CONSTRAINTS.read_bytes():
         return ""
     shutil.rmtree(at, ignore_errors=True)
     pip = [str(at / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -29,7 +29,7 @@ def install(at: Path) -> str:
         if done.returncode:
             why = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
             return f"it cannot be installed: {why[-1] if why else f'pip ended with {done.returncode}'}"
-    shutil.copyfile(CONSTRAINTS, kept)
+    shutil.copyfile(CONSTRAINTS, marker)
     return ""
 
 

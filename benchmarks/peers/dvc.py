@@ -46,9 +46,9 @@ def _prepare(folder: Path, amount: int, program: str) -> None:
 
 def _keep(folder: Path, path: str, data: bytes) -> None:
     digest = _md5(data)
-    kept = folder / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(data)
+    cached = folder / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.write_bytes(data)
     (folder / path).write_bytes(data)
 
 

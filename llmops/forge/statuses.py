@@ -71,7 +71,7 @@ class StatusBoard:
     def __init__(self, send: Callable[[Status], None], edit: Callable[[str], str] = str) -> None:
         self._send, self._edit = send, edit  # descriptions are edited before they are cut: half a secret is one, too
         self._open: dict[str, None] = {}
-        self.said: list[Status] = []
+        self.statuses: list[Status] = []
         self.trouble: list[str] = []
         """Statuses that could not be set, and why; they do not change the exit code."""
         self._refused = False
@@ -98,7 +98,7 @@ class StatusBoard:
 
     def _set(self, name: str, state: StatusState, description: str) -> None:
         status = Status(name, state, _short(self._edit(description)))
-        self.said.append(status)
+        self.statuses.append(status)
         if self._refused or self._silences == PATIENCE:
             return
         try:

@@ -46,10 +46,10 @@ def _refused(problem: Problem) -> Translation:
 def unused(options: ImportOptions, translations: Iterable[Translation]) -> tuple[Problem, ...]:
     """Report options that no file needed: a misspelt name would go unnoticed."""
     done = list(translations)
-    known = frozenset[str]().union(*(translation.providers for translation in done))
-    unknown = [(f"--provider {name}={options.models[name]}", name) for name in options.models if name not in known]
+    providers = frozenset[str]().union(*(translation.providers for translation in done))
+    unknown = [(f"--provider {name}={options.models[name]}", name) for name in options.models if name not in providers]
     notes = [
-        Problem(option, 0, "", "the option was not used: no file names this model.", did_you_mean(name, known))
+        Problem(option, 0, "", "the option was not used: no file names this model.", did_you_mean(name, providers))
         for option, name in unknown
     ]
     if options.judge and not any(translation.needs_judge for translation in done):

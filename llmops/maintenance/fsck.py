@@ -61,7 +61,7 @@ class FsckReport(Struct, frozen=True, kw_only=True):
     @property
     def is_clean(self) -> bool:
         """Whether no problem is left."""
-        return not any(one.grade is Severity.PROBLEM and not one.repaired for one in self.findings)
+        return not any(finding.grade is Severity.PROBLEM and not finding.repaired for finding in self.findings)
 
 
 def check(

@@ -99,14 +99,14 @@ def _reuse(plan: Plan) -> str:
 
 def _total(proposal: Proposal) -> str:
     units = [action.unit for action in proposal.plan.actions if action.verb not in set(Verb)]
-    known = [proposal.estimates[unit] for unit in units if unit in proposal.estimates]
+    estimates = [proposal.estimates[unit] for unit in units if unit in proposal.estimates]
     if not units:
         return ""
-    if len(known) < len(units):
+    if len(estimates) < len(units):
         return " No estimate: some of this has no earlier run."
     costs = [proposal.costs[unit] for unit in units if unit in proposal.costs]
     total = Cost(sum(cost.amount for cost in costs), costs[0].currency) if len(costs) == len(units) else None
-    return f" About {effort(sum(known), total)}."
+    return f" About {effort(sum(estimates), total)}."
 
 
 def as_json(proposal: Proposal) -> dict[str, Any]:

@@ -57,16 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    kept = _read(arguments.plan) if arguments.plan else None
-    if kept is not None:
-        arguments.environment = _environment(kept, arguments.environment)
-    workspace = open_workspace(arguments, kept.commit if kept else "HEAD")
+    plan = _read(arguments.plan) if arguments.plan else None
+    if plan is not None:
+        arguments.environment = _environment(plan, arguments.environment)
+    workspace = open_workspace(arguments, plan.commit if plan else "HEAD")
     need_ledger(workspace, "llmops cannot tell what is built and what runs")
-    desired = commits.desire(workspace.commits, kept.commit if kept else "HEAD")
-    proposal = proposals.propose(workspace, desired, kept.base if kept else None)
+    desired = commits.desire(workspace.commits, plan.commit if plan else "HEAD")
+    proposal = proposals.propose(workspace, desired, plan.base if plan else None)
     trust.require(workspace, desired.commit, proposal.applied, proposal.trust, policy(arguments, workspace.repo))
-    if kept is not None:
-        proposal = proposals.confirm(kept, proposal)
+    if plan is not None:
+        proposal = proposals.confirm(plan, proposal)
     if arguments.output == "text":
         terminal.print(REPORTS["text"].render(proposal, ReportContext(paint=terminal.paint)))
     applied = reconcile.apply(

@@ -114,9 +114,9 @@ def _payload(path: str) -> bytes:
         raise Misused(f"cannot read {path}, the file of GITHUB_EVENT_PATH: {error.strerror}.") from None
 
 
-def _base(asked: str | None, repo: Repository) -> str:
-    if asked:
-        return tree.commit_id(repo, asked)
+def _base(revision: str | None, repo: Repository) -> str:
+    if revision:
+        return tree.commit_id(repo, revision)
     for name in DEFAULTS:
         try:
             return tree.commit_id(repo, name)
@@ -160,7 +160,7 @@ def _as_json(trigger: Trigger, reporter: CiReporter) -> dict[str, object]:
     return {
         "trigger": msgspec.to_builtins(trigger),
         "outputs": reporter.outputs,
-        "statuses": msgspec.to_builtins(reporter.board.said),
+        "statuses": msgspec.to_builtins(reporter.board.statuses),
         "annotations": msgspec.to_builtins(reporter.annotations),
         "comment": reporter.comment,
     }

@@ -67,7 +67,9 @@ def _since(before: Logs, now: Logs) -> Iterator[str]:
 
 def _reader(workspace: Workspace, key: Key) -> Callable[[], Logs]:
     """Return a function that reads the lines of a resource."""
-    if key.kind == "Deployment" and any(one.deployment == key.name for one in observe.runtime(workspace).look()):
+    if key.kind == "Deployment" and any(
+        replica.deployment == key.name for replica in observe.runtime(workspace).look()
+    ):
         return lambda: _by_replica(observe.runtime(workspace).logs(key.name))
     prefix = f"{key.kind.lower()}-{key.name[:40]}-"
     folders = [path for path in workspace.work.glob(f"{prefix}*") if len(path.name) == len(prefix) + 12]

@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return Exit.CHANGES if arguments.detailed_exitcode and pending else Exit.WELL
 
 
-def _with_trust(workspace: Workspace, proposal: Proposal, asked: Policy, *, is_kept: bool) -> Proposal:
+def _with_trust(workspace: Workspace, proposal: Proposal, required: Policy, *, is_kept: bool) -> Proposal:
     """Note why `apply` will refuse the commit. Raises `Refused` if the plan is written to be applied."""
-    doubt = trust.doubts(workspace, proposal.plan.commit, proposal.applied, proposal.trust, asked)
+    doubt = trust.doubts(workspace, proposal.plan.commit, proposal.applied, proposal.trust, required)
     if doubt and is_kept:
         raise Refused(doubt)
     note = f"`llmops apply` will refuse this: {doubt}"

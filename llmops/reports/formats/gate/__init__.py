@@ -1,4 +1,4 @@
-"""Renders what a gate decided for `llmops gate -o NAME`: one file for each form."""
+"""Renders the result of a gate for `llmops gate -o NAME`: one file for each form."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Renders what a gate decided as one page of HTML with plots.
+"""Renders the result of a gate as one page of HTML with plots.
 
 Pure.
 """

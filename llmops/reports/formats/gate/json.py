@@ -1,4 +1,4 @@
-"""Renders what a gate decided as JSON.
+"""Renders the result of a gate as JSON.
 
 Pure.
 """

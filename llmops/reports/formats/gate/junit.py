@@ -1,4 +1,4 @@
-"""Renders what a gate decided as JUnit XML, which every CI shows: https://github.com/testmoapp/junitxml.
+"""Renders the result of a gate as JUnit XML, which every CI shows: https://github.com/testmoapp/junitxml.
 
 A suite of an evaluation is a test case. An inconclusive suite is a failure; a suite without figures is an error.
 

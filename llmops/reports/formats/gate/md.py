@@ -1,4 +1,4 @@
-"""Renders what a gate decided as Markdown for a pull request: the verdict first, details folded away.
+"""Renders the result of a gate as Markdown for a pull request: the verdict first, details folded away.
 
 Pure.
 """

@@ -1,4 +1,4 @@
-"""Renders what a gate decided as text for a terminal.
+"""Renders the result of a gate as text for a terminal.
 
 Pure.
 """
@@ -21,7 +21,7 @@ def render(gated: GateResult, context: ReportContext) -> str:
     paint = context.paint
     lines = [f"Gate: {short(gated.head)} against {short(gated.base)}", ""]
     if gated.reports:
-        lines += [*table(gated.reports, paint), ""]
+        lines += [*table(gated.reports, paint), *_legend(gated, paint), ""]
     lines += [f"  {report.suite}: {note}" for report in gated.reports for note in notes(report)]
     for report in gated.reports:
         lines += _items(report, paint)
@@ -33,6 +33,17 @@ def render(gated: GateResult, context: ReportContext) -> str:
     lines += [f"  failed: {why}" for why in dict.fromkeys(gated.failed.values())]
     lines += [*([""] if lines[-1] else []), paint(f"{headline(gated)}.", VERDICT_STYLES[gated.verdict])]
     return "\n".join(lines) + "\n"
+
+
+def _legend(gated: GateResult, paint: Paint) -> list[str]:
+    """Explain the columns that have no common name, if they have figures."""
+    judgements = [report.judgement for report in gated.reports]
+    facts = []
+    if any(judgement.detectable is not None for judgement in judgements):
+        facts.append("detectable: the smallest drop that this many items can detect")
+    if any(judgement.together > 1 and judgement.p_adjusted is not None for judgement in judgements):
+        facts.append("p in brackets: after Holm's correction for all suites")
+    return [paint(f"  {'; '.join(facts)}", "dim")] if facts else []
 
 
 def _items(report: SuiteReport, paint: Paint) -> list[str]:
