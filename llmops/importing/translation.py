@@ -17,17 +17,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.problems import Problem
+from llmops.importing.grouping import Columns, TestGroup, groups
 from llmops.importing.source_model import (
     ImportedAssertion,
     ImportedPrompt,
     ImportedTest,
     Provider,
     SourceConfig,
-    SourceLocation,
 )
 from llmops.kinds.evaluation import assertions as rules
 from llmops.kinds.evaluation.assertions import Assert
-from llmops.language import jinja, jinja_variables, yaml_writer
+from llmops.language import jinja_variables, yaml_writer
 from llmops.language.jinja_variables import InvalidTemplate
 from llmops.language.json_schema import API_VERSION
 from llmops.language.yaml_writer import Line
@@ -35,8 +35,6 @@ from llmops.language.yaml_writer import Line
 LONGEST_NAME = 63
 INLINE = 100
 """Characters up to which a prompt of one line is written into its spec."""
-LITERAL = frozenset({"is-json", "contains-json"})
-"""Types whose value is a JSON Schema, not a template."""
 
 
 class ImportOptions(Struct, frozen=True, kw_only=True):
@@ -78,12 +76,6 @@ def translate(source: SourceConfig, options: ImportOptions) -> Translation:
     return _Translator(source, options).translation()
 
 
-class _Group(Struct, frozen=True):
-    """Tests with the same sorts of assertion."""
-
-    tests: tuple[ImportedTest, ...]
-
-
 class _Translator:
     def __init__(self, source: SourceConfig, options: ImportOptions) -> None:
         self.source, self.options = source, options
@@ -95,7 +87,7 @@ class _Translator:
         prompts = [prompt for prompt in self.source.prompts if self._is_sound(prompt)]
         tests = list(self._asserted())
         names = self._prompts(prompts, tests)
-        suites = [self._suite(group, number, prompts) for number, group in enumerate(_groups(tests))]
+        suites = [self._suite(group, number, prompts) for number, group in enumerate(groups(tests))]
         self._evaluations(names, [suite for suite in suites if suite["assert"]])
         if self.specs:
             head = f"Converted from {self.source.location.path} by `llmops import`."
@@ -197,10 +189,10 @@ class _Translator:
             self.source.refuse(assertion.location, what, remedy)
         return not wrong
 
-    def _suite(self, group: _Group, number: int, prompts: Sequence[ImportedPrompt]) -> dict[str, Any]:
+    def _suite(self, group: TestGroup, number: int, prompts: Sequence[ImportedPrompt]) -> dict[str, Any]:
         name = self.name if number == 0 else f"{self.name}-{number + 1}"
         rows = [dict(test.row) for test in group.tests]
-        columns = _Columns(rows, self.source)
+        columns = Columns(rows, self.source)
         assertions = list(zip(*(test.assertions for test in group.tests), strict=True))
         asserts = [Line(_ordered(same[0], columns.value(same))) for same in assertions if self._has_judge(same)]
         self._fill(rows, group, prompts)
@@ -218,7 +210,7 @@ class _Translator:
             suite["trials"] = self.source.trials
         return suite
 
-    def _fill(self, rows: list[dict[str, Any]], group: _Group, prompts: Sequence[ImportedPrompt]) -> None:
+    def _fill(self, rows: list[dict[str, Any]], group: TestGroup, prompts: Sequence[ImportedPrompt]) -> None:
         """Add the variables of the prompts that a row lacks; they are empty, as in the other tools."""
         variables = sorted({name for prompt in prompts for name in _variables(prompt)})
         for name in variables:
@@ -289,71 +281,3 @@ def _schema(name: str, tests: Iterable[ImportedTest]) -> dict[str, Any]:
     """Return the JSON Schema of a variable: the type that all its values have, or {}."""
     types = {TYPES.get(type(test.row.get(name, "")), "") for test in tests} or {"string"}
     return {"type": types.pop()} if len(types) == 1 and "" not in types else {}
-
-
-def _groups(tests: Iterable[ImportedTest]) -> Iterator[_Group]:
-    """Group tests with the same sorts of assertion, in the order in which each sort first appears."""
-    groups: dict[str, list[ImportedTest]] = {}
-    for test in tests:
-        sorts = [
-            (sorted(assertion.fields.items()), assertion.judge, _shape(assertion)) for assertion in test.assertions
-        ]
-        groups.setdefault(repr((test.threshold, sorts)), []).append(test)
-    return (_Group(tuple(same)) for same in groups.values())
-
-
-def _shape(assertion: ImportedAssertion) -> object:
-    """Return the parts of a value that must be equal within a suite: all but its texts."""
-    return (
-        assertion.value if assertion.fields["type"].removeprefix("not-") in LITERAL else _without_texts(assertion.value)
-    )
-
-
-def _without_texts(value: Any) -> object:
-    if isinstance(value, dict):
-        return {name: _without_texts(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_without_texts(part) for part in value]
-    return "" if isinstance(value, str) else value
-
-
-class _Columns:
-    """Moves values that differ from row to row into columns."""
-
-    def __init__(self, rows: list[dict[str, Any]], source: SourceConfig) -> None:
-        self.rows, self.source = rows, source
-
-    def value(self, assertions: Sequence[ImportedAssertion]) -> Any:
-        """Return one value that stands for those of every row."""
-        if assertions[0].fields["type"].removeprefix("not-") in LITERAL:
-            return assertions[0].value
-        return self._merged(
-            [assertion.value for assertion in assertions], [assertion.location for assertion in assertions]
-        )
-
-    def _merged(self, values: Sequence[Any], locations: Sequence[SourceLocation]) -> Any:
-        first = values[0]
-        if all(value == first for value in values[1:]):
-            return first
-        if isinstance(first, dict):
-            return {name: self._merged([value[name] for value in values], locations) for name in first}
-        if isinstance(first, list):
-            return [self._merged([value[at] for value in values], locations) for at in range(len(first))]
-        return self._column(values, locations)
-
-    def _column(self, values: Sequence[Any], locations: Sequence[SourceLocation]) -> str:
-        taken = {name for row in self.rows for name in row}
-        names = ("expected", *(f"expected_{number}" for number in range(2, 1000)))
-        name = next(candidate for candidate in names if candidate not in taken)
-        filled = [self._filled(*cell) for cell in zip(values, self.rows, locations, strict=True)]
-        for row, text in zip(self.rows, filled, strict=True):
-            row[name] = text
-        return f"{{{{ {name} }}}}"
-
-    def _filled(self, value: str, row: Mapping[str, Any], location: SourceLocation) -> str:
-        """Fill in the columns of a row: a value in a column is no template."""
-        try:
-            return jinja.render(value, row)
-        except InvalidTemplate as error:
-            self.source.refuse(location, f'"{value}" cannot be filled in: {error.what}', "Correct the template.")
-            return value
