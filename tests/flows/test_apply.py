@@ -131,7 +131,7 @@ def test_a_failure_stops_what_leans_on_it_and_nothing_else(kitchen: Shell, plugi
 
     assert sorted(cooked(plugins)) == ["Dish/flour", "Dish/soup"]
     assert "Dish/dough: failed: it burnt" in kitchen.err
-    assert "Dish/bread: not begun" in kitchen.err
+    assert "Dish/bread: skipped: a dependency failed" in kitchen.err
 
 
 def test_a_figure_that_is_not_a_number_is_a_failure_that_says_so(kitchen: Shell) -> None:
@@ -323,13 +323,13 @@ def test_what_was_made_but_is_not_in_this_store_is_owed_and_not_done(kitchen: Sh
     kitchen.repo.edit("specs/bread.yaml", "text: bread", "text: rolls")
     kitchen.repo.commit()
     kitchen("status")
-    assert conditions(kitchen) == {"flour": "done", "dough": "done", "bread": "owed", "menu": "owed"}
+    assert conditions(kitchen) == {"flour": "done", "dough": "done", "bread": "pending", "menu": "pending"}
     shutil.rmtree(kitchen.repo.folder / ".git/llmops/store/objects")
 
     assert kitchen("status") == Exit.WELL
 
     assert "bytes are not in this store" in kitchen.out
-    assert set(conditions(kitchen).values()) == {"owed"}
+    assert set(conditions(kitchen).values()) == {"pending"}
 
 
 def conditions(kitchen: Shell) -> dict[str, str]:

@@ -262,7 +262,7 @@ def test_without_a_ledger_nothing_is_asked(repo: Repo, llmops: Shell) -> None:
     repo.commit(dict(schoolbook()))
 
     assert llmops("compare", "base", "tuned", "--suite", "sums/few") == Exit.NO
-    assert "`llmops init -e local` begins one" in llmops.err
+    assert "Create it: `llmops init -e local`." in llmops.err
 
 
 # What is shown
