@@ -20,14 +20,14 @@ Completer: TypeAlias = Callable[..., list[str]]
 LIVE = "Deployment"
 
 
-def complete(argument: argparse.Action, completer: Completer) -> None:
-    """Set the completer of an argument."""
-    argument.completer = completer  # type: ignore[attr-defined]
+def add(parser: argparse.ArgumentParser, completer: Completer, *names: str, **options: Any) -> None:
+    """Add an argument with completion."""
+    parser.add_argument(*names, **options).completer = completer  # type: ignore[attr-defined]
 
 
 def add_revision(parser: argparse.ArgumentParser, *names: str, **options: Any) -> None:
     """Add an argument that is a commit."""
-    complete(parser.add_argument(*names, **options), revisions)
+    add(parser, revisions, *names, **options)
 
 
 def keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 from llmops import reconcile
 from llmops.cli.open_workspace import state_of
+from llmops.cli.terminal import Terminal
 from llmops.domain.plans import Verdict
-from llmops.domain.problems import Exit, Invalid, Misused
+from llmops.domain.problems import Exit, Invalid, Misused, Refused
 from llmops.environments import trust
 from llmops.environments.trust import Policy
 from llmops.environments.workspaces import Workspace
@@ -110,6 +111,14 @@ def distrust_of(workspace: Workspace, comparison: Comparison, policy: Policy) ->
     """Reason why nothing of a change may run, or ''."""
     base = comparison.base
     return distrust(workspace, comparison.head, base.commit, [base.settings.trust], policy)
+
+
+def require_trust(distrust: str, arguments: argparse.Namespace, terminal: Terminal) -> None:
+    """Raise `Refused` with the reason of `distrust`; a dry run only notes it."""
+    if distrust and not arguments.dry_run:
+        raise Refused(distrust)
+    if distrust:
+        terminal.note(f"`{arguments.parser.prog}` will refuse to run this: {distrust}")
 
 
 @contextmanager

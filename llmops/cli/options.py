@@ -10,28 +10,40 @@ import argparse
 from llmops.cli import arguments as types
 from llmops.cli import completers
 from llmops.cli.completers import Completer
+from llmops.cli.output import add_html, add_output
+from llmops.plugins.registry import Catalogue
 from llmops.specs.settings import TRUST
 
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
     """Add ``--environment``."""
-    option = parser.add_argument(
-        "-e", "--environment", metavar="NAME", type=types.environment, help="environment (default: that of llmops.yaml)"
-    )
-    completers.complete(option, completers.environments)
+    about = "environment (default: that of llmops.yaml)"
+    completer = completers.environments
+    completers.add(parser, completer, "-e", "--environment", metavar="NAME", type=types.environment, help=about)
 
 
-def add_offline(parser: argparse.ArgumentParser) -> None:
-    """Add ``--offline``, for commands that only read."""
+def add_read_options(parser: argparse.ArgumentParser, reports: Catalogue | None = None) -> None:
+    """Add the options of a command that only reads."""
+    add_environment(parser)
     parser.add_argument("--offline", action="store_true", help="do not fetch the ledger")
+    add_output(parser, reports)
+
+
+def add_build_options(parser: argparse.ArgumentParser, reports: Catalogue) -> None:
+    """Add the options of a command that builds evidence and reports on it."""
+    parser.add_argument("--dry-run", action="store_true", help="show what would be built, and build nothing")
+    add_trust(parser)
+    add_environment(parser)
+    add_html(parser)
+    add_output(parser, reports)
 
 
 def add_key(
     parser: argparse.ArgumentParser, about: str = "the resource", completer: Completer = completers.keys
 ) -> None:
-    """Add a resource as an argument, with completion."""
+    """Add a resource as an argument."""
     about = f"{about}: Kind/name, or the name alone if it is unique"
-    completers.complete(parser.add_argument("key", metavar="KEY", help=about), completer)
+    completers.add(parser, completer, "key", metavar="KEY", help=about)
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

@@ -32,8 +32,8 @@ CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSCon
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    deployment = parser.add_argument("deployment", metavar="DEPLOYMENT", help="name of the deployment")
-    completers.complete(deployment, completers.deployments)
+    completer = completers.deployments
+    completers.add(parser, completer, "deployment", metavar="DEPLOYMENT", help="name of the deployment")
     parser.add_argument("-m", "--message", metavar="TEXT", help="send this message, print the answer, and exit")
     parser.add_argument("--system", metavar="TEXT", help="system message before the conversation")
     parser.add_argument(

@@ -21,16 +21,17 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
+from functools import partial
 from typing import Any
 
 from llmops.cli import completers, gating
 from llmops.cli.completers import add_revision
 from llmops.cli.open_repository import open_repository
 from llmops.cli.open_workspace import initiator, need_ledger, open_workspace, policy, state_of
-from llmops.cli.options import add_environment, add_trust
-from llmops.cli.output import add_html, add_output, check_dry_run, print_report
+from llmops.cli.options import add_build_options
+from llmops.cli.output import check_dry_run, print_report
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit, Refused
+from llmops.domain.problems import Exit
 from llmops.gates import compare, comparison_plan
 from llmops.gates.compare import ComparisonResult
 from llmops.gates.comparison_plan import FIELDS, JOINT, ComparisonRequest
@@ -45,28 +46,17 @@ from llmops.reports.formatting import short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    subjects = parser.add_argument(
-        "subjects", metavar="SUBJECT", nargs="+", help="what is asked; the first is the baseline"
-    )
-    completers.complete(subjects, _complete_subjects)
-    suites = parser.add_argument(
-        "--suite", metavar="SUITE", action="append", default=[], dest="suites",
-        help="a suite by its label, or evaluation/label; repeatable",
-    )  # fmt: skip
-    completers.complete(suites, _complete_suites)
-    evaluations = parser.add_argument(
-        "-E", "--evaluation", metavar="NAME", action="append", default=[], dest="evaluations",
-        help="all suites of an Evaluation; repeatable",
-    )  # fmt: skip
-    completers.complete(evaluations, _complete_evaluations)
-    model = parser.add_argument("--model", metavar="NAME", help="model for subjects that are prompts")
-    completers.complete(model, completers.models)
+    add = partial(completers.add, parser)
+    many: dict[str, Any] = {"action": "append", "default": []}
+    subjects, suites, evaluations = _complete_subjects, _complete_suites, _complete_evaluations
+    add(subjects, "subjects", metavar="SUBJECT", nargs="+", help="what is asked; the first is the baseline")
+    about = "a suite by its label, or evaluation/label; repeatable"
+    add(suites, "--suite", metavar="SUITE", dest="suites", help=about, **many)
+    about = "all suites of an Evaluation; repeatable"
+    add(evaluations, "-E", "--evaluation", metavar="NAME", dest="evaluations", help=about, **many)
+    add(completers.models, "--model", metavar="NAME", help="model for subjects that are prompts")
     add_revision(parser, "--head", metavar="REV", default="HEAD", help="the commit (default: HEAD)")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be built, and build nothing")
-    add_trust(parser)
-    add_environment(parser)
-    add_html(parser)
-    add_output(parser, REPORTS)
+    add_build_options(parser, REPORTS)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -78,14 +68,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     comparison = compare.prepare(workspace, desired, comparison_plan.make(_request(arguments), desired.graph))
     since = state_of(workspace).commit
     distrust = gating.distrust(workspace, desired, since, (), policy(arguments, workspace.repo))
+    gating.require_trust(distrust, arguments, terminal)
     if arguments.dry_run:
-        if distrust:
-            terminal.note(f"`llmops compare` will refuse to run this: {distrust}")
         estimate = missing.estimate(workspace, comparison.owed, desired.settings)
         terminal.result(dry_runs.compare_json(comparison, estimate), lambda: dry_runs.compare(comparison, estimate))
         return Exit.WELL
-    if distrust:
-        raise Refused(distrust)
     with gating.building(workspace, arguments.stop) as context:
         compared = compare.run(comparison, context, initiator(desired.commit, "gate"), terminal.emit)
     facts = ReportContext(command=_command(arguments, desired), seconds=time.monotonic() - begun)

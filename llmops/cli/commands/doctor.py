@@ -22,8 +22,7 @@ from msgspec import Struct
 
 from llmops.cli.open_repository import open_repository, settings_at
 from llmops.cli.open_workspace import locate, state_of
-from llmops.cli.options import add_environment, add_offline
-from llmops.cli.output import add_output
+from llmops.cli.options import add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, LlmopsError
 from llmops.environments import workspaces
@@ -62,9 +61,7 @@ class Finding(Struct, frozen=True):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser)
+    add_read_options(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

@@ -25,8 +25,7 @@ import time
 from msgspec.structs import replace
 
 from llmops.cli.open_workspace import open_unfetched
-from llmops.cli.options import add_environment, add_offline
-from llmops.cli.output import add_output
+from llmops.cli.options import add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
 from llmops.git.signatures import UNSIGNED
@@ -41,9 +40,7 @@ from llmops.reports import maintenance
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="compare sizes only, without reading the files")
     parser.add_argument("--repair", action="store_true", help="remove damaged files and stale locks")
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser)
+    add_read_options(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

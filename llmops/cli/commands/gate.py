@@ -27,10 +27,10 @@ from llmops.cli import gating
 from llmops.cli.completers import add_revision
 from llmops.cli.gating import add_budget
 from llmops.cli.open_workspace import initiator, need_ledger, open_workspace, policy
-from llmops.cli.options import add_environment, add_trust
-from llmops.cli.output import add_html, add_output, check_dry_run, print_report
+from llmops.cli.options import add_build_options
+from llmops.cli.output import check_dry_run, print_report
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit, Refused
+from llmops.domain.problems import Exit
 from llmops.environments import isolation
 from llmops.gates import pull_request
 from llmops.gates.pull_request import GateResult
@@ -44,7 +44,6 @@ from llmops.reports.formatting import short
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_revision(parser, "--base", metavar="REV", required=True, help="commit that the change is compared with")
     add_revision(parser, "--head", metavar="REV", default="HEAD", help="the change (default: HEAD)")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be built, and build nothing")
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help="with --dry-run: exit 8 if an evaluation is affected"
     )
@@ -55,10 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write nothing to the shared ledger and store, and discard the results at the end. The code of the branch "
         "still runs with your rights: use a machine without secrets for code that you have not read",
     )
-    add_trust(parser)
-    add_environment(parser)
-    add_html(parser)
-    add_output(parser, REPORTS)
+    add_build_options(parser, REPORTS)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -68,14 +64,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     need_ledger(workspace, "there is no evidence of the base")
     comparison = gating.survey(workspace, arguments.base, arguments.head, arguments.budget)
     distrust = gating.distrust_of(workspace, comparison, policy(arguments, workspace.repo))
+    gating.require_trust(distrust, arguments, terminal)
     if arguments.dry_run:
-        if distrust:
-            terminal.note(f"`llmops gate` will refuse to run this: {distrust}")
         estimate = missing.estimate(workspace, comparison.owed, comparison.base.settings)
         terminal.result(dry_runs.gate_json(comparison, estimate), lambda: dry_runs.gate(comparison, estimate))
         return Exit.CHANGES if comparison.has_effect and arguments.detailed_exitcode else Exit.WELL
-    if distrust:
-        raise Refused(distrust)
     commit = comparison.head.commit
     place = isolation.isolated(workspace, commit) if arguments.untrusted else nullcontext(workspace)
     with place as target, gating.building(target, arguments.stop) as context:

@@ -12,8 +12,7 @@ from __future__ import annotations
 import argparse
 
 from llmops.cli.open_workspace import find_resource, open_workspace, state_of
-from llmops.cli.options import add_environment, add_key, add_offline
-from llmops.cli.output import add_output
+from llmops.cli.options import add_key, add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.ledger import ledger
@@ -23,9 +22,7 @@ from llmops.reports import overviews
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_key(parser)
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser)
+    add_read_options(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

@@ -40,17 +40,11 @@ from llmops.reports.formatting import count
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     formats = ", ".join(FORMATS.files())
     parser.add_argument("files", metavar="FILE", nargs="+", help=f"a file of another tool: {formats}")
-    provider = parser.add_argument(
-        "--provider",
-        metavar="PROVIDER=MODEL",
-        action="append",
-        type=_mapping,
-        default=[],
-        help="use a Model or Training for a model of the file; repeatable",
-    )
-    completers.complete(provider, _complete_provider)
-    judge = parser.add_argument("--judge", metavar="MODEL", help="judge for rubrics whose file names none")
-    completers.complete(judge, completers.models)
+    about = "use a Model or Training for a model of the file; repeatable"
+    mapping: dict[str, Any] = {"metavar": "PROVIDER=MODEL", "action": "append", "type": _mapping, "default": []}
+    completers.add(parser, _complete_provider, "--provider", help=about, **mapping)
+    about = "judge for rubrics whose file names none"
+    completers.add(parser, completers.models, "--judge", metavar="MODEL", help=about)
     parser.add_argument("--name", metavar="NAME", help="name of the specs (default: that of the file)")
     parser.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
     add_output(parser)

@@ -24,8 +24,7 @@ from msgspec.structs import replace
 
 from llmops.cli.completers import add_revision
 from llmops.cli.open_workspace import open_workspace, policy
-from llmops.cli.options import add_environment, add_offline, add_trust
-from llmops.cli.output import add_output
+from llmops.cli.options import add_read_options, add_trust
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Misused, Refused
 from llmops.environments import trust
@@ -48,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the plan to a file for `llmops apply FILE`")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 8 if actions are pending")
     add_trust(parser)
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser, REPORTS)
+    add_read_options(parser, REPORTS)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

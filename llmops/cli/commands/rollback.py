@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 
 from llmops.cli.open_workspace import find_resource, open_workspace, state_of
-from llmops.cli.options import add_environment, add_key, add_offline
+from llmops.cli.options import add_environment, add_key
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.domain.records import Release
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_key(parser)
     parser.add_argument("--dry-run", action="store_true", help="list what would be reverted, and make no commit")
     add_environment(parser)
-    add_offline(parser)
+    parser.add_argument("--offline", action="store_true", help="do not fetch the ledger")
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

@@ -27,8 +27,9 @@ from llmops.specs import loading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kind = parser.add_argument("kind", nargs="?", metavar="KIND", help="a kind, or Settings (default: list them)")
-    completers.complete(kind, lambda **_: list(schemas()))  # argcomplete drops what does not begin with the prefix
+    about = "a kind, or Settings (default: list them)"
+    # argcomplete drops what does not begin with the prefix.
+    completers.add(parser, lambda **_: list(schemas()), "kind", nargs="?", metavar="KIND", help=about)
     parser.add_argument(
         "--write", nargs="?", const="specs/schemas", metavar="DIR", help="write all (default: specs/schemas)"
     )

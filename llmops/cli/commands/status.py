@@ -15,8 +15,7 @@ from __future__ import annotations
 import argparse
 
 from llmops.cli.open_workspace import open_workspace, state_of
-from llmops.cli.options import add_environment, add_offline
-from llmops.cli.output import add_output
+from llmops.cli.options import add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.index import commits
@@ -29,9 +28,7 @@ from llmops.serving import gateway_client
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser)
+    add_read_options(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

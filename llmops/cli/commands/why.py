@@ -16,8 +16,7 @@ import argparse
 
 from llmops.cli.completers import add_revision
 from llmops.cli.open_workspace import find_resource, open_workspace, state_of
-from llmops.cli.options import add_environment, add_key, add_offline
-from llmops.cli.output import add_output
+from llmops.cli.options import add_key, add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.index import commits
@@ -31,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_key(parser)
     add_revision(parser, "--since", metavar="REV", help="the earlier commit (default: the one applied last)")
     add_revision(parser, "--to", metavar="REV", default="HEAD", help="the later commit (default: HEAD)")
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser)
+    add_read_options(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
