@@ -427,7 +427,7 @@ def test_the_items_that_got_worse_and_better_are_shown_with_both_answers(judged:
     assert "(5 of 25 that got worse)" in llmops.out
     assert "base 'before 15', head 'after 15'" in llmops.out
     assert "(1 of 1 that got better)" in llmops.out
-    assert "base said 'before 0', head says 'after 0'" in llmops.out
+    assert "base 'before 0', head 'after 0'" in llmops.out
 
 
 def tried(repo: Repo, *rights: float) -> None:
