@@ -1,4 +1,4 @@
-"""How fast llmops is, beside its peers and the least that is possible, all measured in the same run.
+"""Measures how fast llmops is, beside its peers and beside the fastest possible program, in the same run.
 
 Pure.
 """

@@ -1,9 +1,9 @@
-"""`make bench`: how fast llmops is, beside its peers and the least that is possible; `docs/performance.md` explains it.
+"""Runs the benchmarks (`make bench`); `docs/performance.md` explains them.
 
     python -m benchmarks [--only GROUP …] [--specs N …] [--objects N …] [--large] [--into DIR]
 
-Prints a table, and writes performance.json, the page and the plot. Figures of groups that are left out stay as they
-were. Exits 1 when a bar is not met.
+Prints a table, and writes performance.json, the page and the plot to DIR. Figures of groups that are left out stay as
+they were. Exits 1 if a bar is not met.
 
 Effects: makes repositories in a temporary folder, installs peers, runs processes, prints, writes files.
 """
@@ -30,27 +30,39 @@ BEGUN = time.monotonic()
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Measure, keep after every group, print; give the exit code."""
+    """Measure the groups, write the figures after each, print, and return the exit code."""
+    prepare(arguments.into)
     if keeping.GROUP in arguments.only:
         keeping.check_room(Path(tempfile.gettempdir()))
-    say("looking for peers")
+    log("looking for peers")
     why = tools.install(TOOLS)
     programs = {peer.program: path for peer in comparing.PEERS if (path := tools.find(TOOLS, peer.program))}
-    kept = arguments.into / f"{NAME}.json"
-    known = begin(kept, programs, why)
+    path = arguments.into / f"{NAME}.json"
+    current = begin(path, programs, why)
     for group in arguments.only:
         with tempfile.TemporaryDirectory(prefix="llmops-bench-") as folder:
-            known = results.with_group(known, group, tuple(measure(group, Path(folder), arguments, programs)))
-        kept.write_bytes(results.encode(known))
-    print(f"\n{page.printed(known, arguments.only)}\n")
-    write(kept, why)
-    failed = [one for one in bars.judge(known) if one.bar.group in arguments.only and one.verdict is Verdict.NOT_MET]
-    print(f"Not met: {len(failed)} of the bars above." if failed else "Every bar that was measured is met.")
+            current = results.with_group(current, group, tuple(measure(group, Path(folder), arguments, programs)))
+        path.write_bytes(results.encode(current))
+    print(f"\n{page.printed(current, arguments.only)}\n")
+    write(path, why)
+    judged = [bar for bar in bars.judge(current) if bar.bar.group in arguments.only]
+    failed = [bar for bar in judged if bar.verdict is Verdict.NOT_MET]
+    print(f"{len(failed)} of {len(judged)} bars are not met." if failed else "Every bar that was measured is met.")
     return 1 if failed else 0
 
 
-def begin(kept: Path, programs: Mapping[str, str], why: str) -> Results:
-    """Describe this machine, and take over what was measured on it before."""
+def prepare(folder: Path) -> None:
+    """Create the folder of the results. Exits if nothing can be written there: measuring takes half an hour."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SystemExit(f"cannot write to {folder}: {error.strerror}. Choose another folder: --into DIR.") from None
+
+
+def begin(path: Path, programs: Mapping[str, str], why: str) -> Results:
+    """Describe this machine, and keep the figures that were measured on it before."""
     peers = {
         peer.program: (programs[peer.program], *peer.version) for peer in comparing.PEERS if peer.program in programs
     }
@@ -59,50 +71,52 @@ def begin(kept: Path, programs: Mapping[str, str], why: str) -> Results:
         day=f"{datetime.now(UTC):%Y-%m-%d}",
         missing=comparing.missing(programs, why),
     )
-    old = results.decode(kept.read_bytes()) if kept.exists() else fresh
+    old = results.decode(path.read_bytes()) if path.exists() else fresh
     return results.after(old, fresh)
 
 
 def measure(group: str, at: Path, arguments: argparse.Namespace, programs: Mapping[str, str]) -> Iterable[Figure]:
-    """Measure one group, in a folder that is empty."""
+    """Measure one group, in an empty folder."""
     large = [bars.MOST] if arguments.large else []
     measures = {
-        planning.GROUP: lambda: planning.measure(at, sorted({*arguments.specs, *large}), say),
-        comparing.GROUP: lambda: comparing.measure(at, arguments.objects, programs, say),
-        recording.GROUP: lambda: recording.measure(at, say),
-        keeping.GROUP: lambda: keeping.measure(at, programs, say),
-        evaluating.GROUP: lambda: evaluating.measure(at, say),
+        planning.GROUP: lambda: planning.measure(at, sorted({*arguments.specs, *large}), log),
+        comparing.GROUP: lambda: comparing.measure(at, arguments.objects, programs, log),
+        recording.GROUP: lambda: recording.measure(at, log),
+        keeping.GROUP: lambda: keeping.measure(at, programs, log),
+        evaluating.GROUP: lambda: evaluating.measure(at, log),
     }
     return measures[group]()
 
 
-def write(kept: Path, why: str) -> None:
-    """Write the page and the plot beside the figures."""
-    kept.with_suffix(".md").write_text(page.page(results.decode(kept.read_bytes())))
-    written = [kept.name, f"{NAME}.md"]
+def write(path: Path, why: str) -> None:
+    """Write the page and the plot beside the figures; ``why`` is the reason that there is no matplotlib, or ''."""
+    path.with_suffix(".md").write_text(page.page(results.decode(path.read_bytes())))
+    written = [path.name, f"{NAME}.md"]
     if why:
-        print(f"The plot is not drawn: matplotlib is not there, for {why}")
+        print(f"The plot was not drawn, because matplotlib is missing: {why}")
     else:
-        plot = kept.with_suffix(".svg")
-        subprocess.run([TOOLS / "bin" / "python", ROOT / "benchmarks" / "plot.py", kept, plot], check=True)
+        plot = path.with_suffix(".svg")
+        subprocess.run([TOOLS / "bin" / "python", ROOT / "benchmarks" / "plot.py", path, plot], check=True)
         written.append(plot.name)
-    print(f"wrote {', '.join(written)} to {kept.parent}")
+    print(f"wrote {', '.join(written)} to {path.parent}")
 
 
-def say(what: str) -> None:
-    """Tell what is done now."""
-    print(f"[{time.monotonic() - BEGUN:5.0f} s] {what}", flush=True)
+def log(message: str) -> None:
+    """Print a message with the time since the start."""
+    print(f"[{time.monotonic() - BEGUN:5.0f} s] {message}", flush=True)
 
 
 def parse() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast is llmops, beside its peers?")
-    groups = list(page.TITLES)
-    parser.add_argument("--only", nargs="+", choices=groups, default=groups, metavar="GROUP", help=", ".join(groups))
-    parser.add_argument("--specs", type=int, nargs="+", default=[100, bars.FEW, bars.MANY], help="sizes for plans")
-    parser.add_argument("--objects", type=int, nargs="+", default=[100, 300, bars.PEER_OBJECTS], help="sizes for peers")
-    parser.add_argument("--large", action="store_true", help=f"plans of {bars.MOST:,} specs, too (five minutes)")
-    parser.add_argument("--into", type=Path, default=ROOT / "docs", metavar="DIR", help="where the files are written")
+    """Parse the command line."""
+    about = "Measure how fast llmops is, beside its peers."
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=about)
+    add, groups = parser.add_argument, list(page.TITLES)
+    only = f"measure only these groups: {', '.join(groups)}"
+    add("--only", nargs="+", choices=groups, default=groups, metavar="GROUP", help=only)
+    add("--specs", type=int, nargs="+", default=[100, bars.FEW, bars.MANY], metavar="N", help="specs of plans")
+    add("--objects", type=int, nargs="+", default=[100, 300, bars.PEER_OBJECTS], metavar="N", help="objects of peers")
+    add("--large", action="store_true", help=f"also plan {bars.MOST:,} specs (five minutes)")
+    add("--into", type=Path, default=ROOT / "docs", metavar="DIR", help="folder of the results (default: docs)")
     return parser.parse_args()
 
 

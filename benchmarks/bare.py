@@ -1,6 +1,6 @@
-"""``python -m benchmarks.bare MODEL TASKS TASK BATCH``: the call of lm-eval that a gate makes, and nothing else.
+"""Calls lm-eval as a gate does, and nothing else: ``python -m benchmarks.bare MODEL TASKS TASK BATCH``.
 
-It is the call at its fastest: the 14,000 task files that lm-eval brings along are left alone.
+The call is as fast as possible: it does not read the 14,000 task files of lm-eval.
 
 Effects: reads a model and rows.
 """
@@ -14,7 +14,7 @@ from lm_eval.tasks import TaskManager
 
 
 def main(model: str, tasks: str, task: str, batch: int) -> None:
-    """Evaluate, and keep what every item got."""
+    """Evaluate a model on a task, with the score of every item."""
     lm_eval.simple_evaluate(
         model="hf",
         model_args={"pretrained": model, "dtype": "float32"},

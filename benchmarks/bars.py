@@ -1,6 +1,6 @@
-"""Holds measured figures against the bars of the project.
+"""Defines the bars of the project, and compares the figures with them.
 
-Both figures of a ratio belong to one group, and were measured in turns.
+A ratio is of two figures of one group, which were measured in the same turns.
 
 Pure.
 """
@@ -40,13 +40,14 @@ class Bar(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """A bar and the measured value, if there is one."""
+    """A bar, and the figure that was measured; None if it was not."""
 
     bar: Bar
     value: float | None
 
     @property
     def verdict(self) -> Verdict:
+        """Whether the bar is met."""
         if self.value is None:
             return Verdict.NOT_MEASURED
         is_met = self.value >= self.bar.limit if self.bar.at_least else self.value <= self.bar.limit
@@ -54,7 +55,7 @@ class Judged(Struct, frozen=True):
 
 
 def judge(results: Results) -> list[Judged]:
-    """Hold every bar against the results."""
+    """Compare every bar with what was measured."""
     return [Judged(bar, bar.value(results)) for bar in BARS]
 
 
@@ -99,13 +100,13 @@ def _plan(what: str, objects: int, times: float = 1) -> Callable[[Results], floa
 
 
 def _peer(peer: Peer) -> Bar:
-    seconds = [_of(comparing.GROUP, one, PEER_OBJECTS) for one in (peer.what, peer.ours)]
+    seconds = [_of(comparing.GROUP, what, PEER_OBJECTS) for what in (peer.what, peer.ours)]
     name = f"`{peer.what}` against `{peer.ours}`, {PEER_OBJECTS:,} objects"
     return Bar(comparing.GROUP, name, _ratio(*seconds), peer.slower, "x", at_least=True)
 
 
 def _kept(amount: Amount) -> Bar:
-    cpu = [_of(keeping.GROUP, by, amount.files) for by in (keeping.DVC, keeping.OURS)]
+    cpu = [_of(keeping.GROUP, tool, amount.files) for tool in (keeping.DVC, keeping.OURS)]
     name = f"CPU of `dvc add` against `store.add`, {amount.what}"
     return Bar(keeping.GROUP, name, _ratio(*cpu), amount.dearer, "x", at_least=True)
 
@@ -127,7 +128,7 @@ BARS = (
         1.15,
         "x",
     ),
-    Bar(planning.GROUP, f"`llmops check`, nothing changed, {MANY:,} specs", _plan(CHECK, MANY, 1000), 100, "ms"),
+    Bar(planning.GROUP, f"`llmops check`, nothing changed, {MANY:,} specs", _plan(CHECK, MANY, 1000), 60, "ms"),
     Bar(planning.GROUP, f"`llmops check` without an index, {MANY:,} specs", _plan(COLD, MANY), 2.0, "s"),
     Bar(planning.GROUP, f"`llmops check` without an index, {MOST:,} specs", _plan(COLD, MOST), 20, "s"),
     Bar(planning.GROUP, f"the most memory of that, {MOST:,} specs", _plan(PEAK, MOST), 400, "MiB"),

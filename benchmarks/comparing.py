@@ -1,4 +1,4 @@
-"""Peers beside us, on the same number of objects, in the same turns.
+"""Measures peers beside llmops, on the same number of objects, in the same turns.
 
 Effects: makes repositories and what peers need, runs processes.
 """
@@ -21,21 +21,20 @@ RUNS = 5
 
 
 def measure(
-    at: Path, sizes: Sequence[int], programs: Mapping[str, str], say: Callable[[str], None]
+    at: Path, sizes: Sequence[int], programs: Mapping[str, str], log: Callable[[str], None]
 ) -> Iterator[Figure]:
-    """Measure peers whose program is there, and what we take for the same."""
+    """Measure the installed peers, and our commands that answer the same question."""
     commands = [
         command
         for amount in sizes
-        for command in (*_ours(at / str(amount), amount, say), *_theirs(at / str(amount), amount, programs, say))
+        for command in (*_ours(at / str(amount), amount, log), *_theirs(at / str(amount), amount, programs, log))
     ]
-    say(f"{len(commands)} commands in turns, {RUNS + 1} times")
-    for took in rig.medians(commands, RUNS):
-        yield Figure(GROUP, took.command.what, took.command.objects, took.seconds, "s")
+    log(f"{len(commands)} commands in turns, {RUNS + 1} times")
+    yield from rig.figures(GROUP, commands, RUNS)
 
 
-def _ours(at: Path, amount: int, say: Callable[[str], None]) -> Iterator[Command]:
-    say(f"making a repository of {amount:,} specs")
+def _ours(at: Path, amount: int, log: Callable[[str], None]) -> Iterator[Command]:
+    log(f"making a repository of {amount:,} specs")
     warm, cold = at / "warm", at / "cold"
     for folder in (warm, cold):
         repositories.make(folder, amount)
@@ -45,17 +44,17 @@ def _ours(at: Path, amount: int, say: Callable[[str], None]) -> Iterator[Command
     yield Command(COLD, amount, OURS[CHECK], cold, before=partial(rig.forget_index, cold))
 
 
-def _theirs(at: Path, amount: int, programs: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Command]:
+def _theirs(at: Path, amount: int, programs: Mapping[str, str], log: Callable[[str], None]) -> Iterator[Command]:
     for peer in PEERS:
         if program := programs.get(peer.program):
-            say(f"making {amount:,} objects for {peer.program}")
+            log(f"making {amount:,} objects for {peer.program}")
             folder = at / peer.program
             peer.prepare(folder, amount, program)
             yield Command(peer.what, amount, peer.arguments(program), folder)
 
 
 def missing(programs: Mapping[str, str], why: str) -> dict[str, str]:
-    """Say which peers are not there; ``why`` tells what went wrong with those that pip brings."""
+    """Name the peers that are missing; ``why`` is the error of pip, or ''."""
     return {peer.what: _why(peer, why) for peer in PEERS if peer.program not in programs}
 
 

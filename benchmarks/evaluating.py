@@ -1,7 +1,7 @@
-"""What a gate costs beside the evaluation itself: lm-eval called from Python, and lm-eval's own command line.
+"""Measures what a gate costs beside the evaluation itself: lm-eval called from Python, and lm-eval's command line.
 
-Each gate judges a change that adds an evaluation, so that its evidence is made once, as the bare call makes it. Before
-every run the repository is as it was: nothing of that evidence is known.
+Each gate judges a change that adds an evaluation, so that its evidence is built once, as the bare call builds it.
+Before every run the repository is restored, so that no evidence exists.
 
 Effects: makes models and repositories, runs processes.
 """
@@ -47,7 +47,7 @@ IDENTITY = ("-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "
 
 
 class Size(Struct, frozen=True):
-    """A model, by how it is called in the table."""
+    """The size of a model, and its name in the table."""
 
     name: str
     hidden: int
@@ -55,12 +55,12 @@ class Size(Struct, frozen=True):
 
     @property
     def gate(self) -> str:
-        """What the gate is called."""
+        """Name of the gate in the table."""
         return f"`llmops gate`, {self.name}"
 
     @property
     def bare(self) -> str:
-        """What the call alone is called."""
+        """Name of the bare call in the table."""
         return f"`lm_eval.simple_evaluate`, {self.name}"
 
 
@@ -68,30 +68,34 @@ SMALL, LARGE = Size("a small model", 64, 2), Size("a larger model", 256, 4)
 GATE_OF_TEN, TEN_COMMANDS = f"`llmops gate`, {SUITES} suites", f"`lm_eval`, {SUITES} command lines"
 
 
-def measure(at: Path, say: Callable[[str], None]) -> Iterator[Figure]:
+def measure(at: Path, log: Callable[[str], None]) -> Iterator[Figure]:
     """Measure gates and bare calls in turns; then a gate of ten suites in turns with ten command lines."""
-    alike = ("OMP_NUM_THREADS=1", "TOKENIZERS_PARALLELISM=false", "HF_HUB_OFFLINE=1", f"HF_HOME={at / 'hub'}")
-    env = ("env", *alike)
+    variables = ("OMP_NUM_THREADS=1", "TOKENIZERS_PARALLELISM=false", "HF_HUB_OFFLINE=1", f"HF_HOME={at / 'hub'}")
+    env = ("env", *variables)
     commands: list[Command] = []
     for size in (SMALL, LARGE):
-        say(f"making {size.name} and {ITEMS:,} items")
-        made, fresh = at / size.name, at / f"{size.name}, gated"
-        _make(made, size, {"numbers": ITEMS}, env)
+        log(f"making {size.name} and {ITEMS:,} items")
+        original, fresh = at / size.name, at / f"{size.name}, gated"
+        _make(original, size, {"numbers": ITEMS}, env)
         bare = (sys.executable, "-m", "benchmarks.bare", "model", "evals", "numbers", str(BATCH))
         commands += [
-            Command(size.gate, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, made, fresh)),
-            Command(size.bare, ITEMS, (*env, f"PYTHONPATH={rig.ROOT}", *bare), made),
+            Command(
+                size.gate, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, original, fresh)
+            ),
+            Command(size.bare, ITEMS, (*env, f"PYTHONPATH={rig.ROOT}", *bare), original),
         ]
-    say(f"gates and bare calls in turns, {RUNS + 1} times")
+    log(f"gates and bare calls in turns, {RUNS + 1} times")
     yield from _figures(commands, RUNS)
-    made, fresh = at / "ten", at / "ten, gated"
+    original, fresh = at / "ten", at / "ten, gated"
     names = [f"numbers{number}" for number in range(SUITES)]
-    _make(made, SMALL, dict.fromkeys(names, ITEMS // SUITES), env)
+    _make(original, SMALL, dict.fromkeys(names, ITEMS // SUITES), env)
     lines = " && ".join(shlex.join((*env, *_line(name))) for name in names)
-    say(f"a gate of {SUITES} suites and {SUITES} command lines in turns, {RUNS_OF_TEN} times")
+    log(f"a gate of {SUITES} suites and {SUITES} command lines in turns, {RUNS_OF_TEN} times")
     ten = [
-        Command(GATE_OF_TEN, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, made, fresh)),
-        Command(TEN_COMMANDS, ITEMS, ("sh", "-c", lines), made),
+        Command(
+            GATE_OF_TEN, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, original, fresh)
+        ),
+        Command(TEN_COMMANDS, ITEMS, ("sh", "-c", lines), original),
     ]
     yield from _figures(ten, RUNS_OF_TEN, warm=0)
 
@@ -103,13 +107,13 @@ def _figures(commands: list[Command], runs: int, warm: int = 1) -> Iterator[Figu
 
 
 def _line(task: str) -> tuple[str, ...]:
-    asked = ("--model", "hf", "--model_args", "pretrained=model,dtype=float32", "--tasks", task, "--device", "cpu")
-    kept = ("--include_path", "evals", "--batch_size", str(BATCH), "--output_path", "found", "--log_samples")
-    return (sys.executable, "-m", "lm_eval", "run", *asked, *kept)
+    inputs = ("--model", "hf", "--model_args", "pretrained=model,dtype=float32", "--tasks", task, "--device", "cpu")
+    options = ("--include_path", "evals", "--batch_size", str(BATCH), "--output_path", "found", "--log_samples")
+    return (sys.executable, "-m", "lm_eval", "run", *inputs, *options)
 
 
 def _make(at: Path, size: Size, items: dict[str, int], env: tuple[str, ...]) -> None:
-    """Make a repository whose last commit adds an evaluation of a model that the one before it has fetched."""
+    """Make a repository whose last commit adds an evaluation of a model that was fetched before."""
     at.mkdir()
     maker = (sys.executable, "-m", "benchmarks.tiny_model", str(at / "model"), str(size.hidden), str(size.layers))
     subprocess.run(maker, cwd=rig.ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -121,8 +125,8 @@ def _make(at: Path, size: Size, items: dict[str, int], env: tuple[str, ...]) -> 
         _write(at / "evals" / f"{name}.yaml", TASK.format(name=name))
     _git(at, "init", "--quiet", "--initial-branch=main")
     _commit(at)
-    known = commits.open_at(repository.discover(at))
-    ledger.start(workspaces.locate(known, commits.desire(known, "HEAD").settings, None).ledger)
+    index = commits.open_at(repository.discover(at))
+    ledger.start(workspaces.locate(index, commits.desire(index, "HEAD").settings, None).ledger)
     subprocess.run((*env, *LLMOPS, "apply"), cwd=at, env=rig.environment(), check=True, stdout=subprocess.DEVNULL)
     suites = "".join(f"\n    - {{task: evals/{name}.yaml}}" for name in items)
     body = f"subject: {{model: drawn}}\n  batch_size: {BATCH}\n  suites:{suites}"
@@ -130,10 +134,10 @@ def _make(at: Path, size: Size, items: dict[str, int], env: tuple[str, ...]) -> 
     _commit(at)
 
 
-def _again(made: Path, fresh: Path) -> None:
-    """Put the repository back to where nothing of its last commit was made."""
+def _again(original: Path, fresh: Path) -> None:
+    """Restore the repository, without the results of its last commit."""
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(made, fresh, symlinks=True)
+    shutil.copytree(original, fresh, symlinks=True)
 
 
 def _write(path: Path, text: str) -> None:

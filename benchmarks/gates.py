@@ -1,7 +1,7 @@
-"""What the gates' statistics do, by simulation: `python -m benchmarks.gates` (two minutes on one core).
+"""Simulates the statistics of gates: `python -m benchmarks.gates` (two minutes on one core).
 
     python -m benchmarks.gates                      simulate, print, and write docs/gates.json and docs/gates.md
-    python -m benchmarks.gates --replications 2000  quicker, and only printed
+    python -m benchmarks.gates --replications 2000  simulate less, and only print
     python -m benchmarks.gates --page               write docs/gates.md again from docs/gates.json
 
 Effects: prints, writes docs/gates.json and docs/gates.md.
@@ -42,7 +42,7 @@ HEADER = (
 
 
 def simulate(replications: int) -> list[Row]:
-    """Simulate everything; the same seed gives the same table."""
+    """Simulate all parts; the seed is fixed."""
     return [
         row
         for number, part in enumerate((singles, families, others, batches))
@@ -51,23 +51,23 @@ def simulate(replications: int) -> list[Row]:
 
 
 def table(rows: list[Row], part: str) -> str:
-    """Write the rows of one part as a Markdown table, without the columns that it leaves empty."""
+    """Write the rows of one part as a Markdown table, without empty columns."""
     lines = [HEADER, *(cells(row) for row in rows if row.part == part)]
-    kept = [at for at in range(len(HEADER)) if any(line[at] for line in lines[1:])]
-    texts = ["| " + " | ".join(line[at] for at in kept) + " |" for line in lines]
-    return "\n".join([texts[0], "|" + "---|" * len(kept), *texts[1:]])
+    columns = [at for at in range(len(HEADER)) if any(line[at] for line in lines[1:])]
+    texts = ["| " + " | ".join(line[at] for at in columns) + " |" for line in lines]
+    return "\n".join([texts[0], "|" + "---|" * len(columns), *texts[1:]])
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Give the cells of one row."""
-    found = (row.unchanged_fail, row.unchanged_pass, row.worse_fail, row.worse_pass, row.margin_pass, row.used)
-    shares_ = ["" if share is None else f"{share:.1%}" for share in found]
+    """Write the cells of one row."""
+    shares = (row.unchanged_fail, row.unchanged_pass, row.worse_fail, row.worse_pass, row.margin_pass, row.used)
+    texts = ["" if share is None else f"{share:.1%}" for share in shares]
     met = {True: "met", False: "**not met**", None: ""}[row.met]
-    return (row.gate, str(row.items), f"{row.discordance:.0%}", *shares_, row.bar, met)
+    return (row.gate, str(row.items), f"{row.discordance:.0%}", *texts, row.bar, met)
 
 
 def page(rows: list[Row], before: str) -> str:
-    """Put the tables into a page, between their marks."""
+    """Replace the tables of a page, between their marks."""
     for part in PARTS:
         mark, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
         text = f"{mark}\n\n{table(rows, part)}\n\n{end}"
@@ -76,25 +76,25 @@ def page(rows: list[Row], before: str) -> str:
 
 
 def read() -> list[Row]:
-    """Give the rows that were kept."""
+    """Read the rows of docs/gates.json."""
     return msgspec.json.decode(JSON.read_bytes(), type=dict[str, list[Row]])["rows"]
 
 
 def keep(rows: list[Row]) -> None:
-    """Write the rows down."""
+    """Write the rows to docs/gates.json."""
     JSON.write_bytes(msgspec.json.format(msgspec.json.encode({"rows": rows}), indent=1) + b"\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Simulate and print; with all replications, write down. Gives 1 when a bar is not met."""
+    """Simulate and print; with all replications, write the files. Returns 1 if a bar is not met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replications", type=int, default=REPLICATIONS, help="pairs of runs for every row")
+    parser.add_argument("--replications", type=int, default=REPLICATIONS, help="pairs of runs of every row")
     parser.add_argument("--page", action="store_true", help="only write docs/gates.md again")
-    given = parser.parse_args(arguments)
-    rows = read() if given.page else simulate(given.replications)
+    options = parser.parse_args(arguments)
+    rows = read() if options.page else simulate(options.replications)
     for part, title in PARTS.items():
         print(f"{title}\n\n{table(rows, part)}\n")
-    if given.replications == REPLICATIONS:
+    if options.replications == REPLICATIONS:
         keep(rows)
         PAGE.write_text(page(rows, PAGE.read_text()))
     return 1 if any(row.met is False for row in rows) else 0

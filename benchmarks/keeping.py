@@ -1,6 +1,6 @@
-"""What it costs to keep files: the store against `dvc add`, in CPU seconds of all processes.
+"""Measures what storing files costs: our store beside `dvc add`, in CPU seconds of all processes.
 
-DVC is measured as it is installed, and told to link instead of to copy, as our store does.
+DVC is measured as installed, and configured to link files instead of copying them, as our store does.
 
     python -m benchmarks.keeping STORE PATH
 
@@ -28,19 +28,19 @@ GROUP = "store"
 OURS, DVC, DVC_LINKS = "store.add", "dvc add", "dvc add, cache.type hardlink"
 MIB = 2**20
 NEEDED = 10 * 2**30
-"""Bytes on the disk while the largest is measured: the file, what we keep of it, and DVC's file and copy."""
+"""Bytes on the disk for the largest measurement: the file, our copy, and DVC's file and copy."""
 
 
 class Amount(Struct, frozen=True):
-    """What is kept."""
+    """The files to store."""
 
     what: str
     files: int
     size: int
-    """Of each file, in bytes."""
+    """Bytes of each file."""
     runs: int
     dearer: float
-    """How many times our CPU seconds DVC has to take for our bar to be met."""
+    """The bar: how many times our CPU seconds DVC must take at least."""
 
 
 AMOUNTS = (
@@ -50,20 +50,20 @@ AMOUNTS = (
 
 
 def check_room(at: Path) -> None:
-    """Exit when a disk is too small."""
+    """Exit if the disk is too small."""
     if (free := shutil.disk_usage(at).free) < NEEDED:
         raise SystemExit(
-            f"{at} has {free / 2**30:.0f} GiB free; keeping 2 GiB takes {NEEDED / 2**30:.0f} GiB with DVC's copies. "
-            "Make room, set TMPDIR to a larger disk, or leave this out: --only plan peers ledger."
+            f"{at} has {free / 2**30:.0f} GiB free; the group {GROUP} needs {NEEDED / 2**30:.0f} GiB. "
+            "Free some space, set TMPDIR to a larger disk, or leave the group out: --only plan peers ledger."
         )
 
 
-def measure(at: Path, programs: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Figure]:
-    """Measure every amount; without DVC only ours."""
+def measure(at: Path, programs: Mapping[str, str], log: Callable[[str], None]) -> Iterator[Figure]:
+    """Measure every amount; without DVC, only our store."""
     for amount in AMOUNTS:
-        say(f"keeping {amount.what}, {amount.runs} times")
+        log(f"storing {amount.what}, {amount.runs} times")
         folder = at / str(amount.files)
-        _make(folder / "made", amount)
+        _make(folder / "source", amount)
         commands = list(_commands(folder, amount, programs.get("dvc")))
         for took in rig.medians(commands, amount.runs, warm=0):
             yield Figure(GROUP, took.command.what, amount.files, took.cpu, "cpu s")
@@ -73,36 +73,35 @@ def measure(at: Path, programs: Mapping[str, str], say: Callable[[str], None]) -
 def _commands(at: Path, amount: Amount, dvc: str | None) -> Iterator[Command]:
     ours, theirs = at / "ours", at / "theirs"
     me = (sys.executable, "-m", "benchmarks.keeping", (ours / "store").as_uri(), str(ours / "data"))
-    yield Command(OURS, amount.files, me, rig.ROOT, before=partial(_fresh, at / "made", ours))
+    yield Command(OURS, amount.files, me, rig.ROOT, before=partial(_fresh, at / "source", ours))
     for what, settings in {DVC: (), DVC_LINKS: ("cache.type", "hardlink")}.items() if dvc else ():
-        prepare = partial(_fresh_for_dvc, at / "made", theirs, str(dvc), settings)
+        prepare = partial(_fresh_for_dvc, at / "source", theirs, str(dvc), settings)
         yield Command(what, amount.files, (str(dvc), "add", "--quiet", "data"), theirs, before=prepare)
 
 
 def _make(at: Path, amount: Amount) -> None:
-    """Make a file, or a folder of files, of bytes that no two of them share."""
-    some = random.Random(0)  # noqa: S311  no secret
+    """Make a file, or a folder of files, with different random content."""
+    generator = random.Random(0)  # noqa: S311  no secret
     for number in range(amount.files):
         path = at if amount.files == 1 else at / f"{number % 100:02d}" / f"f{number}"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             for start in range(0, amount.size, MIB):
-                file.write(some.randbytes(min(MIB, amount.size - start)))
+                file.write(generator.randbytes(min(MIB, amount.size - start)))
 
 
-def _fresh(made: Path, at: Path) -> None:
-    """Copy what is to be kept into a folder with nothing else: whoever keeps it may link it."""
+def _fresh(source: Path, at: Path) -> None:
+    """Copy the files into an empty folder, because the tool may replace them by links."""
     shutil.rmtree(at, ignore_errors=True)
     at.mkdir()
-    (shutil.copytree if made.is_dir() else shutil.copyfile)(made, at / "data")
+    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, at / "data")
 
 
-def _fresh_for_dvc(made: Path, at: Path, dvc: str, settings: tuple[str, ...]) -> None:
-    _fresh(made, at)
-    setting = [dvc, "config", *settings] if settings else []
-    for command in (["git", "init", "--quiet"], [dvc, "init", "--quiet"], setting):
-        if command:
-            subprocess.run(command, cwd=at, env=rig.environment(), check=True, capture_output=True)
+def _fresh_for_dvc(source: Path, at: Path, dvc: str, settings: tuple[str, ...]) -> None:
+    _fresh(source, at)
+    configure = [[dvc, "config", *settings]] if settings else []
+    for command in (["git", "init", "--quiet"], [dvc, "init", "--quiet"], *configure):
+        subprocess.run(command, cwd=at, env=rig.environment(), check=True, capture_output=True)
 
 
 def _keep(url: str, path: str) -> None:

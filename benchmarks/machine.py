@@ -1,4 +1,4 @@
-"""What the benchmarks run on.
+"""Describes the machine that the benchmarks run on.
 
 Effects: reads /proc, runs programs to ask for their version.
 """
@@ -20,7 +20,7 @@ GIT = ("git", "--version")
 
 
 def describe(programs: Mapping[str, Sequence[str]]) -> Machine:
-    """Describe this machine, with the versions of some programs, each by the command that says it."""
+    """Describe this machine; ``programs`` are the commands that print the versions of programs."""
     processor = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
     versions = {"CPython": platform.python_version()}
@@ -34,6 +34,6 @@ def describe(programs: Mapping[str, Sequence[str]]) -> Machine:
 
 
 def _version(command: Sequence[str]) -> str:
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = VERSION.search(said)
-    return found[0] if found else said.strip()
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    version = VERSION.search(output)
+    return version[0] if version else output.strip()

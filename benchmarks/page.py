@@ -1,4 +1,4 @@
-"""results -> the table that is printed, and the page of the documentation.
+"""Writes the tables of a terminal, and the page of the documentation.
 
 Pure.
 """
@@ -14,8 +14,8 @@ from benchmarks.results import Figure, Machine, Results
 TITLES = {
     planning.GROUP: "Plans",
     comparing.GROUP: "Peers",
-    recording.GROUP: "Outcomes written down",
-    keeping.GROUP: "Files kept",
+    recording.GROUP: "Recording outcomes",
+    keeping.GROUP: "Storing files",
     evaluating.GROUP: "Gates",
 }
 HEADS = {
@@ -25,14 +25,14 @@ HEADS = {
     keeping.GROUP: "CPU seconds",
     evaluating.GROUP: "items",
 }
-"""What the columns of a table count."""
+"""Head of the first column."""
 TEXT = """\
 <!-- Written by `make bench` from performance.json; the text is in benchmarks/page.py. -->
 
 # Performance
 
-How long llmops takes, beside its peers and the least that is possible. Every bar is one
-that the project holds itself to; what does not meet it is said, too.
+This page compares the run time of llmops with its peers and with the fastest possible program. The project holds itself
+to the bars below, and reports those that are not met.
 
 {ratios}
 ![Seconds against the number of objects, for llmops and for its peers]({plot})
@@ -43,60 +43,59 @@ that the project holds itself to; what does not meet it is said, too.
 {missing}
 ## What was measured
 
-Whole processes, from their start to their end, on the wall; medians of runs in turns, so that whatever slows the
-machine down for a while slows all of them. Figures of one table were measured in the same turns (cold checks of growing
-repositories in turns of their own); between two tables the machine may have changed its pace. Each repository is
-synthetic: specs of about 40 lines, a quarter each of datasets, trainings, prompts and evaluations that lean on one
-another. Everything of its first commit is done; the second changes one training.
+Times are wall-clock times of whole processes, from start to end: medians of runs in turns, so that a pause of the
+machine hits all commands alike. Figures of one table were measured in the same turns; cold checks of growing
+repositories have turns of their own. Between two tables the speed of the machine may have changed. The repositories are
+synthetic: specs of about 40 lines, a quarter each of datasets, trainings, prompts and evaluations that depend on one
+another. Everything of the first commit is built; the second commit changes one training.
 
 {machine}
 
 ### Plans
 
-**P** is Python doing nothing, `python -I -S -c pass`: no program in Python takes less. **F** is Python,
-`git diff --raw` and `git cat-file` of what differs: no plan that asks git takes less. `llmops check` looks at a commit
-that was looked at before, `llmops plan` at one with a changed training. *cold* begins without an index, and its peak is
-the most memory that it holds at once.
+**P** is Python doing nothing, `python -I -S -c pass`: no Python program is faster. **F** is Python, `git diff --raw`
+and `git cat-file` of the difference: no plan that reads git is faster. `llmops check` checks a commit that is in the
+index; `llmops plan` plans one with a changed training. *cold* starts without an index, and its peak is the most memory
+that it uses.
 
 {plan}
 
 ### Peers
 
-The same number of objects, leaning on one another in the same way, in the same state: everything made, one thing
-changed. They do other work than llmops, and more of it: what is compared is the wait for the answer to the same
-question.
+Peers get the same number of objects, with the same dependencies, in the same state: everything built, one input
+changed. They do other work than llmops, and more of it. The comparison is the time until the same question is answered.
 
 - `terraform plan`, for `llmops plan`: a built-in `terraform_data` resource for each spec, the state in a local file.
-- `dvc status`, for `llmops plan`: a stage for each spec, that depends on the spec's file and on what its needs made.
+- `dvc status`, for `llmops plan`: a stage for each spec, which depends on the file of the spec and on other stages.
 - `gto show`, for `llmops status`: a registered version, which is a tag, for each spec.
-- `check-jsonschema`, for `llmops check`: the same specs against [our JSON Schemas](../specs/schemas), a process for
-  each kind. It keeps nothing from one run to the next, so a cold check is in the table, too.
+- `check-jsonschema`, for `llmops check`: the same specs against [our JSON Schemas](../specs/schemas), one process for
+  each kind. It has no cache, so the table also has a cold check.
 
 {peers}
 
-### Outcomes written down
+### Recording outcomes
 
-{amount:,} outcomes at once, as one commit of the ledger that is on the disk when it is done (git's `core.fsync=all`);
-then that commit published to a bare remote on the same disk, with one compare-and-swap of its ref. Each is a process of
-its own.
+{amount:,} outcomes are recorded as one commit of the ledger, which is on the disk at the end (`core.fsync=all` of git).
+That commit is then published to a bare remote on the same disk, with one compare-and-swap of its ref. Each is a process
+of its own.
 
 {ledger}
 
-### Files kept
+### Storing files
 
-CPU seconds, user and system, of a process that does nothing else and of all that it starts. The store links, so for
-DVC both is measured: as it is installed, when it copies on this file system, and with `cache.type hardlink`. The bars
-are against the first.
+CPU seconds, user and system, of a process that only stores files, and of its descendants. Our store links files, so DVC
+is measured twice: as installed, when it copies on this file system, and with `cache.type hardlink`. The bars compare
+with the first.
 
 {store}
 
 ### Gates
 
-A gate of a change that adds an evaluation, whose evidence is made once, beside `lm_eval.simple_evaluate` called from
-Python for the same task and model; the 14,000 task files that lm-eval brings along are left alone. Both are whole
-processes with one thread that load the model and ask {items:,} questions with two answers each. The models are drawn at
-random: {small} layers of {small_width}, and {large} layers of {large_width}. Then ten suites of {few:,} items in one
-gate, beside ten command lines of lm-eval, one for each. *CPU* is that of all processes.
+A gate judges a change that adds an evaluation, and builds its evidence once. It is compared with
+`lm_eval.simple_evaluate`, called from Python for the same task and model, without reading the 14,000 task files of
+lm-eval. Both are whole processes with one thread that load the model and ask {items:,} questions with two answers each.
+The models are random: {small} layers of {small_width}, and {large} layers of {large_width}. Then one gate of ten suites
+with {few:,} items each is compared with ten command lines of lm-eval. *CPU* is that of all processes.
 
 {evaluating}
 
@@ -104,23 +103,21 @@ gate, beside ten command lines of lm-eval, one for each. *CPU* is that of all pr
 
     make bench
 
-takes about half an hour, prints these tables, and writes `docs/performance.json`, this page and the plot. It makes a
-virtual environment for the peers in `build/peers` (400 MB, from the package index; exact versions in
-`benchmarks/constraints.txt`), and makes its repositories below `TMPDIR`, where it needs 10 GiB. `terraform` is measured
-if it is on the path. A peer that cannot be had is said and left out. The plot is drawn by matplotlib, which is in that
-environment: nobody needs it but this command. After every group the figures so
-far are kept, so that a run that was interrupted goes on with `--only`. Figures of a busy machine are worthless: look at
-the load before.
+takes about half an hour, prints these tables, and writes `docs/performance.json`, this page and the plot. It installs
+the peers and matplotlib into a virtual environment in `build/peers` (400 MB; exact versions are in
+`benchmarks/constraints.txt`). Its repositories are below `TMPDIR` and need 10 GiB. `terraform` is measured if it is on
+the path. A peer that cannot be installed is reported and left out. The figures are written after every group, so an
+interrupted run can be continued with `--only`. Figures of a busy machine are worthless: check its load first.
 
-    make bench BENCH="--only plan"           only one group; figures of the others stay
-    make bench BENCH="--large"               with {most:,} specs, too: five minutes more
-    make bench BENCH="--into /tmp/figures"   leave the files of docs/ alone
+    make bench BENCH="--only plan"           measure one group; keep the figures of the others
+    make bench BENCH="--large"               also plan {most:,} specs: five minutes more
+    make bench BENCH="--into /tmp/figures"   write to another folder than docs/
 """
 RATIOS = "On {objects:,} objects:\n\n{each}\n"
 
 
 def page(results: Results) -> str:
-    """Write the page."""
+    """Write the page in Markdown."""
     tables = {group: _markdown(_pivot(results, group)) for group in TITLES}
     return TEXT.format(
         ratios=_ratios(results),
@@ -145,21 +142,21 @@ def printed(results: Results, groups: Iterable[str]) -> str:
     """Write the figures of some groups, and their bars, for a terminal."""
     shown = tuple(groups)
     parts = [f"{TITLES[group]}\n{_plain(_pivot(results, group))}" for group in shown]
-    judged = [one for one in bars.judge(results) if one.bar.group in shown]
+    judged = [bar for bar in bars.judge(results) if bar.bar.group in shown]
     missing = [f"{what} is not measured: {why}" for what, why in results.missing.items()]
     return "\n\n".join([*parts, f"Bars\n{_plain(_bars(judged))}", *missing])
 
 
 def _ratios(results: Results) -> str:
-    found = [(peer, one) for peer, one in zip(comparing.PEERS, _of_peers(results), strict=True) if one.value]
+    measured = [(peer, bar) for peer, bar in zip(comparing.PEERS, _of_peers(results), strict=True) if bar.value]
     each = "\n".join(
-        f"- `{peer.ours}` is {_number(one.value or 0)} times as fast as `{peer.what}`" for peer, one in found
+        f"- `{peer.ours}` is {_number(bar.value or 0)} times as fast as `{peer.what}`" for peer, bar in measured
     )
-    return RATIOS.format(objects=bars.PEER_OBJECTS, each=each) if found else ""
+    return RATIOS.format(objects=bars.PEER_OBJECTS, each=each) if measured else ""
 
 
 def _of_peers(results: Results) -> list[Judged]:
-    return [one for one in bars.judge(results) if one.bar.group == comparing.GROUP]
+    return [bar for bar in bars.judge(results) if bar.bar.group == comparing.GROUP]
 
 
 def _machine(machine: Machine, day: str) -> str:
@@ -172,32 +169,30 @@ def _machine(machine: Machine, day: str) -> str:
 
 def _bars(judged: Iterable[Judged]) -> list[Sequence[str]]:
     rows: list[Sequence[str]] = [("what", "measured", "bar", "")]
-    for one in judged:
-        sign = "at least" if one.bar.at_least else "at most"
-        value = "" if one.value is None else _amount(one.value, one.bar.unit)
-        rows.append((one.bar.what, value, f"{sign} {_amount(one.bar.limit, one.bar.unit)}", one.verdict))
+    for bar in judged:
+        sign = "at least" if bar.bar.at_least else "at most"
+        value = "" if bar.value is None else _amount(bar.value, bar.bar.unit)
+        rows.append((bar.bar.what, value, f"{sign} {_amount(bar.bar.limit, bar.bar.unit)}", bar.verdict))
     return rows
 
 
 def _pivot(results: Results, group: str) -> list[Sequence[str]]:
-    """Give a row for each thing that was measured, and a column for each number of objects."""
-    found = [one for one in results.figures if one.group == group]
-    sizes = sorted({one.objects for one in found})
+    """Make a row for each measurement, and a column for each number of objects."""
+    figures = [figure for figure in results.figures if figure.group == group]
+    sizes = sorted({figure.objects for figure in figures})
     names = {amount.files: amount.what for amount in keeping.AMOUNTS} if group == keeping.GROUP else {}
     head = [HEADS[group], *(names.get(size, f"{size:,}") for size in sizes)]
-    return [head, *([what, *(_cell(found, what, size) for size in sizes)] for what in dict.fromkeys(_names(found)))]
+    rows = dict.fromkeys(figure.what for figure in figures)
+    return [head, *([what, *(_cell(figures, what, size) for size in sizes)] for what in rows)]
 
 
-def _names(found: Iterable[Figure]) -> Iterable[str]:
-    return (one.what for one in found)
-
-
-def _cell(found: Iterable[Figure], what: str, size: int) -> str:
-    return next((_amount(one.value, one.unit) for one in found if (one.what, one.objects) == (what, size)), "")
+def _cell(figures: Iterable[Figure], what: str, size: int) -> str:
+    cells = (figure for figure in figures if (figure.what, figure.objects) == (what, size))
+    return next((_amount(figure.value, figure.unit) for figure in cells), "")
 
 
 MILLISECONDS = 1.0
-"""Below so many seconds a time is written in milliseconds."""
+"""Seconds below which a time is written in milliseconds."""
 
 
 def _amount(value: float, unit: str) -> str:

@@ -1,6 +1,6 @@
-"""How long a plan takes, for repositories of growing size: with an index, and before there is one.
+"""Measures how long a plan takes, for repositories of growing size: with an index and without.
 
-Everything of the first commit is done, one training changes in the second.
+Everything of the first commit is built; one training changes in the second.
 
 Effects: makes repositories, runs processes.
 """
@@ -41,26 +41,24 @@ WARM = {
 RUNS, RUNS_OF_COLD = 9, 3
 
 
-def measure(at: Path, sizes: Sequence[int], say: Callable[[str], None]) -> Iterator[Figure]:
-    """Measure the commands of `WARM` in turns over all sizes, and before that a cold check of each."""
+def measure(at: Path, sizes: Sequence[int], log: Callable[[str], None]) -> Iterator[Figure]:
+    """Measure cold checks, then the commands of `WARM`, each in turns over all sizes."""
     folders = {amount: at / str(amount) for amount in sizes}
     for amount, folder in folders.items():
-        say(f"making a repository of {amount:,} specs")
+        log(f"making a repository of {amount:,} specs")
         repositories.make(folder, amount)
-    say("checks without an index")
+    log("checks without an index")
     cold = [
         Command(COLD, amount, OURS[CHECK], folder, before=partial(rig.forget_index, folder))
         for amount, folder in folders.items()
     ]
-    for took in rig.medians(cold, RUNS_OF_COLD):
-        yield Figure(GROUP, COLD, took.command.objects, took.seconds, "s")
+    yield from rig.figures(GROUP, cold, RUNS_OF_COLD)
     for amount, folder in folders.items():
         yield Figure(GROUP, PEAK, amount, rig.peak(OURS[CHECK], folder), "MiB")
-        say(f"recording that {amount:,} specs are made")
+        log(f"recording {amount:,} specs as built")
         repositories.fill(folder)
-    say("checks and plans with an index")
+    log("checks and plans with an index")
     warm = [
         Command(what, amount, command, folder) for amount, folder in folders.items() for what, command in WARM.items()
     ]
-    for took in rig.medians(warm, RUNS):
-        yield Figure(GROUP, took.command.what, took.command.objects, took.seconds, "s")
+    yield from rig.figures(GROUP, warm, RUNS)

@@ -1,4 +1,4 @@
-"""performance.json -> performance.svg: how seconds grow with the number of objects. Runs where matplotlib is.
+"""Draws performance.json: how seconds grow with the number of objects. Needs matplotlib.
 
     python benchmarks/plot.py JSON SVG [PNG]
 
@@ -19,8 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-# The palette of Okabe and Ito, which is told apart with every sort of colour blindness; and a mark each, for those who
-# print in grey: https://jfly.uni-koeln.de/color/
+# The palette of Okabe and Ito, for colour-blind readers, and a mark each, for prints in grey: https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = "#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #000000".split()
 LINES = (
     ("plan", "llmops check, cold", SKY, "s"),
@@ -34,22 +33,22 @@ LINES = (
 )
 LABELS = {"F: python, git": "F: Python, git diff, git cat-file", "llmops check, cold": "llmops check, no index"}
 CLOSE = 1.3
-"""Labels stand at least so many times apart, so that none covers another."""
+"""Smallest ratio between two labels, so that none covers another."""
 DARKER = 0.75
-"""Letters are thinner than lines: in the same colour, the light ones could not be read on white."""
+"""Factor for the colour of labels: light letters cannot be read on white."""
 
 
 def draw(data: bytes, *targets: Path) -> None:
-    """Draw the figures of a file into images; an SVG says of which file."""
+    """Draw the figures of a file into images; an SVG names the digest of the file."""
     mpl.rcParams.update(
         {"svg.fonttype": "none", "svg.hashsalt": "llmops", "font.size": 11, "font.family": "sans-serif"}
     )
     figure, axes = plt.subplots(figsize=(10, 6.2))
-    known = json.loads(data)["figures"]
-    drawn = [one for one in LINES if _points(known, one[0], one[1])]
-    ends = [_line(axes, _points(known, group, what), what, colour, mark) for group, what, colour, mark in drawn]
+    figures = json.loads(data)["figures"]
+    drawn = [line for line in LINES if _points(figures, line[0], line[1])]
+    ends = [_line(axes, _points(figures, group, what), what, colour, mark) for group, what, colour, mark in drawn]
     _label(axes, ends)
-    _frame(axes, [point for group, what, *_ in drawn for point in _points(known, group, what)])
+    _frame(axes, [point for group, what, *_ in drawn for point in _points(figures, group, what)])
     figure.tight_layout()
     for target in targets:
         about = {"Description": digest(data), "Date": None} if target.suffix == ".svg" else None
@@ -57,13 +56,14 @@ def draw(data: bytes, *targets: Path) -> None:
 
 
 def digest(data: bytes) -> str:
-    """Name what was drawn."""
+    """Return the digest of a file, as an SVG names it."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _points(known: list[dict[str, Any]], group: str, what: str) -> list[tuple[int, float]]:
-    wanted = [one for one in known if one["group"] == group and one["what"] == what and one["unit"] == "s"]
-    return sorted((one["objects"], one["value"]) for one in wanted)
+def _points(figures: list[dict[str, Any]], group: str, what: str) -> list[tuple[int, float]]:
+    wanted = (group, what, "s")
+    points = (figure for figure in figures if (figure["group"], figure["what"], figure["unit"]) == wanted)
+    return sorted((point["objects"], point["value"]) for point in points)
 
 
 def _line(axes: Axes, points: list[tuple[int, float]], what: str, colour: str, mark: str) -> tuple[Any, ...]:
@@ -80,7 +80,7 @@ def _line(axes: Axes, points: list[tuple[int, float]], what: str, colour: str, m
 
 
 def _label(axes: Axes, ends: list[tuple[Any, ...]]) -> None:
-    """Write each name behind the end of its line; those that would cover one another move up."""
+    """Write each name at the end of its line; labels that would overlap move up."""
     for x in {end[2] for end in ends}:
         below = 0.0
         for name, colour, _, seconds in sorted((end for end in ends if end[2] == x), key=lambda end: end[3]):

@@ -1,4 +1,4 @@
-"""How fast outcomes are written down: in the ledger of this clone, and at a remote.
+"""Measures how fast outcomes are recorded: in the ledger of a clone, and at its remote.
 
     python -m benchmarks.recording record FOLDER AMOUNT
     python -m benchmarks.recording publish FOLDER
@@ -35,22 +35,21 @@ RECORD, PUBLISH = "outcomes recorded here", "outcomes published to a remote"
 AMOUNT, RUNS = 10_000, 3
 
 
-def measure(at: Path, say: Callable[[str], None]) -> Iterator[Figure]:
-    """Measure both, each a whole process, on a ledger that begins empty every time."""
+def measure(at: Path, log: Callable[[str], None]) -> Iterator[Figure]:
+    """Measure both as whole processes, on a ledger that is empty before every run."""
     folder, remote = at / "clone", at / "remote.git"
     me = (sys.executable, "-m", "benchmarks.recording")
     begin = partial(_begin, folder, remote)
-    say(f"{AMOUNT:,} outcomes, recorded and published {RUNS} times")
+    log(f"{AMOUNT:,} outcomes, recorded and published {RUNS} times")
     commands = (
         Command(RECORD, AMOUNT, (*me, "record", str(folder), str(AMOUNT)), rig.ROOT, before=begin),
         Command(PUBLISH, AMOUNT, (*me, "publish", str(folder)), rig.ROOT),
     )
-    for took in rig.medians(commands, RUNS, warm=0):
-        yield Figure(GROUP, took.command.what, AMOUNT, took.seconds, "s")
+    yield from rig.figures(GROUP, commands, RUNS, warm=0)
 
 
 def _begin(folder: Path, remote: Path) -> None:
-    """Make a clone and its bare remote again, with a ledger that is empty."""
+    """Make a new clone and its bare remote, with an empty ledger."""
     for old in (folder, remote):
         shutil.rmtree(old, ignore_errors=True)
     repositories.make(folder, len(repositories.KINDS))
@@ -60,14 +59,14 @@ def _begin(folder: Path, remote: Path) -> None:
 
 
 def _ledger(folder: Path) -> Ledger:
-    known = commits.open_at(repository.discover(folder))
-    return workspaces.locate(known, commits.desire(known, "HEAD").settings, None).ledger
+    index = commits.open_at(repository.discover(folder))
+    return workspaces.locate(index, commits.desire(index, "HEAD").settings, None).ledger
 
 
 def _record(folder: str, amount: str) -> None:
     shared = _ledger(Path(folder))
-    here = replace(shared, at=replace(shared.at, remote=""))
-    ledger.record(here, (_outcome(number) for number in range(int(amount))), "bench")
+    local = replace(shared, at=replace(shared.at, remote=""))
+    ledger.record(local, (_outcome(number) for number in range(int(amount))), "bench")
 
 
 def _outcome(number: int) -> Outcome:
@@ -90,7 +89,7 @@ def _publish(folder: str) -> None:
     ledger.publish_results(_ledger(Path(folder)))
 
 
-DO: dict[str, Callable[..., None]] = {"record": _record, "publish": _publish}
+COMMANDS: dict[str, Callable[..., None]] = {"record": _record, "publish": _publish}
 
 if __name__ == "__main__":
-    DO[sys.argv[1]](*sys.argv[2:])
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -1,6 +1,6 @@
-"""Repositories of any size to measure on: a quarter each of datasets, trainings, prompts and evaluations.
+"""Makes repositories of any size: a quarter each of datasets, trainings, prompts and evaluations.
 
-A spec has about 40 lines. Files are spread over 100 folders, as people do; git writes them itself, so that 100,000 take
+A spec has about 40 lines. Files are spread over 100 folders. `git fast-import` writes them, so that 100,000 take
 seconds.
 
 Effects: runs git.
@@ -22,7 +22,7 @@ from llmops.store import blobs
 GIT = ("git",)
 HEAD = "apiVersion: llmops/v1alpha1\nkind: {kind}\nmetadata:\n  name: {name}\n  description: Number {number}.\n"
 LABELS = "  labels:\n    team: search\n    tier: two\nspec:\n"
-NOTE = "".join(f"  # {'A remark of somebody who wanted to be understood later.':<60}\n" for _ in range(8))
+NOTE = "".join(f"  # {'A remark of an author who wants to be understood later.':<60}\n" for _ in range(8))
 DATASET = """  format: text
   sources:
     - path: kb/{folder}/{name}.txt
@@ -90,7 +90,7 @@ PROVENANCE = Provenance(commit="c", actor="a", run="", started="2026-01-01T00:00
 
 
 def make(folder: Path, amount: int) -> None:
-    """Make a repository with so many specs and two commits; the second changes one training."""
+    """Make a repository of so many specs with two commits; the second changes one training."""
     subprocess.run([*GIT, "init", "--quiet", "--initial-branch=main", str(folder)], check=True)
     stream = [_commit("all", [*_files(amount), ("evals/t.yaml", TASK), ("llmops.yaml", SETTINGS)])]
     stream.append(_commit("one", [_spec(changed(amount), steps=7)]))
@@ -109,27 +109,27 @@ def _files(amount: int) -> Iterator[tuple[str, str]]:
 def _spec(number: int, steps: int = 0) -> tuple[str, str]:
     kind, _, body = KINDS[number % len(KINDS)]
     own = number // len(KINDS)
-    said = {"number": own, "name": name_of(number), "folder": f"{own % 100:02d}", "steps": steps or 100 + own}
-    return path_of(number), HEAD.format(kind=kind, **said) + LABELS + NOTE + body.format(**said)
+    values = {"number": own, "name": name_of(number), "folder": f"{own % 100:02d}", "steps": steps or 100 + own}
+    return path_of(number), HEAD.format(kind=kind, **values) + LABELS + NOTE + body.format(**values)
 
 
 def name_of(number: int) -> str:
-    """Give what the spec of a number is called."""
+    """Return the name of a spec by its number."""
     return f"{KINDS[number % len(KINDS)][1]}{number // len(KINDS)}"
 
 
 def path_of(number: int) -> str:
-    """Give the file that it stands in."""
+    """Return the path of a spec by its number."""
     return f"specs/{number % 100:02d}/{name_of(number)}.yaml"
 
 
 def needs_of(number: int) -> tuple[int, ...]:
-    """Give the specs that it names: a training its dataset; an evaluation its training, its prompt and that dataset."""
+    """Return the specs that a spec names: a training its dataset; an evaluation its training, prompt and dataset."""
     return {"t": (number - 1,), "e": (number - 2, number - 1, number - 3)}.get(KINDS[number % len(KINDS)][1], ())
 
 
 def changed(amount: int) -> int:
-    """Give the spec that the second commit changes: the last training."""
+    """Return the spec that the second commit changes: the last training."""
     return len(KINDS) * (amount // len(KINDS) - 1) + 1
 
 
@@ -145,20 +145,20 @@ def _commit(message: str, files: list[tuple[str, str]]) -> bytes:
 
 
 def fill(folder: Path) -> int:
-    """Write down that everything of the first commit was made, as after an apply; give how many outcomes that are."""
-    known = commits.open_at(repository.discover(folder))
-    desired = commits.desire(known, "HEAD~1")
-    workspace = workspaces.locate(known, desired.settings, None)
+    """Record everything of the first commit as built, as after an apply; return the number of outcomes."""
+    index = commits.open_at(repository.discover(folder))
+    desired = commits.desire(index, "HEAD~1")
+    workspace = workspaces.locate(index, desired.settings, None)
     ledger.start(workspace.ledger)
-    (folder / ".git" / "made").mkdir(exist_ok=True)
-    made = blobs.add_folder(workspaces.open_store(workspace), folder / ".git" / "made")
+    (folder / ".git" / "built").mkdir(exist_ok=True)
+    built = blobs.add_folder(workspaces.open_store(workspace), folder / ".git" / "built")
     outcomes = [
         Outcome(
             unit=unit.digest,
             key=key,
             part=unit.label,
             step="x",
-            outputs={"x": made},
+            outputs={"x": built},
             metrics={"m": 1.0},
             provenance=PROVENANCE,
         )

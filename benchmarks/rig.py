@@ -1,6 +1,6 @@
-"""How things are timed: whole processes, in turns, medians.
+"""Times whole processes: in turns, and takes medians.
 
-In turns, so that whatever slows the machine down for a while slows all of them; the median, so that it does not count.
+Turns, because a pause of the machine then hits all commands alike; medians, because it then does not count.
 
 Effects: runs processes.
 """
@@ -14,22 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
 from msgspec import Struct
 
+from benchmarks.results import Figure
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = (sys.executable, "-I", "-S", "-c", "pass")
-"""The least that a Python program can take."""
+"""The fastest possible program in Python."""
 LLMOPS = (sys.executable, "-m", "llmops")
 QUIET = {"CHECKPOINT_DISABLE": "1", "DVC_NO_ANALYTICS": "1"}
-"""Peers do not call home while they are timed."""
+"""Peers send no statistics home while they are timed."""
 SLOWING = "PYTHONDONTWRITEBYTECODE"
-"""With it, Python compiles a program again whenever it starts, which no user does."""
+"""With this variable, Python compiles a program whenever it starts, which users do not do."""
 WELL = (0, 8)
-"""Exit codes that are no fault; 8 says that changes are pending."""
+"""Exit codes that are no fault; 8 means that actions are pending."""
 
 
 def nothing() -> None:
@@ -37,34 +39,34 @@ def nothing() -> None:
 
 
 class Command(Struct, frozen=True):
-    """What is timed, with so many objects before it."""
+    """A command to time, and the number of objects that it works on."""
 
     what: str
     objects: int
     arguments: Sequence[str]
     at: Path
     before: Callable[[], object] = nothing
-    """Called before every run, and not timed."""
+    """Called before every run; not timed."""
 
 
 class Took(Struct, frozen=True):
-    """What a command took: of several runs, the median of each."""
+    """The times of a command; of several runs, the median of each."""
 
     command: Command
     seconds: float
-    """On the wall."""
+    """Wall clock."""
     cpu: float
-    """User and system, of the process and of all that it started, also of what outlived it."""
+    """User and system time of the process and of its descendants, also of those that outlived it."""
 
 
 MOST_SECONDS = 30.0
-"""How long something may outlive the command that started it."""
+"""How long descendants may outlive their command."""
 PR_SET_CHILD_SUBREAPER = 36
 
 
 def medians(commands: Sequence[Command], runs: int, warm: int = 1) -> list[Took]:
-    """Run commands in turns, so often; before that so often without counting. Exits when a command fails."""
-    os.sync()  # what was made to measure on is written before, not meanwhile
+    """Run commands in turns: first ``warm`` turns that do not count, then ``runs``. Exits if a command fails."""
+    os.sync()  # the repositories are written to disk before, not meanwhile
     took: list[list[Took]] = [[] for _ in commands]
     for turn in range(warm + runs):
         for command, times in zip(commands, took, strict=True):
@@ -73,32 +75,38 @@ def medians(commands: Sequence[Command], runs: int, warm: int = 1) -> list[Took]
             if turn >= warm:
                 times.append(once)
     return [
-        Took(command, median(one.seconds for one in times), median(one.cpu for one in times))
+        Took(command, median(once.seconds for once in times), median(once.cpu for once in times))
         for command, times in zip(commands, took, strict=True)
     ]
 
 
+def figures(group: str, commands: Sequence[Command], runs: int, warm: int = 1) -> Iterator[Figure]:
+    """Run commands in turns, and yield the wall-clock seconds of each."""
+    for took in medians(commands, runs, warm):
+        yield Figure(group, took.command.what, took.command.objects, took.seconds, "s")
+
+
 def run(command: Command) -> Took:
-    """Run a command once. Exits when it fails."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # what outlives the command becomes a child of ours
-    with tempfile.TemporaryFile() as said:
+    """Run a command once. Exits if it fails."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans of the command become children of this process
+    with tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command.arguments, cwd=command.at, env=environment(), stdout=subprocess.DEVNULL, stderr=said
+            command.arguments, cwd=command.at, env=environment(), stdout=subprocess.DEVNULL, stderr=errors
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
-        left = _of_the_rest()
-        process.returncode = os.waitstatus_to_exitcode(status)  # so that subprocess does not wait for it, too
+        rest = _cpu_of_orphans()
+        process.returncode = os.waitstatus_to_exitcode(status)  # subprocess must not wait for it again
         if process.returncode not in WELL:
-            said.seek(0)
-            words = said.read().decode(errors="replace")[-500:]
-            raise SystemExit(f"{' '.join(command.arguments)[:500]} ended with {process.returncode}: {words}")
-    return Took(command, seconds, usage.ru_utime + usage.ru_stime + left)
+            errors.seek(0)
+            message = errors.read().decode(errors="replace")[-500:]
+            raise SystemExit(f"{' '.join(command.arguments)[:500]} ended with {process.returncode}: {message}")
+    return Took(command, seconds, usage.ru_utime + usage.ru_stime + rest)
 
 
-def _of_the_rest() -> float:
-    """Wait for what a process has left behind, and give the CPU that it took."""
+def _cpu_of_orphans() -> float:
+    """Wait for the processes that a command left behind, and return their CPU seconds."""
     cpu, deadline = 0.0, time.monotonic() + MOST_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -112,14 +120,14 @@ def _of_the_rest() -> float:
 
 
 def environment() -> dict[str, str]:
-    """Give the environment that commands run in."""
+    """Return the environment variables of the commands."""
     return {name: value for name, value in os.environ.items() if name != SLOWING} | QUIET
 
 
 def peak(command: Sequence[str], at: Path) -> float:
-    """Give the most memory that a command holds at once, in MiB; it begins without an index."""
+    """Measure the peak memory of a command without an index, in MiB."""
     forget_index(at)
-    # A process of its own: the kernel counts to a child's peak what its parent held when it was started.
+    # A process of its own: the kernel adds the memory of the parent to the peak of a child.
     script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], capture_output=True, check=True); "
     script += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     done = subprocess.run(
@@ -129,5 +137,5 @@ def peak(command: Sequence[str], at: Path) -> float:
 
 
 def forget_index(at: Path) -> None:
-    """Remove the index of a repository, and whatever else is kept beside git's own."""
+    """Remove the index of a repository, and all other caches of llmops in the git directory."""
     shutil.rmtree(at / ".git" / "llmops", ignore_errors=True)

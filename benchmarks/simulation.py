@@ -1,7 +1,7 @@
-"""Pull requests that change nothing, or something, drawn by chance -> how often each gate says what.
+"""Simulates pull requests with and without an effect, and counts the verdicts of each gate.
 
-Verdicts are those of `llmops.gates.judge` and `llmops.statistics.betting`, computed once for every outcome that was
-drawn; only the sign flips are vectorised (`chances`), which a test compares with `llmops.statistics.sign_flip`.
+Verdicts are those of `llmops.gates.judge` and `llmops.statistics.betting` themselves, once for every outcome that was
+drawn. Only the sign-flip test is vectorised (`chances`); a test compares it with `llmops.statistics.sign_flip`.
 
 Pure.
 """
@@ -30,12 +30,12 @@ BASELINE, DROP, MARGIN = 0.70, 0.05, 0.03
 ITEMS, DISCORDANCES = (200, 500, 1000), (0.06, 0.15)
 OFTEN = DISCORDANCES[-1]
 LONG, MOST_USED = 2000, 0.40
-"""Items of the sequential gate, and the share that it may need on average."""
+"""Items of the sequential gate, and the share that it may use on average."""
 POWER = 0.02
-"""How far the power may be from that of the exact test."""
+"""Largest difference in power from the exact test."""
 SUITES = 10
 NOISE = 3.0
-"""Standard errors of the simulation that a bar allows; a bar on a chance of 5 % is 5 % plus this."""
+"""Standard errors that a bar allows on top, because a share is simulated."""
 RULES = (
     Gate(rule="no_regression", detect=DROP),
     Gate(rule="non_inferiority", margin=MARGIN),
@@ -45,28 +45,28 @@ RULES = (
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One line of the table: shares of pull requests."""
+    """A row of the table: shares of pull requests."""
 
     part: str
     gate: str
     items: int
     discordance: float
     unchanged_fail: float | None = None
-    """How often a pull request that changes nothing fails."""
+    """Share of pull requests without an effect that fail."""
     unchanged_pass: float | None = None
     worse_fail: float | None = None
-    """How often a pull request that is 5 points worse fails."""
+    """Share of pull requests that are 5 points worse and fail."""
     worse_pass: float | None = None
     margin_pass: float | None = None
-    """How often one that is worse by just the margin passes."""
+    """Share of pull requests that are worse by exactly the margin and pass."""
     used: float | None = None
-    """Share of the items that were looked at when nothing changed."""
+    """Share of the items that were used without an effect."""
     bar: str = ""
     met: bool | None = None
 
 
 class Drawn(Struct, frozen=True):
-    """Counts of every replication: items on which head got worse, better, and is right on both sides."""
+    """Counts of every replication: items on which head is worse, is better, and both are right."""
 
     items: int
     worse: np.ndarray[Any, Any]
@@ -85,7 +85,7 @@ class Drawn(Struct, frozen=True):
 
 
 def draw(source: np.random.Generator, replications: int, items: int, discordance: float, drop: float) -> Drawn:
-    """Draw pairs of runs: base is right with `BASELINE`, head differs on so many items and is lower by ``drop``."""
+    """Draw pairs of runs: base is right on a share `BASELINE`; head differs on a share, and is lower by ``drop``."""
     worse, better = (discordance + drop) / 2, (discordance - drop) / 2
     cells = source.multinomial(items, [worse, better, BASELINE - worse, 1 - BASELINE - better], size=replications)
     return Drawn(items, cells[:, 0], cells[:, 1], cells[:, 2])
@@ -95,16 +95,16 @@ def draw(source: np.random.Generator, replications: int, items: int, discordance
 
 
 def shares(gate: Gate, drawn: Drawn) -> dict[Verdict, float]:
-    """Judge every replication by a gate; gives the share of each verdict."""
-    both = drawn.both if gate.rule == "minimum" else drawn.both * 0  # differences do not depend on it
+    """Judge every replication by a gate, and return the share of each verdict."""
+    both = drawn.both if gate.rule == "minimum" else drawn.both * 0  # the other rules use only differences
     outcomes, times = np.unique(np.stack([drawn.worse, drawn.better, both], axis=1), axis=0, return_counts=True)
     if gate.rule == "minimum":
         heads = outcomes[:, 1] + outcomes[:, 2]
         outcomes = np.stack([heads * 0, heads * 0, heads], axis=1)
-    found: Counter[Verdict] = Counter()
+    counts: Counter[Verdict] = Counter()
     for (worse, better, right), count in zip(outcomes.tolist(), times.tolist(), strict=True):
-        found[verdict(gate, drawn.items, worse, better, right)] += count
-    return {one: found[one] / len(drawn.worse) for one in Verdict}
+        counts[verdict(gate, drawn.items, worse, better, right)] += count
+    return {name: counts[name] / len(drawn.worse) for name in Verdict}
 
 
 @cache
@@ -117,14 +117,14 @@ def verdict(gate: Gate, items: int, worse: int, better: int, right: int) -> Verd
 
 
 def lm_eval_fails(drawn: Drawn) -> np.ndarray[Any, Any]:
-    """Say where lm-eval's scripts/model_comparator.py finds head lower: a two-sided z-test of unpaired means."""
+    """Return where lm-eval's scripts/model_comparator.py finds head lower: a two-sided z-test of unpaired means."""
     head, base = drawn.head / drawn.items, drawn.base / drawn.items
     error = np.sqrt((head * (1 - head) + base * (1 - base)) / (drawn.items - 1))
     return np.asarray((2 * stats.norm.sf(np.abs(head - base) / error) <= ALPHA) & (head < base))
 
 
 def exact_fails(drawn: Drawn) -> np.ndarray[Any, Any]:
-    """Say where scipy's binomial distribution makes the exact paired test find head lower."""
+    """Return where the exact paired test by scipy's binomial distribution finds head lower."""
     return np.asarray(stats.binom.sf(drawn.worse - 1, drawn.worse + drawn.better, 0.5) < ALPHA)
 
 
@@ -137,7 +137,7 @@ OTHERS: dict[str, Callable[[Drawn], np.ndarray[Any, Any]]] = {
 
 
 def singles(source: np.random.Generator, replications: int) -> Iterator[Row]:
-    """Simulate each rule, and what others do."""
+    """Simulate each rule, and the methods of other tools."""
     for discordance in DISCORDANCES:
         for items in ITEMS:
             same = draw(source, replications, items, discordance, 0)
@@ -157,8 +157,8 @@ def singles(source: np.random.Generator, replications: int) -> Iterator[Row]:
                 )
 
 
-def _single(gate: Gate, same: Drawn, worse: Drawn, edge: Drawn, known: tuple[float, float]) -> Row:
-    discordance, exact = known
+def _single(gate: Gate, same: Drawn, worse: Drawn, edge: Drawn, setting: tuple[float, float]) -> Row:
+    discordance, exact = setting
     unchanged, lower = shares(gate, same), shares(gate, worse)
     at_margin = shares(gate, edge)[Verdict.PASS] if gate.rule == "non_inferiority" else None
     met = at_most(unchanged[Verdict.FAIL], ALPHA, len(same.worse))
@@ -182,15 +182,15 @@ def _single(gate: Gate, same: Drawn, worse: Drawn, edge: Drawn, known: tuple[flo
 
 
 def at_most(share: float, bar: float, replications: int) -> bool:
-    """Whether a share that was simulated is within a bar, as far as so many replications can say."""
+    """Whether a simulated share is within a bar, up to the error of so many replications."""
     return share <= bar + NOISE * math.sqrt(bar * (1 - bar) / replications)
 
 
-# Suites that are judged together
+# Families of suites
 
 
 def families(source: np.random.Generator, replications: int) -> Iterator[Row]:
-    """Simulate gates of ten suites, with Holm's correction and without."""
+    """Simulate gates of ten suites, with and without Holm's correction."""
     items, discordance = 200, 0.06
     same = draw(source, replications * SUITES, items, discordance, 0)
     chances = stats.binom.sf(same.worse - 1, same.worse + same.better, 0.5).reshape(replications, SUITES)
@@ -213,7 +213,7 @@ def families(source: np.random.Generator, replications: int) -> Iterator[Row]:
 
 
 def chances(differences: np.ndarray[Any, Any], at_once: int = 500) -> np.ndarray[Any, Any]:
-    """Give `sign_flip.test(...).p_worse` for every row of differences: (replications, units) -> (replications,)."""
+    """Return the p-value of `sign_flip` for every row of differences: (replications, units) -> (replications,)."""
     count = differences.shape[1]
     order = np.argsort(-np.abs(differences), axis=1, kind="stable")
     ordered = np.take_along_axis(differences, order, axis=1)
@@ -233,17 +233,17 @@ def _turned(ordered: np.ndarray[Any, Any], place: np.ndarray[Any, Any]) -> np.nd
 
 
 def others(source: np.random.Generator, replications: int) -> Iterator[Row]:
-    """Simulate graded scores (a share of items is answered anew) and passages whose items share their fate."""
+    """Simulate graded scores, of which a share is drawn anew, and clusters of items with one outcome."""
     for name, items, make in (("graded scores", 200, _graded), ("clusters of 10", 500, _clustered)):
-        found = {drop: chances(make(source, replications, items, drop)) < ALPHA for drop in (0.0, DROP)}
-        share = float(found[0.0].mean())
+        fails = {drop: chances(make(source, replications, items, drop)) < ALPHA for drop in (0.0, DROP)}
+        share = float(fails[0.0].mean())
         yield Row(
             part="rules",
             gate=f"no_regression, {name}",
             items=items,
             discordance=OFTEN,
             unchanged_fail=share,
-            worse_fail=float(found[DROP].mean()),
+            worse_fail=float(fails[DROP].mean()),
             bar="fail of no change ≤ 5 %",
             met=at_most(share, ALPHA, replications),
         )
@@ -257,11 +257,11 @@ def _graded(source: np.random.Generator, replications: int, items: int, drop: fl
 
 def _clustered(source: np.random.Generator, replications: int, items: int, drop: float) -> np.ndarray[Any, Any]:
     share = [(OFTEN + drop) / 2, 1 - OFTEN, (OFTEN - drop) / 2]
-    fates = source.choice([-10.0, 0.0, 10.0], (replications, items // 10), p=share)
-    return np.asarray(fates)
+    differences = source.choice([-10.0, 0.0, 10.0], (replications, items // 10), p=share)
+    return np.asarray(differences)
 
 
-# One batch after the other
+# Sequential gates
 
 
 def batches(source: np.random.Generator, replications: int) -> Iterator[Row]:
@@ -291,11 +291,11 @@ def batches(source: np.random.Generator, replications: int) -> Iterator[Row]:
 def stopped(
     source: np.random.Generator, replications: int, gate: Gate, discordance: float, drop: float
 ) -> tuple[dict[Verdict, float], float]:
-    """Give the share of each verdict, and the share of the items that it took."""
+    """Return the share of each verdict, and the share of the items that were used."""
     better_to = (discordance - drop) / 2
     worse, better = (np.zeros(replications, dtype=int) for _ in range(2))
     going = np.arange(replications)
-    found: Counter[Verdict] = Counter()
+    counts: Counter[Verdict] = Counter()
     used = seen = 0
     while seen < LONG:
         batch = betting.next_look(seen, LONG) - seen
@@ -304,17 +304,17 @@ def stopped(
         news = source.multinomial(batch, cells, size=len(going))
         worse[going] += news[:, 0]
         better[going] += news[:, 1]
-        counts = zip(worse[going].tolist(), better[going].tolist(), strict=True)
-        said = np.array([look(gate, seen, *one) for one in counts])
-        for one in (Verdict.PASS, Verdict.FAIL):
-            found[one] += int((said == one).sum())
+        outcomes = zip(worse[going].tolist(), better[going].tolist(), strict=True)
+        verdicts = np.array([look(gate, seen, *outcome) for outcome in outcomes])
+        for name in (Verdict.PASS, Verdict.FAIL):
+            counts[name] += int((verdicts == name).sum())
         used += batch * len(going)
-        going = going[said == Verdict.INCONCLUSIVE]
-    found[Verdict.INCONCLUSIVE] = len(going)
-    return {one: found[one] / replications for one in Verdict}, used / (replications * LONG)
+        going = going[verdicts == Verdict.INCONCLUSIVE]
+    counts[Verdict.INCONCLUSIVE] = len(going)
+    return {name: counts[name] / replications for name in Verdict}, used / (replications * LONG)
 
 
 @cache
 def look(gate: Gate, seen: int, worse: int, better: int) -> Verdict:
-    """Look once, as the sequential gate does."""
+    """Return the verdict of a sequential gate at one look."""
     return betting.sequential_verdict(gate, {-1.0: worse, 1.0: better, 0.0: seen - worse - better})

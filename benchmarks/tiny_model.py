@@ -1,4 +1,4 @@
-"""``python -m benchmarks.tiny_model FOLDER HIDDEN LAYERS``: a model of any size, drawn at random, that reads ASCII.
+"""Writes a random model of any size that reads ASCII: ``python -m benchmarks.tiny_model FOLDER HIDDEN LAYERS``.
 
 Effects: writes a folder.
 """
@@ -15,7 +15,7 @@ END = "</s>"
 
 
 def main(folder: str, hidden: int, layers: int) -> None:
-    """Write the tokenizer, a sign a token, and the weights."""
+    """Write the tokenizer, with a token for each character, and the weights."""
     signs = {chr(code): code - 32 for code in range(32, 127)} | {END: 95, "Ġ": 96}
     tokenizer = Tokenizer(models.BPE(signs, [], unk_token=END))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,6 +1,6 @@
-"""Where peers and the plot's library are: in a virtual environment of their own, for their versions do not fit ours.
+"""Installs peers and matplotlib into a virtual environment of their own, because their versions conflict with ours.
 
-Effects: makes a virtual environment, asks the package index.
+Effects: makes a virtual environment, downloads packages.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ HERE = Path(__file__).resolve().parent
 CONSTRAINTS = HERE / "constraints.txt"
 PACKAGES = ("check-jsonschema", "dvc", "gto", "matplotlib")
 MADE_OF = "constraints.txt"
-"""The constraints that an environment was made with lie in it."""
+"""The file in an environment with the constraints that it was made with."""
 
 
 def install(at: Path) -> str:
-    """Make the environment, unless it is there; give '', or why it cannot be made."""
-    kept = at / MADE_OF
-    if kept.exists() and kept.read_bytes() == CONSTRAINTS.read_bytes():
+    """Make the environment, unless it exists; return the error, or ''."""
+    marker = at / MADE_OF
+    if marker.exists() and marker.read_bytes() == CONSTRAINTS.read_bytes():
         return ""
     shutil.rmtree(at, ignore_errors=True)
     pip = [str(at / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -29,10 +29,10 @@ def install(at: Path) -> str:
         if done.returncode:
             why = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
             return f"it cannot be installed: {why[-1] if why else f'pip ended with {done.returncode}'}"
-    shutil.copyfile(CONSTRAINTS, kept)
+    shutil.copyfile(CONSTRAINTS, marker)
     return ""
 
 
 def find(at: Path, program: str) -> str | None:
-    """Give the path of a program: that of the environment, else the machine's."""
+    """Return the path of a program: in the environment, else on the path; None if there is none."""
     return shutil.which(program, path=at / "bin") or shutil.which(program)

@@ -50,13 +50,15 @@ PLUGGED = (
     "runners",
     "releases.controllers",
     "parsers",
+    "importing.formats",
+    "reports.formats.gate",
 )
-"""Folders of plug-ins that the tests add to, each with the last part of its name below tests/plugins."""
+"""Folders of plug-ins that the tests add to, each with the folder of its last name below tests/plugins."""
 
 
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Put the tests' plug-ins beside our own, here and in child processes; gives the counter's file."""
+    """Add the tests' plug-ins to ours, here and in child processes; returns the counter's file."""
     counter = tmp_path / "cooked"
     counter.touch()
     for name in PLUGGED:

@@ -176,15 +176,15 @@ def test_the_scaffold_installs_the_version_that_wrote_it() -> None:
 
 
 ANSWERS = {
-    "success success false 0": "Every affected suite passes, or nothing is affected.",
-    "success success true 0": "Every affected suite passes, or nothing is affected.",
-    "success skipped false -": "Nothing that is evaluated is affected.",
+    "success success false 0": "Every affected suite passes, or none is affected.",
+    "success success true 0": "Every affected suite passes, or none is affected.",
+    "success skipped false -": "No evaluation is affected.",
     "success skipped true -": "::error title=No evidence",
-    "success failure true 1": "::error title=The gate says no",
+    "success failure true 1": "::error title=The gate failed",
     "success failure true 3": "::error title=No verdict",
     "success failure true 4": "::error title=No verdict::Another run was faster",
     "success failure true 5": "::error title=No verdict::Another run was faster",
-    "success failure true 7": "::error title=Not decided yet",
+    "success failure true 7": "::error title=Pending",
     "success failure true 130": "::error title=No verdict",
     "success failure true -": "::error title=No verdict",
     "success cancelled true -": "::error title=No verdict",
@@ -287,7 +287,7 @@ def one_more_row(repo: Repo) -> tuple[str, str]:
 def test_a_change_that_touches_no_evaluation_passes(act: Act, event: str) -> None:
     assert act(event, event, *one_more_row(act.repo)) == 0, act.said
     assert act.jobs == {"plan": "success", "gate": "success", "eval-gate": "success"}
-    assert "Pass: nothing that is evaluated is affected" in act.said
+    assert "Pass: no evaluation is affected" in act.said
     assert "| ~ | Dataset/rows | prepare | kb/rows.jsonl changed |" in act.said
 
 
@@ -297,9 +297,7 @@ def test_a_pull_request_is_told_by_statuses_and_a_comment(act: Act) -> None:
         act.options = ["--env", f"GITHUB_API_URL={github.url}", "--secret", f"GITHUB_TOKEN={stand_in.TOKEN}"]
         assert act("pull_request", "pull_request", *one_more_row(act.repo)) == 0, act.said
     assert github.latest() == {"llmops/check": "success"}
-    assert [one["body"].splitlines()[1] for one in github.comments] == [
-        "### ✅ Pass: nothing that is evaluated is affected"
-    ]
+    assert [one["body"].splitlines()[1] for one in github.comments] == ["### ✅ Pass: no evaluation is affected"]
     assert stand_in.TOKEN not in act.said
 
 

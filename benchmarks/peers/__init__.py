@@ -1,4 +1,4 @@
-"""What others take for as many objects, that lean on one another in the same way; one file for each of them.
+"""Prepares and runs peers on the same number of objects with the same dependencies; one file for each peer.
 
 Pure.
 """
@@ -12,20 +12,20 @@ from msgspec import Struct
 
 
 class Peer(Struct, frozen=True, kw_only=True):
-    """A program that others use for what we do."""
+    """A program for the same purpose as a command of llmops."""
 
     what: str
     """The command that is timed."""
     ours: str
-    """The command of ours that says the same."""
+    """The command of llmops that answers the same question."""
     slower: float
-    """How many times our seconds it has to take for our bar to be met."""
+    """The bar: how many times our seconds it must take at least."""
     program: str
-    version: Sequence[str]
-    """The arguments with which it says its version."""
-    remedy: str
-    """How to get it."""
+    version: Sequence[str] = ("--version",)
+    """The arguments that print its version."""
+    remedy: str = "Check that the package index can be reached."
+    """How to install it."""
     prepare: Callable[[Path, int, str], None]
-    """Make a folder with so many objects, none of them to be made and one of them changed since; by the program."""
+    """Make a folder of so many objects, all built and one changed since: (folder, amount, path of the program)."""
     arguments: Callable[[str], Sequence[str]]
-    """How the program is called in that folder."""
+    """Return the command to run in that folder, given the path of the program."""

@@ -1,4 +1,4 @@
-"""check-jsonschema: the very same specs against our own JSON Schemas, one process for each kind.
+"""Runs check-jsonschema on the same specs and our JSON Schemas, one process for each kind.
 
 Effects: runs git.
 """
@@ -15,7 +15,7 @@ from benchmarks.peers import Peer
 SCHEMAS = Path(__file__).resolve().parent.parent.parent / "specs" / "schemas"
 
 
-def _prepare(folder: Path, amount: int, program: str) -> None:  # noqa: ARG001  it keeps nothing
+def _prepare(folder: Path, amount: int, program: str) -> None:  # noqa: ARG001  it has no state
     repositories.make(folder, amount)
 
 
@@ -32,8 +32,6 @@ PEER = Peer(
     ours="llmops check",
     slower=50,
     program="check-jsonschema",
-    version=("--version",),
-    remedy="Is the package index reachable?",
     prepare=_prepare,
     arguments=_arguments,
 )

@@ -1,7 +1,7 @@
-"""DVC: a stage for every spec, all of them run: the lock file and the cache say so.
+"""Runs DVC on a stage for every spec, all of them up to date.
 
-They are written here, not by ``dvc repro``: it writes the lock file again after every stage, so that 1,000 stages take
-more than ten minutes.
+The lock file and the cache are written here, not by ``dvc repro``, which rewrites the lock file after every stage:
+1,000 stages take more than ten minutes.
 
 Effects: writes files, runs git and dvc.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -47,9 +46,9 @@ def _prepare(folder: Path, amount: int, program: str) -> None:
 
 def _keep(folder: Path, path: str, data: bytes) -> None:
     digest = _md5(data)
-    kept = folder / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(data)
+    cached = folder / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.write_bytes(data)
     (folder / path).write_bytes(data)
 
 
@@ -62,17 +61,11 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _arguments(program: str) -> Sequence[str]:
-    return (program, "status")
-
-
 PEER = Peer(
     what="dvc status",
     ours="llmops plan",
     slower=50,
     program="dvc",
-    version=("--version",),
-    remedy="Is the package index reachable?",
     prepare=_prepare,
-    arguments=_arguments,
+    arguments=lambda program: (program, "status"),
 )

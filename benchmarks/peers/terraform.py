@@ -1,4 +1,4 @@
-"""terraform: a resource for every spec, of the sort that is built in, with the state in a file.
+"""Runs terraform on a built-in resource for every spec, with the state in a file.
 
 Effects: writes files, runs terraform.
 """
@@ -6,7 +6,7 @@ Effects: writes files, runs terraform.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import repositories
@@ -34,15 +34,11 @@ def _prepare(folder: Path, amount: int, program: str) -> None:
 
 
 def _resources(amount: int, steps: int) -> Iterator[str]:
-    """Write a resource for every spec; the last training takes so many steps."""
+    """Write a resource for every spec; ``steps`` is that of the last training."""
     for number in range(amount):
         needs = ", ".join(f"terraform_data.{repositories.name_of(one)}.id" for one in repositories.needs_of(number))
         own = steps if number == repositories.changed(amount) else number
         yield RESOURCE.format(name=repositories.name_of(number), number=number, steps=own, needs=needs)
-
-
-def _arguments(program: str) -> Sequence[str]:
-    return (program, "plan", "-input=false")
 
 
 PEER = Peer(
@@ -53,5 +49,5 @@ PEER = Peer(
     version=("version",),
     remedy="Install it from https://developer.hashicorp.com/terraform/install.",
     prepare=_prepare,
-    arguments=_arguments,
+    arguments=lambda program: (program, "plan", "-input=false"),
 )

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print, exit. The only place that prints, reads the environment and exits.
+"""Runs the command line: parses arguments, calls a command, prints, and returns the exit code.
 
 Effects: reads arguments and the environment, writes the terminal.
 """
@@ -17,18 +17,18 @@ from llmops.cli import arguments as types
 from llmops.cli import commands, failures
 from llmops.cli.arguments import Help, Parser
 from llmops.cli.terminal import open_streams, open_terminal
-from llmops.domain.problems import Exit
+from llmops.domain.problems import Exit, did_you_mean
 from llmops.host import signals
 from llmops.plugins.registry import modules
 
-ABOUT = "GitOps for large language models: what the git tree says is what is trained, evaluated and served."
+ABOUT = "GitOps for large language models: git decides what is trained, evaluated and served."
 EPILOG = """\
 examples:
   llmops init                    prepare this repository
-  llmops check                   is every spec of HEAD valid?
-  llmops plan                    what would applying HEAD do?
-  llmops apply                   do it
-  llmops gate --base main        what does this branch do to the evaluations?
+  llmops check                   check every spec of HEAD
+  llmops plan                    show what applying HEAD would do
+  llmops apply                   apply HEAD
+  llmops gate --base main        judge this branch by the evaluations that it affects
   llmops chat router -m "…"      ask a deployment
 
 exit codes:
@@ -37,36 +37,46 @@ EXIT_CODES = "\n".join(f"  {code.value:<4} {code.says}" for code in Exit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code."""
+    """Run one command and return its exit code."""
     open_streams()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    glimpse = _glimpse(given)
-    terminal = open_terminal(colour=glimpse.colour, quiet=glimpse.quiet, form=glimpse.output)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    known = _preparse(words)
+    terminal = open_terminal(colour=known.colour, quiet=known.quiet, form=known.output)
     try:
-        parser = build_parser(_wanted(given, glimpse.command))
+        parser = build_parser(_needed(words, known.command))
         if "_ARGCOMPLETE" in os.environ:
             importlib.import_module("argcomplete").autocomplete(parser)
-        parsed = parser.parse_args(given)
+        parsed = _parse(parser, words)
         if "run" not in parsed:
             parser.print_help()
             return Exit.USAGE
         with signals.listening() as parsed.stop:
             return int(parsed.run(parsed, terminal))
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the edge: whatever happens is a line and a code
-        if glimpse.debug:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the edge: any failure is a message and an exit code
+        if known.debug:
             importlib.import_module("traceback").print_exc()
         return failures.report(error, terminal)
 
 
-def _wanted(given: Sequence[str], command: str) -> Sequence[str]:
-    """Name the commands to import: the one that is asked for; all for help and completion."""
+def _parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; the command itself reports arguments that it does not know."""
+    parsed, unknown = parser.parse_known_args(words)
+    if unknown:
+        command: Parser = getattr(parsed, "parser", parser)
+        near = did_you_mean(unknown[0].partition("=")[0], command.options()) if unknown[0].startswith("-") else ""
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{'. ' if near else ''}{near}")
+    return parsed
+
+
+def _needed(words: Sequence[str], command: str) -> Sequence[str]:
+    """List the commands to import: the one to run; all of them for help and completion."""
     names = modules(commands)
     if "_ARGCOMPLETE" in os.environ:
         return names
-    return [command] if command in names else [] if "--version" in given else names
+    return [command] if command in names else [] if "--version" in words else names
 
 
-def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
+def build_parser(names: Iterable[str]) -> Parser:
     """Build the parser of these commands."""
     parser = Parser(
         prog="llmops",
@@ -74,16 +84,16 @@ def build_parser(names: Iterable[str]) -> argparse.ArgumentParser:
         epilog=EPILOG + EXIT_CODES,
     )
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
-    _add_common(parser)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
-    subparsers.type = str  # whatever stands behind the command is its own to look at
+    subparsers.type = str  # the arguments behind a command are its own
     for name in names:
         _add_command(subparsers, name)
+    _add_common(parser)
     return parser
 
 
-def _glimpse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Find the command among options and their values, and what decides how it prints, whatever else is wrong."""
+def _preparse(words: Sequence[str]) -> argparse.Namespace:
+    """Find the command and the options of the terminal, also if other arguments are wrong."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False, formatter_class=Help)
     parser.add_argument("--colour", "--color", default="auto")
     parser.add_argument("-q", "--quiet", action="store_true")
@@ -92,7 +102,7 @@ def _glimpse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-o", "--output", default="text")
     parser.add_argument("command", nargs="?", default="")
     try:
-        return parser.parse_known_args(list(arguments))[0]
+        return parser.parse_known_args(list(words))[0]
     except argparse.ArgumentError:
         return parser.parse_args([])
 
@@ -101,20 +111,22 @@ def _add_common(parser: argparse.ArgumentParser, *, again: bool = False) -> None
     """Add the options that every command takes, in front of it or behind it."""
     default = argparse.SUPPRESS if again else None
     colours = ("auto", "always", "never")
-    parser.add_argument("--colour", "--color", choices=colours, default=default or "auto", help="colour the output")
-    parser.add_argument("-q", "--quiet", action="store_true", default=default or False, help="say only what matters")
-    parser.add_argument("--debug", action="store_true", default=default or False, help="show where a failure began")
-    parser.add_argument(
+    group = parser.add_argument_group("global options")
+    group.add_argument("--colour", "--color", choices=colours, default=default or "auto", help="colour the output")
+    group.add_argument("-q", "--quiet", action="store_true", default=default or False, help="print only results")
+    group.add_argument("--debug", action="store_true", default=default or False, help="print the traceback of a fault")
+    group.add_argument(
         "-C",
         dest="folder",
         metavar="DIR",
         type=types.folder,
         default=default or ".",
-        help="run as if started in DIR (default: here); GIT_DIR and its like are not looked at",
+        help="run as if started in DIR (default: here); GIT_DIR and similar variables are ignored",
     )
 
 
 def _add_command(subparsers: argparse._SubParsersAction[Parser], name: str) -> None:
+    """Add a command: the help is the docstring of its module."""
     module: ModuleType = importlib.import_module(f"llmops.cli.commands.{name}")
     summary, _, rest = (module.__doc__ or "").partition("\n")
     about, _, examples = rest.partition("examples:")
@@ -124,6 +136,6 @@ def _add_command(subparsers: argparse._SubParsersAction[Parser], name: str) -> N
         description=f"{summary.partition(': ')[2]}\n{about.partition('Effects:')[0].rstrip()}",
         epilog=f"examples:{examples.partition('Effects:')[0].rstrip()}" if examples else None,
     )
-    _add_common(parser, again=True)
     module.add_arguments(parser)
-    parser.set_defaults(run=module.run)
+    _add_common(parser, again=True)
+    parser.set_defaults(run=module.run, parser=parser)

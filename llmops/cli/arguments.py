@@ -1,39 +1,43 @@
-"""Arguments -> values: what every command says of an argument that is no good.
+"""Parses the command line, and converts arguments into values.
 
-Effects: looks whether a folder is there, writes the terminal.
+Effects: looks whether a folder exists, writes the terminal.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from llmops.domain.problems import Misused, did_you_mean
 from llmops.plugins.fields import NAME_PATTERN
 
-FORMATS = ("text", "json")
 COLUMNS = 80
-"""Of a terminal that does not say."""
+"""Columns of a terminal that does not report its width."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that takes no empty argument, and raises `Misused` for the edge to say."""
+    """A parser that refuses empty arguments, and raises `Misused` instead of exiting."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=Help, **options)
-        self.register("type", None, given)
+        self.register("type", None, text)
 
     def error(self, message: str) -> NoReturn:
-        with contextlib.suppress(OSError):  # a full disk behind it; argparse looks for that from 3.11.3 on
+        with contextlib.suppress(OSError):  # a full disk behind it; argparse handles that from 3.11.3 on
             self.print_usage(sys.stderr)
         end = "" if message.endswith("?") else "."
         raise Misused(f"{self.prog}: {message.rstrip('.')}{end} See `{self.prog} --help`.")
+
+    def options(self) -> list[str]:
+        """List the long options."""
+        return [name for action in self._actions for name in action.option_strings if name.startswith("--")]
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -42,13 +46,19 @@ class Parser(argparse.ArgumentParser):
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Lays out help, under every version of Python as 3.13 does.
+    """Lays out help as Python 3.13 does, in every version.
 
-    argparse makes one for every argument, and would ask shutil for the width: 2 ms of every plan.
+    argparse makes a formatter for every argument, and would ask shutil for the width: 2 ms of every plan.
     """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_columns() - 2)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap paragraphs to the width of the terminal; examples and tables, which are indented, stay as they are."""
+        wrap = partial(importlib.import_module("textwrap").fill, initial_indent=indent, subsequent_indent=indent)
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(part if "\n " in f"\n{part}" else wrap(part, width) for part in paragraphs)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
@@ -58,65 +68,50 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 
 def _columns() -> int:
-    """Give the width of the terminal, as shutil.get_terminal_size does."""
+    """Return the width of the terminal, as shutil.get_terminal_size does."""
     try:
         return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(sys.stdout.fileno()).columns or COLUMNS
     except (ValueError, OSError, AttributeError):
         return COLUMNS
 
 
-def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
-    """Add ``--output``."""
-    parser.add_argument(
-        "-o", "--output", choices=(*FORMATS, *more), default="text", help="form of the report (default: text)"
-    )
+def text(argument: str) -> str:
+    """Accept any text but an empty one, which is an unset variable of a script."""
+    if not argument.strip():
+        raise argparse.ArgumentTypeError("the value is empty")
+    return argument
 
 
-def given(text: str) -> str:
-    """Take any text but an empty one: that is a variable of a script that was not set."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty")
-    return text
-
-
-def folder(text: str) -> str:
-    """Take a folder that is there."""
+def folder(argument: str) -> str:
+    """Accept a folder that exists."""
     with contextlib.suppress(OSError):
-        if text and Path(text).is_dir():
-            return text
-    raise argparse.ArgumentTypeError(f'there is no folder "{text}"')
+        if argument and Path(argument).is_dir():
+            return argument
+    raise argparse.ArgumentTypeError(f'there is no folder "{argument}"')
 
 
-def new_file(text: str) -> str:
-    """Take a file that can be written when everything else is done: work of an hour must not end with that."""
-    path = Path(given(text))
-    if path.is_dir() or not path.parent.is_dir():
+def new_file(argument: str) -> str:
+    """Accept a file that can be created: an hour of work must not end with that error."""
+    path = Path(text(argument))
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f'"{argument}" is a folder')
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f'"{argument}" cannot be created: there is no folder "{path.parent}"')
+    return argument
+
+
+def amount(argument: str) -> int:
+    """Accept a whole number, 0 or more."""
+    if not argument.isdecimal():
+        raise argparse.ArgumentTypeError(f'"{argument}" is not a whole number. Use 0 or more')
+    return int(argument)
+
+
+def environment(argument: str) -> str:
+    """Accept the name of an environment: it becomes part of a git ref and of a path."""
+    if not re.search(NAME_PATTERN, argument):
         raise argparse.ArgumentTypeError(
-            f'"{text}" {"is a folder" if path.is_dir() else "is in no folder that is there"}'
+            f"\"{argument}\" is not a valid name of an environment. Use lower-case letters, digits and '-', 63 at most "
+            "(a DNS label)"
         )
-    return text
-
-
-def amount(text: str) -> int:
-    """Take a whole number that is not negative."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'"{text}" is no amount. Give a number, 0 or more.')
-    return int(text)
-
-
-def environment(text: str) -> str:
-    """Take the name of an environment: it becomes part of a git ref and of a path."""
-    if not re.search(NAME_PATTERN, text):
-        raise argparse.ArgumentTypeError(
-            f"\"{text}\" is no name of an environment: lower-case letters, digits and '-', 63 at most (a DNS label)"
-        )
-    return text
-
-
-def check_dry_run(arguments: argparse.Namespace, reports: Sequence[str]) -> None:
-    """Raise `Misused` where a run that finds nothing out is asked for a report of what it found."""
-    if arguments.dry_run and (arguments.html or arguments.output in reports):
-        raise Misused(
-            f"a dry run judges nothing, so it has no page and no report as {' or '.join(reports)}. "
-            "Leave --dry-run out, or say -o json."
-        )
+    return argument

@@ -1,6 +1,6 @@
-"""What is done for a proposed change, and for what the default branch holds; and what is said of it, to whom.
+"""Runs what a CI event calls for: checks and judges a proposed change, or plans and applies a branch.
 
-Effects: trains, evaluates and releases where that is asked for; speaks to the forge, prints.
+Effects: trains, evaluates and releases if asked to; writes to the forge, prints.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmops import reconcile
+from llmops.cli import applying, gating
 from llmops.cli.ci_reporter import CiReporter
-from llmops.cli.commands import apply, gate
-from llmops.cli.options import initiator, need_ledger, open_workspace, policy
+from llmops.cli.open_workspace import initiator, need_ledger, open_workspace, policy
 from llmops.cli.terminal import Terminal
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Refused
@@ -37,7 +37,10 @@ from llmops.ledger import ledger
 from llmops.planning import missing, proposals
 from llmops.planning.proposals import Proposal
 from llmops.plugins import fields
-from llmops.reports import comments, gates, plans
+from llmops.plugins.report import ReportContext
+from llmops.reports import comments, dry_runs, gates, markdown, plans
+from llmops.reports.formats.gate import REPORTS as GATE_REPORTS
+from llmops.reports.formats.plan import REPORTS as PLAN_REPORTS
 from llmops.reports.formatting import count, effort, short
 from llmops.specs import parsing
 
@@ -45,128 +48,137 @@ CHECK, APPLY = "check", "apply"
 
 
 class CiRun(Struct, frozen=True, kw_only=True):
-    """What this run is for."""
+    """One run of `llmops ci`."""
 
     trigger: Trigger
     arguments: argparse.Namespace
     reporter: CiReporter
     terminal: Terminal
     begun: float
+    """By `time.monotonic`."""
     page: str
+    """URL of the CI run; '' if there is none."""
 
     @property
     def marker(self) -> str:
-        """The line by which the comment is found."""
+        """First line of the comment, which identifies it."""
         return comments.marker(self.arguments.environment or "")
 
-    def run(self, plan: str = "") -> comments.Run:
-        """Say how the same is seen elsewhere."""
-        asked = self.arguments.environment
-        sides = f"--base {short(self.trigger.base)} --head {short(self.trigger.head)}" if self.trigger.base else ""
-        options = f"{sides}{gate.options(self.arguments.budget)}"
-        command = f"llmops gate{f' -e {asked}' if asked else ''} {options}" if sides else "llmops plan"
-        return comments.Run(command=command, seconds=time.monotonic() - self.begun, page=self.page, plan=plan)
+    def context(self, plan: str = "") -> ReportContext:
+        """Collect what reports show about this run."""
+        environment = f" -e {self.arguments.environment}" if self.arguments.environment else ""
+        command = f"llmops plan{environment}"
+        if self.trigger.base:
+            sides = f"--base {short(self.trigger.base)} --head {short(self.trigger.head)}"
+            command = f"llmops gate{environment} {sides}{gating.budget_options(self.arguments.budget)}"
+        return ReportContext(
+            command=command,
+            seconds=time.monotonic() - self.begun,
+            page=self.page,
+            plan=plan,
+            paint=self.terminal.paint,
+        )
+
+    def print(self, text: str) -> None:
+        """Print a result, unless JSON is asked for."""
+        if self.arguments.output == "text":
+            self.terminal.print(text)
 
 
-def propose(ci_run: CiRun) -> Exit:
-    """Check, plan and judge the merge of a change into its base; of a fork's, only say what it would do."""
+def run_change(ci_run: CiRun) -> Exit:
+    """Check, plan and judge the merge of a change into its base; for a fork, only show what would be built."""
     trigger, reporter = ci_run.trigger, ci_run.reporter
     workspace, head = _read(ci_run, trigger.base)
     if not ledger.exists(workspace.ledger):
         raise Refused(
-            f"there is no ledger of the environment {workspace.environment}, so there is no evidence of the base. "
-            f"Someone who may push begins one: `llmops init -e {workspace.environment}`."
+            f"the environment {workspace.environment} has no ledger, so there is no evidence of the base. "
+            f"Create it with push access to the repository: `llmops init -e {workspace.environment}`."
         )
     if trigger.is_fork:
         workspace = workspaces.read_only(workspace)
     base = commits.desire(workspace.commits, trigger.base)
     proposal = proposals.propose(workspace, head, base.commit)
-    reporter.summarise(plans.markdown(proposal))
-    comparison = gate.affordable(workspace, pull_request.prepare(workspace, base, head), ci_run.arguments.budget)
+    reporter.summarise(PLAN_REPORTS["md"].render(proposal, ci_run.context()))
+    survey = pull_request.prepare(workspace, base, head)
+    comparison = gating.within_budget(workspace, survey, ci_run.arguments.budget)
     reporter.set_outputs(affected=comparison.has_effect, owed=len(comparison.tasks), expensive=False)
     if trigger.is_fork or ci_run.arguments.dry_run:
-        return _foresee(ci_run, workspace, comparison)
+        return _dry_run(ci_run, workspace, comparison)
     return _judge(ci_run, workspace, comparison, plans.summary(proposal))
 
 
 def _read(ci_run: CiRun, settings_from: str) -> tuple[Workspace, Desired]:
-    """Read what is to hold, and say whether it is valid."""
-    trigger, reporter = ci_run.trigger, ci_run.reporter
-    check = reporter.context(CHECK)
-    reporter.board.begin(check, "The specs are being read.")
+    """Read what the commit, or the merge, declares, and report whether it is valid."""
+    trigger, board = ci_run.trigger, ci_run.reporter.board
+    check = ci_run.reporter.context(CHECK)
+    board.begin(check, "Reading the specs.")
     try:
         workspace = open_workspace(ci_run.arguments, settings_from)
         if trigger.base:
-            desired = gate.merged(
-                workspace, tree.commit_id(workspace.repo, trigger.base), tree.commit_id(workspace.repo, trigger.head)
-            )
+            base, head = (tree.commit_id(workspace.repo, commit) for commit in (trigger.base, trigger.head))
+            desired = gating.merge(workspace, base, head)
         else:
             desired = commits.desire(workspace.commits, trigger.head)
     except Invalid as error:
         first = error.problems[0]
-        reporter.board.settle(check, StatusState.FAILURE, f"{count(len(error.problems), 'problem')}: {first}")
+        board.settle(check, StatusState.FAILURE, f"{count(len(error.problems), 'problem')}: {first}")
         raise
-    reporter.board.settle(check, StatusState.SUCCESS, f"{count(len(desired.graph.nodes), 'spec')}, no problem.")
+    board.settle(check, StatusState.SUCCESS, f"{count(len(desired.graph.nodes), 'spec')}, no problems.")
     return workspace, desired
 
 
-def _foresee(ci_run: CiRun, workspace: Workspace, comparison: GatePlan) -> Exit:
-    """Say what would be run, and let the suites wait for it."""
+def _dry_run(ci_run: CiRun, workspace: Workspace, comparison: GatePlan) -> Exit:
+    """Show what would be built, and leave the suites pending until a machine or an approval is there."""
     reporter = ci_run.reporter
-    known = missing.estimate(workspace, comparison.tasks, comparison.base.settings)
-    text = gate.dry(comparison, known)
-    if doubt := gate.doubt(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
-        text += f"\nIt will be refused, because nothing of it may be run: {doubt}"
-        reporter.annotate([Annotation(level=Level.WARNING, title="The gate will refuse this", text=doubt)])
-    if ci_run.arguments.output == "text":
-        ci_run.terminal.say(text)
+    estimate = missing.estimate(workspace, comparison.tasks, comparison.base.settings)
+    text = dry_runs.gate(comparison, estimate)
+    if distrust := gating.distrust_of(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
+        text += f"\nThe gate will refuse to run this: {distrust}"
+        reporter.annotate([Annotation(level=Level.WARNING, title="The gate will refuse this", text=distrust)])
+    ci_run.print(text)
     reporter.summarise(f"```\n{text.replace('`', '')}\n```")
     limit = workspace.settings.gate.approve_above
-    is_expensive = limit is not None and (known is None or known.seconds > fields.seconds(limit))
-    reporter.set_outputs(expensive=is_expensive, estimate="" if known is None else round(known.seconds))
-    unknown = "an unknown time: some of it was never done before"
-    work = unknown if known is None else f"about {effort(known.seconds, known.cost)}"
+    is_expensive = limit is not None and (estimate is None or estimate.seconds > fields.seconds(limit))
+    reporter.set_outputs(expensive=is_expensive, estimate="" if estimate is None else round(estimate.seconds))
+    unknown = "an unknown time: some of it has no earlier run"
+    work = unknown if estimate is None else f"about {effort(estimate.seconds, estimate.cost)}"
     if ci_run.trigger.is_fork:
         return Exit.WELL
     for name in _suites(ci_run, comparison).values():
-        waits = f"Waits for an approval: {work}." if is_expensive else "Waits for a machine."
-        reporter.board.leave(name, waits)
+        reporter.board.leave(name, f"Waits for an approval: {work}." if is_expensive else "Waits for a machine.")
     if is_expensive:
-        reporter.put_comment(ci_run.marker, comments.waiting(work, ci_run.run()))
+        reporter.put_comment(ci_run.marker, comments.waiting(work, ci_run.context()))
     return Exit.WELL
 
 
 def _judge(ci_run: CiRun, workspace: Workspace, comparison: GatePlan, plan: str) -> Exit:
-    reporter, terminal = ci_run.reporter, ci_run.terminal
+    reporter, stop = ci_run.reporter, ci_run.arguments.stop
     names = _suites(ci_run, comparison)
+    work = f"{count(len(comparison.tasks), 'result')} to build." if comparison.tasks else "Judging."
     for name in names.values():  # before anything can refuse: a dry run may have left them pending
-        reporter.board.begin(
-            name, f"{count(len(comparison.tasks), 'result')} to make." if comparison.tasks else "Judging."
-        )
-    if refused := gate.doubt(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
-        raise Refused(refused)
-    build_context = reconcile.build_context(workspace, lambda state: state, ci_run.arguments.stop)
-    with build_context.stop.in_order():
-        gated = pull_request.run(comparison, build_context, initiator(ci_run.trigger.head, "gate"), terminal.emit)
+        reporter.board.begin(name, work)
+    if distrust := gating.distrust_of(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
+        raise Refused(distrust)
+    with gating.building(workspace, stop) as context:
+        gated = pull_request.run(comparison, context, initiator(ci_run.trigger.head, "gate"), ci_run.terminal.emit)
     for report in gated.reports:
         name = names[report.evaluation, report.suite]
         reporter.board.settle(name, _state(report, gated), _description(report))
-    text = comments.verdict(gated, ci_run.run(plan))
-    if ci_run.arguments.output == "text":
-        terminal.say(gates.text(gated, terminal.paint))
+    text = GATE_REPORTS["md"].render(gated, ci_run.context(plan))
+    ci_run.print(GATE_REPORTS["text"].render(gated, ci_run.context(plan)))
     reporter.summarise(text)
     reporter.put_comment(ci_run.marker, text)
-    reporter.annotate(_beside(gated, comparison))
+    reporter.annotate(_annotations(gated, comparison))
     reporter.set_outputs(verdict=gated.verdict if not gated.failed else "none", made=gated.made)
-    return gate.code(gated)
+    return gating.exit_code(gated)
 
 
 def _suites(ci_run: CiRun, comparison: GatePlan) -> dict[tuple[Key, str], str]:
-    """Name the status of every affected suite, so that no two have the same."""
+    """Name the status of every affected suite, each with a name of its own."""
     head = comparison.head.graph
     labels = {(key, suite.label) for key in comparison.affected for suite in head[key].spec.body.suites}
-    everyone = (*comparison.affected, *comparison.unaffected)
-    used = Counter(label for key in everyone for label in {suite.label for suite in head[key].spec.body.suites})
+    evaluations = (*comparison.affected, *comparison.unaffected)
+    used = Counter(label for key in evaluations for label in {suite.label for suite in head[key].spec.body.suites})
     taken = Counter([CHECK, APPLY]) + used
     return {
         (key, label): ci_run.reporter.context(label if taken[label] == 1 else f"{key.name}/{label}")
@@ -175,8 +187,8 @@ def _suites(ci_run: CiRun, comparison: GatePlan) -> dict[tuple[Key, str], str]:
 
 
 def _state(report: SuiteReport, gated: GateResult) -> StatusState:
-    """Say how a suite stands; without figures, as something failed or was left out, neither good nor bad."""
-    if report.left_out is not None or (gated.failed and report.judgement.head is None):
+    """Return the state of a suite's status; an error if a build failed or the suite was left out."""
+    if gates.is_without_figures(report, gated):
         return StatusState.ERROR
     if report.judgement.waits:
         return StatusState.PENDING
@@ -184,64 +196,64 @@ def _state(report: SuiteReport, gated: GateResult) -> StatusState:
 
 
 def _description(report: SuiteReport) -> str:
-    said = "; ".join(filter(None, (gates.figures(report, "→"), *gates.notes(report)[:1])))
+    facts = "; ".join(filter(None, (gates.figures(report, "→"), *gates.notes(report)[:1])))
     if report.judgement.waits:
-        return f"{statuses.ANSWERED}{said}"
-    return f"{report.judgement.verdict.capitalize()}: {said}"
+        return f"{statuses.ANSWERED}{facts}"
+    return f"{report.judgement.verdict.capitalize()}: {facts}"
 
 
-def _beside(gated: GateResult, comparison: GatePlan) -> Iterator[Annotation]:
-    """Say beside each suite that does not pass what is wrong with it."""
+def _annotations(gated: GateResult, comparison: GatePlan) -> Iterator[Annotation]:
+    """Annotate each suite that does not pass, at its line of the spec."""
     for report in gated.reports:
         if report.judgement.verdict is Verdict.PASS:
             continue
         spec = comparison.head.graph[report.evaluation].spec
         index = [suite.label for suite in spec.body.suites].index(report.suite)
         place = parsing.location(spec, comparison.head.files)
-        at = place.problem(parsing.steps_of(f"suites[{index}]"), _description(report))
+        problem = place.problem(parsing.steps_of(f"suites[{index}]"), _description(report))
         yield Annotation(
             level=Level.ERROR if report.judgement.blocks else Level.NOTICE,
             title=f"llmops gate: {report.suite}",
-            text=at.what,
-            file=at.path,
-            line=at.line,
+            text=problem.what,
+            file=problem.path,
+            line=problem.line,
         )
 
 
-def keep(ci_run: CiRun) -> Exit:
-    """Plan what the branch holds and, where it is asked for, make the environment so."""
+def run_branch(ci_run: CiRun) -> Exit:
+    """Plan what the branch declares; with ``--apply``, apply it if it is the tip of the default branch."""
     workspace, desired = _read(ci_run, ci_run.trigger.head)
     proposal = proposals.propose(workspace, desired)
-    ci_run.reporter.summarise(plans.markdown(proposal))
-    if ci_run.arguments.output == "text":
-        ci_run.terminal.say(plans.text(proposal, ci_run.terminal.paint))
+    ci_run.reporter.summarise(PLAN_REPORTS["md"].render(proposal, ci_run.context()))
+    ci_run.print(PLAN_REPORTS["text"].render(proposal, ci_run.context()))
     pending = len(proposal.plan.actions) + len(proposal.plan.blocked)
     ci_run.reporter.set_outputs(pending=pending)
-    if ci_run.arguments.apply and not ci_run.arguments.dry_run and not (why := _stays(ci_run, workspace)):
-        return _apply(ci_run, workspace, proposal)
-    if ci_run.arguments.apply and not ci_run.arguments.dry_run:
+    if ci_run.arguments.apply:
+        why = _stays(ci_run, workspace)
+        if not why:
+            return _apply(ci_run, workspace, proposal)
         ci_run.reporter.annotate([Annotation(level=Level.NOTICE, title="Not applied", text=why)])
         return Exit.WELL
     if pending and ci_run.trigger.cause is Cause.SCHEDULE:
-        text = f"{plans.summary(proposal)} `llmops apply` does it."
+        text = f"{plans.summary(proposal)} Apply it: `llmops apply`."
         ci_run.reporter.annotate([Annotation(level=Level.WARNING, title="Drift", text=text)])
         return Exit.CHANGES
     return Exit.WELL
 
 
 def _stays(ci_run: CiRun, workspace: Workspace) -> str:
-    """Say why this commit is not to be applied: it is not, or not any more, what the default branch holds."""
+    """Reason why this commit is not applied, or ''."""
     if not ci_run.trigger.is_default:
-        return "Only what the default branch holds is applied."
+        return "Only the default branch is applied."
     tip = refs.remote_head(Refs(workspace.repo, "origin")) if "origin" in workspace.repo.remotes else ""
     if tip and tip != ci_run.trigger.head:
-        return f"The default branch holds {short(tip)} by now; its own run, or the next scheduled one, applies that."
+        return f"The default branch has moved on to {short(tip)}; the run of that commit applies it."
     return ""
 
 
 def _apply(ci_run: CiRun, workspace: Workspace, proposal: Proposal) -> Exit:
     reporter, terminal = ci_run.reporter, ci_run.terminal
-    need_ledger(workspace, "it is not known what was done")
+    need_ledger(workspace, "llmops cannot tell what is built and what runs")
     trust.require(
         workspace, proposal.desired.commit, proposal.applied, proposal.trust, policy(ci_run.arguments, workspace.repo)
     )
@@ -251,13 +263,12 @@ def _apply(ci_run: CiRun, workspace: Workspace, proposal: Proposal) -> Exit:
         workspace, proposal, initiator(ci_run.trigger.head, "apply"), terminal.emit, stop=ci_run.arguments.stop
     )
     if ci_run.arguments.output == "text":
-        apply.report(applied, workspace, proposal, terminal)
-    code = apply.code(applied)
+        applying.report(applied, workspace, proposal, terminal)
+    code = applying.exit_code(applied)
     state = StatusState.SUCCESS if applied.is_well else StatusState.FAILURE if code is Exit.NO else StatusState.ERROR
-    wrong = [f"{one.key} was not released: {one.why}" for one in applied.blocked]
-    wrong += [*map(str, applied.unwell), *applied.failed.values()]
-    reporter.board.settle(name, state, wrong[0] if wrong else "The environment is what this commit says.")
-    reporter.summarise(
-        "\n".join(["### llmops apply", "", *(f"- {comments.literal(one)}" for one in wrong or ["Applied."])])
-    )
+    problems = [f"{block.key} was not released: {block.why}" for block in applied.blocked]
+    problems += [*map(str, applied.unwell), *applied.failed.values()]
+    reporter.board.settle(name, state, problems[0] if problems else "The environment matches this commit.")
+    lines = [f"- {markdown.literal(line)}" for line in problems or ["Applied."]]
+    reporter.summarise("\n".join(["### llmops apply", "", *lines]))
     return code

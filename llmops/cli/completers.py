@@ -1,4 +1,4 @@
-"""What is typed so far -> what may stand there, for the shell. What cannot be read completes to nothing.
+"""Completes arguments for the shell; what cannot be read completes to nothing.
 
 Effects: reads git.
 """
@@ -16,18 +16,18 @@ from llmops.git import command, tree
 from llmops.specs import loading
 
 Completer: TypeAlias = Callable[..., list[str]]
-"""What argcomplete calls with ``prefix`` and ``parsed_args``, among others."""
+"""A function that argcomplete calls with ``prefix`` and ``parsed_args``, among others."""
 LIVE = "Deployment"
 
 
-def complete(argument: argparse.Action, completer: Completer) -> None:
-    """Let an argument be completed."""
-    argument.completer = completer  # type: ignore[attr-defined]
+def add(parser: argparse.ArgumentParser, completer: Completer, *names: str, **options: Any) -> None:
+    """Add an argument with completion."""
+    parser.add_argument(*names, **options).completer = completer  # type: ignore[attr-defined]
 
 
 def add_revision(parser: argparse.ArgumentParser, *names: str, **options: Any) -> None:
     """Add an argument that is a commit."""
-    complete(parser.add_argument(*names, **options), revisions)
+    add(parser, revisions, *names, **options)
 
 
 def keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
@@ -35,10 +35,10 @@ def keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     try:
         repo = open_repository(parsed_args)
         files = tree.files(repo, tree.commit_id(repo, "HEAD"))
-        found = loading.parse(files, registry.PLUGINS).drafts
+        drafts = loading.parse(files, registry.PLUGINS).drafts
     except Exception:  # noqa: BLE001  completion must never fail
         return []
-    return _beginning(prefix, map(str, found))
+    return _beginning(prefix, map(str, drafts))
 
 
 def deployment_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
@@ -47,43 +47,42 @@ def deployment_keys(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> l
 
 
 def deployments(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """List the deployments of HEAD as their clients name them."""
+    """List the deployments of HEAD by name, as clients call them."""
     return _beginning(prefix, (Key.parse(key).name for key in deployment_keys("", parsed_args)))
 
 
 def models(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """List what can be a subject's model."""
-    return _beginning(prefix, called(("Model", "Training"), parsed_args))
+    """List the resources that are models."""
+    return _beginning(prefix, named(("Model", "Training"), parsed_args))
 
 
-def called(kinds: tuple[str, ...], parsed_args: argparse.Namespace) -> list[str]:
-    """Give the names of the resources of some kinds in HEAD, and their keys where two share a name."""
-    found = [key for text in keys("", parsed_args) if (key := Key.parse(text)).kind in kinds]
-    names = [key.name for key in found]
-    return sorted(key.name if names.count(key.name) == 1 else str(key) for key in found)
+def named(kinds: tuple[str, ...], parsed_args: argparse.Namespace) -> list[str]:
+    """List the resources of some kinds by name, or by key if two share a name."""
+    all_keys = [key for text in keys("", parsed_args) if (key := Key.parse(text)).kind in kinds]
+    names = [key.name for key in all_keys]
+    return sorted(key.name if names.count(key.name) == 1 else str(key) for key in all_keys)
 
 
 def revisions(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """List HEAD, the branches, the tags and the branches of remotes."""
-    there = ("refs/heads", "refs/tags", "refs/remotes")
-    return _beginning(prefix, ["HEAD", *_refs(parsed_args, *there, form="%(refname:lstrip=2)")])
+    namespaces = ("refs/heads", "refs/tags", "refs/remotes")
+    return _beginning(prefix, ["HEAD", *_refs(parsed_args, *namespaces, form="%(refname:lstrip=2)")])
 
 
 def environments(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """List the environments that have a ledger here."""
+    """List the environments that have a ledger in this clone."""
     try:
         where = f"{settings_at(open_repository(parsed_args), 'HEAD').ledger.releases}/"
     except Exception:  # noqa: BLE001  completion must never fail
         return []
-    named = _refs(parsed_args, where, form="%(refname)")
-    return _beginning(prefix, (name.removeprefix(where) for name in named))
+    refs = _refs(parsed_args, where, form="%(refname)")
+    return _beginning(prefix, (ref.removeprefix(where) for ref in refs))
 
 
 def _refs(parsed_args: argparse.Namespace, *patterns: str, form: str) -> list[str]:
     try:
-        return command.run(
-            open_repository(parsed_args).around, "for-each-ref", f"--format={form}", *patterns
-        ).splitlines()
+        repo = open_repository(parsed_args)
+        return command.run(repo.around, "for-each-ref", f"--format={form}", *patterns).splitlines()
     except Exception:  # noqa: BLE001  completion must never fail
         return []
 

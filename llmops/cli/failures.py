@@ -1,4 +1,4 @@
-"""error -> words and exit code: how a command that could not go on ends.
+"""Ends a command that failed: turns its error into a message and an exit code.
 
 Effects: writes the terminal.
 """
@@ -14,40 +14,38 @@ from llmops.reports.formatting import count
 
 
 def report(error: BaseException, terminal: Terminal) -> int:
-    """Say why a command ended early, for people and, where JSON was asked for, for machines; give its exit code."""
-    message, code = words(error)
-    with contextlib.suppress(OSError):  # where it is said may be what is full: the code says it all the same
-        _say(error, message, code, terminal)
+    """Print why a command failed, also as JSON if ``-o json`` is given; return its exit code."""
+    message, code = explain(error)
+    with contextlib.suppress(OSError):  # the terminal may be a file on the full disk: the exit code must still be right
+        _print(error, message, code, terminal)
     return code
 
 
-def _say(error: BaseException, message: str, code: Exit, terminal: Terminal) -> None:
-    terminal.complain(message)
+def _print(error: BaseException, message: str, code: Exit, terminal: Terminal) -> None:
+    terminal.error(message)
     problems = error.problems if isinstance(error, Invalid) else ()
     if isinstance(error, Invalid):
-        terminal.complain(f"{count(len(problems), 'problem')}{f' in {error.where}' if error.where else ''}.")
+        terminal.error(f"{count(len(problems), 'problem')}{f' in {error.where}' if error.where else ''}.")
     if terminal.is_for_machines:
-        said = {"code": code.name.lower(), "exit": code.value, "message": message, "problems": listed(problems)}
-        terminal.show({"error": said})
+        fields = {"code": code.name.lower(), "exit": code.value, "message": message, "problems": as_json(problems)}
+        terminal.print_json({"error": fields})
 
 
-def listed(problems: Iterable[Problem]) -> list[dict[str, object]]:
-    """Give problems for machines."""
+def as_json(problems: Iterable[Problem]) -> list[dict[str, object]]:
+    """Write problems for programs."""
     return [{"path": p.path, "line": p.line, "at": p.at, "what": p.what, "remedy": p.remedy} for p in problems]
 
 
-def words(error: BaseException) -> tuple[str, Exit]:
-    """Say why a command ended early, and with which exit code it ends."""
+def explain(error: BaseException) -> tuple[str, Exit]:
+    """Return the message and the exit code of an error."""
     match error:
         case LlmopsError():
             return str(error), error.exit
         case KeyboardInterrupt():
-            return "Interrupted. What was started goes on; the next run joins it.", Exit.INTERRUPTED
+            return "Interrupted. Running orders continue; the next run adopts them.", Exit.INTERRUPTED
         case OSError():
             return os_refusal(error), Exit.FAULT
         case _:
             why = f"{type(error).__name__}: {error}".rstrip(".")
-            return (
-                f"llmops itself failed: {why}. What was done is kept. --debug shows where; please report that.",
-                Exit.FAULT,
-            )
+            advice = "Finished work is kept. Run it again with --debug, and report what it prints."
+            return f"llmops itself failed: {why}. {advice}", Exit.FAULT

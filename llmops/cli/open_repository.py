@@ -1,4 +1,4 @@
-"""arguments -> repository: how commands open one, and read its settings. `check` needs no more than this.
+"""Opens the repository around a folder, and reads its settings; `check` needs no more.
 
 Effects: reads git.
 """
@@ -19,7 +19,7 @@ from llmops.specs.settings import Settings
 
 
 def open_repository(arguments: argparse.Namespace) -> Repository:
-    """Open the repository around the folder that was asked for."""
+    """Open the repository around the folder of ``-C``."""
     return repository.discover(Path(arguments.folder))
 
 
@@ -30,7 +30,7 @@ def settings_at(repo: Repository, revision: str) -> Settings:
 
 
 def settings_of(files: CommitFiles, name: str) -> Settings:
-    """Read `llmops.yaml` of a commit, or of something else that has a name."""
+    """Read `llmops.yaml`; ``name`` says in messages which files these are."""
     settings, problems = loading.read_settings(files, PLUGINS)
     if problems:
         raise Invalid(problems, name)

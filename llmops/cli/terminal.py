@@ -1,7 +1,7 @@
-"""What the command line prints with: results to standard output, everything else to standard error.
+"""Prints what commands report: results to standard output, everything else to standard error.
 
-Colours only on a terminal (https://no-color.org is honoured); progress that redraws itself only there too, and as a
-line now and then where output is kept, as in CI.
+Colours appear only on a terminal (https://no-color.org is honoured). Progress redraws its line there; elsewhere, as in
+CI, it is a line now and then.
 
 Effects: writes the terminal, reads the environment.
 """
@@ -16,23 +16,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-import msgspec
-
 from llmops.domain.events import Event, EventType
 from llmops.domain.formatting import figures
-from llmops.reports.formatting import duration
+from llmops.reports.formatting import duration, json_text
 
 CODES = {"good": "32", "bad": "31", "warn": "33", "new": "36", "dim": "2", "bold": "1"}
 QUIET_SECONDS = 2.0
 """Work shorter than this shows no progress."""
 WIDTH = 80
-"""Columns of a terminal that does not say."""
+"""Columns of a terminal that does not report its width."""
 LINE_SECONDS = 15.0
 """How often progress is printed where lines cannot be redrawn."""
+STYLES = {EventType.MADE: "good", EventType.LIVE: "good", EventType.FAILED: "bad", EventType.ABORTED: "bad"}
 
 
 class Terminal:
-    """Where one command prints."""
+    """The output of one command."""
 
     def __init__(self, out: TextIO, err: TextIO, *, coloured: bool, quiet: bool, form: str = "text") -> None:
         self._out, self._err = out, err
@@ -45,48 +44,52 @@ class Terminal:
         self._first: dict[tuple[str, str], tuple[float, int]] = {}
         self._last_line = 0.0
         self.edit: Callable[[str], str] = str
-        """What every text goes through before it is printed."""
+        """Applied to every text before it is printed."""
 
     def paint(self, text: str, style: str) -> str:
-        """Colour a text where colours are shown."""
+        """Colour a text if colours are on."""
         return f"\033[{CODES[style]}m{text}\033[0m" if self._coloured and text else text
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a result."""
         self._erase()
         _write(self._out, self.edit(text if text.endswith("\n") else f"{text}\n"))
 
-    def keep(self, fields: Mapping[str, Any]) -> None:
-        """Take fields of a result that is shown later: why a command failed may have to be said with them."""
+    def result(self, value: Any, text: Callable[[], str]) -> None:
+        """Print a result: as JSON if ``-o json`` is given, else as text."""
+        if self.is_for_machines:
+            self.print_json(value)
+        else:
+            self.print(text())
+
+    def keep_fields(self, fields: Mapping[str, Any]) -> None:
+        """Add fields to the JSON that is printed later, also if that is an error."""
         self._kept.update(fields)
 
-    def show(self, value: Any) -> None:
-        """Print a result for machines, with the fields that were kept for it."""
-        value = {**self._kept, **value} if self._kept else value
-        self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())  # what is not finite is null
+    def print_json(self, value: Any) -> None:
+        """Print a result as JSON."""
+        self.print(json_text({**self._kept, **value} if self._kept else value))
 
-    def remark(self, text: str) -> None:
-        """Print something on the side."""
+    def note(self, text: str) -> None:
+        """Print a remark, unless ``--quiet`` is given."""
         if not self._quiet:
             self._erase()
             _write(self._err, self.edit(f"{text}\n"))
 
-    def complain(self, text: str) -> None:
-        """Print what is wrong."""
+    def error(self, text: str) -> None:
+        """Print a problem."""
         self._erase()
         _write(self._err, self.edit(f"{self.paint(text, 'bad') if self._coloured else text}\n"))
 
     def emit(self, event: Event) -> None:
-        """Print what happens while a plan is carried out."""
+        """Print an event of a plan that is carried out."""
         name = f"{event.key} {event.label}".strip()
         if event.type is EventType.PROGRESS:
             self._progress(name, event)
             return
         if event.type in (EventType.STARTED, EventType.JOINED):
             self._begun[str(event.key), event.label] = time.monotonic()
-        words = _words(event)
-        style = {EventType.MADE: "good", EventType.LIVE: "good", EventType.FAILED: "bad", EventType.ABORTED: "bad"}
-        self.remark(self.paint(f"  {name}: {words}", style.get(event.type, "dim")))
+        self.note(self.paint(f"  {name}: {_words(event)}", STYLES.get(event.type, "dim")))
 
     def _progress(self, name: str, event: Event) -> None:
         now = time.monotonic()
@@ -105,7 +108,7 @@ class Terminal:
             self._drawn = True
         elif time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
-            self.remark(line)
+            self.note(line)
 
     def _erase(self) -> None:
         if self._drawn:
@@ -114,7 +117,7 @@ class Terminal:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write a text; when the reader has gone away, go on without one, so that the exit code stays true."""
+    """Write a text. Without a reader (`llmops … | head`) go on silently, so that the exit code stays true."""
     try:
         stream.write(text)
         stream.flush()
@@ -123,7 +126,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def _left(event: Event, now: float, first: tuple[float, int] | None) -> str:
-    """Say how long it may still take, by the pace since the first sign of progress; starting up says nothing of it."""
+    """Estimate the time left by the pace since the first progress; the time to start up does not count."""
     if first is None or event.done <= first[1] or event.done >= event.total:
         return ""
     pace = (now - first[0]) / (event.done - first[1])
@@ -131,14 +134,14 @@ def _left(event: Event, now: float, first: tuple[float, int] | None) -> str:
 
 
 def _words(event: Event) -> str:
-    made = f"done in {duration(event.seconds)}{': ' if event.figures else ''}{figures(event.figures)}"
+    built = f"done in {duration(event.seconds)}{': ' if event.figures else ''}{figures(event.figures)}"
     words = {
         EventType.STARTED: f"started as {event.order}",
-        EventType.JOINED: f"joined {event.order}, which runs already or has ended",
-        EventType.AGAIN: f"{event.order} vanished; it is begun again, from what it kept",
-        EventType.MADE: made,
-        EventType.FAILED: f"failed: {event.text}\n    Its log: llmops logs {event.key}",
-        EventType.SKIPPED: "not begun, because what it leans on failed",
+        EventType.JOINED: f"joined {event.order}, which an earlier run started",
+        EventType.AGAIN: f"{event.order} vanished; restarted from what it had saved",
+        EventType.MADE: built,
+        EventType.FAILED: f"failed: {event.text}\n    Log: llmops logs {event.key}",
+        EventType.SKIPPED: "skipped: a dependency failed",
         EventType.WEIGHT: f"{event.text} (served after {event.seconds * 1000:.0f} ms)",
         EventType.LIVE: f"live: revision {event.text}",
         EventType.ABORTED: f"aborted: {event.text}",
@@ -148,16 +151,16 @@ def _words(event: Event) -> str:
 
 
 def open_streams() -> None:
-    """Give a place to the standard streams that whoever started us closed; else the next file would take theirs."""
+    """Open the standard streams that the parent process closed; the next file would take their numbers otherwise."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  open until the end
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a locale without our letters is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale without our letters must not fail a command
 
 
 def open_terminal(*, colour: str, quiet: bool, form: str) -> Terminal:
-    """Make the terminal that the options and the environment ask for."""
+    """Open the terminal with the options of the command and the environment."""
     wanted = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     coloured = {"always": True, "never": False}.get(colour, wanted)
     return Terminal(sys.stdout, sys.stderr, coloured=coloured, quiet=quiet, form=form)

@@ -1,1 +1,1 @@
-"""The forge where changes are proposed: what made a job run, and what is told about a change there."""
+"""Connects a CI job with the forge where changes are proposed: its event, and the reports on a change."""

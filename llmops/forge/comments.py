@@ -1,8 +1,8 @@
-"""One comment of a pull request that stays: found by its first line and its author, and updated in place.
+"""Keeps one comment on a pull request: found by its first line and its author, and updated in place.
 
 https://docs.github.com/rest/issues/comments
 
-Effects: speaks to the forge.
+Effects: sends HTTP requests to the forge.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ PERMISSION = "pull-requests: write"
 
 
 def put(client: Client, number: int, marker: str, text: str) -> None:
-    """Let the pull request have exactly one comment of ours that begins with the marker: this one.
+    """Create the comment that begins with the marker, or update it.
 
-    Raises `Refusal` or `Silence` when GitHub does not take it.
+    Raises `Refusal` or `Silence` if GitHub does not accept it.
     """
     body = f"{marker}\n{text}"
     author = _author(client)
     for attempt in range(TRIES):
-        found = _find(client, number, marker, author)
-        if found is not None:
-            if found["body"] != body:
-                client.call("PATCH", f"/issues/comments/{found['id']}", {"body": body}, needs=PERMISSION)
+        comment = _find(client, number, marker, author)
+        if comment is not None:
+            if comment["body"] != body:
+                client.call("PATCH", f"/issues/comments/{comment['id']}", {"body": body}, needs=PERMISSION)
             return
-        try:  # once: GitHub may have taken it before it went silent, and then it is found
+        try:  # once: GitHub may have created it before the answer was lost; the next look finds it
             client.call("POST", f"/issues/{number}/comments", {"body": body}, needs=PERMISSION, tries=1)
             return
         except Silence:
@@ -37,18 +37,18 @@ def put(client: Client, number: int, marker: str, text: str) -> None:
 
 
 def _author(client: Client) -> str:
-    """Give the login that the token speaks for; '' for the token of a job, which may not ask that."""
+    """Return the login behind the token; '' for the token of a job, which may not read it."""
     try:
-        found = client.call("GET", "//user")
+        user = client.call("GET", "//user")
     except Refusal:
         return ""
-    return str(found["login"])
+    return str(user["login"])
 
 
 def _find(client: Client, number: int, marker: str, author: str) -> dict[str, Any] | None:
-    for one in client.pages(f"/issues/{number}/comments", needs="pull-requests: read"):
-        user = one.get("user") or {}
+    for comment in client.pages(f"/issues/{number}/comments", needs="pull-requests: read"):
+        user = comment.get("user") or {}
         is_ours = user.get("login") == author if author else user.get("type") == "Bot"
-        if is_ours and str(one.get("body", "")).startswith(f"{marker}\n"):
-            return dict(one)
+        if is_ours and str(comment.get("body", "")).startswith(f"{marker}\n"):
+            return dict(comment)
     return None

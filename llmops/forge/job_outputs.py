@@ -1,4 +1,4 @@
-"""The files through which a job speaks: its summary, and what later jobs are told.
+"""Writes the files of a job that GitHub reads: its summary, and its outputs for later jobs.
 
 Effects: appends to files.
 """
@@ -11,14 +11,14 @@ from pathlib import Path
 from llmops.domain import digests
 
 MOST = 1024 * 1024
-"""Bytes of the summary of a step that GitHub takes; a larger one is dropped whole."""
-CUT = "\n\n*This is cut: GitHub shows 1 MiB. Run the command yourself to see all of it.*\n"
+"""Bytes of a step's summary that GitHub accepts; it drops a larger one whole."""
+CUT = "\n\n*Cut here: GitHub shows 1 MiB. Run the command to see all of it.*\n"
 
 
 def add_summary(path: Path, text: str) -> None:
-    """Add Markdown to the summary of the job, as much as there is room for."""
-    there = path.stat().st_size if path.exists() else 0
-    room = MOST - there - 1
+    """Append Markdown to the summary, up to the limit."""
+    size = path.stat().st_size if path.exists() else 0
+    room = MOST - size - 1
     data = text.encode()
     if len(data) > room:
         data = data[: max(room - len(CUT.encode()), 0)].decode(errors="ignore").encode() + CUT.encode()
@@ -28,8 +28,8 @@ def add_summary(path: Path, text: str) -> None:
 
 
 def add_outputs(path: Path, values: Mapping[str, str]) -> None:
-    """Tell later jobs; a value may have several lines and may hold anything."""
+    """Append outputs; a value may have several lines and any content."""
     with path.open("a", encoding="utf-8") as file:
         for name, value in values.items():
-            end = f"end-{digests.sha256(value.encode())[:16]}"  # so that no value can hold its own end
+            end = f"end-{digests.sha256(value.encode())[:16]}"  # no value contains its own digest
             file.write(f"{name}<<{end}\n{value}\n{end}\n")

@@ -1,4 +1,4 @@
-"""variables of a CI job -> job: what made it run, and where it may speak.
+"""Reads the environment variables of a CI job: its event, and its access to the forge.
 
 https://docs.github.com/actions/reference/workflows-and-actions/variables
 
@@ -19,26 +19,26 @@ API, SERVER = "https://api.github.com", "https://github.com"
 
 
 class CiJob(Struct, frozen=True, kw_only=True):
-    """The job that this process is."""
+    """The job that this process runs in."""
 
     trigger: Trigger
     access: Access | None = None
-    """How the forge is spoken to; None when there is no token, so that nothing can be told to it."""
+    """Access to the forge; None without a token."""
     page: str = ""
-    """The address of the run."""
+    """URL of the run."""
     summary: str = ""
-    """The file whose Markdown is shown on that page."""
+    """Path of the Markdown file that is shown on that page."""
     output: str = ""
-    """The file through which later jobs are told."""
+    """Path of the file of outputs for later jobs."""
 
 
 def is_one(variables: Mapping[str, str]) -> bool:
-    """Whether these are the variables of a job of GitHub Actions, or of what runs its workflows elsewhere."""
+    """Whether these variables are those of GitHub Actions, or of a program that runs its workflows elsewhere."""
     return bool(variables.get("GITHUB_EVENT_NAME") and variables.get("GITHUB_EVENT_PATH"))
 
 
 def read(variables: Mapping[str, str], file: Callable[[str], bytes]) -> CiJob:
-    """Read the job's variables. ``file`` reads the event's payload from the path they name."""
+    """Read the variables of a job; ``file`` reads the payload of the event from its path."""
     get = variables.get
     trigger = triggers.read(
         variables["GITHUB_EVENT_NAME"],

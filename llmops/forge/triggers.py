@@ -1,4 +1,4 @@
-"""event of a forge -> trigger: what made a job run, which commits it is about, and who may be trusted.
+"""Reads the event of a CI job: its cause, its commits, and whether it comes from a fork.
 
 Names and payloads: https://docs.github.com/actions/reference/workflows-and-actions/events-that-trigger-workflows
 
@@ -29,23 +29,23 @@ class Cause(StrEnum):
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
-    """What made a job run."""
+    """The event of a job."""
 
     cause: Cause
     head: str
-    """The commit that this is about. What is said of it is said to this commit, not to a merge of it."""
+    """The commit of the event. Statuses are set on it, not on a merge of it."""
     base: str = ""
-    """What a change is to be merged into; '' when it is merged already. Planned and judged is the merge of both."""
+    """The commit that a change will be merged into; '' after the merge. The merge of both is planned and judged."""
     number: int = 0
-    """Of the pull request; 0 when there is none."""
+    """Number of the pull request; 0 if there is none."""
     is_fork: bool = False
-    """The change comes from a repository whose writers are not ours: nothing of it is run."""
+    """The change comes from a repository with other writers: nothing of it is run."""
     is_default: bool = False
-    """Head is what the default branch holds."""
+    """Head is the tip of the default branch, as far as the event tells."""
 
     @property
     def is_proposal(self) -> bool:
-        """Whether this is a change that is not merged yet."""
+        """Whether the change is not merged yet."""
         return self.cause in (Cause.PULL_REQUEST, Cause.MERGE_GROUP)
 
 
@@ -87,14 +87,14 @@ def read(name: str, payload: bytes, sha: str, ref: str) -> Trigger:
     """Read an event.
 
     Args:
-        name: what happened, as ``GITHUB_EVENT_NAME`` says it.
+        name: the value of ``GITHUB_EVENT_NAME``.
         payload: the JSON of the event.
-        sha: the commit that the job checked out; it counts when the payload names none.
+        sha: the commit that the job checked out; used if the payload names none.
         ref: the ref of that commit, ``refs/heads/main``.
 
     Raises:
-        Misused: nothing is decided for such an event.
-        Broken: the payload is not what GitHub documents.
+        Misused: `llmops ci` does not handle the event.
+        Broken: the payload differs from what GitHub documents.
     """
     cause = _cause(name)
     if cause is Cause.PULL_REQUEST:
@@ -114,11 +114,13 @@ def read(name: str, payload: bytes, sha: str, ref: str) -> Trigger:
 def _cause(name: str) -> Cause:
     if name == "pull_request_target":
         raise Misused(
-            "pull_request_target runs with secrets beside the files of a stranger. Let the workflow run on "
-            "`pull_request`: a fork then gets its checks and a plan, and nothing of it is run."
+            "the event pull_request_target is refused: it runs with secrets beside the files of a fork. Use "
+            "`on: pull_request` in the workflow; a fork then gets its checks and a plan, and nothing of it is run."
         )
     if name not in set(Cause):
-        raise Misused(f'nothing is decided for the event "{name}". Let the workflow run on {", ".join(Cause)}.')
+        raise Misused(
+            f'llmops ci does not handle the event "{name}". Use one of these in the workflow: {", ".join(Cause)}.'
+        )
     return Cause(name)
 
 
@@ -126,4 +128,4 @@ def _decode(payload: bytes, shape: type[T], name: str) -> T:
     try:
         return msgspec.json.decode(payload, type=shape)
     except msgspec.DecodeError as error:
-        raise Broken(f"the event {name} is not what GitHub documents: {error}.") from None
+        raise Broken(f"the payload of the event {name} is not as GitHub documents it: {error}.") from None

@@ -1,4 +1,4 @@
-"""What is said beside a line of a file: the commands that a job prints for GitHub.
+"""Writes annotations of lines, as commands that a job prints for GitHub.
 
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 
@@ -19,7 +19,7 @@ MOST = 10
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of an annotation."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -27,7 +27,7 @@ class Level(StrEnum):
 
 
 class Annotation(Struct, frozen=True, kw_only=True):
-    """Something to be said, where a file and a line are known beside them."""
+    """A text that GitHub shows, at a line of a file if both are given."""
 
     level: Level
     title: str
@@ -36,28 +36,28 @@ class Annotation(Struct, frozen=True, kw_only=True):
     line: int = 0
 
     def __str__(self) -> str:
-        """Write it as GitHub reads it from the output of a job."""
-        given = {"file": self.file, "line": str(self.line or ""), "title": self.title}
-        settings = ",".join(f"{name}={_property(value)}" for name, value in given.items() if value)
+        """Write the command that GitHub reads from the output of a job."""
+        fields = {"file": self.file, "line": str(self.line or ""), "title": self.title}
+        settings = ",".join(f"{name}={_property(value)}" for name, value in fields.items() if value)
         return f"::{self.level}{f' {settings}' if settings else ''}::{_data(self.text)}"
 
 
 def of_problems(problems: Iterable[Problem]) -> Iterator[Annotation]:
-    """Say what is wrong in the files."""
-    for one in problems:
-        text = " ".join(filter(None, (f"{one.at}:" if one.at else "", one.what, one.remedy)))
-        yield Annotation(level=Level.ERROR, title="llmops check", text=text, file=one.path, line=one.line)
+    """Annotate the lines of problems."""
+    for problem in problems:
+        text = " ".join(filter(None, (f"{problem.at}:" if problem.at else "", problem.what, problem.remedy)))
+        yield Annotation(level=Level.ERROR, title="llmops check", text=text, file=problem.path, line=problem.line)
 
 
-def shown(found: Iterable[Annotation]) -> list[Annotation]:
-    """Give as many of each level as GitHub shows; the last of them says how many there are besides."""
-    given = list(found)
+def shown(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """Keep as many of each level as GitHub shows; the last one counts those that are left out."""
+    candidates = list(annotations)
     kept: list[Annotation] = []
     for level in Level:
-        these = [one for one in given if one.level is level]
-        kept += these if len(these) <= MOST else these[: MOST - 1]
-        if len(these) > MOST:
-            more = f"{len(these) - MOST + 1} more are in the summary of this job."
+        same = [annotation for annotation in candidates if annotation.level is level]
+        kept += same if len(same) <= MOST else same[: MOST - 1]
+        if len(same) > MOST:
+            more = f"{len(same) - MOST + 1} more are in the summary of this job."
             kept.append(Annotation(level=level, title="llmops", text=more))
     return kept
 

@@ -1,1 +1,1 @@
-"""Turns files of other tools into specs."""
+"""Converts files of other tools into specs, prompts and rows."""

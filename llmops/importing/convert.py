@@ -1,4 +1,4 @@
-"""files of other tools -> what they become here, and whether that holds together with what is here.
+"""Converts files of other tools, and checks the result together with the repository.
 
 Effects: imports the formats.
 """
@@ -13,32 +13,30 @@ from llmops.domain import digests
 from llmops.domain.digests import Digest
 from llmops.domain.problems import Invalid, Problem, did_you_mean
 from llmops.domain.resources import Files
-from llmops.importing import formats, translation
+from llmops.importing import translation
+from llmops.importing.formats import FORMATS
 from llmops.importing.source_model import Format, SourceLocation
 from llmops.importing.translation import ImportOptions, Translation
 from llmops.language import yaml_reader
-from llmops.plugins.registry import Registry
 from llmops.registry import PLUGINS
 from llmops.specs import graph, loading
 
-FORMATS = Registry(formats, "FORMAT", "llmops.importers")
-
 
 def translate(path: str, files: Files, options: ImportOptions) -> Translation:
-    """Say what a file of the repository becomes."""
+    """Convert a file of the repository."""
     try:
-        documents = [one for one in yaml_reader.load(files[path]) if one.value is not None]
+        documents = [document for document in yaml_reader.load(files[path]) if document.value is not None]
     except yaml_reader.Unreadable as error:
         return _refused(Problem(path, error.line, "", error.what, error.remedy))
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
-        return _refused(Problem(path, 1, "", "the file is not one mapping.", "Name a file of a format that is known."))
+        return _refused(Problem(path, 1, "", "the file is not a single mapping.", "Name a file of a known format."))
     value = documents[0].value
-    known_formats: list[Format] = [FORMATS[name] for name in sorted(FORMATS)]
-    known = next((one for one in known_formats if one.recognises(path, value)), None)
-    if known is None:
-        names = " and ".join(one.says for one in known_formats)
-        return _refused(Problem(path, 1, "", "the file is of no format that is known.", f"Known are {names}."))
-    return translation.translate(known.read(SourceLocation(path, files), value), options)
+    formats: list[Format] = [FORMATS[name] for name in FORMATS.files()]
+    match = next((candidate for candidate in formats if candidate.recognises(path, value)), None)
+    if match is None:
+        titles = " and ".join(candidate.title for candidate in formats)
+        return _refused(Problem(path, 1, "", "the format of the file is unknown.", f"Known are {titles}."))
+    return translation.translate(match.read(SourceLocation(path, files), value), options)
 
 
 def _refused(problem: Problem) -> Translation:
@@ -46,24 +44,24 @@ def _refused(problem: Problem) -> Translation:
 
 
 def unused(options: ImportOptions, translations: Iterable[Translation]) -> tuple[Problem, ...]:
-    """Say which wishes the files had no use for: a name with a mistake in it would be passed over."""
-    found = list(translations)
-    known = frozenset[str]().union(*(one.providers for one in found))
-    unknown = [(f"--provider {name}={options.models[name]}", name) for name in options.models if name not in known]
+    """Report options that no file needed: a misspelt name would go unnoticed."""
+    done = list(translations)
+    providers = frozenset[str]().union(*(translation.providers for translation in done))
+    unknown = [(f"--provider {name}={options.models[name]}", name) for name in options.models if name not in providers]
     notes = [
-        Problem(option, 0, "", "no file names this model, so it was not used.", did_you_mean(name, known))
+        Problem(option, 0, "", "the option was not used: no file names this model.", did_you_mean(name, providers))
         for option, name in unknown
     ]
-    if options.judge and not any(one.needs_judge for one in found):
-        what = "no file has a rubric that lacks a judge, so it was not used."
+    if options.judge and not any(translation.needs_judge for translation in done):
+        what = "the option was not used: no rubric lacks a judge."
         notes.append(Problem(f"--judge {options.judge}", 0, "", what))
     return tuple(notes)
 
 
-def check(files: Files, made: Mapping[str, str]) -> tuple[Problem, ...]:
-    """Say what would be wrong if files were added: problems that are there without them are not theirs."""
+def check(files: Files, added: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Find the problems that the added files cause, without those that exist already."""
     before = set(_problems(files))
-    return tuple(one for one in _problems(With(files, made)) if one not in before)
+    return tuple(problem for problem in _problems(With(files, added)) if problem not in before)
 
 
 def _problems(files: Files) -> Iterable[Problem]:
@@ -75,7 +73,7 @@ def _problems(files: Files) -> Iterable[Problem]:
 
 
 class With(Struct, frozen=True):
-    """Files with some more, which win."""
+    """Files with others above them."""
 
     below: Files
     more: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What the file of another tool says, in our words, before it is specs; and where in that file everything stands.
+"""Models the content of another tool's file, with the location of each part, before it becomes specs.
 
 Pure.
 """
@@ -26,147 +26,147 @@ class SourceLocation(Struct, frozen=True):
     files: Files
     steps: tuple[str | int, ...] = ()
     line: int = 0
-    """Where it is, in a file that is no YAML."""
+    """The line, in a file that is no YAML; 0 otherwise."""
 
     def at(self, *steps: str | int) -> SourceLocation:
-        """Give a place inside."""
+        """Return a location inside."""
         return replace(self, steps=(*self.steps, *steps))
 
     def problem(self, what: str, remedy: str = "") -> Problem:
-        """Say what is wrong here."""
+        """Make a problem at this location."""
         if self.line:
             return Problem(self.path, self.line, "", what, remedy)
         line = yaml_reader.line_of(self.files[self.path], 0, self.steps)
         return Problem(self.path, line, json_path(self.steps) if self.steps else "", what, remedy)
 
     def beside(self, reference: str) -> str:
-        """Give the path of a file that is named here (file://…), from the root of the repository."""
+        """Resolve a reference (file://…) to a path from the root of the repository."""
         return posixpath.normpath(posixpath.join(posixpath.dirname(self.path), reference.removeprefix("file://")))
 
 
 class ImportedAssertion(Struct, frozen=True, kw_only=True):
-    """One assertion, in the words of our suites."""
+    """One assertion, with the field names of our suites."""
 
     fields: Mapping[str, Any]
-    """All but the value: type, threshold, weight, metric, path."""
+    """All fields but the value: type, threshold, weight, metric, path."""
     value: Any = None
     judge: str = ""
-    """Who decides, as the other tool calls it."""
-    spot: SourceLocation
+    """The judge, as the other tool names it."""
+    location: SourceLocation
 
 
 class ImportedTest(Struct, frozen=True, kw_only=True):
-    """One question: the columns of its row, and what is asserted of the answer."""
+    """One test: the columns of its row, and the assertions on the answer."""
 
     row: Mapping[str, Any]
-    claims: tuple[ImportedAssertion, ...]
+    assertions: tuple[ImportedAssertion, ...]
     threshold: float | None = None
-    spot: SourceLocation
+    location: SourceLocation
 
 
 class ImportedPrompt(Struct, frozen=True, kw_only=True):
-    """One prompt: a template in a file that is there, a template to write, or messages."""
+    """One prompt: the path of a template, the text of a template, or messages."""
 
     name: str
     path: str = ""
     text: str = ""
     messages: tuple[tuple[str, str], ...] = ()
-    spot: SourceLocation
+    location: SourceLocation
 
     def texts(self) -> tuple[str, ...]:
-        """Give every template in it."""
+        """Return every template in it."""
         if self.messages:
             return tuple(content for _, content in self.messages)
-        return (self.spot.files[self.path].decode() if self.path else self.text,)
+        return (self.location.files[self.path].decode() if self.path else self.text,)
 
 
 class Provider(Struct, frozen=True, kw_only=True):
-    """A model, as the other tool calls it, and how it is asked."""
+    """A model, as the other tool names it, and its parameters."""
 
     name: str
     parameters: Mapping[str, Any] = {}
-    """In the words of our prompts."""
-    spot: SourceLocation
+    """Under the names that our prompts use."""
+    location: SourceLocation
 
 
 class SourceConfig(Struct, kw_only=True):
-    """What a file says, and what of it has no counterpart here."""
+    """The content of a file, and the parts without a counterpart here."""
 
     name: str
-    spot: SourceLocation
+    location: SourceLocation
     description: str = ""
-    wordings: list[ImportedPrompt] = []
+    prompts: list[ImportedPrompt] = []
     providers: list[Provider] = []
-    cases: list[ImportedTest] = []
+    tests: list[ImportedTest] = []
     trials: int = 1
     problems: list[Problem] = []
-    """What could not be translated."""
+    """Parts that cannot be translated."""
     notes: list[Problem] = []
-    """What is said otherwise here, or decides nothing."""
+    """Parts that differ here, or have no effect."""
 
-    def refuse(self, spot: SourceLocation, what: str, remedy: str) -> None:
-        """Note that something is not translated."""
-        self.problems.append(spot.problem(what, remedy))
+    def refuse(self, location: SourceLocation, what: str, remedy: str) -> None:
+        """Report a part that cannot be translated."""
+        self.problems.append(location.problem(what, remedy))
 
-    def listed(self, given: Any, spot: SourceLocation) -> list[Any]:
-        """Give the items of what has to be a list, or say that it is none; what is not there has no items."""
-        if given is not None and not isinstance(given, list):
-            self.refuse(spot, "this is not a list.", "Write it as one: - …")
-        return given if isinstance(given, list) else []
+    def listed(self, value: Any, location: SourceLocation) -> list[Any]:
+        """Return the items of a list; report any other value but None, and return no items."""
+        if value is not None and not isinstance(value, list):
+            self.refuse(location, "this is not a list.", "Write it as one: - …")
+        return value if isinstance(value, list) else []
 
-    def remark(self, spot: SourceLocation, what: str, remedy: str = "") -> None:
-        """Note that something is otherwise here."""
-        self.notes.append(spot.problem(what, remedy))
+    def remark(self, location: SourceLocation, what: str, remedy: str = "") -> None:
+        """Note a part that differs here."""
+        self.notes.append(location.problem(what, remedy))
 
 
 class Format(Struct, frozen=True, kw_only=True):
-    """A format of another tool."""
+    """A format of another tool: an object ``FORMAT`` in a file of ``llmops/importing/formats/``."""
 
-    says: str
-    """What it is called."""
+    title: str
+    """Name in messages: ``promptfoo's configuration``."""
     recognises: Callable[[str, Mapping[str, Any]], bool]
-    """Whether a file of this path and content is of the format."""
+    """Whether a file with this path and content has the format."""
     read: Callable[[SourceLocation, Mapping[str, Any]], SourceConfig]
-    """Say what a file means. Never raises for what is in it."""
+    """Read a file. Never raises for its content: reports problems instead."""
 
 
 class Unloadable(Exception):
-    """A file that is named and cannot be read as values."""
+    """A referenced file cannot be read."""
 
 
-def text(spot: SourceLocation, reference: str) -> str:
-    """Read a file that is named (file://…). Raises `Unloadable` for one that is not there, or is no text."""
-    path = spot.beside(reference)
+def text(location: SourceLocation, reference: str) -> str:
+    """Read a referenced text file (file://…). Raises `Unloadable` if it is missing or no UTF-8."""
+    path = location.beside(reference)
     try:
-        return _bytes(spot, path).decode("utf-8-sig")
+        return _bytes(location, path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Unloadable(f"{path} is not UTF-8 text.") from None
 
 
-def load(spot: SourceLocation, reference: str) -> tuple[Any, SourceLocation]:
-    """Read the values of a YAML or JSON file that is named (file://…). Raises `Unloadable`."""
-    path = spot.beside(reference)
+def load(location: SourceLocation, reference: str) -> tuple[Any, SourceLocation]:
+    """Read a referenced YAML or JSON file (file://…), and its location. Raises `Unloadable`."""
+    path = location.beside(reference)
     try:
-        documents = [one.value for one in yaml_reader.load(_bytes(spot, path))]
+        documents = [document.value for document in yaml_reader.load(_bytes(location, path))]
     except yaml_reader.Unreadable as error:
         raise Unloadable(f"{path}:{error.line}: {error.what}") from None
     if len(documents) != 1:
         raise Unloadable(f"{path} does not hold one document.")
-    return documents[0], SourceLocation(path, spot.files)
+    return documents[0], SourceLocation(path, location.files)
 
 
-def lines(spot: SourceLocation, reference: str) -> Iterator[tuple[Any, SourceLocation]]:
-    """Read the values of a JSON Lines file that is named. Raises `Unloadable`."""
-    path = spot.beside(reference)
-    for number, line in enumerate(_bytes(spot, path).splitlines(), 1):
+def lines(location: SourceLocation, reference: str) -> Iterator[tuple[Any, SourceLocation]]:
+    """Read the values of a referenced JSON Lines file. Raises `Unloadable`."""
+    path = location.beside(reference)
+    for number, line in enumerate(_bytes(location, path).splitlines(), 1):
         if line.strip():
             try:
-                yield msgspec.json.decode(line), SourceLocation(path, spot.files, (), number)
+                yield msgspec.json.decode(line), SourceLocation(path, location.files, (), number)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Unloadable(f"{path}:{number}: {error}.") from None
 
 
-def _bytes(spot: SourceLocation, path: str) -> bytes:
-    if path not in spot.files:
+def _bytes(location: SourceLocation, path: str) -> bytes:
+    if path not in location.files:
         raise Unloadable(f"there is no file {path}.")
-    return spot.files[path]
+    return location.files[path]

@@ -1,1 +1,1 @@
-"""Finds what is unused or damaged, and removes it."""
+"""Finds results that are unused, damaged or missing, and removes what is of no use."""

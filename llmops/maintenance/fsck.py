@@ -1,7 +1,7 @@
-"""ledger, store -> findings: whether everything is what it says, and there.
+"""Verifies the ledger and the store: every file has the digest of its name, and every result is complete.
 
-A repair only removes what is of no use: blobs that do not have the bytes of their name, writes that were broken off,
-and locks that a git left behind. What they were part of is made again by the next apply that needs it.
+A repair removes only what is of no use: corrupt blobs, files of interrupted writes, and stale locks of git refs. The
+next apply that needs a result with a removed file rebuilds it.
 
 Effects: reads git, the ledger, the store and the locks of git; a repair removes files.
 """
@@ -31,25 +31,25 @@ from llmops.store import blobs
 from llmops.store.blobs import Manifest, Store, Stored
 
 STALE_SECONDS = 3600.0
-"""How old a file is that nobody finishes any more."""
-REPAIR = "Remove it: `llmops fsck --repair`. What it is part of is made again when it is needed."
+"""Age at which an unfinished write counts as interrupted."""
+REPAIR = "Remove it: `llmops fsck --repair`. Its result is rebuilt when it is needed."
 
 
 class FsckOptions(Struct, frozen=True, kw_only=True):
-    """How closely to look, and what to do about it."""
+    """Options of a check."""
 
     now: float
     """Seconds since the epoch."""
     seal: SigningPolicy = UNSIGNED
-    """How the ledger has to be signed."""
+    """The signatures that the ledger must have."""
     quick: bool = False
-    """Only whether everything is there and as long as it should be; the bytes are not read."""
+    """Compare sizes only, without reading the files."""
     repair: bool = False
-    """Remove what is of no use."""
+    """Remove corrupt blobs, interrupted writes and stale locks."""
 
 
 class FsckReport(Struct, frozen=True, kw_only=True):
-    """What was looked at, and what is not as it should be."""
+    """The findings, and the size of what was checked."""
 
     findings: tuple[Finding, ...]
     """Problems first."""
@@ -60,8 +60,8 @@ class FsckReport(Struct, frozen=True, kw_only=True):
 
     @property
     def is_clean(self) -> bool:
-        """Whether there is no problem left."""
-        return not any(one.grade is Severity.PROBLEM and not one.repaired for one in self.findings)
+        """Whether no problem is left."""
+        return not any(finding.grade is Severity.PROBLEM and not finding.repaired for finding in self.findings)
 
 
 def check(
@@ -71,11 +71,11 @@ def check(
     emit: Callable[[Event], None],
     doubts: tuple[Finding, ...] = (),
 ) -> FsckReport:
-    """Look at the ledger and the store of all environments; ``doubts`` is what was found when they were fetched.
+    """Check the ledgers of all environments, and the store; ``doubts`` are findings of the fetch.
 
-    The ledgers come without a seal: one that is not signed as it must be is read, and that is a finding.
+    The ledgers come without a signing policy: a ledger without a valid signature is read, and is a finding.
     """
-    places = tuple(environments)
+    ledgers = tuple(environments)
     outcomes, findings = _outcomes(workspace.ledger)
     findings += [
         *doubts,
@@ -83,24 +83,26 @@ def check(
         *history.check_signatures(workspace.ledger, workspace.ledger.results, how.seal),
     ]
     states: dict[str, EnvironmentState] = {}
-    for where in places:
+    for where in ledgers:
         findings += [*history.check_releases(where), *history.check_signatures(where, where.releases, how.seal)]
         match history.read_state(where):
-            case Finding() as found:
-                findings.append(found)
-            case found:
-                states[where.environment] = found
+            case Finding() as finding:
+                findings.append(finding)
+            case state:
+                states[where.environment] = state
     live, unknown = _live(workspace, states)
-    findings += [*unknown, *_intents(states, outcomes), *_git_locks(workspace, places, how)]
-    shelf = _Shelf(workspaces.open_store(workspace), how)
-    findings += shelf.examine(outcomes, emit)
-    findings += [*_missing(outcomes, shelf, live), *_without_outcome(outcomes, live)]
+    findings += [*unknown, *_intents(states, outcomes), *_git_locks(workspace, ledgers, how)]
+    contents = _StoreContents(workspaces.open_store(workspace), how)
+    findings += contents.examine(outcomes, emit)
+    findings += [*_missing(outcomes, contents, live), *_without_outcome(outcomes, live)]
     return FsckReport(
-        findings=tuple(sorted(findings, key=lambda one: (one.grade is Severity.NOTE, one.where, one.what))),
-        blobs=len(shelf.listed),
-        bytes=sum(one.size for one in shelf.listed),
+        findings=tuple(
+            sorted(findings, key=lambda finding: (finding.grade is Severity.NOTE, finding.where, finding.what))
+        ),
+        blobs=len(contents.listed),
+        bytes=sum(blob.size for blob in contents.listed),
         results=len(outcomes),
-        environments=tuple(where.environment for where in places),
+        environments=tuple(where.environment for where in ledgers),
     )
 
 
@@ -113,27 +115,26 @@ def _note(where: str, what: str, remedy: str) -> Finding:
 
 
 def _outcomes(where: Ledger) -> tuple[dict[Digest, Outcome], list[Finding]]:
-    """Read every outcome that is in its place."""
-    found: dict[Digest, Outcome] = {}
-    wrong: list[Finding] = []
+    """Read every outcome of the ledger, and find those that are corrupt or misplaced."""
+    outcomes: dict[Digest, Outcome] = {}
+    findings: list[Finding] = []
     for path, data in ledger.entries(where):
         try:
             outcome: Outcome = ledger.decode(data, Outcome)
         except LlmopsError as error:
-            wrong.append(
-                _problem(f"{where.results}:{path}", str(error), "Only whoever may push the ref can change it.")
-            )
+            remedy = "Fixing this requires push access to the ref."
+            findings.append(_problem(f"{where.results}:{path}", str(error), remedy))
             continue
         if ledger.path_of(outcome.unit) == path:
-            found[outcome.unit] = outcome
+            outcomes[outcome.unit] = outcome
         else:
-            what = f"it is the outcome of {outcome.key}, of the unit {outcome.unit[:SHORT]}, whose place is elsewhere."
-            wrong.append(_problem(f"{where.results}:{path}", what, history.INSPECT.format(ref=where.results)))
-    return found, wrong
+            what = f"it is the outcome of {outcome.key}, unit {outcome.unit[:SHORT]}, which belongs elsewhere."
+            findings.append(_problem(f"{where.results}:{path}", what, history.INSPECT.format(ref=where.results)))
+    return outcomes, findings
 
 
 def _live(workspace: Workspace, states: Mapping[str, EnvironmentState]) -> tuple[dict[Digest, str], list[Finding]]:
-    """Give the units that live revisions lean on: their model, and the evidence that the next one is compared with."""
+    """Find the units that live revisions depend on: their model, and the evidence that the next one needs."""
     live: dict[Digest, str] = {}
     unknown: list[Finding] = []
     for environment, state in states.items():
@@ -146,11 +147,11 @@ def _live(workspace: Workspace, states: Mapping[str, EnvironmentState]) -> tuple
                     workspace.commits, Root(release.revisions[release.live].commit, f"{name}: live")
                 )
             except (LlmopsError, KeyError) as error:
-                unknown.append(_problem(name, f"what is live cannot be checked: {error}", "Fetch that commit."))
+                unknown.append(_problem(name, f"the live revision cannot be checked: {error}", "Fetch its commit."))
                 continue
             if key in graph and graph[key].digest == release.live:
-                asked = (need.key for need in graph[key].needs if need.is_gate)
-                live |= {unit.digest: name for one in (*asked, key) for unit in graph[one].units}
+                required = (need.key for need in graph[key].needs if need.is_gate)
+                live |= {unit.digest: name for needed in (*required, key) for unit in graph[needed].units}
     return live, unknown
 
 
@@ -158,103 +159,105 @@ def _intents(states: Mapping[str, EnvironmentState], outcomes: Mapping[Digest, O
     for environment, state in states.items():
         for name, intent in state.intents.items():
             if all(unit in outcomes for unit in intent.units):
-                what = f"the intent of {intent.at} is stale: all that it names is done."
+                what = f"the intent of {intent.at} is stale: all its units are built."
                 yield _note(
-                    f"{name} in {environment}", what, "The next `llmops apply` or `llmops gc --prune` forgets it."
+                    f"{name} in {environment}", what, "The next `llmops apply` or `llmops gc --prune` removes it."
                 )
 
 
 def _git_locks(workspace: Workspace, environments: Iterable[Ledger], how: FsckOptions) -> Iterator[Finding]:
-    """Find locks of the ledger's refs that a git left behind when it was killed: nothing can be written under them."""
+    """Find locks of the ledger's refs that a killed git left: they block every write."""
     for path in refs.left_over_locks(workspace.ledger.at, (ref for where in environments for ref in where.refs)):
-        what = "a git that was killed left it behind, and the ref cannot be written."
-        found = _problem(str(path), what, "Remove it: `llmops fsck --repair --offline`.")
+        what = "a killed git left this lock, and the ref cannot be written."
+        finding = _problem(str(path), what, "Remove it: `llmops fsck --repair --offline`.")
         if how.repair:
             path.unlink(missing_ok=True)
-        yield replace(found, repaired=how.repair)
+        yield replace(finding, repaired=how.repair)
 
 
-class _Shelf:
-    """The store, as far as it is looked through."""
+class _StoreContents:
+    """The files of the store, and the manifests of results."""
 
-    def __init__(self, kept: Store, how: FsckOptions) -> None:
-        self._store, self._how = kept, how
-        self.listed = sorted(blobs.listing(kept), key=lambda one: one.path)
-        self.there = {one.digest: one for one in self.listed if one.digest}
-        """What is there, less what was removed."""
+    def __init__(self, store: Store, how: FsckOptions) -> None:
+        self._store, self._how = store, how
+        self.listed = sorted(blobs.listing(store), key=lambda blob: blob.path)
+        self.present = {blob.digest: blob for blob in self.listed if blob.digest}
+        """The blobs by digest, without those that were removed."""
         self.folders: dict[Digest, Manifest] = {}
 
     def examine(self, outcomes: Mapping[Digest, Outcome], emit: Callable[[Event], None]) -> list[Finding]:
-        """Find what is not what its name says, and what was never finished; with a repair, remove it."""
-        wrong = self._open(outcomes)
-        wrong |= self._wrong_sizes() if self._how.quick else self._wrong_bytes(emit)
-        findings = [_problem(one.path, what, REPAIR) for one, what in wrong.items()]
-        stale = [one for one in self.listed if not one.digest and self._how.now - one.time > STALE_SECONDS]
-        what = "a write was broken off and left it behind; it only takes space."
-        findings += [_note(one.path, what, "Remove it: `llmops fsck --repair --offline`.") for one in stale]
+        """Find corrupt blobs and interrupted writes; with a repair, remove them."""
+        corrupt = self._open(outcomes)
+        corrupt |= self._wrong_sizes() if self._how.quick else self._wrong_bytes(emit)
+        findings = [_problem(blob.path, what, REPAIR) for blob, what in corrupt.items()]
+        stale = [blob for blob in self.listed if not blob.digest and self._how.now - blob.time > STALE_SECONDS]
+        what = "an interrupted write left this file, which only takes space."
+        findings += [_note(blob.path, what, "Remove it: `llmops fsck --repair --offline`.") for blob in stale]
         if not self._how.repair:
             return findings
-        for _ in blobs.remove(self._store, [*wrong, *stale]):
+        for _ in blobs.remove(self._store, [*corrupt, *stale]):
             pass
-        for one in wrong:
-            self.there.pop(one.digest, None)
-            self.folders.pop(one.digest, None)
-        return [replace(one, repaired=True) for one in findings]
+        for blob in corrupt:
+            self.present.pop(blob.digest, None)
+            self.folders.pop(blob.digest, None)
+        return [replace(finding, repaired=True) for finding in findings]
 
     def _open(self, outcomes: Mapping[Digest, Outcome]) -> dict[Stored, str]:
-        """Read the manifests of all results; give those that cannot be."""
-        wrong: dict[Stored, str] = {}
-        for digest in sorted({digest for one in outcomes.values() for digest in one.outputs.values()}):
-            if digest in self.there:
+        """Read the manifests of all results; return those that are corrupt."""
+        corrupt: dict[Stored, str] = {}
+        for digest in sorted({digest for outcome in outcomes.values() for digest in outcome.outputs.values()}):
+            if digest in self.present:
                 try:
                     self.folders[digest] = blobs.manifest(self._store, digest)
                 except LlmopsError:
-                    wrong[self.there[digest]] = "it is not the manifest that its name says: it is corrupt."
-        return wrong
+                    corrupt[self.present[digest]] = "the manifest is corrupt: its digest is not its name."
+        return corrupt
 
     def _wrong_sizes(self) -> dict[Stored, str]:
-        wrong: dict[Stored, str] = {}
-        for one in self.folders.values():
-            for name, entry in one.files.items():
-                found = self.there.get(entry.sha256)
-                if found is not None and found.size != entry.size:
-                    wrong[found] = f"it is {found.size} bytes long; as {name} of a result it was {entry.size}."
-        return wrong
+        corrupt: dict[Stored, str] = {}
+        for manifest in self.folders.values():
+            for name, entry in manifest.files.items():
+                blob = self.present.get(entry.sha256)
+                if blob is not None and blob.size != entry.size:
+                    corrupt[blob] = f"it has {blob.size} bytes; {name} of a result has {entry.size}."
+        return corrupt
 
     def _wrong_bytes(self, emit: Callable[[Event], None]) -> dict[Stored, str]:
-        wrong: dict[Stored, str] = {}
-        left = [one for digest, one in self.there.items() if digest not in self.folders]
-        for done, one in enumerate(left, start=1):
-            if not blobs.is_sound(self._store, one):
-                wrong[one] = "it is corrupt: its bytes do not have its name."
+        corrupt: dict[Stored, str] = {}
+        unread = [blob for digest, blob in self.present.items() if digest not in self.folders]
+        for done, blob in enumerate(unread, start=1):
+            if not blobs.is_sound(self._store, blob):
+                corrupt[blob] = "the file is corrupt: its digest is not its name."
             event = Event(type=EventType.PROGRESS, key=Key("Store", "objects"), text="reading")
-            emit(replace(event, done=done, total=len(left)))
-        return wrong
+            emit(replace(event, done=done, total=len(unread)))
+        return corrupt
 
 
-def _missing(outcomes: Mapping[Digest, Outcome], shelf: _Shelf, live: Mapping[Digest, str]) -> Iterator[Finding]:
-    """Find results whose bytes are not in the store."""
+def _missing(
+    outcomes: Mapping[Digest, Outcome], contents: _StoreContents, live: Mapping[Digest, str]
+) -> Iterator[Finding]:
+    """Find results with files that are not in the store."""
     for unit, outcome in outcomes.items():
         gone: list[str] = []
         for name, digest in outcome.outputs.items():
-            if digest not in shelf.there:
+            if digest not in contents.present:
                 gone.append(f"{name} as a whole")
-            elif digest in shelf.folders:
-                files = shelf.folders[digest].files
-                gone += [f"{name}/{path}" for path, entry in files.items() if entry.sha256 not in shelf.there]
+            elif digest in contents.folders:
+                files = contents.folders[digest].files
+                gone += [f"{name}/{path}" for path, entry in files.items() if entry.sha256 not in contents.present]
         if gone:
             where = f"{outcome.key} {outcome.part}".strip() + f" {unit[:SHORT]}"
             what = f"not in the store: {', '.join(gone[:3])}{f' and {len(gone) - 3} more' if len(gone) > 3 else ''}."  # noqa: PLR2004
             if unit in live:
-                what = f"{live[unit]} is live and leans on it. {what[0].upper()}{what[1:]}"
-                remedy = "Bring it back from a copy of the store; else the next `llmops apply` that needs it makes it."
+                what = f"{live[unit]} is live and depends on it. {what[0].upper()}{what[1:]}"
+                remedy = "Restore it from a copy of the store, or let the next `llmops apply` that needs it rebuild it."
                 yield _problem(where, what, remedy)
             else:
-                yield _note(where, what, "It is made again when it is needed.")
+                yield _note(where, what, "It is rebuilt when it is needed.")
 
 
 def _without_outcome(outcomes: Mapping[Digest, Outcome], live: Mapping[Digest, str]) -> Iterator[Finding]:
     for unit, name in live.items():
         if unit not in outcomes:
-            what = f"it is live, and the result {unit[:SHORT]} that it leans on is not in the ledger."
-            yield _problem(name, what, "Fetch the ledger; if that does not bring it, `llmops apply` makes it again.")
+            what = f"it is live and depends on the result {unit[:SHORT]}, which is not in the ledger."
+            yield _problem(name, what, "Fetch the ledger; if it is not there either, `llmops apply` rebuilds it.")

@@ -1,10 +1,10 @@
-"""what is kept -> what nobody needs: the sweep of mark and sweep, over the store and the work folder.
+"""Finds and removes unused results: the sweep phase of mark and sweep, over the store and the work folder.
 
-What was added less than a grace period ago is never swept: a result is in the store before it is in the ledger. Results
-stay in the ledger when their bytes go: they are history, and are made again when they are needed.
+Blobs within the grace period are never removed: a result is in the store before it is in the ledger. The ledger keeps
+its records, which are history; a removed result is rebuilt when it is needed.
 
-Sweeping takes the leases of all environments, so that no apply leans on what is going. A gate takes none: what it finds
-gone it makes again.
+Pruning takes the leases of all environments, so that no apply depends on what is removed. A gate takes no lease: it
+rebuilds what is gone.
 
 Effects: reads git, the ledger, the store and the work folder; removes blobs and folders; forgets intents.
 """
@@ -37,11 +37,11 @@ from llmops.plugins.runner import Orders, OrderState
 from llmops.store import blobs, mailbox
 from llmops.store.blobs import Store, Stored
 
-UNNAMED, BROKEN_OFF = "no result of the ledger", "writes that were broken off"
+UNNAMED, INTERRUPTED = "no result of the ledger", "interrupted writes"
 
 
 class BlobShare(Struct, frozen=True, kw_only=True):
-    """Some of what is in the store, and what it is or why it is there."""
+    """A share of the store: what it is, or why it is kept."""
 
     what: str
     blobs: int
@@ -49,142 +49,139 @@ class BlobShare(Struct, frozen=True, kw_only=True):
 
 
 class Folder(Struct, frozen=True, kw_only=True):
-    """An order that ended, or what a gate left that was broken off; nobody needs it."""
+    """The folder of an order that ended, or of an interrupted gate; it is unused."""
 
     name: str
     bytes: int
 
 
 class Survey(Struct, frozen=True, kw_only=True):
-    """What is kept, and what is not."""
+    """What is kept, and what is unused."""
 
     roots: tuple[Root, ...]
     kept: tuple[BlobShare, ...]
     """By the first reason that applies."""
     blobs: tuple[Stored, ...]
-    """What nobody needs, manifests first: a folder is never there with half of its files."""
+    """The unused blobs, manifests first: no folder is ever left with half of its files."""
     garbage: tuple[BlobShare, ...]
-    """The same, by the resource that it was made for."""
+    """The same, by the resource that they were built for."""
     folders: tuple[Folder, ...]
     intents: dict[str, tuple[str, ...]]
-    """Intents that nobody will take up again, by environment."""
+    """Stale intents, by environment."""
 
     @property
     def bytes(self) -> int:
-        """How much is removed; what a replica serves is freed when it ends."""
-        return sum(one.size for one in self.blobs) + sum(one.bytes for one in self.folders)
+        """Size of what is removed; files of a running replica are freed when it ends."""
+        return sum(blob.size for blob in self.blobs) + sum(folder.bytes for folder in self.folders)
 
 
 def survey(workspace: Workspace, environments: Iterable[Ledger], keep: RetentionPolicy) -> Survey:
-    """Find what nobody needs. Nothing is changed.
+    """Find what is unused; change nothing.
 
-    Raises `Refused` when something that decides what is kept cannot be read, `Broken` when the store or the runner
-    cannot be.
+    Raises `Refused` if a ledger or a root cannot be read, `Broken` if the store or the runner cannot be read.
     """
     states = {where.environment: _state(where) for where in environments}
     outcomes = ledger.outcomes(workspace.ledger)
-    kept = workspaces.open_store(workspace)
-    bench = _Bench(workspace.work, workspaces.open_runner(workspace), keep.limit)
-    marked = MarkedBlobs(workspace.commits, kept, outcomes)
+    store = workspaces.open_store(workspace)
+    work = _WorkFolder(workspace.work, workspaces.open_runner(workspace), keep.limit)
+    marked = MarkedBlobs(workspace.commits, store, outcomes)
     for root in gc_mark.protected(workspace.ledger.at, keep.protect):
         marked.commit(root)
     for name, state in states.items():
         marked.environment(name, state, keep)
-    over = {name: tuple(bench.over(state, outcomes)) for name, state in states.items()}
-    taken_up = {one.name: one for name, state in states.items() for one in _others(state, over[name])}
-    folders = (*bench.sort(taken_up, marked), *bench.broken_off())
-    listed = sorted(blobs.listing(kept), key=lambda one: one.path)
+    stale = {name: tuple(work.stale_intents(state, outcomes)) for name, state in states.items()}
+    open_intents = {intent.name: intent for name, state in states.items() for intent in _others(state, stale[name])}
+    folders = (*work.unused(open_intents, marked), *work.interrupted())
+    listed = sorted(blobs.listing(store), key=lambda blob: blob.path)
     marked.young(listed, keep.limit)
     if keep.unknown:
         marked.unknown(listed)
-    gone = tuple(one for one in listed if _is_garbage(one, marked, keep.limit))
-    made_for = _made_for(kept, outcomes, {one.digest for one in gone})
-    manifests = {digest for one in outcomes.values() for digest in one.outputs.values()}
+    unused = tuple(blob for blob in listed if _is_garbage(blob, marked, keep.limit))
+    resources = _resources(store, outcomes, {blob.digest for blob in unused})
+    manifests = {digest for outcome in outcomes.values() for digest in outcome.outputs.values()}
     return Survey(
         roots=tuple(dict.fromkeys(marked.roots)),
-        kept=_shares((marked.why[one.digest], one) for one in listed if one.digest in marked.why),
-        blobs=tuple(sorted(gone, key=lambda one: (one.digest not in manifests, one.path))),
-        garbage=_shares((made_for.get(one.digest, UNNAMED if one.digest else BROKEN_OFF), one) for one in gone),
+        kept=_shares((marked.why[blob.digest], blob) for blob in listed if blob.digest in marked.why),
+        blobs=tuple(sorted(unused, key=lambda blob: (blob.digest not in manifests, blob.path))),
+        garbage=_shares((resources.get(blob.digest, UNNAMED if blob.digest else INTERRUPTED), blob) for blob in unused),
         folders=folders,
-        intents={name: names for name, names in over.items() if names},
+        intents={name: names for name, names in stale.items() if names},
     )
 
 
 def _state(where: Ledger) -> EnvironmentState:
-    found = ledger.state(where) if ledger.exists(where) else None
-    if found is None:
+    state = ledger.state(where) if ledger.exists(where) else None
+    if state is None:
         raise Refused(
-            f"the ledger of {where.environment} is not complete here, so it is not known what is needed, and nothing "
-            f"is removed. Fetch it if it exists elsewhere; `llmops init -e {where.environment}` begins a new one."
+            f"the ledger of {where.environment} is incomplete here, so llmops cannot tell which results are used, and "
+            f"removes nothing. Fetch it if it exists elsewhere; create one with `llmops init -e {where.environment}`."
         )
-    return found
+    return state
 
 
 def _others(state: EnvironmentState, names: Iterable[str]) -> Iterator[Intent]:
-    yield from (one for name, one in state.intents.items() if name not in set(names))
+    yield from (intent for name, intent in state.intents.items() if name not in set(names))
 
 
-def _is_garbage(one: Stored, marked: MarkedBlobs, limit: float) -> bool:
-    return one.digest not in marked.why and one.time <= limit
+def _is_garbage(blob: Stored, marked: MarkedBlobs, limit: float) -> bool:
+    return blob.digest not in marked.why and blob.time <= limit
 
 
-def _made_for(kept: Store, outcomes: Mapping[Digest, Outcome], gone: Container[Digest]) -> dict[Digest, str]:
-    """Say what each blob was made for that is not kept."""
-    found: dict[Digest, str] = {}
+def _resources(store: Store, outcomes: Mapping[Digest, Outcome], unused: Container[Digest]) -> dict[Digest, str]:
+    """Return the resource that each unused blob was built for."""
+    resources: dict[Digest, str] = {}
     for outcome in outcomes.values():
         for digest in outcome.outputs.values():
-            if digest in gone:
-                for blob in (digest, *(entry.sha256 for entry in blobs.manifest(kept, digest).files.values())):
-                    found.setdefault(blob, str(outcome.key))
-    return found
+            if digest in unused:
+                for blob in (digest, *(entry.sha256 for entry in blobs.manifest(store, digest).files.values())):
+                    resources.setdefault(blob, str(outcome.key))
+    return resources
 
 
-def _shares(found: Iterable[tuple[str, Stored]]) -> tuple[BlobShare, ...]:
-    """Add up, in the order of what comes first by name."""
+def _shares(blobs_: Iterable[tuple[str, Stored]]) -> tuple[BlobShare, ...]:
+    """Add up the sizes by name, sorted by name."""
     sizes: dict[str, list[int]] = {}
-    for what, one in found:
-        sizes.setdefault(what, []).append(one.size)
-    return tuple(BlobShare(what=what, blobs=len(one), bytes=sum(one)) for what, one in sorted(sizes.items()))
+    for what, blob in blobs_:
+        sizes.setdefault(what, []).append(blob.size)
+    return tuple(BlobShare(what=what, blobs=len(each), bytes=sum(each)) for what, each in sorted(sizes.items()))
 
 
-class _Bench(Struct, frozen=True):
-    """The folder that orders are worked on in."""
+class _WorkFolder(Struct, frozen=True):
+    """The folder of orders."""
 
     work: Path
     runner: Orders
     limit: float
-    """When what is young was added, or later."""
+    """Time since which a file is young, in seconds since the epoch."""
 
-    def over(self, state: EnvironmentState, done: Container[Digest]) -> Iterator[str]:
-        """Give the intents that nobody will take up: all is done, or it is old and nobody works on it."""
-        for name, one in state.intents.items():
-            if not self._is_busy(self.work / name) and (
-                all(unit in done for unit in one.units) or gc_mark.when(one.at) <= self.limit
-            ):
+    def stale_intents(self, state: EnvironmentState, done: Container[Digest]) -> Iterator[str]:
+        """Yield the intents whose units are all built, or that are old; none that a process works on."""
+        for name, intent in state.intents.items():
+            is_over = all(unit in done for unit in intent.units) or gc_mark.when(intent.at) <= self.limit
+            if is_over and not self._is_busy(self.work / name):
                 yield name
 
-    def sort(self, taken_up: Mapping[str, Intent], marked: MarkedBlobs) -> Iterator[Folder]:
-        """Keep what orders read that are not over; give those that nobody needs.
+    def unused(self, open_intents: Mapping[str, Intent], marked: MarkedBlobs) -> Iterator[Folder]:
+        """Mark the inputs of open orders; yield the orders that are unused.
 
-        One that made something which is kept stays: its log is what `llmops logs` shows, and what it began, when it
-        failed, is gone on with.
+        An order with a result that is kept stays: `llmops logs` shows its log, and a failed one is continued.
         """
-        here = dict(self._orders())
-        for name, intent in taken_up.items():
-            if name not in here:  # on another machine: it reads what its commit declares
+        local = dict(self._orders())
+        for name, intent in open_intents.items():
+            if name not in local:  # on another machine: it reads what its commit declares
                 marked.commit(Root(intent.commit, f"order {name} is open"))
-        for name, order in here.items():
+        for name, order in local.items():
             folder = self.work / name
             files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-            if name in taken_up or self._is_busy(folder):
-                marked.order(order, _made(folder), f"order {name} is open")
+            if name in open_intents or self._is_busy(folder):
+                marked.order(order, _results(folder), f"order {name} is open")
             elif _latest(files) > self.limit:
-                marked.order(order, _made(folder), YOUNG)
+                marked.order(order, _results(folder), YOUNG)
             elif not any(job.unit in marked.units for job in order.jobs):
                 yield Folder(name=name, bytes=sum(path.stat().st_size for path in files if path.stat().st_nlink == 1))
 
-    def broken_off(self) -> Iterator[Folder]:
-        """Give what gates that nothing is kept of left when they were killed, and that nobody went on with."""
+    def interrupted(self) -> Iterator[Folder]:
+        """Yield the folders that killed untrusted gates left."""
         for folder in isolation.leftovers(self.work):
             files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
             is_busy = any(file_locks.holder(path) for path in files if path.name == orders.LOCK)
@@ -193,7 +190,7 @@ class _Bench(Struct, frozen=True):
                 yield Folder(name=folder.name, bytes=sum(sizes.values()))
 
     def _orders(self) -> Iterator[tuple[str, Order]]:
-        """Give every order of this machine; a folder with something else is not ours to judge."""
+        """Yield every order of this machine; folders with other content are ignored."""
         for path in sorted(self.work.glob(f"*/{orders.ORDER}")):
             with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
                 yield path.parent.name, msgspec.json.decode(path.read_bytes(), type=Order)
@@ -202,39 +199,39 @@ class _Bench(Struct, frozen=True):
         return self.runner.look(folder) is OrderState.RUNNING or file_locks.holder(folder / orders.LOCK) != 0
 
 
-def _made(folder: Path) -> Iterator[JobResult]:
+def _results(folder: Path) -> Iterator[JobResult]:
     for path in (folder / orders.RESULTS).glob("*.json"):
-        if (made := dispatch.result(folder, path.stem)) is not None:
-            yield made
+        if (result := dispatch.result(folder, path.stem)) is not None:
+            yield result
 
 
 def _latest(files: Iterable[Path]) -> float:
-    """Give when an order was last worked on; what was linked from the store says nothing of that."""
+    """Return when an order last wrote a file; links to the store do not count."""
     return max((about.st_mtime for about in (path.stat() for path in files) if about.st_nlink == 1), default=0.0)
 
 
-def prune(workspace: Workspace, environments: Iterable[Ledger], found: Survey, renew: Callable[[], None]) -> None:
-    """Remove what nobody needs, under the leases of all environments, which ``renew`` keeps."""
+def prune(workspace: Workspace, environments: Iterable[Ledger], survey: Survey, renew: Callable[[], None]) -> None:
+    """Remove what is unused, under the leases of all environments, which ``renew`` renews."""
     store = workspaces.open_store(workspace)
-    for _ in blobs.remove(store, found.blobs):
+    for _ in blobs.remove(store, survey.blobs):
         renew()
-    for one in found.folders:
-        folder = workspace.work / one.name
+    for unused in survey.folders:
+        folder = workspace.work / unused.name
         if folder in isolation.leftovers(workspace.work):
             isolation.discard(workspace, folder)
         else:
             _remove_order(folder, store)
     for where in environments:
-        if names := found.intents.get(where.environment):
+        if names := survey.intents.get(where.environment):
             ledger.transact(where, partial(_without, names), f"gc: {', '.join(names)}")
 
 
 def _without(names: Container[str], state: EnvironmentState) -> EnvironmentState:
-    return replace(state, intents={name: one for name, one in state.intents.items() if name not in names})
+    return replace(state, intents={name: intent for name, intent in state.intents.items() if name not in names})
 
 
 def _remove_order(folder: Path, store: Store) -> None:
-    """Remove an order, with its mailbox, unless a process does it by now."""
+    """Remove an order with its mailbox, unless a process has taken it up."""
     if (lock := file_locks.take(folder / orders.LOCK)) is not None:
         with lock:
             mailbox.remove(store, folder.name)

@@ -53,7 +53,7 @@ class Registry(Mapping[str, Any]):
 
     def _load(self, name: str) -> Any:
         file = _snake(name) if self._in_capitals else name
-        if name.isidentifier() and file in self._files():
+        if name.isidentifier() and file in self.files():
             plugin = self._import(name, f"{self._package.__name__}.{file}", self._member)
         elif name in installed(self._group):
             module, _, attribute = installed(self._group)[name].partition(":")
@@ -73,7 +73,7 @@ class Registry(Mapping[str, Any]):
 
     def names(self) -> list[str]:
         """List the plug-ins there are, without importing them."""
-        own = [_camel(file) if self._in_capitals else file for file in self._files()]
+        own = [_camel(file) if self._in_capitals else file for file in self.files()]
         return sorted({*own, *installed(self._group)})
 
     def __iter__(self) -> Iterator[str]:
@@ -85,7 +85,8 @@ class Registry(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.names())
 
-    def _files(self) -> list[str]:
+    def files(self) -> list[str]:
+        """List the files of the plug-ins, sorted; imports none."""
         return [name for name in modules(self._package) if not name.startswith("_")]
 
 

@@ -1,1 +1,1 @@
-"""values -> words: what people, pull requests and machines read. Pure; `cli` prints it."""
+"""Renders results as text, Markdown, JSON, XML and HTML, for people, pull requests and programs."""

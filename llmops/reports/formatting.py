@@ -1,18 +1,17 @@
-"""How numbers, times and names are written, everywhere the same.
+"""Writes numbers, times, names and tables, the same in every report.
 
 Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
 
 from llmops.domain.digests import SHORT, Digest
 from llmops.domain.plans import Cost, Sign, Verdict
-
-Paint: TypeAlias = Callable[[str, str], str]
-"""Colour a text: (text, style) -> text. Styles: good, bad, warn, dim, bold, new."""
 
 STYLES: dict[Sign, str] = {
     Sign.ADD: "good",
@@ -25,13 +24,8 @@ STYLES: dict[Sign, str] = {
 VERDICT_STYLES = {Verdict.PASS: "good", Verdict.FAIL: "bad", Verdict.INCONCLUSIVE: "warn"}
 
 
-def plain(text: str, _style: str) -> str:
-    """Paint nothing."""
-    return text
-
-
 def short(digest: Digest) -> str:
-    """Give as much of a digest as people need."""
+    """Shorten a digest or a commit for people."""
     return digest[:SHORT]
 
 
@@ -46,17 +40,24 @@ def duration(seconds: float) -> str:
 
 
 def effort(seconds: float, cost: Cost | None) -> str:
-    """Write a time and what it costs: 3 min, 0.12 USD."""
+    """Write a time and its cost: 3 min, 0.12 USD."""
     return f"{duration(seconds)}, {cost}" if cost is not None else duration(seconds)
 
 
-def count(amount: int, one: str, many: str = "") -> str:
+def count(amount: int, singular: str, plural: str = "") -> str:
     """Write an amount with its noun: 1 item, 2 items."""
-    return f"{amount} {one if amount == 1 else many or f'{one}s'}"
+    return f"{amount} {singular if amount == 1 else plural or f'{singular}s'}"
+
+
+def p_value(p: float | None, adjusted: float | None, together: int) -> str:
+    """Write a p-value; behind it, in brackets, Holm's correction for so many tests together. '' if there is none."""
+    if p is None or adjusted is None:
+        return ""
+    return f"{p:.2g}" if together == 1 else f"{p:.2g} ({adjusted:.2g} of {together})"
 
 
 def columns(rows: Iterable[tuple[str, ...]], gap: int = 2) -> list[str]:
-    """Line rows up in columns; the last column is as long as it wants to be."""
+    """Align rows in columns; the last column is ragged."""
     table = list(rows)
     width = max(map(len, table), default=0)
     padded = [(*row, *([""] * (width - len(row)))) for row in table]
@@ -68,13 +69,6 @@ def columns(rows: Iterable[tuple[str, ...]], gap: int = 2) -> list[str]:
     ]
 
 
-def markdown_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Write a table in GitHub's Markdown."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return lines + ["| " + " | ".join(cell(one) for one in row) + " |" for row in rows]
-
-
-def cell(text: str) -> str:
-    """Make a text safe in a Markdown table: no mention, no HTML, no line break, no column."""
-    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
-    return " ".join(safe.replace("@", "@\u200b").replace("`", "'").split())
+def json_text(value: Any) -> str:
+    """Write a value as indented JSON; a number that is not finite becomes null."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

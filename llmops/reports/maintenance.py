@@ -1,4 +1,4 @@
-"""gc and fsck -> text and JSON.
+"""Writes the reports of `gc` and `fsck` as text and JSON.
 
 Pure.
 """
@@ -13,7 +13,8 @@ import msgspec
 from llmops.ledger.history import Finding, Severity
 from llmops.maintenance.fsck import FsckReport
 from llmops.maintenance.gc_sweep import BlobShare, Survey
-from llmops.reports.formatting import Paint, columns, count, plain, short
+from llmops.plugins.report import Paint, plain
+from llmops.reports.formatting import columns, count, short
 
 MOST_NOTES = 20
 """How many notes are shown; JSON has them all."""
@@ -28,54 +29,52 @@ def size(amount: int) -> str:
     return f"{value:.1f} {SIZES[unit]}" if unit else f"{amount} B"
 
 
-def survey(found: Survey, *, pruned: bool, paint: Paint = plain) -> str:
-    """Write what is removed and why the rest is kept."""
-    amount = f"{count(len(found.blobs), 'file')} of the store, {count(len(found.folders), 'order')}"
-    verb = "Removed" if pruned else "Nobody needs"
-    is_any = bool(found.blobs or found.folders or found.intents)
-    head = f"{verb} {amount}: {size(found.bytes)}" if is_any else "Nothing to remove: all of it is needed."
-    lines = [paint(head, "bold"), *_shares(found.garbage)]
-    lines += [f"  {one.name}  {size(one.bytes)}" for one in found.folders]
-    lines += [
-        f"  {name} in {where}: an intent that is over" for where, names in found.intents.items() for name in names
-    ]
-    lines += ["", paint("Kept", "bold"), *(_shares(found.kept) or ["  nothing"])]
-    roots = [(short(root.commit), root.why) for root in found.roots]
-    lines += ["", paint("Commits whose results are kept", "bold"), *(f"  {line}" for line in columns(roots))]
+def gc_text(survey: Survey, *, pruned: bool, paint: Paint = plain) -> str:
+    """Write what is removed, and why the rest is kept."""
+    amount = f"{count(len(survey.blobs), 'file')} of the store, {count(len(survey.folders), 'order')}"
+    is_any = bool(survey.blobs or survey.folders or survey.intents)
+    head = f"{'Removed' if pruned else 'Unused'}: {amount}, {size(survey.bytes)}" if is_any else "Nothing is unused."
+    lines = [paint(head, "bold"), *_shares(survey.garbage)]
+    lines += [f"  {folder.name}  {size(folder.bytes)}" for folder in survey.folders]
+    lines += [f"  {name} in {where}: a stale intent" for where, names in survey.intents.items() for name in names]
+    lines += ["", paint("Kept", "bold"), *(_shares(survey.kept) or ["  nothing"])]
+    roots = columns((short(root.commit), root.why) for root in survey.roots)
+    lines += ["", paint("Commits whose results are kept", "bold"), *(f"  {line}" for line in roots)]
     if is_any and not pruned:
-        lines += ["", "Nothing was removed: `llmops gc --prune` does it."]
+        lines += ["", "Nothing was removed. Remove it: `llmops gc --prune`."]
     return "\n".join(lines) + "\n"
 
 
-def _shares(found: Sequence[BlobShare]) -> list[str]:
-    rows = [(one.what, count(one.blobs, "file"), size(one.bytes)) for one in found]
-    return [f"  {line}" for line in columns(rows)]
+def _shares(shares: Sequence[BlobShare]) -> list[str]:
+    rows = columns((share.what, count(share.blobs, "file"), size(share.bytes)) for share in shares)
+    return [f"  {line}" for line in rows]
 
 
-def survey_json(found: Survey, *, pruned: bool) -> Any:
-    """Give the same for machines."""
-    return {"pruned": pruned, "bytes": found.bytes, **msgspec.to_builtins(found)}
+def gc_json(survey: Survey, *, pruned: bool) -> Any:
+    """Write the same for programs."""
+    return {"pruned": pruned, "bytes": survey.bytes, **msgspec.to_builtins(survey)}
 
 
-def examined(found: FsckReport, paint: Paint = plain) -> str:
-    """Write what is not as it should be."""
-    seen = f"{count(found.blobs, 'file')} of the store ({size(found.bytes)}), {count(found.results, 'result')}"
-    lines = [f"Looked at {seen} and the releases of {', '.join(found.environments)}."]
-    problems = [one for one in found.findings if one.grade is Severity.PROBLEM]
-    notes = [one for one in found.findings if one.grade is Severity.NOTE]
-    lines += [paint(_finding(one), "dim" if one.repaired else "bad") for one in problems]
-    lines += [paint(_finding(one), "dim") for one in notes[:MOST_NOTES]]
+def fsck_text(report: FsckReport, paint: Paint = plain) -> str:
+    """Write the problems, then the notes, then the number of problems that are left."""
+    scope = f"{count(report.blobs, 'file')} of the store ({size(report.bytes)}), {count(report.results, 'result')}"
+    lines = [f"Checked {scope} and the releases of {', '.join(report.environments)}."]
+    problems = [finding for finding in report.findings if finding.grade is Severity.PROBLEM]
+    notes = [finding for finding in report.findings if finding.grade is Severity.NOTE]
+    lines += [paint(_line(finding), "dim" if finding.repaired else "bad") for finding in problems]
+    lines += [paint(_line(finding), "dim") for finding in notes[:MOST_NOTES]]
     if len(notes) > MOST_NOTES:
-        lines.append(f"  and {len(notes) - MOST_NOTES} more notes: -o json has them all")
-    left = sum(not one.repaired for one in problems)
-    end = f"{count(left, 'problem')}." if left else "Everything is as it should be."
+        lines.append(f"  and {len(notes) - MOST_NOTES} more notes: -o json lists them all")
+    left = sum(not finding.repaired for finding in problems)
+    end = f"{count(left, 'problem')}." if left else "No problems."
     return "\n".join([*lines, paint(end, "bad" if left else "good")]) + "\n"
 
 
-def _finding(one: Finding) -> str:
-    return f"  {one.grade}: {one.where}: {one.what} {'Removed.' if one.repaired else one.remedy}"
+def _line(finding: Finding) -> str:
+    remedy = "Removed." if finding.repaired else finding.remedy
+    return f"  {finding.grade}: {finding.where}: {finding.what} {remedy}"
 
 
-def examined_json(found: FsckReport) -> Any:
-    """Give the same for machines."""
-    return {"clean": found.is_clean, **msgspec.to_builtins(found)}
+def fsck_json(report: FsckReport) -> Any:
+    """Write the same for programs."""
+    return {"clean": report.is_clean, **msgspec.to_builtins(report)}

@@ -1,4 +1,4 @@
-"""status, history and why -> text and JSON.
+"""Writes the text of `status`, `history`, `why` and `diff`.
 
 Pure.
 """
@@ -6,15 +6,13 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import msgspec
 
 from llmops.domain.plans import Change, Sign
 from llmops.domain.resources import Key
 from llmops.domain.status import Condition
 from llmops.planning.status import Entry, Overview
-from llmops.reports.formatting import STYLES, Paint, columns, count, duration, plain, short
+from llmops.plugins.report import Paint, plain
+from llmops.reports.formatting import STYLES, columns, count, duration, short
 
 CONDITION_STYLES = {
     Condition.DONE: "good",
@@ -27,71 +25,68 @@ CONDITION_STYLES = {
     Condition.BLOCKED: "bad",
     Condition.DOWN: "bad",
 }
+CONDITION_WORDS = {Condition.OWED: "pending"}
+"""Conditions whose word for people differs from that in JSON."""
 
 
-def overview(found: Overview, paint: Paint = plain) -> str:
-    """Write the status of everything."""
-    applied = short(found.applied) if found.applied else "none yet"
-    lines = [f"Environment {found.environment}: commit {short(found.commit)}, applied {applied}"]
-    if found.endpoint:
-        lines.append(f"Endpoint {found.endpoint}/v1")
-    if found.holder and found.holder_is_gone:
-        lines.append(f"An apply was not finished: that of {found.holder} is gone; the next apply takes over.")
-    elif found.holder:
-        lines.append(f"{found.holder} is applying.")
-    lines += [f"Note: {note}" for note in found.notes]
-    rows = [(str(row.key), short(row.digest), row.condition.value, row.detail) for row in found.rows]
-    styles = [CONDITION_STYLES[row.condition] for row in found.rows]
+def overview(status: Overview, paint: Paint = plain) -> str:
+    """Write the state of every resource."""
+    applied = f"applied {short(status.applied)}" if status.applied else "nothing applied yet"
+    lines = [f"Environment {status.environment}: commit {short(status.commit)}, {applied}"]
+    if status.endpoint:
+        lines.append(f"Endpoint {status.endpoint}/v1")
+    if status.holder and status.holder_is_gone:
+        lines.append(f"The apply of {status.holder} did not finish; the next apply continues it.")
+    elif status.holder:
+        lines.append(f"{status.holder} is applying.")
+    lines += [f"Note: {note}" for note in status.notes]
+    words = [CONDITION_WORDS.get(row.condition, row.condition.value) for row in status.rows]
+    rows = [(str(row.key), short(row.digest), word, row.detail) for row, word in zip(status.rows, words, strict=True)]
+    styles = [CONDITION_STYLES[row.condition] for row in status.rows]
     painted = [f"  {paint(line, style)}" for line, style in zip(columns(rows), styles, strict=True)]
-    owed = (
-        f"{count(found.actions, 'action')} owed: see `llmops plan`." if found.actions else "Everything is as declared."
-    )
-    return "\n".join([*lines, "", *painted, "", owed]) + "\n"
+    pending = f"{count(status.actions, 'action')} pending. List them: `llmops plan`."
+    summary = pending if status.actions else "The environment matches the commit."
+    return "\n".join([*lines, "", *painted, *([""] if painted else []), summary]) + "\n"
 
 
 def history(key: Key, entries: Sequence[Entry], paint: Paint = plain) -> str:
-    """Write the history of a resource."""
+    """Write the results and revisions of a resource."""
     if not entries:
-        return f"Nothing was made or released of {key} yet.\n"
-    rows = [(one.at, one.what, short(one.digest), short(one.commit), _told(one)) for one in entries]
-    head, *rest = columns([("when", "what", "digest", "commit", ""), *rows])
+        return f"{key} has no results and no revisions yet.\n"
+    rows = [(entry.at, entry.what, short(entry.digest), short(entry.commit), _details(entry)) for entry in entries]
+    head, *rest = columns([("when", "what", "digest", "commit", "details"), *rows])
     return "\n".join([paint(head, "bold"), *rest]) + "\n"
 
 
-def _told(entry: Entry) -> str:
-    took = "" if entry.seconds is None else duration(entry.seconds)
-    return ", ".join(filter(None, (took, entry.detail)))
+def _details(entry: Entry) -> str:
+    seconds = "" if entry.seconds is None else duration(entry.seconds)
+    return ", ".join(filter(None, (seconds, entry.detail)))
 
 
 def why(key: Key, chain: Sequence[Change], since: str, paint: Paint = plain) -> str:
     """Write the path from a resource to the first input that differs."""
     if not chain:
-        return f"{key} is the same as in {since}: everything that decides it is unchanged.\n"
+        return f"{key} has not changed since {since}.\n"
     lines = [f"{key} since {since}:", ""]
     for depth, change in enumerate(chain):
         lines.append(f"  {'   ' * depth}{paint(change.sign, STYLES[change.sign])} {change.key}")
         lines += [f"  {'   ' * depth}    {reason}" for reason in _reasons(change)]
     last = chain[-1]
     if last.sign is Sign.EDIT:
-        lines += ["", f"The first input that differs is {last.because[0]} of {last.key}."]
+        lines += ["", f"First difference: {last.key}: {last.because[0]}."]
     if last.sign is Sign.KEEP:
-        lines += ["", "None of this decides anything: nothing is made again."]
+        lines += ["", "The change is in no digest: nothing is rebuilt."]
     return "\n".join(lines) + "\n"
 
 
 def _reasons(change: Change) -> tuple[str, ...]:
-    return change.because or ({Sign.ADD: "new", Sign.DROP: "not declared any more"}.get(change.sign, ""),)
+    return change.because or ({Sign.ADD: "new", Sign.DROP: "no longer declared"}.get(change.sign, ""),)
 
 
-def changes(found: Sequence[Change], paint: Paint = plain) -> str:
+def changes(differences: Sequence[Change], paint: Paint = plain) -> str:
     """Write the changes between two commits."""
-    if not found:
-        return "No difference: both commits declare the same.\n"
-    rows = [(str(one.key), ", ".join(_reasons(one))) for one in found]
-    lines = [f"{paint(one.sign, STYLES[one.sign])} {line}" for one, line in zip(found, columns(rows), strict=True)]
-    return "\n".join(lines) + "\n"
-
-
-def as_json(value: Any) -> Any:
-    """Give any of these values for machines."""
-    return msgspec.to_builtins(value)
+    if not differences:
+        return "No difference: both commits declare the same resources.\n"
+    rows = columns((str(change.key), ", ".join(_reasons(change))) for change in differences)
+    signs = (paint(change.sign, STYLES[change.sign]) for change in differences)
+    return "".join(f"{sign} {line}\n" for sign, line in zip(signs, rows, strict=True))

@@ -1,4 +1,4 @@
-"""plan -> text, Markdown, JSON.
+"""Writes the lines and the summary that every form of a plan shows.
 
 Pure.
 """
@@ -13,63 +13,42 @@ import msgspec
 
 from llmops.domain.plans import Action, Change, Cost, Plan, Reason, ReleaseAction, Reuse, Sign, Tier, Verb
 from llmops.planning.proposals import Proposal
-from llmops.reports.formatting import STYLES, Paint, columns, count, effort, markdown_table, plain, short
+from llmops.plugins.report import Paint, plain
+from llmops.reports.formatting import STYLES, columns, count, effort, short
 from llmops.specs.graph import Graph
 
 DELETE, UPDATE, NO_OP = "delete", "update", "no-op"
 TERRAFORM = {Sign.ADD: "create", Sign.EDIT: UPDATE, Sign.FOLLOW: UPDATE, Sign.DROP: DELETE, Sign.KEEP: NO_OP}
 REASONS = {
-    Reason.DROPPED: "not declared any more",
-    Reason.OWED: "not made yet",
-    Reason.DRIFT: "it should run and does not",
-    Reason.UNFINISHED: "it was interrupted",
+    Reason.DROPPED: "no longer declared",
+    Reason.OWED: "not built yet",
+    Reason.DRIFT: "not running",
+    Reason.UNFINISHED: "interrupted; continues",
 }
 INFINITIVES = {Verb.ROLLBACK.value: "roll back"}
 TIERS = {
-    Tier.HOT: "hot: its replicas are up, so this is a traffic switch",
-    Tier.WARM: "warm: its model is in the store, so its replicas are started",
-    Tier.COLD: "cold: its model has to be made again",
+    Tier.HOT: "hot: its replicas run, so only the traffic switches",
+    Tier.WARM: "warm: its model is in the store, so only replicas start",
+    Tier.COLD: "cold: its model must be rebuilt",
 }
+REASONS_SHOWN = 2
+"""How many reasons of an action fit into a line."""
 
 
-def text(proposal: Proposal, paint: Paint = plain) -> str:
-    """Write a plan for people at a terminal."""
-    made = proposal.plan
-    since = f", changes since {short(made.base)}" if made.base else ""
-    lines = [f"Plan {short(made.id)} for {made.environment}: commit {short(made.commit)}{since}", ""]
-    lines += [f"  {line}" for line in _lines(proposal, paint)]
-    lines += [f"  {line}" for line in _kept(made, proposal.desired.graph, paint)]
-    for one in made.blocked:
-        lines += [f"  {paint('!', 'bad')} {one.key} is blocked: {one.why}.", f"      {one.remedy}"]
-    if len(lines) > 2:  # noqa: PLR2004  more than the title
-        lines.append("")
-    lines += [f"Note: {note}" for note in proposal.notes]
-    if made.reused:
-        lines.append(paint(f"Reused: {', '.join(_named(one) for one in made.reused)}", "dim"))
-    lines.append(paint(summary(proposal), "bold"))
-    return "\n".join(lines) + "\n"
-
-
-def _lines(proposal: Proposal, paint: Paint) -> Iterator[str]:
-    actions = proposal.plan.actions
-    rows = [(str(action.key), action.verb, _why(action), _expected(action, proposal)) for action in actions]
-    for action, line in zip(actions, columns(rows), strict=True):
-        yield f"{paint(action.sign, STYLES[action.sign])} {line}"
-
-
-def _named(one: Reuse) -> str:
-    return f"{one.key} {one.label} {short(one.unit)}".replace("  ", " ")
+def row(action: Action, proposal: Proposal) -> tuple[str, ...]:
+    """Write the cells of an action: resource, verb, reasons, estimate."""
+    return (str(action.key), action.verb, _why(action), _expected(action, proposal))
 
 
 def _why(action: Action) -> str:
     part = f"{action.label}: " if action.label else ""
-    words = list(action.because[:2]) or [REASONS.get(action.reason, action.reason.value)]
-    if len(action.because) > 2:  # noqa: PLR2004  two reasons fit into a line
-        words.append("…")
+    reasons = list(action.because[:REASONS_SHOWN]) or [REASONS.get(action.reason, action.reason.value)]
+    if len(action.because) > REASONS_SHOWN:
+        reasons.append("…")
     if isinstance(action, ReleaseAction):
-        words = [TIERS[action.tier]] if action.tier is not None else words
-        words += [f"when {' and '.join(map(str, action.gates))} passes"] if action.gates else []
-    return part + ", ".join(words)
+        reasons = [TIERS[action.tier]] if action.tier is not None else reasons
+        reasons += [f"when {' and '.join(map(str, action.gates))} passes"] if action.gates else []
+    return part + ", ".join(reasons)
 
 
 def _expected(action: Action, proposal: Proposal) -> str:
@@ -77,88 +56,64 @@ def _expected(action: Action, proposal: Proposal) -> str:
     return f"about {effort(seconds, proposal.costs.get(action.unit))}" if seconds is not None else ""
 
 
-def _kept(made: Plan, graph: Graph, paint: Paint) -> Iterator[str]:
-    """Say which edits decide nothing, and which changes were made before."""
-    told = {action.key for action in made.actions} | {one.key for one in made.reused if not made.base}
-    quiet = [one for one in made.changes if one.key not in told]
-    rows = [(str(one.key), _nothing(one, graph)) for one in quiet]
-    signs = [one.sign for one in quiet]
-    for sign, line in zip(signs, columns(rows), strict=True):
-        yield f"{paint(sign, STYLES[sign])} {line}"
+def reused(result: Reuse) -> str:
+    """Name a result that is reused."""
+    return f"{result.key} {result.label} {short(result.unit)}".replace("  ", " ")
 
 
-def _nothing(change: Change, graph: Graph) -> str:
-    """Say why a change needs no work."""
-    said = ", ".join(change.because) or "new"
+def without_work(proposal: Proposal, paint: Paint = plain) -> Iterator[str]:
+    """Write the changes that need no work: edits outside of every digest, and results that exist."""
+    plan, graph = proposal.plan, proposal.desired.graph
+    reported = {action.key for action in plan.actions} | {result.key for result in plan.reused if not plan.base}
+    changes = [change for change in plan.changes if change.key not in reported]
+    lines = columns((str(change.key), _no_work(change, graph)) for change in changes)
+    for change, line in zip(changes, lines, strict=True):
+        yield f"{paint(change.sign, STYLES[change.sign])} {line}"
+
+
+def _no_work(change: Change, graph: Graph) -> str:
+    reasons = ", ".join(change.because) or "new"
     if change.sign is Sign.KEEP:
-        return f"{said}: in no digest, so nothing is made again"
+        return f"{reasons}: in no digest, so nothing is rebuilt"
     if change.sign is Sign.DROP:
-        return "not declared any more; what it made is kept"
-    return f"{said}: {'made already' if graph[change.key].units else 'nothing to make'}"
+        return "no longer declared; its results are kept"
+    return f"{reasons}: {'built already' if graph[change.key].units else 'nothing to build'}"
 
 
 def summary(proposal: Proposal) -> str:
-    """Say in a line what a plan does."""
-    made = proposal.plan
-    verbs = Counter(action.verb for action in made.actions)
-    if not verbs and not made.blocked:
-        return "Nothing to do: everything is as the commit says." + _reused(made)
+    """Summarise a plan in one line."""
+    plan = proposal.plan
+    verbs = Counter(action.verb for action in plan.actions)
+    if not verbs and not plan.blocked:
+        return "Nothing to do: the environment matches the commit." + _reuse(plan)
     work = ", ".join(f"{amount} to {INFINITIVES.get(verb, verb)}" for verb, amount in verbs.items()) or "nothing to do"
-    if made.blocked:
-        work += f", {len(made.blocked)} blocked"
-    return f"Plan: {work}.{_reused(made)}{_whole(proposal)}"
+    if plan.blocked:
+        work += f", {len(plan.blocked)} blocked"
+    return f"Plan: {work}.{_reuse(plan)}{_total(proposal)}"
 
 
-def _reused(made: Plan) -> str:
-    return f" {count(len(made.reused), 'result')} reused." if made.reused else ""
+def _reuse(plan: Plan) -> str:
+    return f" {count(len(plan.reused), 'result')} reused." if plan.reused else ""
 
 
-def _whole(proposal: Proposal) -> str:
-    builds = proposal.plan.builds
-    known = [proposal.estimates[action.unit] for action in builds if action.unit in proposal.estimates]
-    if not builds:
+def _total(proposal: Proposal) -> str:
+    units = [action.unit for action in proposal.plan.builds]
+    estimates = [proposal.estimates[unit] for unit in units if unit in proposal.estimates]
+    if not units:
         return ""
-    if len(known) < len(builds):
-        return " No estimate yet: some of this was never done before."
-    costs = [proposal.costs[action.unit] for action in builds if action.unit in proposal.costs]
-    whole = Cost(sum(one.amount for one in costs), costs[0].currency) if len(costs) == len(builds) else None
-    return f" About {effort(sum(known), whole)}."
-
-
-def markdown(proposal: Proposal) -> str:
-    """Write a plan as a comment of a pull request."""
-    made = proposal.plan
-    lines = [f"### llmops plan for `{made.environment}`", "", f"**{summary(proposal)}**", ""]
-    if made.actions:
-        rows = [(a.sign, str(a.key), a.verb, _why(a), _expected(a, proposal)) for a in made.actions]
-        lines += [*markdown_table(("", "resource", "action", "why", "expected"), rows), ""]
-    for one in made.blocked:
-        lines += [f"> **{one.key} is blocked**: {one.why}. {one.remedy}", ""]
-    lines += [f"> {note}" for note in proposal.notes]
-    if quiet := list(_kept(made, proposal.desired.graph, plain)):
-        lines += [
-            "<details><summary>Changes that need no work</summary>",
-            "",
-            "```",
-            *quiet,
-            "```",
-            "",
-            "</details>",
-            "",
-        ]
-    if made.reused:
-        names = [f"- {_named(one)}" for one in made.reused]
-        lines += ["<details><summary>Reused results</summary>", "", *names, "", "</details>", ""]
-    lines.append(f"<sub>plan `{short(made.id)}`, commit `{short(made.commit)}`</sub>")
-    return "\n".join(lines) + "\n"
+    if len(estimates) < len(units):
+        return " No estimate: some of this has no earlier run."
+    costs = [proposal.costs[unit] for unit in units if unit in proposal.costs]
+    total = Cost(sum(cost.amount for cost in costs), costs[0].currency) if len(costs) == len(units) else None
+    return f" About {effort(sum(estimates), total)}."
 
 
 def as_json(proposal: Proposal) -> dict[str, Any]:
-    """Give a plan for machines. `apply` reads the same; the names follow `terraform show -json` where they can."""
-    made = proposal.plan
+    """Write a plan for programs; `llmops apply` reads the same. Names are those of ``terraform show -json``, if any."""
+    plan = proposal.plan
     return {
-        "plan_id": made.id,
-        **msgspec.to_builtins(made),
+        "plan_id": plan.id,
+        **msgspec.to_builtins(plan),
         "resource_changes": [
             {
                 "address": str(change.key),
@@ -171,7 +126,7 @@ def as_json(proposal: Proposal) -> dict[str, Any]:
                     "reasons": list(change.because),
                 },
             }
-            for change in made.changes
+            for change in plan.changes
         ],
         "estimates": proposal.estimates,
         "costs": msgspec.to_builtins(proposal.costs),

@@ -1,7 +1,7 @@
-"""figures of a gate -> HTML and SVG: how much head differs from base, and on how many items.
+"""Draws differences with their intervals, and items that changed, as HTML and SVG.
 
-Colours are those of Okabe and Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/color/), and
-every verdict has a shape of its own. Texts take the colour and the font of the page around them.
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/),
+and every verdict has a shape of its own. Texts take the colour and the font of the page around them.
 
 Pure.
 """
@@ -35,15 +35,15 @@ STYLE = """
 svg { display: block; overflow: visible; } svg text { fill: var(--dim); font-size: 12px; }
 svg .grid { stroke: var(--faint); } svg .zero { stroke: var(--dim); stroke-width: 1.5; }
 """.strip()
-"""How a page shows plots: every text in the page's size on every screen, and what is wide takes the width there is."""
+"""Texts keep the size of the page on every screen, and plots take the available width."""
 ROW, EDGE = 30, 5
-"""Pixels: the height of a line. Percent of the width that a plot leaves free at each end."""
+"""Height of a line in pixels; margin at each end of a plot in percent of its width."""
 CELLS = 1000
-"""How many items a strip shows one by one; of more, each cell stands for several."""
+"""How many cells a strip has at most; of more items, each cell stands for several."""
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """A difference with its interval; its mark says by shape and colour what is made of it."""
+    """A difference with its interval; its shape and colour show the verdict."""
 
     name: str
     middle: float | None
@@ -53,19 +53,19 @@ class Line(Struct, frozen=True, kw_only=True):
 
 
 def forest(reports: Sequence[SuiteReport]) -> str:
-    """Draw the difference of each suite with its interval; those of one metric share an axis."""
-    judged = ((one.suite, one.judgement) for one in reports)
+    """Draw the difference of each suite on one axis, so all of them must have the same metric."""
+    judged = ((report.suite, report.judgement) for report in reports)
     lines = [Line(name=name, middle=j.delta, low=j.low, high=j.high, mark=j.verdict) for name, j in judged]
     return differences(lines, "head - base", "Difference of each suite with its interval")
 
 
-def differences(found: Sequence[Line], axis: str, title: str) -> str:
-    """Draw differences with their intervals on one axis, those that have one; '' where none has."""
-    shown = [one for one in found if _is_drawn(one)]
+def differences(lines: Sequence[Line], axis: str, title: str) -> str:
+    """Draw the differences that have a finite interval on one axis; '' if there are none."""
+    shown = [line for line in lines if _is_drawn(line)]
     if not shown:
         return ""
-    low = min(0.0, *(one.low or 0.0 for one in shown))
-    high = max(0.0, *(one.high or 0.0 for one in shown))
+    low = min(0.0, *(line.low or 0.0 for line in shown))
+    high = max(0.0, *(line.high or 0.0 for line in shown))
     ticks = _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
 
@@ -76,27 +76,27 @@ def differences(found: Sequence[Line], axis: str, title: str) -> str:
         f'<line class="{"grid" if tick else "zero"}" x1="{at(tick)}" x2="{at(tick)}" y1="0" y2="100%"/>'
         for tick in ticks
     )
-    lines = [f'<div role="group" aria-label="{escape(title)}">', *(_row(one, grid, at) for one in shown)]
+    rows = [f'<div role="group" aria-label="{escape(title)}">', *(_row(line, grid, at) for line in shown)]
     marks = "".join(f'<text x="{at(tick)}" y="14" text-anchor="middle">{_number(tick)}</text>' for tick in ticks)
     caption = f'<text x="50%" y="30" text-anchor="middle">{escape(axis)}</text>'
-    return "\n".join([*lines, f'<div class="row">{_svg(36)}{marks}{caption}</svg></div>', "</div>"])
+    return "\n".join([*rows, f'<div class="row">{_svg(36)}{marks}{caption}</svg></div>', "</div>"])
 
 
-def _row(found: Line, grid: str, at: Callable[[float], str]) -> str:
-    low, high, middle = found.low or 0.0, found.high or 0.0, found.middle or 0.0
-    colour, y = COLOURS[found.mark], ROW / 2
+def _row(line: Line, grid: str, at: Callable[[float], str]) -> str:
+    low, high, middle = line.low or 0.0, line.high or 0.0, line.middle or 0.0
+    colour, y = COLOURS[line.mark], ROW / 2
     drawn = f'<line stroke="{colour}" stroke-width="3" x1="{at(low)}" x2="{at(high)}" y1="{y}" y2="{y}"/>'
     for end in (low, high):
         place = f'x1="{at(end)}" x2="{at(end)}" y1="{y - 5}" y2="{y + 5}"'
         drawn += f'<line stroke="{colour}" stroke-width="2" {place}/>'
-    shape = f'<svg x="{at(middle)}" y="{y}">{_shape(found.mark)}</svg>'
+    shape = f'<svg x="{at(middle)}" y="{y}">{_shape(line.mark)}</svg>'
     figures = f"{middle:+.3f} [{low:+.3f}, {high:+.3f}]"
-    name = f'<span class="name">{escape(found.name)}</span><span class="figure">{figures}</span>'
+    name = f'<span class="name">{escape(line.name)}</span><span class="figure">{figures}</span>'
     return f'<div class="row">{name}{_svg(ROW)}{grid}{drawn}{shape}</svg></div>'
 
 
 def _shape(verdict: Verdict) -> str:
-    """Draw a circle for a pass, a square for a fail, and a diamond, not filled, for neither."""
+    """Draw a circle for a pass, a square for a fail, and an empty diamond for neither."""
     colour = COLOURS[verdict]
     if verdict is Verdict.PASS:
         return f'<circle r="6" fill="{colour}"/>'
@@ -106,39 +106,38 @@ def _shape(verdict: Verdict) -> str:
 
 
 def legend(words: Mapping[Verdict, str] = {}) -> str:
-    """Say what the shapes mean; the verdicts themselves where no words are given."""
-    said = ((_shape(verdict), escape(words.get(verdict, verdict))) for verdict in Verdict)
-    parts = (f'<span>{_svg(20, 20)}<svg x="10" y="10">{shape}</svg></svg>{text}</span>' for shape, text in said)
+    """Explain the shapes; ``words`` replaces the verdicts."""
+    entries = ((_shape(verdict), escape(words.get(verdict, verdict))) for verdict in Verdict)
+    parts = (f'<span>{_svg(20, 20)}<svg x="10" y="10">{shape}</svg></svg>{text}</span>' for shape, text in entries)
     return f'<div class="legend">{"".join(parts)}</div>'
 
 
-def strip(found: Judgement) -> str:
-    """Draw every item of a suite as a cell: worse, better, or the same as before."""
-    if found.delta is None or not found.items:
+def strip(judgement: Judgement) -> str:
+    """Draw the items of a suite as cells: worse, better, or unchanged; '' without a comparison."""
+    if judgement.delta is None or not judgement.items:
         return ""
-    each = math.ceil(found.items / CELLS)
-    worse, better = (math.ceil(amount / each) for amount in (found.worse, found.better))
+    each = scale(judgement)
+    worse, better = (math.ceil(amount / each) for amount in (judgement.worse, judgement.better))
     cells = ['<i class="worse">▼</i>'] * worse + ['<i class="better">▲</i>'] * better
-    cells += ["<i></i>"] * (math.ceil(found.items / each) - len(cells))
+    cells += ["<i></i>"] * (math.ceil(judgement.items / each) - len(cells))
     return f'<div class="strip" role="img" aria-label="Items that got worse and better">{"".join(cells)}</div>'
 
 
-def scale(found: Judgement) -> int:
-    """Give how many items a cell of the strip stands for."""
-    return max(1, math.ceil(found.items / CELLS))
+def scale(judgement: Judgement) -> int:
+    """Return how many items a cell of the strip stands for."""
+    return max(1, math.ceil(judgement.items / CELLS))
 
 
-def _is_drawn(found: Line) -> bool:
-    known = (found.middle, found.low, found.high)
-    return all(one is not None and math.isfinite(one) for one in known)
+def _is_drawn(line: Line) -> bool:
+    return all(value is not None and math.isfinite(value) for value in (line.middle, line.low, line.high))
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Give about five round numbers around an interval, zero among them."""
+    """Choose about five round numbers around an interval, zero among them."""
     span = (high - low) or 0.1
     rough = span / 5
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * one for one in (1, 2, 5, 10) if power * one >= rough)
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     return [round(step * index, 12) for index in range(math.floor(low / step), math.ceil(high / step) + 1)]
 
 
@@ -147,13 +146,13 @@ def _number(value: float) -> str:
 
 
 def _svg(height: int, width: int | None = None) -> str:
-    """Begin a drawing; as wide as there is room, if no width is given. What it says stands beside it in words."""
+    """Begin a drawing, as wide as its place unless a width is given; screen readers read the text beside it."""
     return f'<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true" height="{height}" width="{width or "100%"}">'
 
 
 def by_metric(reports: Iterable[SuiteReport]) -> dict[str, list[SuiteReport]]:
-    """Put suites together that are measured alike: only those have one axis."""
-    found: dict[str, list[SuiteReport]] = {}
-    for one in reports:
-        found.setdefault(one.metric, []).append(one)
-    return found
+    """Group suites by metric: only those can share an axis."""
+    groups: dict[str, list[SuiteReport]] = {}
+    for report in reports:
+        groups.setdefault(report.metric, []).append(report)
+    return groups

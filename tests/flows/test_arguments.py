@@ -145,3 +145,21 @@ def test_problems_say_of_which_commit_they_are(prepared: Shell) -> None:
     assert "Nothing was changed" not in prepared.err
     assert prepared("why", "corpus", "--since", "HEAD~1") == Exit.NO
     assert f"in commit {bad[:7]}" in prepared.err
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["plan", "--bar"], "llmops plan: unrecognized arguments: --bar. See `llmops plan --help`."),
+        (["plan", "--wroktree"], 'llmops plan: unrecognized arguments: --wroktree. Did you mean "--worktree"?'),
+        (["why", "a", "b"], "llmops why: unrecognized arguments: b. See `llmops why --help`."),
+        (["--bar", "plan"], "unrecognized arguments: --bar"),
+    ],
+    ids=str,
+)
+def test_an_argument_that_a_command_does_not_know_is_reported_by_that_command(
+    command: list[str], told: str, llmops: Shell
+) -> None:
+    assert llmops(*command) == Exit.USAGE
+    assert told in llmops.err
+    assert f"usage: llmops {command[0]}" in llmops.err or command[0] == "--bar"

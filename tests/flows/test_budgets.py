@@ -93,7 +93,7 @@ def test_a_budget_is_never_exceeded_and_the_rest_is_named_with_what_reaches_it(r
 def test_a_dry_run_says_in_words_what_is_left_out(retraining: Repo, llmops: Shell) -> None:
     assert llmops("gate", "--base", "HEAD~1", "--dry-run", "--budget", "2s") == Exit.WELL
     assert "About 2.0 s." in llmops.out
-    assert "Left out: Evaluation/sums sums: not run: the budget does not reach it" in llmops.out
+    assert "Left out: Evaluation/sums sums: the budget does not cover it" in llmops.out
     assert "`llmops gate --budget 3s` runs it" in llmops.out
 
 
@@ -131,7 +131,7 @@ def test_a_suite_that_goes_on_under_another_name_takes_its_past_with_it(
 def test_what_is_left_out_is_inconclusive_in_every_report_and_never_neutral(retraining: Repo, llmops: Shell) -> None:
     retraining.edit("specs/sums.yaml", "limit: 1}", "limit: 1, gate: {on_inconclusive: neutral}}")
     retraining.commit()
-    says = "not run: the budget does not reach it; it takes about 2.0 s, `llmops gate --budget"
+    says = "not run: the budget does not cover it; it takes about 2.0 s, `llmops gate --budget"
     for form in ("text", "md", "junit"):
         assert llmops("gate", "--base", "HEAD~2", "--budget", "0s", "-o", form) == Exit.NO
         shown = llmops.out.replace("&#96;", "`").replace("&#95;", "_")
@@ -139,7 +139,7 @@ def test_what_is_left_out_is_inconclusive_in_every_report_and_never_neutral(retr
     assert llmops("gate", "--base", "HEAD~2", "--budget", "0s", "-o", "json") == Exit.NO
     found = json.loads(llmops.out)
     assert found["verdict"] == "inconclusive"
-    assert found["summary"] == "Inconclusive: the budget does not reach sums, few, and that is not a pass."
+    assert found["summary"] == "Inconclusive: the budget does not cover sums, few. That is not a pass."
     assert [one["judgement"]["on_inconclusive"] for one in found["reports"]] == ["fail", "fail"]
     assert {one["left_out"]["suite"] for one in found["reports"]} == {"sums", "few"}
     assert found["made"] == 0
@@ -173,7 +173,7 @@ def test_money_without_a_price_is_refused_with_what_to_do(retraining: Repo, llmo
     assert llmops("gate", "--base", "HEAD~1", "--budget", "1.50") == Exit.USAGE
     assert "hourly_cost" in llmops.err
     assert llmops("gate", "--base", "HEAD~1", "--budget", "20 min") == Exit.USAGE
-    assert '"20 min" is neither a time nor an amount of money: write 20m, 1h30m or 1.50' in llmops.err
+    assert '"20 min" is neither a time nor an amount of money. Use 20m, 1h30m, 1.50 or none' in llmops.err
 
 
 def test_money_in_the_settings_without_a_price_is_a_problem_of_the_settings(retraining: Repo, llmops: Shell) -> None:
@@ -216,7 +216,7 @@ def test_what_was_never_run_is_left_out_and_said_so(repo: Repo, llmops: Shell) -
     assert runs(found) == []
     assert [one["price"] for one in found["left_out"]] == [None, None]
     assert llmops("gate", "--base", "HEAD~1", "--budget", "2h") == Exit.NO
-    assert "nobody knows what it takes" in llmops.out
+    assert "its cost is unknown" in llmops.out
 
 
 def test_what_only_a_suite_waits_for_that_is_left_out_is_not_made(retraining: Repo, llmops: Shell) -> None:
@@ -234,5 +234,5 @@ def test_a_status_says_of_what_is_left_out_that_nothing_is_known(retraining: Rep
     found = json.loads(llmops.out)
     last = {one["context"]: one for one in found["statuses"]}
     assert last["llmops/few"]["state"] == last["llmops/sums"]["state"] == "error"
-    assert "the budget does not reach it" in last["llmops/few"]["description"]
+    assert "the budget does not cover it" in last["llmops/few"]["description"]
     assert "--budget 0s" in found["comment"]

@@ -81,7 +81,7 @@ def test_who_asks_nothing_is_told_so() -> None:
         )  # fmt: skip
 
     assert (done.returncode, done.stdout) == (Exit.USAGE, "")
-    assert "nothing is asked" in done.stderr
+    assert "there is no message" in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/models/a", "/models/a/", "/models/a/v1"])

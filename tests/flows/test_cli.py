@@ -69,7 +69,7 @@ def test_what_nobody_thought_of_is_one_line_and_a_fault(filled: Shell, monkeypat
     def fail(*_: object) -> None:
         raise AttributeError("none of us foresaw this")
 
-    monkeypatch.setattr("llmops.specs.loading.Gathering", fail)
+    monkeypatch.setattr("llmops.planning.proposals.propose", fail)
 
     assert filled("plan") == Exit.FAULT
     assert filled.err.startswith("llmops itself failed: AttributeError: none of us foresaw this.")
@@ -224,7 +224,7 @@ def test_colours_appear_only_when_they_are_asked_for(filled: Shell) -> None:
 
 def test_doctor_names_what_is_missing(repo: Repo, llmops: Shell) -> None:
     assert llmops("doctor") == Exit.NO
-    assert "Begin one: `llmops init`." in llmops.out
+    assert "Create it: `llmops init`." in llmops.out
     assert llmops("init") == Exit.WELL
     assert llmops("doctor") == Exit.WELL, llmops.out
 
@@ -233,7 +233,7 @@ def test_init_twice_keeps_everything(filled: Shell) -> None:
     before = filled.repo.git("status", "--porcelain")
 
     assert filled("init") == Exit.WELL
-    assert "The ledger is there" in filled.out
+    assert "The ledger exists" in filled.out
     assert filled.repo.git("status", "--porcelain") == before
 
 
@@ -458,7 +458,7 @@ def test_diff_says_what_changed_between_two_commits(filled: Shell) -> None:
 
 def test_an_empty_argument_is_said_by_its_name(repo: Repo, llmops: Shell) -> None:
     assert llmops("gate", "--base", "") == Exit.USAGE
-    assert "llmops gate: argument --base: it is empty. See `llmops gate --help`." in llmops.err
+    assert "llmops gate: argument --base: the value is empty. See `llmops gate --help`." in llmops.err
 
 
 def test_an_empty_repository_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

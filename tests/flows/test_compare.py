@@ -211,7 +211,7 @@ def test_what_cannot_be_reported_is_said_before_anything_is_asked(books: Repo, l
     asked = ("compare", "tuned", "base", "--suite", "sums/few")
     assert llmops(*asked, "--html", "no/such/folder/page.html") == Exit.USAGE
     assert llmops(*asked, "--dry-run", "-o", "md") == Exit.USAGE
-    assert "a dry run judges nothing" in llmops.err
+    assert "a dry run has no result" in llmops.err
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_without_a_ledger_nothing_is_asked(repo: Repo, llmops: Shell) -> None:
     repo.commit(dict(schoolbook()))
 
     assert llmops("compare", "base", "tuned", "--suite", "sums/few") == Exit.NO
-    assert "`llmops init -e local` begins one" in llmops.err
+    assert "Create it: `llmops init -e local`." in llmops.err
 
 
 # What is shown
@@ -433,4 +433,4 @@ def test_real_models_are_asked_once_and_never_again(
     repo.edit("specs/all.yaml", "{model: m1, prompt: ask}", "{model: m2, prompt: beg}")
     repo.commit()
     assert llmops("gate", "--base", "HEAD~1", "--dry-run") == Exit.WELL
-    assert "All evidence is there already." in llmops.out
+    assert "All evidence exists already." in llmops.out

@@ -141,12 +141,12 @@ def test_a_dry_run_says_with_its_exit_code_that_something_is_affected(change: Re
 @pytest.mark.parametrize("words", [["-o", "junit"], ["-o", "md"], ["--html", "gate.html"]])
 def test_a_dry_run_has_no_report_and_says_so(words: list[str], change: Repo, llmops: Shell) -> None:
     assert llmops("gate", "--base", "HEAD~1", "--dry-run", *words) == Exit.USAGE
-    assert "a dry run judges nothing" in llmops.err
+    assert "a dry run has no result" in llmops.err
 
 
 @pytest.mark.parametrize(
     ("page", "says"),
-    [("nowhere/gate.html", "is in no folder that is there"), (".", "is a folder"), ("", "it is empty")],
+    [("nowhere/gate.html", "there is no folder"), (".", "is a folder"), ("", "the value is empty")],
 )
 def test_a_page_that_cannot_be_written_is_said_before_anything_is_run(
     page: str, says: str, change: Repo, llmops: Shell
@@ -335,7 +335,7 @@ def retrained(repo: Repo) -> None:
     [
         ("fail", Exit.NO, "Inconclusive:", "failure"),
         ("extend", Exit.RUNNING, "Pending:", "pending"),
-        ("neutral", Exit.WELL, "the evidence does not decide sums, few, which the gate calls neutral.", "success"),
+        ("neutral", Exit.WELL, "too little evidence for sums, few, which the gate treats as neutral.", "success"),
     ],
 )
 def test_a_gate_decides_what_evidence_does_that_does_not_decide(
@@ -425,9 +425,9 @@ def test_the_items_that_got_worse_and_better_are_shown_with_both_answers(judged:
 
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
     assert "(5 of 25 that got worse)" in llmops.out
-    assert "base said 'before 15', head says 'after 15'" in llmops.out
+    assert "base 'before 15', head 'after 15'" in llmops.out
     assert "(1 of 1 that got better)" in llmops.out
-    assert "base said 'before 0', head says 'after 0'" in llmops.out
+    assert "base 'before 0', head 'after 0'" in llmops.out
 
 
 def tried(repo: Repo, *rights: float) -> None:

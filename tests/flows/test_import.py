@@ -126,8 +126,8 @@ def test_a_model_or_a_judge_that_nothing_asks_for_is_said(repo: Repo, llmops: Sh
 
     assert llmops(*both, "--provider", "strict=large", "--provider", "strikt=small", "--judge", "small") == Exit.WELL
     assert llmops.err == (
-        'note: --provider strikt=small: no file names this model, so it was not used. Did you mean "strict"?\n'
-        "note: --judge small: no file has a rubric that lacks a judge, so it was not used.\n"
+        'note: --provider strikt=small: the option was not used: no file names this model. Did you mean "strict"?\n'
+        "note: --judge small: the option was not used: no rubric lacks a judge.\n"
     )
     assert llmops(*both, "--judge", "large") == Exit.WELL
     assert llmops.err == ""
@@ -274,21 +274,21 @@ def test_a_prompt_in_a_file_stays_there_and_a_long_one_gets_a_file() -> None:
     [
         ("redteam: {}", "redteam has no counterpart here"),
         ("extensions: [file://x.js]", "extensions has no counterpart here"),
-        ("providers: [file://own.py]", "this is no name of a model"),
-        ("prompts: [file://make.py]", "no single file of text"),
+        ("providers: [file://own.py]", "this is not the name of a model"),
+        ("prompts: [file://make.py]", "not a single text file"),
         ("prompts: [file://nowhere.txt]", "there is no file nowhere.txt"),
         ("prompts: ['{{ q | nunjucks }}']", "the prompt cannot be used"),
         ("prompts: ['{{ env.HOME }}']", "reads an environment variable"),
-        ("tests: file://tests.py", "not a file that can be read here"),
-        ("tests: [{vars: {q: a}}]", "nothing is asserted of this test"),
-        ("tests: [{vars: {q: a}, assert: [{type: similar, value: x}]}]", "Use rouge-n or levenshtein"),
+        ("tests: file://tests.py", "is no file of YAML, JSON"),
+        ("tests: [{vars: {q: a}}]", "no assertion that is known here"),
+        ("tests: [{vars: {q: a}, assert: [{type: similar, value: x}]}]", "Use rouge-n, levenshtein or"),
         ("tests: [{vars: {q: a}, options: {transform: x}, assert: [{type: equals, value: x}]}]", "no option transform"),
         ("tests: [{vars: {q: a}, assert: [{type: assert-set, threshold: 1, assert: []}]}]", "a set with a threshold"),
         ("tests: [{vars: {q: file://a.txt}, assert: [{type: equals, value: x}]}]", "file://a.txt is a file"),
         ("defaultTest: file://nowhere.yaml", "there is no file nowhere.yaml"),
         ("tests: [{vars: {q: a}, assert: [{type: regex, value: '(?=x)'}]}]", "not a regular expression of RE2"),
         ("tests: [{vars: {q: a}, assert: [{type: rouge-n, value: x, threshold: 7}]}]", "a score from 0 to 1"),
-        ("tests: [{vars: {q: a}, assert: [{type: equals, value: x, weight: heavy}]}]", "this assertion cannot be used"),
+        ("tests: [{vars: {q: a}, assert: [{type: equals, value: x, weight: heavy}]}]", "the assertion is invalid"),
     ],
 )
 def test_what_cannot_be_translated_is_said_with_its_line_and_what_to_do(line: str, says: str) -> None:
@@ -318,7 +318,7 @@ def test_nothing_is_overwritten(repo: Repo, llmops: Shell) -> None:
 
     assert llmops("import", "a.prompt.yml") == Exit.NO
 
-    assert "specs/a.yaml: is there already, and says something else" in llmops.err
+    assert "specs/a.yaml: the file exists with other content" in llmops.err
     assert (repo.folder / "specs/a.yaml").read_text() == "# mine\n"
     assert llmops("import", "a.prompt.yml", "--name", "b") == Exit.WELL
     assert "wrote specs/b.yaml" in llmops.out
@@ -348,13 +348,13 @@ def test_what_git_ignores_is_not_overwritten_either_nor_written_through(repo: Re
 
     assert llmops("import", "promptfooconfig.yaml", "--provider", "p=smal") == Exit.NO
 
-    assert "kb/promptfoo.jsonl: is there already" in llmops.err
+    assert "kb/promptfoo.jsonl: the file exists" in llmops.err
     assert 'is called "smal"' in llmops.err
     assert (repo.folder / "kb" / "promptfoo.jsonl").read_text() == "mine\n"
     (repo.folder / "kb").rename(repo.folder / "elsewhere")
     (repo.folder / "kb").symlink_to("elsewhere")
     assert llmops("import", "promptfooconfig.yaml", "--provider", "p=small", "--name", "b") == Exit.NO
-    assert "kb: is there already, and is no folder" in llmops.err
+    assert "kb: the path exists and is not a folder" in llmops.err
     assert not (repo.folder / "specs" / "b.yaml").exists()
 
 
@@ -363,8 +363,8 @@ def test_what_git_ignores_is_not_overwritten_either_nor_written_through(repo: Re
     [
         (["nowhere.yaml", "neither.yaml"], "nowhere.yaml, or git ignores it.\nthere is no file neither.yaml"),
         (["nowhere.yaml", "/etc/hostname"], "/etc/hostname is not in this repository"),
-        (["a.prompt.yml", "--provider", "x"], "does not say which model stands for which"),
-        (["a.prompt.yml", "b.prompt.yml", "--name", "x"], "several files cannot have one name"),
+        (["a.prompt.yml", "--provider", "x"], "is not PROVIDER=MODEL"),
+        (["a.prompt.yml", "b.prompt.yml", "--name", "x"], "--name applies to one file"),
     ],
 )
 def test_wrong_usage_is_said(words: list[str], says: str, repo: Repo, llmops: Shell) -> None:
@@ -378,7 +378,7 @@ def test_a_model_that_is_no_name_is_said() -> None:
     found = translated("messages: [{role: user, content: Hi}]\nmodel: [openai/gpt-4o]\n", "a.prompt.yml")
 
     assert [str(one) for one in found.problems] == [
-        "a.prompt.yml:2: $.model: this is no name of a model. Write one: openai/gpt-4o-mini."
+        "a.prompt.yml:2: $.model: this is not the name of a model. Write one: openai/gpt-4o-mini."
     ]
 
 

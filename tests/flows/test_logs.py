@@ -102,7 +102,7 @@ def test_a_run_that_printed_nothing_is_said_to_have(repo: Repo, llmops: Shell) -
     work.mkdir(parents=True)
 
     assert llmops("logs", "Dataset/corpus") == Exit.WELL
-    assert llmops.err == "Dataset/corpus printed nothing.\n"
+    assert llmops.err == "The log of Dataset/corpus is empty.\n"
 
 
 def test_a_replica_that_begins_anew_is_shown_from_its_beginning(

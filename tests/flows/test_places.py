@@ -147,9 +147,9 @@ def test_only_who_begins_a_ledger_says_so(prepared: Shell, tmp_path: Path) -> No
     prepared.repo.git("push", "--quiet")
     clone = prepared.repo.clone(tmp_path / "clone")
 
-    assert "The ledger is there" in sh(clone, "llmops init").stdout
+    assert "The ledger exists" in sh(clone, "llmops init").stdout
     both = sh(clone, "llmops init -e both & llmops init -e both; wait").stdout
-    assert (both.count("Began the ledger"), both.count("The ledger is there")) == (1, 1)
+    assert (both.count("Created the ledger"), both.count("The ledger exists")) == (1, 1)
 
 
 def test_doctor_names_a_lock_that_was_left(prepared: Shell) -> None:
@@ -217,7 +217,7 @@ def test_doctor_says_where_to_look_when_a_store_cannot_be_written(prepared: Shel
 
     assert prepared("doctor") == Exit.NO
     assert "store: Not a directory" in prepared.out.replace("/objects", "") or "Not a directory" in prepared.out
-    assert "Look at store.url of llmops.yaml" in prepared.out
+    assert "Check store.url of llmops.yaml" in prepared.out
     assert "[Errno" not in prepared.out
 
 
@@ -227,9 +227,9 @@ def test_doctor_says_where_to_look_when_a_store_cannot_be_written(prepared: Shel
 @pytest.mark.parametrize(
     ("edit", "code", "words"),
     [
-        ({"plan_id": "0" * 64}, Exit.USAGE, "was changed after it was made"),
-        ({"actions": []}, Exit.USAGE, "was changed after it was made"),
-        ({"environment": "prod"}, Exit.USAGE, "was changed after it was made"),
+        ({"plan_id": "0" * 64}, Exit.USAGE, "was edited: its content"),
+        ({"actions": []}, Exit.USAGE, "was edited: its content"),
+        ({"environment": "prod"}, Exit.USAGE, "was edited: its content"),
         ({"format": 2}, Exit.STALE, "another version of llmops"),
         ({"hash_version": 99}, Exit.STALE, "another version of llmops"),
     ],
@@ -258,13 +258,13 @@ def test_stop_says_what_was_up(prepared: Shell) -> None:
 
 def test_only_a_deployment_can_be_retried(prepared: Shell) -> None:
     assert prepared("retry", "corpus") == Exit.NO
-    assert "Dataset/corpus is no deployment" in prepared.err
+    assert "Dataset/corpus is not a deployment" in prepared.err
 
 
 def test_a_gate_ends_without_a_hole(prepared: Shell) -> None:
     assert prepared("gate", "--base", "HEAD") == Exit.WELL
     assert "\n\n\n" not in prepared.out
-    assert prepared.out.endswith("Pass: nothing that is evaluated is affected.\n")
+    assert prepared.out.endswith("Pass: no evaluation is affected.\n")
 
 
 def test_counts_are_written_whole() -> None:

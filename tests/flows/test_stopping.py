@@ -133,7 +133,7 @@ def test_status_does_not_say_that_a_dead_process_applies(repo: Repo, llmops: She
 
     assert llmops("status") == Exit.WELL
     assert "is applying" not in llmops.out
-    assert f":{process.pid} is gone; the next apply takes over." in llmops.out
+    assert f":{process.pid} did not finish; the next apply continues it." in llmops.out
 
 
 def test_a_holder_that_was_paused_for_longer_than_its_lease_writes_nothing_when_it_wakes_up(

@@ -138,7 +138,7 @@ def weakened(repo: Repo) -> None:
 
 Change = Callable[[Repo], None]
 KINDS: dict[Change, tuple[Exit, dict[str, str], str]] = {
-    no_effect: (Exit.WELL, {"check": "success"}, "### ✅ Pass: nothing that is evaluated is affected"),
+    no_effect: (Exit.WELL, {"check": "success"}, "### ✅ Pass: no evaluation is affected"),
     better: (Exit.WELL, {"check": "success", "sums": "success"}, "### ✅ Pass: 1 affected suite"),
     worse: (Exit.NO, {"check": "success", "sums": "failure"}, "### ❌ Fail: sums (1 of 1 affected suite)"),
     broken: (Exit.NO, {"check": "failure"}, "### ❌ Fail: 1 problem in the merge of "),
@@ -200,7 +200,7 @@ def test_all_that_a_pull_request_sends_is_described_by_github(
 def test_a_weakened_gate_is_said_as_such(forge: Forge) -> None:
     weakened(forge.repo)
     forge("pull_request")
-    assert "this change edits the gate; it was judged by the old one" in forge.comment
+    assert "this change edits the gate; the old gate applied" in forge.comment
 
 
 def test_a_broken_spec_is_annotated_at_its_line(forge: Forge) -> None:
@@ -219,7 +219,7 @@ def test_a_suite_that_fails_is_annotated_at_its_line(forge: Forge) -> None:
     )
     assert f"::error file=specs/sums.yaml,line={line},title=llmops gate%3A sums::Fail%3A" not in forge.llmops.out
     assert f"::error file=specs/sums.yaml,line={line},title=llmops gate%3A sums::Fail: 1.000" in forge.llmops.out
-    assert "]; all evidence was there already" in forge.llmops.out
+    assert "]; all evidence is reused" in forge.llmops.out
 
 
 def commands(log: str) -> list[str]:
@@ -305,7 +305,7 @@ def test_a_fork_that_takes_a_suite_away_is_not_called_without_effect(forge: Forg
 def test_a_dry_run_says_that_trust_will_refuse(forge: Forge) -> None:
     worse(forge.repo)
     assert forge("pull_request", "--dry-run", "--trust", "head") == Exit.WELL
-    assert "It will be refused, because nothing of it may be run: commit" in forge.llmops.out
+    assert "The gate will refuse to run this: commit" in forge.llmops.out
     assert "is not trusted (trust: head)" in forge.summary
     assert "title=The gate will refuse this" in forge.llmops.out
 
@@ -344,7 +344,7 @@ def test_a_gate_that_waits_for_more_evidence_leaves_its_status_pending_for_good(
     answered(forge.repo, "HEAD", {"acc": [1.0] * 10})
 
     assert forge("pull_request") == Exit.RUNNING
-    assert "Pending: the evidence does not decide sums yet" in forge.comment
+    assert "Pending: too little evidence for sums" in forge.comment
     assert forge("pull_request", "--settle") == Exit.WELL
     assert forge.github.latest() == {"llmops/check": "success", "llmops/sums": "pending"}
 
@@ -472,12 +472,12 @@ def test_a_commit_that_main_has_left_behind_is_not_applied(forge: Forge) -> None
     forge.repo.git("reset", "--quiet", "--hard", "HEAD~1")
     assert forge("push", "--apply") == Exit.WELL
     assert "llmops/apply" not in forge.github.latest()
-    assert "::notice title=Not applied::The default branch holds" in forge.llmops.out
+    assert "::notice title=Not applied::The default branch has moved on" in forge.llmops.out
 
 
 def test_a_push_to_another_branch_is_never_applied(forge: Forge) -> None:
     assert forge("push", "--apply", GITHUB_REF="refs/heads/other") == Exit.WELL
-    assert "Only what the default branch holds is applied." in forge.llmops.out
+    assert "Only the default branch is applied." in forge.llmops.out
 
 
 def test_drift_that_a_scheduled_run_may_not_repair_is_told_by_its_exit_code(forge: Forge) -> None:
@@ -535,7 +535,7 @@ def test_machines_get_one_document_when_there_is_no_verdict_either(forge: Forge)
 
 def test_an_event_that_runs_with_secrets_beside_a_strangers_files_is_refused(forge: Forge) -> None:
     assert forge("pull_request_target", payload="pull_request") == Exit.USAGE
-    assert "Let the workflow run on `pull_request`" in forge.llmops.err
+    assert "Use `on: pull_request` in the workflow" in forge.llmops.err
 
 
 # The emulator: GitHub's own rules
@@ -636,5 +636,5 @@ def test_a_change_that_was_refused_is_taken_once_it_is_mended(forge: Forge, prop
     forge.repo.git("reset", "--quiet", "--hard", "main")
     no_effect(forge.repo)
     judge(forge, proposed)
-    assert headlines(forge) == ["### ✅ Pass: nothing that is evaluated is affected"]
+    assert headlines(forge) == ["### ✅ Pass: no evaluation is affected"]
     assert merge(forge)

@@ -126,7 +126,7 @@ def test_a_token_is_in_no_message_and_in_no_picture_of_a_value(github: GitHub, c
 
 def test_a_redirect_is_not_followed_because_it_would_hand_on_the_token(github: GitHub, client: Client) -> None:
     github.answers = [Answer(301, {}, (("Location", f"{github.url}/elsewhere"),))]
-    with pytest.raises(Refusal, match="another name now"):
+    with pytest.raises(Refusal, match="was renamed"):
         statuses.post(client, SHA, PENDING, "")
     assert [one.path for one in github.asked] == [f"/repos/example/models/statuses/{SHA}"]
 

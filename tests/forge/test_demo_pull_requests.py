@@ -151,10 +151,10 @@ def stand(
 @pytest.mark.timeout(900)
 def test_five_kinds_of_pull_request_are_told_what_they_are(stand: Stand) -> None:
     played = stand.play(no_effect)
-    assert played == Play(0, CHECKED, "### ✅ Pass: nothing that is evaluated is affected", merged=True)
+    assert played == Play(0, CHECKED, "### ✅ Pass: no evaluation is affected", merged=True)
 
     played = stand.play(better)
-    assert played == Play(0, PASSED, "### ✅ Pass: 2 affected suites, none worse than it may be", merged=True)
+    assert played == Play(0, PASSED, "### ✅ Pass: 2 affected suites, none worse than allowed", merged=True)
     assert stand.delta("choice") > 0.05
     stand.repo.git("switch", "--quiet", "main")
     stand.repo.git("merge", "--quiet", "--no-ff", "--message", "train longer", "better")
@@ -169,4 +169,4 @@ def test_five_kinds_of_pull_request_are_told_what_they_are(stand: Stand) -> None
 
     played = stand.play(weakened)
     assert played == Play(1, FAILED, "### ❌ Fail: choice, answer (2 of 2 affected suites)", merged=False)
-    assert "choice: this change edits the gate; it was judged by the old one" in stand.forge.summary
+    assert "choice: this change edits the gate; the old gate applied" in stand.forge.summary

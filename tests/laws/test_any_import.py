@@ -70,7 +70,7 @@ MANY = 100_000
 @pytest.mark.parametrize(
     ("tests", "beside", "says"),
     [
-        ("file://rows.yaml", {"rows.yaml": "[file://rows.yaml]"}, "a file of tests names another"),
+        ("file://rows.yaml", {"rows.yaml": "[file://rows.yaml]"}, "a file of tests references another"),
         ("file://rows.csv", {"rows.csv": f"town\n{'a' * 200_000}\n"}, "rows.csv:2: field larger"),
         ("file://rows.csv", {"rows.csv": 'town\n"a\rb\rc\n'}, ""),
         ("file://rows.csv", {"rows.csv": "town\ra\rb\r"}, ""),

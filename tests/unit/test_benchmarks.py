@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import re
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from benchmarks import __main__ as main
 from benchmarks import bars, comparing, evaluating, page, planning, repositories, results, rig, tools
 from benchmarks.bars import Bar, Judged, Verdict
 from benchmarks.results import Figure, Machine, Results
@@ -42,6 +44,35 @@ def test_the_committed_figures_answer_every_bar_but_the_large_ones() -> None:
     unanswered = [one.bar.what for one in bars.judge(committed()) if one.verdict is Verdict.NOT_MEASURED]
 
     assert [what for what in unanswered if f"{bars.MOST:,}" not in what] == []
+
+
+def options(into: Path) -> argparse.Namespace:
+    return argparse.Namespace(into=into, only=[planning.GROUP], specs=[], objects=[], large=False)
+
+
+def test_the_folder_of_the_results_is_created_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(_: Path) -> str:
+        assert (tmp_path / "new" / "figures").is_dir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tools, "install", install)
+
+    with pytest.raises(KeyboardInterrupt):
+        main.main(options(tmp_path / "new" / "figures"))
+    assert list((tmp_path / "new" / "figures").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tools, "install", lambda _: pytest.fail("measured"))
+
+    for folder in (tmp_path / "file", tmp_path / "file" / "figures", Path("/proc/figures")):
+        with pytest.raises(SystemExit, match=f"cannot write to {folder}: .+ Choose another folder: --into DIR"):
+            main.main(options(folder))
 
 
 def test_the_plot_is_of_the_committed_figures() -> None:

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from llmops.domain.plans import Cost
 from llmops.domain.problems import Exit
-from llmops.kinds import KINDS
-from llmops.reports import comments, gates
+from llmops.registry import KINDS
+from llmops.reports.formats.gate import REPORTS
 from llmops.specs import pricing
 from llmops.specs.settings import Settings
 from tests.conftest import Shell
@@ -68,10 +68,12 @@ def test_every_report_of_a_gate_says_what_it_cost_and_what_was_spared() -> None:
     spared = replace(report("sums", SAME), seconds=240.0, cost=Cost(0.12, "USD"), reused=True)
     found = replace(gated(spared), seconds=300.0, cost=Cost(0.25, "USD"))
 
-    assert "made: 3 results in 5 min, 0.25 USD" in gates.text(found)
-    assert "all evidence was there already (4 min, 0.12 USD, not spent again)" in gates.text(found)
-    assert "**Cost:** 3 results made in 2 min, 0.25 USD." in comments.verdict(found, RUN)
-    assert msgspec.json.decode(msgspec.json.encode(gates.as_json(found)))["cost"] == {"amount": 0.25, "currency": "USD"}
+    text, comment, fields = (REPORTS[form].render(found, RUN) for form in ("text", "md", "json"))
+
+    assert "built: 3 results in 5 min, 0.25 USD" in text
+    assert "all evidence is reused (4 min, 0.12 USD saved)" in text
+    assert "**Cost:** 3 results built in 2 min, 0.25 USD." in comment
+    assert msgspec.json.decode(fields)["cost"] == {"amount": 0.25, "currency": "USD"}
 
 
 SETTINGS = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {hourly_cost: {cpu: 3600}, currency: EUR}\n"

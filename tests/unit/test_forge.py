@@ -62,7 +62,7 @@ def test_an_event_that_nothing_is_decided_for_is_named_with_those_that_are() -> 
 
 
 def test_a_payload_that_is_not_githubs_is_trouble_and_no_verdict() -> None:
-    with pytest.raises(Broken, match="the event pull_request is not what GitHub documents"):
+    with pytest.raises(Broken, match="the payload of the event pull_request is not as GitHub documents it"):
         triggers.read("pull_request", b"{}", MERGE, "")
 
 

@@ -15,8 +15,9 @@ from llmops.index.commits import Desired
 from llmops.planning import plan
 from llmops.planning.plan import PlanOrigin
 from llmops.planning.proposals import Proposal
+from llmops.plugins.report import ReportContext
 from llmops.releases.rollouts import Observed
-from llmops.reports import plans
+from llmops.reports.formats.plan import REPORTS
 from llmops.specs import diff
 from llmops.specs.settings import Settings
 from tests.trees import Tree, build, current, system
@@ -34,8 +35,8 @@ def overlay(folder: Path) -> Tree:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
-@pytest.mark.parametrize("form", ["txt", "md"])
-def test_a_plan_reads_as_agreed(case: Path, form: str) -> None:
+@pytest.mark.parametrize(("form", "ending"), [("text", "txt"), ("md", "md")])
+def test_a_plan_reads_as_agreed(case: Path, form: str, ending: str) -> None:
     before, after = build(overlay(case / "before")), build(overlay(case / "after"))
     live = before[CHAT].digest
     known = {live: Revision(commit="b" * 40, standing=Standing.GOOD, since="2026-01-01T00:00:00Z")}
@@ -58,8 +59,8 @@ def test_a_plan_reads_as_agreed(case: Path, form: str) -> None:
     desired = Desired("c" * 40, overlay(case / "after"), Settings(), after)  # type: ignore[arg-type]
     proposal = Proposal(plan=made, old=before, desired=desired, estimates=estimates)
 
-    text = plans.text(proposal) if form == "txt" else plans.markdown(proposal)
-    agreed = case / f"plan.{form}"
+    text = REPORTS[form].render(proposal, ReportContext())
+    agreed = case / f"plan.{ending}"
     if os.environ.get("UPDATE_GOLDEN"):
         agreed.write_text(text)
     assert text == agreed.read_text()

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit
 from llmops.gates.pull_request import GateResult
-from llmops.reports import junit, pages, plots
+from llmops.plugins.report import ReportContext
+from llmops.reports import plots
+from llmops.reports.formats.gate import html, junit
 from tests.conftest import Shell
 from tests.flows.test_gate import GOOD, WORSE, answered
 from tests.repos import Repo
@@ -65,7 +67,7 @@ def is_alone(page: Page) -> bool:
 
 
 def test_the_page_says_what_the_comment_says_and_needs_nothing_else() -> None:
-    page = Page(pages.page(gated(report("sums", SAME), report("maths", IS_WORSE)), RUN))
+    page = Page(html.render(gated(report("sums", SAME), report("maths", IS_WORSE)), RUN))
     assert is_alone(page)
     assert "Fail: maths (1 of 2 affected suites)" in page.said
     assert "24 of 200 items got worse (▼), 4 got better (▲)." in page.said
@@ -76,7 +78,7 @@ def test_the_page_says_what_the_comment_says_and_needs_nothing_else() -> None:
 
 @given(st.text(max_size=60))
 def test_nothing_that_a_model_can_say_leaves_the_page(answer: str) -> None:
-    whole = pages.page(gated(report("maths", IS_WORSE, answer + NASTY, 1)), RUN)
+    whole = html.render(gated(report("maths", IS_WORSE, answer + NASTY, 1)), RUN)
     assert is_alone(Page(whole))
 
 
@@ -103,7 +105,7 @@ def test_intervals_are_drawn_to_one_scale_within_the_plot() -> None:
 def test_a_plot_takes_the_width_there_is_and_its_words_stay_as_large_as_those_of_the_page() -> None:
     """Neither a phone nor a wide screen scales it: whatever is wide is given in percent, and no text is cut."""
     long = "arithmetic-with-carry-and-borrow-of-several-digits"
-    page = Page(pages.page(gated(report(long, IS_WORSE), report("b", SAME)), RUN))
+    page = Page(html.render(gated(report(long, IS_WORSE), report("b", SAME)), RUN))
     widths = [one["width"] or "" for tag, one in page.elements if tag == "svg" and "width" in one]
 
     assert "100%" in widths
@@ -114,12 +116,12 @@ def test_a_plot_takes_the_width_there_is_and_its_words_stay_as_large_as_those_of
 
 def test_suites_of_another_metric_have_another_axis() -> None:
     other = replace(report("b", SAME), metric="perplexity")
-    assert pages.page(gated(report("a", SAME), other), RUN).count("head - base") == 2
+    assert html.render(gated(report("a", SAME), other), RUN).count("head - base") == 2
 
 
 def test_a_suite_that_has_no_comparison_is_in_the_table_and_in_no_plot() -> None:
     alone = replace(IS_WORSE, delta=None, base=None, low=0.6, high=0.7)
-    page = pages.page(gated(report("alone", alone)), RUN)
+    page = html.render(gated(report("alone", alone)), RUN)
     assert "alone" in Page(page).said
     assert "0.700 [0.600, 0.700]" in page  # the interval of head stands with head, and not as a difference
     assert "<td class=number></td>" in page
@@ -141,14 +143,17 @@ def test_a_strip_shows_every_item_once_or_says_for_how_many_a_cell_stands(items:
 # JUnit
 
 
+SECONDS = ReportContext(seconds=1.5)
+
+
 def parsed(found: GateResult) -> ET.Element:
-    return ET.fromstring(junit.document(found, 1.5))  # noqa: S314  we wrote it
+    return ET.fromstring(junit.render(found, SECONDS))  # noqa: S314  we wrote it
 
 
 def test_a_suite_that_head_fails_alone_says_what_both_scored() -> None:
     alone = replace(IS_WORSE, delta=None, low=0.6, high=0.75)
 
-    assert 'message="fail: 0.800 -&gt; 0.700 [0.600, 0.750]"' in junit.document(gated(report("alone", alone)), 1.5)
+    assert 'message="fail: 0.800 -&gt; 0.700 [0.600, 0.750]"' in junit.render(gated(report("alone", alone)), SECONDS)
 
 
 def test_a_suite_that_fails_is_a_failure_and_one_that_passes_is_none() -> None:

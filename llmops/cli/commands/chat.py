@@ -1,14 +1,14 @@
-"""chat: Ask a deployment.
+"""chat: Send messages to a deployment.
 
-With -m one question, else a conversation until Ctrl-D. The answer is printed as it comes; the revision that gave it
-stands behind it.
+With -m it sends one message; else it holds a conversation until Ctrl-D. The answer is streamed, followed by the
+revision that wrote it.
 
 examples:
   llmops chat router -m "Return the current event loop."
   llmops chat router
   echo "Open a tar archive." | llmops chat router
 
-Effects: speaks HTTP to the gateway, reads the terminal, prints.
+Effects: sends HTTP requests to the gateway, reads the terminal, prints.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from llmops.cli import completers
 from llmops.cli.arguments import amount
-from llmops.cli.open_repository import open_repository, settings_at
-from llmops.cli.options import add_environment, locate
+from llmops.cli.open_workspace import open_unfetched
+from llmops.cli.options import add_environment
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Broken, Exit, Misused, Refused
 from llmops.releases import deployments
@@ -32,11 +32,13 @@ CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSCon
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    named = parser.add_argument("deployment", metavar="DEPLOYMENT", help="name of the deployment")
-    completers.complete(named, completers.deployments)
-    parser.add_argument("-m", "--message", metavar="TEXT", help="ask this and end")
-    parser.add_argument("--system", metavar="TEXT", help="a system message in front")
-    parser.add_argument("--max-tokens", type=_tokens, default=256, metavar="N", help="longest answer (default: 256)")
+    completer = completers.deployments
+    completers.add(parser, completer, "deployment", metavar="DEPLOYMENT", help="name of the deployment")
+    parser.add_argument("-m", "--message", metavar="TEXT", help="send this message, print the answer, and exit")
+    parser.add_argument("--system", metavar="TEXT", help="system message before the conversation")
+    parser.add_argument(
+        "--max-tokens", type=_tokens, default=256, metavar="N", help="limit of an answer (default: 256)"
+    )
     parser.add_argument("--url", metavar="URL", help="endpoint (default: the gateway of this environment)")
     add_environment(parser)
 
@@ -50,29 +52,28 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         for piece in answer.pieces():
             sys.stdout.write(piece)
             sys.stdout.flush()
-        terminal.say("")
-        terminal.remark(terminal.paint(f"(revision {answer.revision})", "dim"))
+        terminal.print("")
+        terminal.note(terminal.paint(f"(revision {answer.revision})", "dim"))
         history.append({"role": "assistant", "content": answer.text})
     return Exit.WELL
 
 
 def _endpoint(arguments: argparse.Namespace) -> str:
-    repo = open_repository(arguments)
-    url = deployments.gateway(locate(arguments, repo, settings_at(repo, "HEAD"))).url
+    url = deployments.gateway(open_unfetched(arguments)).url
     if not url:
-        raise Refused("nothing serves here yet. Run `llmops apply` first, or give --url.")
+        raise Refused("the gateway does not run on this machine. Start it with `llmops apply`, or name one with --url.")
     return url
 
 
 def _parsed(text: str) -> SplitResult:
-    """Read an address. A path in it goes before that of the API; clients of OpenAI's write the ``/v1``, too."""
+    """Parse the address of an endpoint; its path precedes that of the API, and may end in the ``/v1`` of OpenAI."""
     try:
         url = urlsplit(text)
         is_usable = url.scheme in CONNECTIONS and url.hostname and url.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is no number
         is_usable = False
     if not is_usable:
-        raise Misused(f'"{text}" is not the address of an endpoint. Give http://HOST:PORT or https://HOST.')
+        raise Misused(f'"{text}" is not the address of an endpoint. Use http://HOST:PORT or https://HOST.')
     return url._replace(path=url.path.rstrip("/").removesuffix("/v1"))
 
 
@@ -85,22 +86,22 @@ def _tokens(text: str) -> int:
 def _questions(terminal: Terminal) -> Iterator[str]:
     if not sys.stdin.isatty():
         if not (question := sys.stdin.read().strip()):
-            raise Misused("nothing is asked: there is no -m TEXT, and the standard input is empty.")
+            raise Misused("there is no message: standard input is empty. Use -m TEXT.")
         yield question
         return
-    terminal.remark("Ctrl-D ends the conversation.")
+    terminal.note("Ctrl-D ends the conversation.")
     while True:
         try:
             question = input("> ").strip()
         except EOFError:
-            terminal.say("")
+            terminal.print("")
             return
         if question:
             yield question
 
 
 class Answer:
-    """One answer as it comes in."""
+    """One answer while it is streamed."""
 
     def __init__(self, url: SplitResult, model: str, messages: list[dict[str, str]], max_tokens: int) -> None:
         self._url = url
@@ -108,9 +109,9 @@ class Answer:
         self.text, self.revision = "", ""
 
     def pieces(self) -> Iterator[str]:
-        """Give the answer piece by piece.
+        """Stream the answer.
 
-        Raises `Broken` when the endpoint does not answer, `Misused` when it knows no such model.
+        Raises `Broken` when the endpoint does not answer, `Misused` when it serves no such model.
         """
         connection = CONNECTIONS[self._url.scheme](str(self._url.hostname), self._url.port, timeout=300)
         try:
@@ -126,7 +127,7 @@ class Answer:
                 if line.startswith(b"data: {"):
                     yield from self._piece(json.loads(line[6:]))
         except (OSError, http.client.HTTPException) as error:
-            raise Broken(f"{self._url.geturl()} does not answer: {error}. Is it up? See `llmops status`.") from None
+            raise Broken(f"{self._url.geturl()} does not answer: {error}. Check it with `llmops status`.") from None
         finally:
             connection.close()
 

@@ -1,12 +1,12 @@
-"""check: Is every spec of a commit valid?
+"""check: Check every spec of a commit.
 
-Reads the commit, not the files in your folder; --worktree reads those instead, as `git add --all` would commit them.
-All problems are reported at once, each with file, line, reason and remedy.
+Reads the commit, not your working copy; --worktree reads the working copy, as `git add --all` would commit it. Reports
+all problems at once, each with its file, its line, the reason and the remedy.
 
 examples:
   llmops check                    check HEAD
-  llmops check --worktree         check what you have not committed yet
-  llmops check -o json feature    check a branch, for machines
+  llmops check --worktree         check what is not committed yet
+  llmops check -o json feature    check a branch, and print JSON
 
 Effects: reads git, prints.
 """
@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.arguments import add_output
+from llmops.cli import failures
 from llmops.cli.completers import add_revision
-from llmops.cli.failures import listed
 from llmops.cli.open_repository import open_repository, settings_of
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Problem
 from llmops.git import tree, worktree
@@ -27,7 +27,9 @@ from llmops.reports.formatting import count, short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_revision(parser, "revision", nargs="?", default="HEAD", help="commit, branch or tag (default: HEAD)")
+    add_revision(
+        parser, "revision", metavar="REV", nargs="?", default="HEAD", help="commit, branch or tag (default: HEAD)"
+    )
     parser.add_argument("--worktree", action="store_true", help="check the working copy instead of a commit")
     add_output(parser)
 
@@ -47,13 +49,13 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     except Invalid as error:
         problems = error.problems
     if arguments.output == "json":
-        terminal.show({"checked": name, "specs": amount, "problems": listed(problems)})
+        terminal.print_json({"checked": name, "specs": amount, "problems": failures.as_json(problems)})
     elif problems:
-        terminal.complain("\n".join(map(str, problems)))
-        terminal.complain(f"{count(len(problems), 'problem')} in {name}.")
+        terminal.error("\n".join(map(str, problems)))
+        terminal.error(f"{count(len(problems), 'problem')} in {name}.")
     else:
-        terminal.say(f"{count(amount, 'spec')} of {name}: no problem.")
+        terminal.print(f"{count(amount, 'spec')} of {name}: no problems.")
         if not amount:
             folders = ", ".join(f"{folder}/" for folder in settings_of(files, name).specs)
-            terminal.remark(f"Specs are the YAML files below {folders}.")
+            terminal.note(f"Specs are the YAML files below {folders}.")
     return Exit.NO if problems else Exit.WELL

@@ -1,22 +1,23 @@
-"""ci: What has to be done for what just happened?
+"""ci: Run what a CI event calls for, and report it.
 
-Reads the event of a CI job, does what it calls for, and says what came of it: commit statuses `llmops/<suite>`, one
-comment on the pull request, lines beside the specs, the summary of the job and outputs for later jobs. Away from GitHub
-it does the same and prints what it would have said.
+Reads the event of a CI job, runs what it calls for, and reports the result: commit statuses `llmops/<suite>`, one
+comment on the pull request, annotations of the specs, the summary of the job, and outputs for later jobs. Outside of
+GitHub it prints the same reports.
 
-  pull_request, merge_group      check, plan, gate; of a fork only a check and what would be run
-  push                           check, plan; with --apply, apply what the default branch holds
-  schedule, workflow_dispatch    the same; a scheduled run that finds something to do and may not do it exits 8
+  pull_request, merge_group     check, plan, gate; for a fork, check and dry run
+  push                          check, plan; with --apply, apply the default branch
+  schedule, workflow_dispatch   as for push; exit 8 if a scheduled run without
+                                --apply finds pending actions
 
-Variables: GITHUB_EVENT_NAME, GITHUB_EVENT_PATH, GITHUB_TOKEN and those that GitHub sets beside them.
+Variables: GITHUB_EVENT_NAME, GITHUB_EVENT_PATH, GITHUB_TOKEN, and those that GitHub sets beside them.
 
 examples:
-  llmops ci                               in a job: whatever the event calls for
-  llmops ci --base origin/main            here: what a pull request of HEAD would be told
-  llmops ci --event push --apply          on any CI, after a merge
-  llmops ci --settle                      afterwards: a status that is still pending becomes an error
+  llmops ci                               in a job: run what the event calls for
+  llmops ci --base origin/main            here: run what a pull request of HEAD would run
+  llmops ci --event push --apply          in any CI, after a merge
+  llmops ci --settle                      turn statuses that are still pending into errors
 
-Effects: trains, evaluates and releases where that is asked for; speaks to the forge, prints.
+Effects: trains, evaluates and releases if asked to; writes to the forge, prints.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from pathlib import Path
 import msgspec
 
 from llmops.cli import ci_pipeline, failures
-from llmops.cli.arguments import add_output
 from llmops.cli.ci_pipeline import CiRun
 from llmops.cli.ci_reporter import CiReporter
-from llmops.cli.commands.gate import add_budget
 from llmops.cli.completers import add_revision
+from llmops.cli.gating import add_budget
 from llmops.cli.open_repository import open_repository
 from llmops.cli.options import add_environment, add_trust
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Misused
 from llmops.forge import jobs, statuses, workflow_commands
@@ -46,21 +47,21 @@ from llmops.git import tree
 from llmops.git.repository import Repository
 from llmops.reports import comments
 
-UNSETTLED = "The run ended without a verdict; this says nothing of the change."
+UNSETTLED = "The run ended without a verdict; this says nothing about the change."
 DEFAULTS = ("origin/HEAD", "origin/main", "main")
-"""What a change is judged against where nothing says it."""
+"""Bases of a change, if none is given: the first that exists."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--event", choices=[one.value for one in Cause], help="what happened (default: as the job's variables say)"
+        "--event", choices=[cause.value for cause in Cause], help="event to run (default: that of the job's variables)"
     )
-    add_revision(parser, "--base", metavar="REV", help="what a change is judged against (default: the remote's HEAD)")
+    add_revision(parser, "--base", metavar="REV", help="commit that a change is compared with (default: remote's HEAD)")
     add_revision(parser, "--head", metavar="REV", help="the change (default: HEAD)")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--apply", action="store_true", help="apply what the default branch holds")
-    what.add_argument("--dry-run", action="store_true", help="say what would be run, and run nothing")
-    what.add_argument("--settle", action="store_true", help="only turn statuses that are still pending into errors")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--apply", action="store_true", help="apply the default branch")
+    mode.add_argument("--dry-run", action="store_true", help="show what would be built, and build nothing")
+    mode.add_argument("--settle", action="store_true", help="only turn statuses that are still pending into errors")
     add_budget(parser)
     add_trust(parser)
     add_environment(parser)
@@ -79,23 +80,23 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     code = None
     reporter.begin()
     try:
-        code = ci_pipeline.propose(ci_run) if job.trigger.is_proposal else ci_pipeline.keep(ci_run)
+        code = ci_pipeline.run_change(ci_run) if job.trigger.is_proposal else ci_pipeline.run_branch(ci_run)
     except BaseException as error:
         with arguments.stop.undisturbed():
-            code = _give_up(error, ci_run)
+            code = _report_failure(error, ci_run)
         raise
     finally:
         reporter.set_outputs(code=int(code if code is not None else Exit.FAULT))
         reporter.end()
         if arguments.output == "json":
-            terminal.keep(_as_json(job.trigger, reporter))
+            terminal.keep_fields(_as_json(job.trigger, reporter))
     if arguments.output == "json":
-        terminal.show({})
+        terminal.print_json({})
     return code
 
 
 def _job(arguments: argparse.Namespace) -> CiJob:
-    """Take the event of the job, or what the options say instead."""
+    """Read the event of the job, or build one from the options."""
     if jobs.is_one(os.environ) and not (arguments.event or arguments.base or arguments.head):
         return jobs.read(os.environ, _payload)
     repo = open_repository(arguments)
@@ -110,35 +111,33 @@ def _payload(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise Misused(f"GITHUB_EVENT_PATH is {path}, which cannot be read: {error.strerror}.") from None
+        raise Misused(f"cannot read {path}, the file of GITHUB_EVENT_PATH: {error.strerror}.") from None
 
 
-def _base(asked: str | None, repo: Repository) -> str:
-    if asked:
-        return tree.commit_id(repo, asked)
+def _base(revision: str | None, repo: Repository) -> str:
+    if revision:
+        return tree.commit_id(repo, revision)
     for name in DEFAULTS:
         try:
             return tree.commit_id(repo, name)
         except Misused:
             continue
-    raise Misused(f"what is the change to be merged into? There is no {', '.join(DEFAULTS)}: say --base REV.")
+    raise Misused(f"the base of the change is unknown: there is no {', '.join(DEFAULTS)}. Name it: --base REV.")
 
 
-def _give_up(error: BaseException, ci_run: CiRun) -> Exit:
-    """Say that there is no answer, or that it is no: nothing that was begun stays pending."""
+def _report_failure(error: BaseException, ci_run: CiRun) -> Exit:
+    """Report a run that failed, so that no status stays pending."""
     reporter = ci_run.reporter
-    said, code = failures.words(error)
-    message = reporter.redact(said)  # before Markdown and the length of a status change how a secret is written
-    state = (
-        StatusState.FAILURE if code is Exit.NO else StatusState.ERROR
-    )  # what says nothing of the change is no failure of it
-    reporter.board.close(state, message)
+    message, code = failures.explain(error)
+    message = reporter.redact(message)  # Markdown and the limit of a status change how a secret is written
+    is_verdict = code is Exit.NO  # other failures say nothing about the change
+    reporter.board.close(StatusState.FAILURE if is_verdict else StatusState.ERROR, message)
     if isinstance(error, Invalid):
         reporter.annotate(workflow_commands.of_problems(error.problems))
-        text = comments.refusal(error.problems, error.where, ci_run.run())
+        text = comments.refusal(error.problems, error.where, ci_run.context())
     else:
-        say = comments.cannot if code is Exit.NO else comments.trouble
-        text = say(message, ci_run.run())
+        write = comments.cannot if is_verdict else comments.trouble
+        text = write(message, ci_run.context())
     reporter.summarise(text)
     if ci_run.trigger.is_proposal:
         reporter.put_comment(ci_run.marker, text)
@@ -146,13 +145,13 @@ def _give_up(error: BaseException, ci_run: CiRun) -> Exit:
 
 
 def _settle(job: CiJob, reporter: CiReporter, terminal: Terminal) -> Exit:
-    """Turn what is still pending into an error: whoever began it was killed, or never came to it."""
+    """Turn statuses that a run left pending into errors: it was killed, or never started."""
     if reporter.client is None:
-        terminal.remark("There is no forge to settle anything at: GITHUB_TOKEN and the event of a job are needed.")
+        terminal.note("No forge, so no statuses to settle: this needs GITHUB_TOKEN and the event of a job.")
         return Exit.WELL
     for name in tuple(statuses.pending(reporter.client, job.trigger.head, job.page)):
         reporter.board.settle(name, StatusState.ERROR, UNSETTLED)
-        terminal.say(f"{name}: {UNSETTLED}")
+        terminal.print(f"{name}: {UNSETTLED}")
     reporter.end()
     return Exit.WELL
 
@@ -161,7 +160,7 @@ def _as_json(trigger: Trigger, reporter: CiReporter) -> dict[str, object]:
     return {
         "trigger": msgspec.to_builtins(trigger),
         "outputs": reporter.outputs,
-        "statuses": msgspec.to_builtins(reporter.board.said),
+        "statuses": msgspec.to_builtins(reporter.board.statuses),
         "annotations": msgspec.to_builtins(reporter.annotations),
         "comment": reporter.comment,
     }

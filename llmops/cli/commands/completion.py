@@ -1,7 +1,7 @@
-"""completion: Print what makes your shell complete llmops.
+"""completion: Print the completion script of a shell.
 
 examples:
-  eval "$(llmops completion bash)"                      now; put it into ~/.bashrc to keep it
+  eval "$(llmops completion bash)"                      now; add it to ~/.bashrc to keep it
   llmops completion fish > ~/.config/fish/completions/llmops.fish
 
 Effects: prints.
@@ -22,6 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    # Without bash's defaults: where nothing fits, it would offer files for a revision or a name.
-    terminal.say(argcomplete.shellcode(["llmops"], use_defaults=False, shell=arguments.shell))
+    # Without bash's defaults, which would offer files where a revision or a name is needed.
+    terminal.print(argcomplete.shellcode(["llmops"], use_defaults=False, shell=arguments.shell))
     return Exit.WELL

@@ -1,4 +1,4 @@
-"""diff: What is declared differently in two commits?
+"""diff: Show which resources differ between two commits.
 
 Compares resources, not lines: moving a file, reordering specs or editing a comment is no difference.
 
@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
 from llmops.cli.open_repository import open_repository
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.index import commits
@@ -30,11 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    known = commits.open_at(open_repository(arguments))
-    old, new = (commits.desire(known, revision) for revision in (arguments.old, arguments.new))
-    found = diff.compare(old.graph, new.graph)
-    if arguments.output == "json":
-        terminal.show(overviews.as_json(found))
-    else:
-        terminal.say(overviews.changes(found, terminal.paint))
+    index = commits.open_at(open_repository(arguments))
+    old, new = (commits.desire(index, revision).graph for revision in (arguments.old, arguments.new))
+    changes = diff.compare(old, new)
+    terminal.result(changes, lambda: overviews.changes(changes, terminal.paint))
     return Exit.WELL

@@ -1,7 +1,7 @@
-"""doctor: Is everything here that is needed?
+"""doctor: Check this machine, the ledger and the store.
 
-Looks at git, the installed extras, the ledger, the store, the runner and what runs, and says what to do about each
-thing that is wrong. Exits 1 when something is.
+Checks git, the installed extras, the ledger, the store, the runner and the gateway, and prints a remedy for each
+problem. Exits 1 if there is a problem.
 
 examples:
   llmops doctor
@@ -20,12 +20,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmops.cli.arguments import add_output
 from llmops.cli.open_repository import open_repository, settings_at
-from llmops.cli.options import add_environment, add_offline, locate
+from llmops.cli.open_workspace import locate, state_of
+from llmops.cli.options import add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, LlmopsError
-from llmops.domain.records import EnvironmentState
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.git import command, refs
@@ -42,41 +41,41 @@ EXTRAS = {
     "serve": ("uvicorn", "aiohttp"),
 }
 OUTSIDE = {
-    "ledger": "Look at the git directory: its owner, its permissions, its disk.",
-    "store": "Look at store.url of llmops.yaml, and at the network, the permissions and the space of what it names.",
-    "runner": "Look at `runner` of llmops.yaml, and at what it names.",
-    "gateway": "Look at `gateway` of llmops.yaml, and at the folder llmops/runtime of the git directory.",
+    "ledger": "Check the git directory: its owner, its permissions, its disk.",
+    "store": "Check store.url of llmops.yaml, and the network, the permissions and the space of what it names.",
+    "runner": "Check `runner` of llmops.yaml, and what it names.",
+    "gateway": "Check `gateway` of llmops.yaml, and the folder llmops/runtime of the git directory.",
 }
-"""Where to look when the system refuses something."""
+"""What to check if the operating system or a library refuses something."""
 LITTLE_SPACE = 5 << 30
+"""Bytes."""
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at."""
+    """The state of one part."""
 
     what: str
     state: str
     remedy: str = ""
-    """What to do; '' when it is well or only a remark."""
+    """What mends it; '' if it is well, or only a remark."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser)
+    add_read_options(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    found = list(_examine(arguments))
-    if arguments.output == "json":
-        terminal.show([{"what": one.what, "state": one.state, "remedy": one.remedy} for one in found])
-    else:
-        lines = columns([(one.what, one.state) for one in found])
-        for one, line in zip(found, lines, strict=True):
-            terminal.say(f"{terminal.paint('!', 'bad') if one.remedy else terminal.paint('.', 'good')} {line}")
-            if one.remedy:
-                terminal.say(f"    {one.remedy}")
-    return Exit.NO if any(one.remedy for one in found) else Exit.WELL
+    findings = list(_examine(arguments))
+    terminal.result(findings, lambda: "\n".join(_lines(findings, terminal)))
+    return Exit.NO if any(finding.remedy for finding in findings) else Exit.WELL
+
+
+def _lines(findings: list[Finding], terminal: Terminal) -> Iterator[str]:
+    lines = columns([(finding.what, finding.state) for finding in findings])
+    for finding, line in zip(findings, lines, strict=True):
+        yield f"{terminal.paint('!', 'bad') if finding.remedy else terminal.paint('.', 'good')} {line}"
+        if finding.remedy:
+            yield f"    {finding.remedy}"
 
 
 def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
@@ -88,18 +87,18 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     except LlmopsError as error:
         yield Finding("repository", "cannot be used", str(error))
         return
-    looks: tuple[tuple[str, Callable[[Workspace], Finding]], ...] = (
-        ("ledger", lambda s: _ledger(s, offline=arguments.offline)),
+    checks: tuple[tuple[str, Callable[[Workspace], Finding]], ...] = (
+        ("ledger", lambda workspace: _ledger(workspace, offline=arguments.offline)),
         ("store", _store),
         ("runner", _runner),
         ("gateway", _gateway),
     )
-    for name, look in looks:
+    for name, check in checks:
         try:
-            yield look(workspace)
+            yield check(workspace)
         except LlmopsError as error:
             yield Finding(name, "does not work", str(error))
-        except Exception as error:  # noqa: BLE001  a store's library may raise anything; the rest is looked at all the same
+        except Exception as error:  # noqa: BLE001  the library of a store may raise anything; the other checks go on
             yield Finding(name, "does not work", f"{_why(error)}. {OUTSIDE[name]}")
 
 
@@ -119,7 +118,7 @@ def _extras() -> Iterator[Finding]:
             except metadata.PackageNotFoundError:
                 missing.append(package)
         if missing:
-            # Not a fault: planning needs none of them.
+            # A remark, not a problem: checks and plans need none of them.
             yield Finding(f"extra {extra}", f"not installed: {', '.join(missing)} (pip install 'llmops[{extra}]')")
         else:
             yield Finding(f"extra {extra}", ", ".join(versions))
@@ -135,31 +134,28 @@ def _git(folder: Path) -> Finding:
 def _ledger(workspace: Workspace, *, offline: bool) -> Finding:
     if locks := refs.left_over_locks(workspace.ledger.at, workspace.ledger.refs):
         names = ", ".join(map(str, locks))
-        remedy = "Run `llmops fsck --repair --offline`."
-        return Finding("ledger", f"locked by {names}, which a git left that was killed", remedy)
+        return Finding("ledger", f"locked by {names}, which a killed git left", "Run `llmops fsck --repair --offline`.")
     if not offline:
         ledger.fetch(workspace.ledger)
     if not ledger.exists(workspace.ledger):
-        begin = "llmops init" + (
-            f" -e {workspace.environment}" if workspace.environment != workspace.settings.environment else ""
-        )
-        return Finding("ledger", f"there is none of the environment {workspace.environment}", f"Begin one: `{begin}`.")
-    state = ledger.state(workspace.ledger)
-    where = f"shared through {workspace.ledger.remote}" if workspace.ledger.remote else "only in this clone"
-    lease = state.lease if state else None
+        is_default = workspace.environment == workspace.settings.environment
+        create = "llmops init" if is_default else f"llmops init -e {workspace.environment}"
+        return Finding("ledger", f"the environment {workspace.environment} has none", f"Create it: `{create}`.")
+    lease = state_of(workspace).lease
+    shared = f"shared through {workspace.ledger.remote}" if workspace.ledger.remote else "only in this clone"
     held = f", held by {lease.holder}" if lease and leases.is_held(lease) else ""
-    return Finding("ledger", f"{len(ledger.units(workspace.ledger))} results, {where}{held}")
+    return Finding("ledger", f"{len(ledger.units(workspace.ledger))} results, {shared}{held}")
 
 
 def _store(workspace: Workspace) -> Finding:
-    kept = workspaces.open_store(workspace)
-    digest = blobs.add_bytes(kept, b"llmops doctor\n")
-    blobs.read(kept, digest)
-    if not kept.local:
-        return Finding("store", kept.url)
+    store = workspaces.open_store(workspace)
+    digest = blobs.add_bytes(store, b"llmops doctor\n")
+    blobs.read(store, digest)
+    if not store.local:
+        return Finding("store", store.url)
     free = shutil.disk_usage(workspace.folder).free
-    remedy = "Free some disk space." if free < LITTLE_SPACE else ""
-    return Finding("store", f"{kept.url}, {free >> 30} GiB free", remedy)
+    remedy = "Free some disk space; `llmops gc` lists unused results." if free < LITTLE_SPACE else ""
+    return Finding("store", f"{store.url}, {free >> 30} GiB free", remedy)
 
 
 def _runner(workspace: Workspace) -> Finding:
@@ -168,10 +164,10 @@ def _runner(workspace: Workspace) -> Finding:
 
 
 def _gateway(workspace: Workspace) -> Finding:
-    gate = deployments.gateway(workspace)
+    gateway = deployments.gateway(workspace)
     replicas = deployments.released_runtimes(workspace).look()
-    ready = sum(one.phase is Phase.READY for one in replicas)
-    if gateway_client.is_up(gate):
-        return Finding("gateway", f"{gate.url}, {ready} of {len(replicas)} replicas ready")
-    wanted = any(release.live for release in (ledger.state(workspace.ledger) or EnvironmentState()).releases.values())
-    return Finding("gateway", "not up", "Start what was released: `llmops apply`." if wanted else "")
+    ready = sum(replica.phase is Phase.READY for replica in replicas)
+    if gateway_client.is_up(gateway):
+        return Finding("gateway", f"{gateway.url}, {ready} of {len(replicas)} replicas ready")
+    is_wanted = any(release.live for release in state_of(workspace).releases.values())
+    return Finding("gateway", "not running", "Start it: `llmops apply`." if is_wanted else "")

@@ -1,19 +1,19 @@
-"""gc: Which results does nobody need any more?
+"""gc: List unused results; delete them with --prune.
 
-Says what could be removed from the store and the work folder, how much that is, and why the rest is kept; --prune
-removes it. Kept are all results of HEAD, of main, of the remote's HEAD, and of every commit that an environment was
-brought to or can go back to; what open orders read; and everything that was added within the grace period, so that what
-is being made is safe. A store may serve several repositories: results that this ledger does not name are kept until
---unknown gives them up. The ledger remembers every result: one that was removed is made again when it is needed.
+Lists what can be removed from the store and the work folder, its size, and why the rest is kept. Kept are all results
+of HEAD, of main, of the remote's HEAD, and of every commit that an environment was brought to or can go back to; inputs
+of open orders; and everything that was added within the grace period. A store may serve several repositories, so
+results that this ledger does not name are kept, too, unless --unknown is given. The ledger keeps its records: a result
+that was removed is rebuilt when it is needed.
 
---prune takes the leases of all environments. It removes nothing when a ledger or a commit that counts cannot be read.
-At its end git may pack the small objects of the ledger (`git maintenance run --auto`), as at the end of every apply.
+--prune takes the leases of all environments, and removes nothing if a ledger or a commit that counts cannot be read. At
+its end git may pack the objects of the ledger (`git maintenance run --auto`), as after every apply.
 
 examples:
-  llmops gc                          what could be removed
+  llmops gc                          list what can be removed
   llmops gc --prune                  remove it
-  llmops gc --keep-good 3            of every deployment, go back three revisions at most
-  llmops gc --protect release-2      keep the results of another branch, too
+  llmops gc --keep-good 3            keep three earlier revisions of every deployment
+  llmops gc --protect release-2      also keep the results of another branch
   llmops gc --grace 2d -o json
 
 Effects: reads git, fetches the ledger, removes files of the store and the work folder, prints.
@@ -25,9 +25,11 @@ import argparse
 import re
 import time
 
-from llmops.cli.arguments import add_output, amount
+from llmops.cli.arguments import amount
 from llmops.cli.completers import add_revision
-from llmops.cli.options import add_environment, initiator, open_workspace
+from llmops.cli.open_workspace import initiator, open_workspace
+from llmops.cli.options import add_environment
+from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
 from llmops.environments.workspaces import Workspace
@@ -44,14 +46,14 @@ DAY = 86400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prune", action="store_true", help="remove what nobody needs (default: only say it)")
-    grace = "keep what was added within this time: 14d, 12h (default: 14d)"
+    parser.add_argument("--prune", action="store_true", help="remove unused results (default: only list them)")
+    grace = "keep everything that was added within this time: 14d, 12h (default: 14d)"
     parser.add_argument("--grace", type=_duration, metavar="TIME", default=14 * DAY, help=grace)
     good = "how many earlier good revisions of each deployment are kept (default: all)"
     parser.add_argument("--keep-good", type=amount, metavar="N", help=good)
-    unknown = "also remove results that this ledger does not name; not where repositories share a store"
+    unknown = "also remove results that this ledger does not name; not for a store that other repositories use"
     parser.add_argument("--unknown", action="store_true", help=unknown)
-    protect = "also keep the results of this commit; may be given again"
+    protect = "also keep the results of this commit; repeatable"
     add_revision(parser, "--protect", action="append", metavar="REV", default=[], help=protect)
     add_environment(parser)
     add_output(parser)
@@ -59,42 +61,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments)
-    places = ledger.environments(workspace.ledger)
-    if not places:
+    ledgers = ledger.environments(workspace.ledger)
+    if not ledgers:
         raise Refused(
-            "there is no ledger here, so it is not known what is needed, and nothing is removed. "
-            "Fetch it if it exists elsewhere; `llmops init` begins a new one."
+            "there is no ledger here, so llmops cannot tell which results are used, and removes nothing. "
+            "Fetch it if it exists elsewhere; create one with `llmops init`."
         )
-    for where in places:
-        ledger.fetch(where)
+    for each in ledgers:
+        ledger.fetch(each)
     if arguments.prune:
-        with leases.take_all(places, initiator("", "gc").actor) as renew:
-            found = _survey(workspace, places, arguments)
-            gc_sweep.prune(workspace, places, found, renew)
+        with leases.take_all(ledgers, initiator("", "gc").actor) as renew:
+            survey = _survey(workspace, ledgers, arguments)
+            gc_sweep.prune(workspace, ledgers, survey, renew)
         refs.pack(workspace.ledger.at)
     else:
-        found = _survey(workspace, places, arguments)
-    if arguments.output == "json":
-        terminal.show(maintenance.survey_json(found, pruned=arguments.prune))
-    else:
-        terminal.say(maintenance.survey(found, pruned=arguments.prune, paint=terminal.paint))
+        survey = _survey(workspace, ledgers, arguments)
+    terminal.result(
+        maintenance.gc_json(survey, pruned=arguments.prune),
+        lambda: maintenance.gc_text(survey, pruned=arguments.prune, paint=terminal.paint),
+    )
     return Exit.WELL
 
 
-def _survey(workspace: Workspace, places: tuple[Ledger, ...], arguments: argparse.Namespace) -> Survey:
-    ledger.fetch(workspace.ledger)  # under the leases: nobody adds results now, but for gates
-    keep = RetentionPolicy(
+def _survey(workspace: Workspace, ledgers: tuple[Ledger, ...], arguments: argparse.Namespace) -> Survey:
+    ledger.fetch(workspace.ledger)  # under the leases only a gate can still add results
+    policy = RetentionPolicy(
         now=time.time(),
         grace=arguments.grace,
         protect=tuple(arguments.protect),
         good=arguments.keep_good,
         unknown=not arguments.unknown,
     )
-    return gc_sweep.survey(workspace, places, keep)
+    return gc_sweep.survey(workspace, ledgers, policy)
 
 
 def _duration(text: str) -> float:
     days, day, rest = text.rpartition("d")
     if not text or (day and not days.isdecimal()) or (rest and not re.fullmatch(DURATION_PATTERN, rest)):
-        raise argparse.ArgumentTypeError(f'"{text}" is no time. Write it as 14d, 36h, 30m or 0s.')
+        raise argparse.ArgumentTypeError(f'"{text}" is not a time. Use 14d, 36h, 30m or 0s')
     return int(days or 0) * DAY + seconds(rest)

@@ -1,8 +1,8 @@
-"""history: What was made and released of a resource?
+"""history: List the results and revisions of a resource.
 
 examples:
-  llmops history Training/router       every run, with its figures
-  llmops history Deployment/router     every revision, and how it did
+  llmops history Training/router       list every run, with its metrics
+  llmops history Deployment/router     list every revision, with its standing
 
 Effects: reads git and the ledger, prints.
 """
@@ -11,30 +11,23 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.arguments import add_output
-from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_workspace
+from llmops.cli.open_workspace import find_resource, open_workspace, state_of
+from llmops.cli.options import add_key, add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.domain.records import EnvironmentState
-from llmops.index import commits
 from llmops.ledger import ledger
 from llmops.planning import status
 from llmops.reports import overviews
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_key(parser, "the resource")
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser)
+    add_key(parser)
+    add_read_options(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments)
-    key = find_key(arguments.key, commits.desire(workspace.commits, "HEAD"))
-    found = status.history(key, ledger.state(workspace.ledger) or EnvironmentState(), ledger.outcomes(workspace.ledger))
-    if arguments.output == "json":
-        terminal.show(overviews.as_json(found))
-    else:
-        terminal.say(overviews.history(key, found, terminal.paint))
+    key, _ = find_resource(arguments.key, workspace)
+    entries = status.history(key, state_of(workspace), ledger.outcomes(workspace.ledger))
+    terminal.result(entries, lambda: overviews.history(key, entries, terminal.paint))
     return Exit.WELL

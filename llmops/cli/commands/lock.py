@@ -1,13 +1,13 @@
-"""lock: Fix what moving names stand for.
+"""lock: Pin branches, tags and URLs to exact versions.
 
-Looks up branches of the hub, addresses without a digest and built-in tasks that the specs of your folder name, and
-writes them into llmops.lock. Names that are locked stay as they are unless you ask for --update.
+Resolves what the specs of your working copy name without an exact version: branches of the hub, URLs without a digest,
+and built-in tasks of lm-eval. Writes the pins to llmops.lock. Existing pins stay, unless --update is given.
 
 examples:
   llmops lock                pin what is not pinned yet
-  llmops lock --update       look everything up again
+  llmops lock --update       resolve everything again
 
-Effects: reads the working copy, talks to the network, writes llmops.lock, prints.
+Effects: reads the working copy, uses the network, writes llmops.lock, prints.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from llmops.specs.settings import LOCK_FILE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--update", action="store_true", help="look up what is locked already, too")
+    parser.add_argument("--update", action="store_true", help="also resolve what is pinned already")
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -36,25 +36,25 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     locked, problems = loading.read_lock(files)
     if problems:
         raise Invalid(problems)
-    declared = [closures.content_of(one, KINDS).spec for one in parsed.drafts.values()]
-    wanted = {pin.name for spec in declared for pin in spec.pins if pin.is_moving}
-    # A file that cannot be read may name what is locked.
-    pins, failed = dict(locked) if parsed.unread else {}, []
+    specs = [closures.content_of(draft, KINDS).spec for draft in parsed.drafts.values()]
+    wanted = {pin.name for spec in specs for pin in spec.pins if pin.is_moving}
+    # Files that cannot be parsed may need pins that no other file names.
+    pins, failures = dict(locked) if parsed.unread else {}, []
     for name in sorted(wanted):
         if name in locked and not arguments.update:
             pins[name] = locked[name]
             continue
         try:
             pins[name] = pinning.resolve(name)
-            terminal.say(f"{name} is {pins[name]}")
+            terminal.print(f"{name} is {pins[name]}")
         except Broken as error:
-            failed.append(str(error))
+            failures.append(str(error))
             pins |= {name: locked[name]} if name in locked else {}
     if pins != locked:
         disk.write(repo.top / LOCK_FILE, pinning.text(pins).encode())
-        terminal.say(f"Wrote {LOCK_FILE}: commit it.")
-    elif not failed:
-        terminal.say("Nothing to lock." if not wanted else f"{LOCK_FILE} is up to date.")
-    for line in failed:
-        terminal.complain(line)
-    return Exit.FAULT if failed else Exit.WELL
+        terminal.print(f"Wrote {LOCK_FILE}. Commit it.")
+    elif not failures:
+        terminal.print("Nothing to pin." if not wanted else f"{LOCK_FILE} is up to date.")
+    for failure in failures:
+        terminal.error(failure)
+    return Exit.FAULT if failures else Exit.WELL

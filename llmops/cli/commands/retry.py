@@ -1,6 +1,7 @@
-"""retry: Forget that a revision was found bad, so that it may be released again.
+"""retry: Allow a failed revision to be released again.
 
-Say it when the reason was outside the revision: a full disk, a taken port, a network that was down.
+A revision that failed its rollout is bad, and is not released again. Use this if the cause was outside of the revision:
+a full disk, a taken port, a network that was down.
 
 examples:
   llmops retry Deployment/router
@@ -15,11 +16,11 @@ import argparse
 from msgspec.structs import replace
 
 from llmops.cli import completers
-from llmops.cli.options import add_environment, add_key, find_key, open_workspace
+from llmops.cli.open_workspace import find_resource, open_workspace
+from llmops.cli.options import add_environment, add_key
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
 from llmops.domain.records import EnvironmentState, Release, Standing
-from llmops.index import commits
 from llmops.ledger import ledger
 from llmops.releases import deployments
 from llmops.reports.formatting import short
@@ -32,23 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments)
-    desired = commits.desire(workspace.commits, "HEAD")
-    key = find_key(arguments.key, desired)
+    key, desired = find_resource(arguments.key, workspace)
     if key not in deployments.of(desired.graph):
-        raise Refused(
-            f"{key} is no deployment, so no revision of it is found bad; `llmops apply` makes what failed again."
-        )
+        raise Refused(f"{key} is not a deployment, so it has no bad revision. `llmops apply` rebuilds what failed.")
     digest = desired.graph[key].digest
 
     def forgive(state: EnvironmentState) -> EnvironmentState:
         release = state.releases.get(str(key), Release())
-        known = release.revisions.get(digest)
-        if known is None or known.standing is not Standing.BAD:
-            raise Refused(f"revision {short(digest)} of {key} was not found bad; `llmops apply` releases it.")
-        forgiven = replace(known, standing=Standing.UNKNOWN, reason="")
+        revision = release.revisions.get(digest)
+        if revision is None or revision.standing is not Standing.BAD:
+            raise Refused(f"revision {short(digest)} of {key} is not bad. `llmops apply` releases it.")
+        forgiven = replace(revision, standing=Standing.UNKNOWN, reason="")
         revisions = release.revisions | {digest: forgiven}
         return replace(state, releases=state.releases | {str(key): replace(release, revisions=revisions)})
 
     ledger.transact(workspace.ledger, forgive, f"retry: {key} {short(digest)}")
-    terminal.say(f"Revision {short(digest)} of {key} may be released again: run `llmops apply`.")
+    terminal.print(f"Revision {short(digest)} of {key} can be released again: `llmops apply`.")
     return Exit.WELL

@@ -1,13 +1,14 @@
 """schema: Print or write the JSON Schemas of the kinds.
 
-Editors use them for completion and checks while you type: put
+Editors use them to complete and check specs while you type: put
 `# yaml-language-server: $schema=schemas/Training.json` at the top of a spec in specs/.
 
 examples:
-  llmops schema Training           print one
-  llmops schema --write            write all into specs/schemas/
+  llmops schema                    list the kinds
+  llmops schema Training           print the schema of a kind
+  llmops schema --write            write all schemas into specs/schemas/
 
-Effects: writes files when asked to, prints.
+Effects: writes files if asked to, prints.
 """
 
 from __future__ import annotations
@@ -27,25 +28,26 @@ from llmops.specs import loading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kind = parser.add_argument("kind", nargs="?", metavar="KIND", help="a kind, or Settings")
-    completers.complete(kind, lambda **_: list(schemas()))  # argcomplete leaves out what does not begin so
+    about = "a kind, or Settings (default: list them)"
+    # argcomplete drops what does not begin with the prefix.
+    completers.add(parser, lambda **_: list(schemas()), "kind", nargs="?", metavar="KIND", help=about)
     parser.add_argument(
         "--write", nargs="?", const="specs/schemas", metavar="DIR", help="write all (default: specs/schemas)"
     )
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    found = schemas()
+    documents = schemas()
     if arguments.write:
         folder = Path(arguments.folder) / arguments.write
         write(folder)
-        terminal.say(f"Wrote {len(found)} schemas into {folder}.")
+        terminal.print(f"Wrote {len(documents)} schemas to {folder}.")
     elif arguments.kind is None:
-        terminal.say("\n".join(found))
-    elif arguments.kind in found:
-        terminal.show(found[arguments.kind])
+        terminal.print("\n".join(documents))
+    elif arguments.kind in documents:
+        terminal.print_json(documents[arguments.kind])
     else:
-        raise Misused(f'no kind is called "{arguments.kind}". {did_you_mean(arguments.kind, found)}')
+        raise Misused(f'there is no kind "{arguments.kind}". {did_you_mean(arguments.kind, documents)}'.rstrip())
     return Exit.WELL
 
 
@@ -58,5 +60,5 @@ def schemas() -> dict[str, dict[str, object]]:
 def write(folder: Path) -> None:
     """Write every schema into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, found in schemas().items():
-        disk.write(folder / f"{name}.json", f"{json.dumps(found, indent=2)}\n".encode())
+    for name, document in schemas().items():
+        disk.write(folder / f"{name}.json", f"{json.dumps(document, indent=2)}\n".encode())

@@ -1,7 +1,7 @@
-"""status: How does everything stand?
+"""status: Show the state of every resource.
 
-Every resource of HEAD with what is known of it: made, owed, being made; for deployments the revision with the traffic
-and its health. Exits 6 when something that should serve is down or blocked.
+Lists every resource of HEAD: built, pending or running; for deployments also the revision that gets the traffic, and
+its health. Exits 6 if something that should serve is down or blocked.
 
 examples:
   llmops status
@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.arguments import add_output
-from llmops.cli.options import add_environment, add_offline, open_workspace
+from llmops.cli.open_workspace import open_workspace, state_of
+from llmops.cli.options import add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.domain.records import EnvironmentState
 from llmops.index import commits
 from llmops.ledger import leases, ledger
 from llmops.planning import proposals, status
@@ -30,17 +29,15 @@ from llmops.serving import gateway_client
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser)
+    add_read_options(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments)
     desired = commits.desire(workspace.commits, "HEAD")
     proposal = proposals.propose(workspace, desired)
-    gateway, state = deployments.gateway(workspace), ledger.state(workspace.ledger) or EnvironmentState()
-    known = StatusInputs(
+    gateway, state = deployments.gateway(workspace), state_of(workspace)
+    inputs = StatusInputs(
         state=state,
         outcomes=ledger.outcomes(workspace.ledger),
         observed=live.observe(workspace, desired.graph, state, ledger.units(workspace.ledger)),
@@ -49,9 +46,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         is_held=state.lease is not None and leases.is_held(state.lease),
         notes=proposal.notes,
     )
-    found = status.overview(desired.graph, proposal.plan, known)
-    if arguments.output == "json":
-        terminal.show(overviews.as_json(found))
-    else:
-        terminal.say(overviews.overview(found, terminal.paint))
-    return Exit.WELL if found.is_healthy else Exit.UNHEALTHY
+    overview = status.overview(desired.graph, proposal.plan, inputs)
+    terminal.result(overview, lambda: overviews.overview(overview, terminal.paint))
+    return Exit.WELL if overview.is_healthy else Exit.UNHEALTHY

@@ -1,7 +1,6 @@
-"""stop: End what runs on this machine.
+"""stop: Stop the gateway and the replicas on this machine.
 
-Ends the gateway and every replica of an environment. What was released stays released: the next `llmops apply` starts
-it again.
+Stops those of one environment. Its releases stay in the ledger: the next `llmops apply` starts them again.
 
 examples:
   llmops stop
@@ -30,16 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
+    # Without the keys of the ledger: it is not read, and a wrong key must not keep processes alive.
     workspace = locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
-    gate, runtime = deployments.gateway(workspace), deployments.released_runtimes(workspace)
-    ended = ["the gateway"] if gateway_client.is_up(gate) else []
-    supervised.stop(gate.folder)
-    running = sorted({(one.deployment, one.revision) for one in runtime.look()})
-    for deployment, revision in running:
+    gateway, runtime = deployments.gateway(workspace), deployments.released_runtimes(workspace)
+    stopped = ["the gateway"] if gateway_client.is_up(gateway) else []
+    supervised.stop(gateway.folder)
+    revisions = sorted({(replica.deployment, replica.revision) for replica in runtime.look()})
+    for deployment, revision in revisions:
         runtime.stop(deployment, revision)
-    ended += [count(len(running), "revision")] if running else []
-    if ended:
-        terminal.say(f"Stopped {' and '.join(ended)}. `llmops apply` starts what was released again.")
+    stopped += [count(len(revisions), "revision")] if revisions else []
+    if stopped:
+        terminal.print(f"Stopped {' and '.join(stopped)}. Start again: `llmops apply`.")
     else:
-        terminal.say(f"Nothing of the environment {workspace.environment} runs on this machine.")
+        terminal.print(f"Nothing of the environment {workspace.environment} runs on this machine.")
     return Exit.WELL

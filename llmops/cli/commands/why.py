@@ -1,7 +1,7 @@
-"""why: Why is a resource not what it was?
+"""why: Explain why a resource changed.
 
-Follows a resource to the first input that differs from an earlier commit: the reason for every retraining, every
-evaluation and every new revision.
+Follows a resource to the first input that differs from an earlier commit: the reason for a retraining, an evaluation or
+a new revision.
 
 examples:
   llmops why Deployment/router              since the commit that was applied last
@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.arguments import add_output
 from llmops.cli.completers import add_revision
-from llmops.cli.options import add_environment, add_key, add_offline, find_key, open_workspace
+from llmops.cli.open_workspace import find_resource, open_workspace, state_of
+from llmops.cli.options import add_key, add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.domain.records import EnvironmentState
 from llmops.index import commits
-from llmops.ledger import ledger
 from llmops.reports import overviews
 from llmops.reports.formatting import short
 from llmops.specs import diff
@@ -29,24 +27,20 @@ from llmops.specs.graph import EMPTY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_key(parser, "the resource: Training/router, or router")
+    add_key(parser)
     add_revision(parser, "--since", metavar="REV", help="the earlier commit (default: the one applied last)")
     add_revision(parser, "--to", metavar="REV", default="HEAD", help="the later commit (default: HEAD)")
-    add_environment(parser)
-    add_offline(parser)
-    add_output(parser)
+    add_read_options(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments, arguments.to)
-    desired = commits.desire(workspace.commits, arguments.to)
-    key = find_key(arguments.key, desired)
-    since = arguments.since or (ledger.state(workspace.ledger) or EnvironmentState()).commit
+    key, desired = find_resource(arguments.key, workspace, arguments.to)
+    since = arguments.since or state_of(workspace).commit
     old = commits.desire(workspace.commits, since) if since else None
     chain = diff.why(old.graph if old else EMPTY, desired.graph, key)
-    if arguments.output == "json":
-        terminal.show(overviews.as_json({"key": key, "since": since, "chain": chain}))
-    else:
-        name = short(old.commit) if old else "nothing (no commit was applied yet)"
-        terminal.say(overviews.why(key, chain, name, terminal.paint))
+    name = short(old.commit) if old else "the beginning (no commit was applied yet)"
+    terminal.result(
+        {"key": key, "since": since, "chain": chain}, lambda: overviews.why(key, chain, name, terminal.paint)
+    )
     return Exit.WELL

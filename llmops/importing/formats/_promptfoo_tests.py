@@ -1,4 +1,4 @@
-"""promptfoo's tests: written out, in files, as scenarios, over defaults.
+"""Reads promptfoo's tests: written out, in files, as scenarios, over defaults.
 
 The formats: https://www.promptfoo.dev/docs/configuration/test-cases/ and .../scenarios/.
 
@@ -13,11 +13,11 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from llmops.importing.formats import _promptfoo_asserts as asserts
+from llmops.importing.formats import _promptfoo_asserts
 from llmops.importing.source_model import (
     ImportedAssertion,
     ImportedTest,
@@ -31,148 +31,147 @@ from llmops.importing.source_model import (
 
 FIELDS = frozenset("vars assert threshold description metadata options".split())
 MOST_ROWS, MOST_CASES = 10_000, 100_000
-"""Questions that one test, and that a configuration may become."""
+"""Questions of one test, and of a configuration, at most."""
 WRITE_OUT = "Write the tests out, or into a file of YAML, JSON, JSON Lines or CSV."
 EXPECTED = re.compile(r"__expected[0-9]*$")
 COMPACT = re.compile(r"(?P<type>(not-)?[a-z][a-z-]+)(\((?P<threshold>[0-9.]+)\))?:(?P<value>.*)$", re.DOTALL)
 """An assertion in a cell: ``contains: Paris``, ``similar(0.8): Hello``."""
+Layer: TypeAlias = tuple[Mapping[str, Any], SourceLocation]
+"""The fields of a test, and their location."""
 
 
 class _Test(Struct, frozen=True):
-    """A test, with those that it is merged from: what comes later counts, and assertions add up."""
+    """A test over its defaults: a later layer overrides fields of an earlier one, and adds assertions."""
 
-    layers: tuple[tuple[Mapping[str, Any], SourceLocation], ...]
+    layers: tuple[Layer, ...]
 
     @property
-    def spot(self) -> SourceLocation:
+    def location(self) -> SourceLocation:
         return self.layers[-1][1]
 
     def field(self, name: str) -> Any:
-        return next((one[name] for one, _ in reversed(self.layers) if one.get(name) is not None), None)
+        values = (fields.get(name) for fields, _ in reversed(self.layers))
+        return next((value for value in values if value is not None), None)
 
     def vars(self) -> dict[str, Any]:
-        return {name: value for one, _ in self.layers for name, value in (one.get("vars") or {}).items()}
+        return {name: value for fields, _ in self.layers for name, value in (fields.get("vars") or {}).items()}
 
 
-def cases(config: Mapping[str, Any], found: SourceConfig) -> list[ImportedTest]:
-    """Give every question that a configuration asks."""
-    asked = list(itertools.islice(_all(config, found), MOST_CASES + 1))
-    if len(asked) > MOST_CASES:
-        what = f"its tests are more than {MOST_CASES:,} questions."
-        found.refuse(found.spot, what, "Import a part, and write the rest as the rows of a Dataset.")
+def tests(config: Mapping[str, Any], source: SourceConfig) -> list[ImportedTest]:
+    """Return every question of a configuration."""
+    cases = list(itertools.islice(_all(config, source), MOST_CASES + 1))
+    if len(cases) > MOST_CASES:
+        what = f"the tests are more than {MOST_CASES:,} questions."
+        source.refuse(source.location, what, "Import a part, and write the rest as the rows of a Dataset.")
         return []
-    return asked
+    return cases
 
 
-def _all(config: Mapping[str, Any], found: SourceConfig) -> Iterator[ImportedTest]:
-    default = _default(config.get("defaultTest"), found)
-    for test, at in _tests(config.get("tests"), found.spot.at("tests"), found):
-        yield from _cases(_Test((*default, (test, at))), found)
-    for index, one in enumerate(found.listed(config.get("scenarios"), found.spot.at("scenarios"))):
-        yield from _scenario(one, found.spot.at("scenarios", index), default, found)
+def _all(config: Mapping[str, Any], source: SourceConfig) -> Iterator[ImportedTest]:
+    default = _default(config.get("defaultTest"), source)
+    for layer in _tests(config.get("tests"), source.location.at("tests"), source):
+        yield from _cases(_Test((*default, layer)), source)
+    scenarios = source.location.at("scenarios")
+    for index, scenario in enumerate(source.listed(config.get("scenarios"), scenarios)):
+        yield from _scenario(scenario, scenarios.at(index), default, source)
 
 
-Layers = tuple[tuple[Mapping[str, Any], SourceLocation], ...]
-
-
-def _default(given: Any, found: SourceConfig) -> Layers:
-    at = found.spot.at("defaultTest")
-    if isinstance(given, str):
+def _default(value: Any, source: SourceConfig) -> tuple[Layer, ...]:
+    at = source.location.at("defaultTest")
+    if isinstance(value, str):
         try:
-            given, at = load(at, given)
+            value, at = load(at, value)
         except Unloadable as error:
-            found.refuse(at, str(error), "Write the defaults out.")
+            source.refuse(at, str(error), "Write the defaults out.")
             return ()
-    if given is not None and not _is_test(given, at, found):
+    if value is not None and not _is_test(value, at, source):
         return ()
-    return ((given, at),) if given else ()
+    return ((value, at),) if value else ()
 
 
-def _is_test(given: Any, at: SourceLocation, found: SourceConfig) -> bool:
-    """Say what a test says that is not translated; whether it is a test at all."""
-    if not isinstance(given, dict) or not isinstance(given.get("vars") or {}, dict):
-        found.refuse(at, "this is not a test with its variables written out.", WRITE_OUT)
+def _is_test(value: Any, at: SourceLocation, source: SourceConfig) -> bool:
+    """Report the fields of a test that have no counterpart; return whether it is a test at all."""
+    if not isinstance(value, dict) or not isinstance(value.get("vars") or {}, dict):
+        source.refuse(at, "this is not a test with its variables written out.", WRITE_OUT)
         return False
-    for field in sorted(given.keys() - FIELDS):
-        found.refuse(at.at(field), f"a test has no {field} here.", "Leave it out.")
-    options = given.get("options")
+    for field in sorted(value.keys() - FIELDS):
+        source.refuse(at.at(field), f"a test has no {field} here.", "Leave it out.")
+    options = value.get("options")
     for name in sorted((options if isinstance(options, dict) else {}).keys() - {"provider"}):
-        found.refuse(at.at("options", name), f"a test has no option {name} here.", "Say it in the prompt, or leave it.")
+        remedy = "Express it in the prompt, or leave it out."
+        source.refuse(at.at("options", name), f"a test has no option {name} here.", remedy)
     return True
 
 
-def _scenario(given: Any, at: SourceLocation, default: Layers, found: SourceConfig) -> Iterator[ImportedTest]:
-    """Ask every test of a scenario with each of its sets of variables."""
-    fields = given if isinstance(given, dict) else {}
+def _scenario(
+    value: Any, at: SourceLocation, default: tuple[Layer, ...], source: SourceConfig
+) -> Iterator[ImportedTest]:
+    """Combine every test of a scenario with each of its sets of variables."""
+    fields = value if isinstance(value, dict) else {}
     sets, inner = fields.get("config"), fields.get("tests")
     if not isinstance(sets, list) or not isinstance(inner, list):
-        found.refuse(at, "this is not a scenario that is written out.", "Give it config and tests, both lists.")
+        source.refuse(at, "this is not a scenario that is written out.", "Add config and tests, both lists.")
         return
-    tests = list(_tests(inner, at.at("tests"), found))
-    if len(sets) * len(tests) > MOST_CASES:
-        what = f"{len(sets):,} sets of variables and {len(tests):,} tests are more than {MOST_CASES:,} questions."
-        found.refuse(at, what, "Write out those that matter.")
+    layers = list(_tests(inner, at.at("tests"), source))
+    if len(sets) * len(layers) > MOST_CASES:
+        what = f"{len(sets):,} sets of variables and {len(layers):,} tests are more than {MOST_CASES:,} questions."
+        source.refuse(at, what, "Write out those that matter.")
         return
-    for number, one in enumerate(sets):
-        if _is_test(one, at.at("config", number), found):
-            for test, place in tests:
-                yield from _cases(_Test((*default, (one, at.at("config", number)), (test, place))), found)
+    for number, variables in enumerate(sets):
+        place = at.at("config", number)
+        if _is_test(variables, place, source):
+            for layer in layers:
+                yield from _cases(_Test((*default, (variables, place), layer)), source)
 
 
-def _tests(given: Any, at: SourceLocation, found: SourceConfig) -> Iterator[tuple[Mapping[str, Any], SourceLocation]]:
-    """Give the tests of a list, of which some may be names of files, or of the file that is named."""
-    if isinstance(given, str):
-        yield from _named(given, at, found)
-    elif isinstance(given, list):
-        for index, one in enumerate(given):
-            if isinstance(one, str):
-                yield from _named(one, at.at(index), found)
-            elif _is_test(one, at.at(index), found):
-                yield one, at.at(index)
-    elif given is not None:
-        found.refuse(at, "these are no tests.", WRITE_OUT)
+def _tests(value: Any, at: SourceLocation, source: SourceConfig) -> Iterator[Layer]:
+    """Yield the tests of a list, whose items may be references to files, or of a referenced file."""
+    if isinstance(value, str):
+        yield from _referenced(value, at, source)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            if isinstance(item, str):
+                yield from _referenced(item, at.at(index), source)
+            elif _is_test(item, at.at(index), source):
+                yield item, at.at(index)
+    elif value is not None:
+        source.refuse(at, "these are not tests.", WRITE_OUT)
 
 
-def _named(
-    reference: str, at: SourceLocation, found: SourceConfig
-) -> Iterator[tuple[Mapping[str, Any], SourceLocation]]:
-    """Give the tests of a file that the configuration names; one that such a file names might be itself."""
-    if at.path != found.spot.path:
-        found.refuse(at, "a file of tests names another.", "Name it in the configuration.")
+def _referenced(reference: str, at: SourceLocation, source: SourceConfig) -> Iterator[Layer]:
+    """Yield the tests of a file that the configuration references; such a file must not reference others."""
+    if at.path != source.location.path:
+        source.refuse(at, "a file of tests references another.", "Name it in the configuration.")
         return
     try:
-        yield from _of_file(reference, at, found)
+        yield from _of_file(reference, at, source)
     except Unloadable as error:
-        found.refuse(at, str(error), WRITE_OUT)
+        source.refuse(at, str(error), WRITE_OUT)
 
 
-def _of_file(
-    reference: str, at: SourceLocation, found: SourceConfig
-) -> Iterator[tuple[Mapping[str, Any], SourceLocation]]:
+def _of_file(reference: str, at: SourceLocation, source: SourceConfig) -> Iterator[Layer]:
     path = at.beside(reference)
     if path.endswith((".yaml", ".yml", ".json")):
         values, inside = load(at, reference)
-        yield from _tests(values if isinstance(values, list) else [values], inside, found)
+        yield from _tests(values if isinstance(values, list) else [values], inside, source)
     elif path.endswith(".jsonl"):
-        yield from ((one, place) for one, place in lines(at, reference) if _is_test(one, place, found))
+        yield from (layer for layer in lines(at, reference) if _is_test(*layer, source))
     elif path.endswith(".csv"):
         table = csv.DictReader(io.StringIO(text(at, reference), newline=""))
         try:
-            yield from _of_csv(table, SourceLocation(path, at.files), found)
+            yield from _of_csv(table, SourceLocation(path, at.files), source)
         except csv.Error as error:
             raise Unloadable(f"{path}:{table.line_num + 1}: {error}.") from None
     else:
-        raise Unloadable(f"{reference} is not a file that can be read here.")
+        raise Unloadable(f"{reference} is no file of YAML, JSON, JSON Lines or CSV.")
 
 
-def _of_csv(
-    reader: csv.DictReader[str], at: SourceLocation, found: SourceConfig
-) -> Iterator[tuple[Mapping[str, Any], SourceLocation]]:
-    """Read a table: columns are variables, but for those that begin with two underscores."""
+def _of_csv(reader: csv.DictReader[str], at: SourceLocation, source: SourceConfig) -> Iterator[Layer]:
+    """Read a table: columns are variables, except those that begin with two underscores."""
     for name in reader.fieldnames or ():
         if name.startswith("__") and not EXPECTED.match(name) and name not in ("__description", "__threshold"):
-            spot = SourceLocation(at.path, at.files, (), 1)
-            found.refuse(spot, f"the column {name} has no counterpart here.", "Leave it out.")
+            header = SourceLocation(at.path, at.files, (), 1)
+            source.refuse(header, f"the column {name} has no counterpart here.", "Leave it out.")
     for row in reader:
         place = SourceLocation(at.path, at.files, (), reader.line_num)
         test: dict[str, Any] = {"vars": {name: cell for name, cell in row.items() if not str(name).startswith("__")}}
@@ -185,7 +184,7 @@ def _of_csv(
 
 
 def _number(cell: str) -> float | str:
-    """Read a number; what is none stays as it is, and is a problem of the spec."""
+    """Parse a number; any other text stays, and becomes a problem of the spec."""
     try:
         return float(cell)
     except ValueError:
@@ -197,40 +196,41 @@ def _compact(cell: str) -> dict[str, Any]:
     if parts is None:
         return {"type": "equals", "value": cell}
     value = parts["value"].strip()
-    made: dict[str, Any] = {"type": parts["type"]} | ({"value": value} if value else {})
-    return made | ({"threshold": _number(parts["threshold"])} if parts["threshold"] else {})
+    fields: dict[str, Any] = {"type": parts["type"]} | ({"value": value} if value else {})
+    return fields | ({"threshold": _number(parts["threshold"])} if parts["threshold"] else {})
 
 
-def _cases(test: _Test, found: SourceConfig) -> Iterator[ImportedTest]:
-    """Give the questions of a test: one for each value of the variables that are lists."""
-    rows = list(_rows(test, found))
-    claims = tuple(_claims(test, found))
+def _cases(test: _Test, source: SourceConfig) -> Iterator[ImportedTest]:
+    """Yield the questions of a test: one for each combination of the variables that are lists."""
+    rows = list(_rows(test, source))
+    assertions = tuple(_assertions(test, source))
     for row in rows:
-        yield ImportedTest(row=row, claims=claims, threshold=test.field("threshold"), spot=test.spot)
+        yield ImportedTest(row=row, assertions=assertions, threshold=test.field("threshold"), location=test.location)
 
 
-def _rows(test: _Test, found: SourceConfig) -> Iterator[dict[str, Any]]:
-    given = test.vars()
-    for name, value in given.items():
+def _rows(test: _Test, source: SourceConfig) -> Iterator[dict[str, Any]]:
+    variables, location = test.vars(), test.location
+    for name, value in variables.items():
         if isinstance(value, str) and value.startswith("file://"):
-            remedy = "Write its content out: what is asked must stand in the rows."
-            found.refuse(test.spot.at("vars", name), f"{value} is a file.", remedy)
+            remedy = "Write its content out: a question must be in the rows."
+            source.refuse(location.at("vars", name), f"{value} is a file.", remedy)
         elif "{{" in str(value):
-            what = "promptfoo fills in a variable within a variable; here what a row says is text."
-            found.remark(test.spot.at("vars", name), what, "Write it out.")
-    extra = {name: test.field(name) for name in ("description", "metadata") if test.field(name) and name not in given}
-    choices: list[list[Any]] = [value if isinstance(value, list) else [value] for value in given.values()]
+            what = "promptfoo renders a variable within a variable; here a value in a row is plain text."
+            source.remark(location.at("vars", name), what, "Write it out.")
+    names = ("description", "metadata")
+    extra = {name: test.field(name) for name in names if test.field(name) and name not in variables}
+    choices: list[list[Any]] = [value if isinstance(value, list) else [value] for value in variables.values()]
     if math.prod(map(len, choices)) > MOST_ROWS:
-        what, remedy = f"its lists make more than {MOST_ROWS:,} questions of it.", "Write out those that matter."
-        found.refuse(test.spot, what, remedy)
+        what, remedy = f"the lists of the test make more than {MOST_ROWS:,} questions.", "Write out those that matter."
+        source.refuse(location, what, remedy)
         return
     for values in itertools.product(*choices):
-        yield dict(zip(given, values, strict=True)) | extra
+        yield dict(zip(variables, values, strict=True)) | extra
 
 
-def _claims(test: _Test, found: SourceConfig) -> Iterable[ImportedAssertion]:
+def _assertions(test: _Test, source: SourceConfig) -> Iterable[ImportedAssertion]:
     options = test.field("options")
-    judge = asserts.name_of(options.get("provider")) if isinstance(options, dict) else ""
-    for layer, at in test.layers:
-        for index, one in enumerate(found.listed(layer.get("assert"), at.at("assert"))):
-            yield from asserts.claims(one, at.at("assert", index), judge, found)
+    judge = _promptfoo_asserts.name_of(options.get("provider")) if isinstance(options, dict) else ""
+    for fields, at in test.layers:
+        for index, value in enumerate(source.listed(fields.get("assert"), at.at("assert"))):
+            yield from _promptfoo_asserts.assertions(value, at.at("assert", index), judge, source)

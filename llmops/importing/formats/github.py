@@ -1,7 +1,7 @@
-"""GitHub's .prompt.yml: messages, a model, test data and evaluators in one file.
+"""Reads GitHub's .prompt.yml: messages, a model, test data and evaluators in one file.
 
-The format: https://docs.github.com/github-models/use-github-models/storing-prompts-in-github-repositories. What its
-evaluators mean is that of https://github.com/github/gh-models: they ignore case, but for `equals`.
+The format: https://docs.github.com/github-models/use-github-models/storing-prompts-in-github-repositories. Evaluators
+have the meaning of https://github.com/github/gh-models: they ignore case, except for `equals`.
 
 Pure.
 """
@@ -34,135 +34,139 @@ PARAMETERS = {
     "seed": "seed",
 }
 ROLES = ("system", "user", "assistant")
-UNKNOWN = "Leave it out, or say it in the spec in another way."
+UNKNOWN = "Leave it out, or express it in the spec in another way."
 
 
 def recognises(path: str, value: Mapping[str, Any]) -> bool:
-    """Whether a file is one: by its name, or because it holds messages."""
+    """Whether a file is one: by its name, or because it has messages."""
     return path.endswith(ENDINGS) or ("messages" in value and "prompts" not in value)
 
 
-def read(spot: SourceLocation, value: Mapping[str, Any]) -> SourceConfig:
-    """Say what a file means."""
-    stem = posixpath.basename(spot.path)
+def read(location: SourceLocation, value: Mapping[str, Any]) -> SourceConfig:
+    """Read a file."""
+    stem = posixpath.basename(location.path)
     for ending in (*ENDINGS, ".yml", ".yaml"):
         stem = stem.removesuffix(ending)
-    said = ": ".join(str(value[name]) for name in ("name", "description") if value.get(name))
-    found = SourceConfig(name=stem, spot=spot, description=said)
+    description = ": ".join(str(value[name]) for name in ("name", "description") if value.get(name))
+    source = SourceConfig(name=stem, location=location, description=description)
     for name in value.keys() - FIELDS:
-        found.refuse(spot.at(name), f"{name} has no counterpart here.", _remedy(name))
-    messages = list(_messages(value.get("messages"), found))
+        source.refuse(location.at(name), f"{name} has no counterpart here.", _remedy(name))
+    messages = list(_messages(value.get("messages"), source))
     if messages:
-        found.wordings.append(ImportedPrompt(name=stem, messages=tuple(messages), spot=spot.at("messages")))
-    parameters = dict(_parameters(value.get("modelParameters"), found))
+        source.prompts.append(ImportedPrompt(name=stem, messages=tuple(messages), location=location.at("messages")))
+    parameters = dict(_parameters(value.get("modelParameters"), source))
     model = value.get("model")
     if isinstance(model, str) and model:
-        found.providers.append(Provider(name=model, parameters=parameters, spot=spot.at("model")))
+        source.providers.append(Provider(name=model, parameters=parameters, location=location.at("model")))
     elif model is not None:
-        found.refuse(spot.at("model"), "this is no name of a model.", "Write one: openai/gpt-4o-mini.")
-    claims = tuple(_claims(value.get("evaluators"), found))
-    found.cases += _cases(value.get("testData"), claims, found)
-    if claims and not found.cases:
+        source.refuse(location.at("model"), "this is not the name of a model.", "Write one: openai/gpt-4o-mini.")
+    assertions = tuple(_assertions(value.get("evaluators"), source))
+    source.tests += _tests(value.get("testData"), assertions, source)
+    if assertions and not source.tests:
         remedy = "Add testData, or leave the evaluators out."
-        found.refuse(spot.at("evaluators"), "there is no test data to evaluate.", remedy)
-    return found
+        source.refuse(location.at("evaluators"), "there is no test data to evaluate.", remedy)
+    return source
 
 
 def _remedy(name: str) -> str:
     if name in ("responseFormat", "jsonSchema"):
-        return "Answers are not held to a form here; assert it: {type: is-json, value: the schema}."
+        return "Assert the form of an answer instead: {type: is-json, value: the schema}."
     return UNKNOWN
 
 
-def _messages(given: Any, found: SourceConfig) -> Iterator[tuple[str, str]]:
-    at = found.spot.at("messages")
-    if not isinstance(given, list) or not given:
-        found.refuse(at, "there are no messages.", "Add messages: a list of role and content.")
+def _messages(value: Any, source: SourceConfig) -> Iterator[tuple[str, str]]:
+    at = source.location.at("messages")
+    if not isinstance(value, list) or not value:
+        source.refuse(at, "there are no messages.", "Add messages: a list of role and content.")
         return
-    for index, one in enumerate(given):
-        role, content = (one.get("role"), one.get("content")) if isinstance(one, dict) else (None, None)
+    for index, item in enumerate(value):
+        role, content = (item.get("role"), item.get("content")) if isinstance(item, dict) else (None, None)
         if role in ROLES and isinstance(content, str) and content:
             yield str(role), content
         else:
             remedy = f"A message has a role ({', '.join(ROLES)}) and a content, which is text."
-            found.refuse(at.at(index), "this message cannot be used.", remedy)
+            source.refuse(at.at(index), "this message cannot be used.", remedy)
 
 
-def _parameters(given: Any, found: SourceConfig) -> Iterator[tuple[str, Any]]:
-    if given is not None and not isinstance(given, dict):
-        found.refuse(found.spot.at("modelParameters"), "these are no parameters.", "Write them as a mapping.")
-    for name, value in given.items() if isinstance(given, dict) else ():
+def _parameters(value: Any, source: SourceConfig) -> Iterator[tuple[str, Any]]:
+    at = source.location.at("modelParameters")
+    if value is not None and not isinstance(value, dict):
+        source.refuse(at, "these are not parameters.", "Write them as a mapping.")
+    for name, parameter in value.items() if isinstance(value, dict) else ():
         if name in PARAMETERS:
-            yield PARAMETERS[name], [value] if name == "stop" and isinstance(value, str) else value
+            yield PARAMETERS[name], [parameter] if name == "stop" and isinstance(parameter, str) else parameter
         else:
-            found.refuse(found.spot.at("modelParameters", name), f"prompts have no parameter {name}.", UNKNOWN)
+            source.refuse(at.at(name), f"prompts have no parameter {name}.", UNKNOWN)
 
 
-def _cases(given: Any, claims: tuple[ImportedAssertion, ...], found: SourceConfig) -> Iterator[ImportedTest]:
-    for index, row in enumerate(found.listed(given, found.spot.at("testData"))):
-        at = found.spot.at("testData", index)
+def _tests(value: Any, assertions: tuple[ImportedAssertion, ...], source: SourceConfig) -> Iterator[ImportedTest]:
+    for index, row in enumerate(source.listed(value, source.location.at("testData"))):
+        at = source.location.at("testData", index)
         if isinstance(row, dict):
-            yield ImportedTest(row=row, claims=claims, spot=at)
+            yield ImportedTest(row=row, assertions=assertions, location=at)
         else:
-            found.refuse(at, "this is not a row.", "Write it as a mapping of columns: input: …")
+            source.refuse(at, "this is not a row.", "Write it as a mapping of columns: input: …")
 
 
-def _claims(given: Any, found: SourceConfig) -> Iterator[ImportedAssertion]:
-    for index, one in enumerate(found.listed(given, found.spot.at("evaluators"))):
-        at = found.spot.at("evaluators", index)
-        if not isinstance(one, dict):
-            found.refuse(at, "this is not an evaluator.", "Write it as a mapping: name, and string, llm or uses.")
-        elif isinstance(one.get("string"), dict):
-            yield from _strings(one["string"], str(one.get("name") or ""), at.at("string"), found)
-        elif isinstance(one.get("llm"), dict):
-            yield _rubric(one["llm"], str(one.get("name") or ""), at.at("llm"), found)
+def _assertions(value: Any, source: SourceConfig) -> Iterator[ImportedAssertion]:
+    for index, evaluator in enumerate(source.listed(value, source.location.at("evaluators"))):
+        at = source.location.at("evaluators", index)
+        if not isinstance(evaluator, dict):
+            source.refuse(at, "this is not an evaluator.", "Write it as a mapping: name, and string, llm or uses.")
+        elif isinstance(evaluator.get("string"), dict):
+            yield from _strings(evaluator["string"], str(evaluator.get("name") or ""), at.at("string"), source)
+        elif isinstance(evaluator.get("llm"), dict):
+            yield _rubric(evaluator["llm"], str(evaluator.get("name") or ""), at.at("llm"), source)
         else:
-            what = f"{one.get('uses') or one.get('name') or 'this evaluator'} is not known here."
+            name = evaluator.get("uses") or evaluator.get("name") or "this evaluator"
             remedy = "Assert rouge-n or levenshtein with {{ expected }} instead, or write a rubric (llm)."
-            found.refuse(at, what, remedy)
+            source.refuse(at, f"{name} is not known here.", remedy)
 
 
 def _strings(
-    given: Mapping[str, Any], name: str, at: SourceLocation, found: SourceConfig
+    fields: Mapping[str, Any], name: str, at: SourceLocation, source: SourceConfig
 ) -> Iterator[ImportedAssertion]:
-    """Translate what is asserted of the text. Only `equals` minds capitals."""
-    for word, value in given.items():
+    """Translate assertions on the text. Only `equals` is case-sensitive."""
+    for word, value in fields.items():
         text = str(value)
-        made = {
+        translated = {
             "equals": ("equals", text),
             "contains": ("icontains", text),
             "startsWith": ("regex", rf"(?i)\A{_quoted(text)}"),
             "endsWith": ("regex", rf"(?i){_quoted(text)}\z"),
         }.get(word)
-        if made is None:
-            found.refuse(at.at(word), f"string has no {word} here.", "Use equals, contains, startsWith or endsWith.")
-        elif made[0] == "regex" and "{{" in text:
-            remedy = "Write it out, or use contains."
-            found.refuse(at.at(word), f"a column cannot stand in {word}: it would be a regular expression.", remedy)
+        if translated is None:
+            source.refuse(at.at(word), f"string has no {word} here.", "Use equals, contains, startsWith or endsWith.")
+        elif translated[0] == "regex" and "{{" in text:
+            what = f"{word} cannot contain a column: the column would be a regular expression."
+            source.refuse(at.at(word), what, "Write it out, or use contains.")
         else:
-            yield ImportedAssertion(fields={"type": made[0]} | _metric(name), value=made[1], spot=at.at(word))
+            type_, pattern = translated
+            yield ImportedAssertion(fields={"type": type_} | _metric(name), value=pattern, location=at.at(word))
 
 
 def _quoted(text: str) -> str:
-    """Write a text as a regular expression that matches just that, and that is no template."""
+    """Write a text as a regular expression that matches exactly it, and that is no template."""
     return re.sub(r"[^A-Za-z0-9 _\-,;:'\"<>=/!@%&~`]", lambda sign: rf"\x{{{ord(sign[0]):x}}}", text)
 
 
 def _metric(name: str) -> dict[str, str]:
-    """Give the name of an evaluator as that of a metric, where it can be one."""
+    """Use the name of an evaluator as that of a metric, if it is valid there."""
     return {"metric": name} if name and "," not in name and "{" not in name and len(name) <= 100 else {}  # noqa: PLR2004
 
 
-def _rubric(given: Mapping[str, Any], name: str, at: SourceLocation, found: SourceConfig) -> ImportedAssertion:
-    """Translate a judge's prompt: here the judge sees question and answer by itself, and is told the rubric."""
-    parts = [str(given[part]).strip() for part in ("systemPrompt", "prompt") if given.get(part)]
+def _rubric(fields: Mapping[str, Any], name: str, at: SourceLocation, source: SourceConfig) -> ImportedAssertion:
+    """Translate the prompt of a judge: here the judge gets the question and the answer anyway, beside the rubric."""
+    parts = [str(fields[part]).strip() for part in ("systemPrompt", "prompt") if fields.get(part)]
     text = re.sub(r"\{\{\s*completion\s*\}\}", "(the answer)", "\n\n".join(parts))
-    choices = found.listed(given.get("choices"), at.at("choices"))
-    said = ", ".join(str(one.get("choice")) for one in choices if isinstance(one, dict))
-    what = "the judge gets the question, the answer and this text, and says whether it holds, with a score from 0 to 1"
-    found.remark(at, f"{what}{f', not one of {said}' if said else ''}.", "Read the rubric over.")
-    judge = str(given.get("modelId") or "")
-    return ImportedAssertion(fields={"type": "llm-rubric"} | _metric(name), value=text, judge=judge, spot=at)
+    choices = source.listed(fields.get("choices"), at.at("choices"))
+    listed = ", ".join(str(choice.get("choice")) for choice in choices if isinstance(choice, dict))
+    what = (
+        "the judge gets the question, the answer and this text, and answers whether it holds, with a score from 0 to 1"
+    )
+    source.remark(at, f"{what}{f', not one of {listed}' if listed else ''}.", "Review the rubric.")
+    judge = str(fields.get("modelId") or "")
+    return ImportedAssertion(fields={"type": "llm-rubric"} | _metric(name), value=text, judge=judge, location=at)
 
 
-FORMAT = Format(says="GitHub's .prompt.yml", recognises=recognises, read=read)
+FORMAT = Format(title="GitHub's .prompt.yml", recognises=recognises, read=read)

@@ -1,6 +1,6 @@
-"""What a gate found -> JUnit XML, which every CI shows: https://github.com/testmoapp/junitxml.
+"""Renders the result of a gate as JUnit XML, which every CI shows: https://github.com/testmoapp/junitxml.
 
-A suite of an evaluation is a test; one that is inconclusive is a failure, one without figures an error.
+A suite of an evaluation is a test case. An inconclusive suite is a failure; a suite without figures is an error.
 
 Pure.
 """
@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterable
 
 from llmops.gates.pull_request import GateResult
 from llmops.gates.verdicts import SuiteReport
+from llmops.plugins.report import Report, ReportContext
 from llmops.reports import gates
 
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold."""
+"""Characters that XML 1.0 cannot hold."""
 
 
-def document(gated: GateResult, seconds: float) -> str:
-    """Write the report of a gate."""
-    names = list(dict.fromkeys(str(one.evaluation) for one in gated.reports))
-    root = ET.Element("testsuites", name="llmops gate", time=f"{seconds:.3f}")
+def render(gated: GateResult, context: ReportContext) -> str:
+    """Render a test suite for each evaluation, and one for results that failed to build."""
+    names = list(dict.fromkeys(str(report.evaluation) for report in gated.reports))
+    root = ET.Element("testsuites", name="llmops gate", time=f"{context.seconds:.3f}")
     for name in names:
-        _evaluation(root, name, [one for one in gated.reports if str(one.evaluation) == name], gated)
+        _evaluation(root, name, [report for report in gated.reports if str(report.evaluation) == name], gated)
     if gated.failed:
         missing = ET.SubElement(root, "testsuite", name="evidence", tests=str(len(gated.failed)))
         missing.set("errors", str(len(gated.failed)))
@@ -37,26 +39,24 @@ def document(gated: GateResult, seconds: float) -> str:
 
 def _evaluation(root: ET.Element, name: str, reports: Iterable[SuiteReport], gated: GateResult) -> None:
     suite = ET.SubElement(root, "testsuite", name=name)
-    amounts = {"tests": 0, "failures": 0, "errors": 0}
+    counts = Counter({"tests": 0, "failures": 0, "errors": 0})
     for report in reports:
         case = ET.SubElement(suite, "testcase", classname=name, name=_clean(report.suite))
-        outcome = _outcome(report, gated)
-        amounts["tests"] += 1
-        if outcome:
-            amounts[f"{outcome}s"] += 1
-            found = ET.SubElement(case, outcome, type=report.judgement.rule, message=_clean(_message(report)))
-            found.text = _clean("\n".join(gates.notes(report)))
+        counts["tests"] += 1
+        if outcome := _outcome(report, gated):
+            counts[f"{outcome}s"] += 1
+            problem = ET.SubElement(case, outcome, type=report.judgement.rule, message=_clean(_message(report)))
+            problem.text = _clean("\n".join(gates.notes(report)))
         cells = zip(gates.HEADER, gates.row(report), strict=True)
         ET.SubElement(case, "system-out").text = _clean("\n".join(f"{name}: {text}" for name, text in cells if text))
-    for key, amount in amounts.items():
+    for key, amount in counts.items():
         suite.set(key, str(amount))
 
 
 def _outcome(report: SuiteReport, gated: GateResult) -> str:
     if not report.judgement.blocks:
         return ""
-    is_silent = report.left_out is not None or (bool(gated.failed) and report.judgement.head is None)
-    return "error" if is_silent else "failure"
+    return "error" if gates.is_without_figures(report, gated) else "failure"
 
 
 def _message(report: SuiteReport) -> str:
@@ -65,3 +65,6 @@ def _message(report: SuiteReport) -> str:
 
 def _clean(text: str) -> str:
     return FORBIDDEN.sub("\ufffd", text)
+
+
+REPORT = Report(name="junit", media_type="application/xml", render=render)

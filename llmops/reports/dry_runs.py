@@ -1,0 +1,82 @@
+"""Writes what `llmops gate` and `llmops compare` would build, as text and JSON.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from llmops.domain.plans import Action
+from llmops.execution.executor import BuildTask
+from llmops.gates.compare import PreparedComparison
+from llmops.gates.pull_request import GatePlan
+from llmops.planning.missing import Estimate
+from llmops.reports import gates
+from llmops.reports.formatting import count, effort
+
+UNKNOWN = "No estimate: some of this has no earlier run."
+
+
+def gate(comparison: GatePlan, estimate: Estimate | None) -> str:
+    """List the affected evaluations, what has to be built for them, and the estimate (None: unknown)."""
+    removed = [f"Removed by this change: {name}." for name in comparison.removed]
+    if not comparison.affected:
+        return "\n".join(removed or ["No evaluation is affected by this change."])
+    lines = [f"Affected: {', '.join(map(str, comparison.affected))}.", *_builds(comparison.tasks)]
+    if comparison.tasks:
+        lines.append(_estimate(estimate))
+    elif not comparison.skipped:
+        lines.append("All evidence exists already.")
+    lines += [f"Left out: {suite.evaluation} {suite.suite}: {gates.left_out(suite)}." for suite in comparison.skipped]
+    return "\n".join([*lines, *removed])
+
+
+def gate_json(comparison: GatePlan, estimate: Estimate | None) -> dict[str, Any]:
+    """List the same for programs."""
+    return {
+        "base": comparison.base.commit,
+        "head": comparison.head.commit,
+        "affected": [str(key) for key in comparison.affected],
+        "owed": list(map(_fields, _actions(comparison.tasks))),
+        "expected": msgspec.to_builtins(estimate),
+        "left_out": msgspec.to_builtins(comparison.skipped),
+        "removed": list(comparison.removed),
+    }
+
+
+def compare(comparison: PreparedComparison, estimate: Estimate | None) -> str:
+    """List what has to be built for a comparison, and the estimate (None: unknown)."""
+    if not comparison.tasks:
+        return "All evidence exists already."
+    head = f"{count(len(comparison.tasks), 'result')} to build. {_estimate(estimate)}"
+    return "\n".join([head, *_builds(comparison.tasks)])
+
+
+def compare_json(comparison: PreparedComparison, estimate: Estimate | None) -> dict[str, Any]:
+    """List the same for programs."""
+    return {
+        "commit": comparison.commit,
+        "subjects": [subject.entry.name for subject in comparison.subjects],
+        "owed": list(map(_fields, _actions(comparison.tasks))),
+        "expected": msgspec.to_builtins(estimate),
+    }
+
+
+def _actions(tasks: Sequence[BuildTask]) -> list[Action]:
+    return [task.action for task in tasks]
+
+
+def _builds(tasks: Sequence[BuildTask]) -> list[str]:
+    return [f"  to {action.verb}: {action.key} {action.label}".rstrip() for action in _actions(tasks)]
+
+
+def _fields(action: Action) -> dict[str, object]:
+    return {"verb": action.verb, "key": str(action.key), "label": action.label, "unit": action.unit}
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    return UNKNOWN if estimate is None else f"About {effort(estimate.seconds, estimate.cost)}."

@@ -1,0 +1,7 @@
+"""Renders the result of a gate for `llmops gate -o NAME`: one file for each form."""
+
+import sys
+
+from llmops.plugins.registry import Registry
+
+REPORTS = Registry(sys.modules[__name__], "REPORT", "llmops.reports.gate")

@@ -1,0 +1,7 @@
+"""Renders a plan for `llmops plan -o NAME`: one file for each form."""
+
+import sys
+
+from llmops.plugins.registry import Registry
+
+REPORTS = Registry(sys.modules[__name__], "REPORT", "llmops.reports.plan")
