@@ -20,6 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from llmops import __version__
 from llmops.cli.arguments import add_output
 from llmops.cli.open_repository import open_repository, settings_at
 from llmops.cli.options import add_environment, add_offline, locate
@@ -49,6 +50,8 @@ OUTSIDE = {
 }
 """Where to look when the system refuses something."""
 LITTLE_SPACE = 5 << 30
+ENTRY_POINT = "llmops.__main__:run"
+"""Tells our distribution, by whatever name, from the package `llmops` of the index, which has no command."""
 
 
 class Finding(Struct, frozen=True):
@@ -80,6 +83,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
+    yield _package()
     yield from _extras()
     try:
         repo = open_repository(arguments)
@@ -110,6 +114,18 @@ def _why(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".rstrip(".")
 
 
+def _package() -> Finding:
+    for distribution in metadata.distributions(name="llmops"):
+        if not any(entry.value == ENTRY_POINT for entry in distribution.entry_points):
+            return Finding(
+                "package",
+                f"llmops {__version__}, beside a foreign distribution llmops {distribution.version}",
+                "Both own the folder llmops, and an update of either breaks the other. Remove the foreign one: "
+                "`pip uninstall llmops && pip install --force-reinstall --no-deps git-llmops`.",
+            )
+    return Finding("package", f"llmops {__version__}")
+
+
 def _extras() -> Iterator[Finding]:
     for extra, packages in EXTRAS.items():
         versions, missing = [], []
@@ -120,7 +136,7 @@ def _extras() -> Iterator[Finding]:
                 missing.append(package)
         if missing:
             # Not a fault: planning needs none of them.
-            yield Finding(f"extra {extra}", f"not installed: {', '.join(missing)} (pip install 'llmops[{extra}]')")
+            yield Finding(f"extra {extra}", f"not installed: {', '.join(missing)} (pip install 'git-llmops[{extra}]')")
         else:
             yield Finding(f"extra {extra}", ", ".join(versions))
 
