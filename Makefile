@@ -34,9 +34,10 @@ fix: $(READY)  ## format, and repair what ruff can repair
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
-docs: $(READY)  ## write the generated pages and schemas again
+docs: $(READY)  ## write the generated pages and schemas, and build the site in build/site (broken links fail)
 	$(RUN)/python -m docs.generate
 	$(RUN)/llmops schema --write
+	$(RUN)/python -m sphinx -b html --fresh-env --fail-on-warning --quiet docs build/site
 
 bench: $(READY)  ## measure speed against peers and the floor (half an hour; see docs/performance.md)
 	$(RUN)/python -m benchmarks $(BENCH)
@@ -56,5 +57,5 @@ $(READY): pyproject.toml constraints.txt | tools
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --quiet --disable-pip-version-check --retries 0 --timeout 30 --no-deps \
 		--index-url $(TORCH_INDEX) torch==2.13.0 || echo "The CPU build of torch cannot be had there: taking what pip finds."
-	$(RUN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,eval,serve,test]'
+	$(RUN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,eval,serve,docs,test]'
 	@touch $@

@@ -69,7 +69,7 @@ question.
 - `terraform plan`, for `llmops plan`: a built-in `terraform_data` resource for each spec, the state in a local file.
 - `dvc status`, for `llmops plan`: a stage for each spec, that depends on the spec's file and on what its needs made.
 - `gto show`, for `llmops status`: a registered version, which is a tag, for each spec.
-- `check-jsonschema`, for `llmops check`: the same specs against [our JSON Schemas](../specs/schemas), a process for
+- `check-jsonschema`, for `llmops check`: the same specs against our JSON Schemas (`specs/schemas`), a process for
   each kind. It keeps nothing from one run to the next, so a cold check is in the table, too.
 
 {peers}

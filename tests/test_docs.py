@@ -19,6 +19,7 @@ from tests.trees import Tree
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 SYSTEM = ROOT / "demo" / "system"
+KINDS = ROOT / "docs" / "reference" / "kinds.md"
 
 
 def prose(page: Path) -> str:
@@ -46,7 +47,7 @@ def is_broken(link: str, page: Path) -> bool:
 
 def examples() -> list[str]:
     """Give the specs that the page of kinds quotes."""
-    return re.findall(r"^```yaml\n(.*?)^```$", (generate.PAGES / "kinds.md").read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```yaml\n(.*?)^```$", KINDS.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def glossary() -> list[tuple[str, str]]:
@@ -63,7 +64,7 @@ def test_a_stale_page_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(generate, "ROOT", tmp_path)
-    monkeypatch.setattr(generate, "PAGES", tmp_path / "reference")
+    monkeypatch.setattr(generate, "PAGES", tmp_path)
 
     assert generate.main([]) == 0
     assert generate.main(["--check"]) == 0
@@ -96,7 +97,7 @@ def test_every_kind_has_an_example_and_a_section() -> None:
     quoted = {kind for text in examples() for kind in re.findall(r"^kind: (\w+)$", text, flags=re.MULTILINE)}
 
     assert quoted == {*registry.KINDS, "Settings"}
-    assert {kind.lower() for kind in quoted} <= anchors(generate.PAGES / "kinds.md")
+    assert {kind.lower() for kind in quoted} <= anchors(KINDS)
 
 
 def test_every_example_is_valid() -> None:

@@ -14,7 +14,7 @@ HEX = re.compile(r"\b[0-9a-f]{12}\b")
 
 
 def test_what_the_page_about_trust_shows_is_what_is_printed(tmp_path: Path) -> None:
-    steps = session((ROOT / "docs" / "trust.md").read_text())
+    steps = session((ROOT / "docs" / "guides" / "signatures.md").read_text())
     assert len(steps) > 12
     people = {f"GIT_{who}_{what}": "ann@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     somewhere = object.__new__(Repo)
