@@ -83,7 +83,7 @@ def test_a_second_start_joins_the_first(
     make: Callable[[], Runner], tmp_path: Path, kept: Store, request: pytest.FixtureRequest
 ) -> None:
     cooked(tmp_path, request).write_text("")
-    first, second, folder = make(), make(), order(tmp_path, kept, seconds=2.0)
+    first, second, folder = make(), make(), order(tmp_path, kept, seconds=1.0)
     first.start(folder)
     wait_until(first, folder, OrderState.RUNNING)
     second.start(folder)

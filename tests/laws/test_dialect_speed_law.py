@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmops.language import yaml_fast, yaml_reader
-from tests.conftest import ROOT
+from tests.conftest import ROOT, examples
 
-BOUNDED = settings(max_examples=400, deadline=None)
+BOUNDED = settings(max_examples=examples(400))
 
 SPECS = [
     path.read_text()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from llmops.language import jinja, jinja_variables
 from llmops.language.jinja_variables import InvalidTemplate
+from tests.conftest import examples
 
 NAMES = (
     "a b _ name x2 é class for import true None not in self loop super caller range namespace a.b a.b.c a.0 a.if a..b .a "
@@ -53,7 +54,7 @@ def by_jinja(source: str) -> frozenset[str] | None:
         return None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(st.lists(PARTS, max_size=6).map("".join))
 @example("{{ a }}" * (jinja_variables.MOST_NAMES + 1))
 @example("x" * (jinja_variables.MOST_CHARACTERS + 1))

@@ -154,6 +154,7 @@ def test_a_command_that_fails_ends_it_with_its_words(tmp_path: Path) -> None:
         rig.run(command(tmp_path, "import sys; sys.stderr.write('not today'); sys.exit(3)"))
 
 
+@pytest.mark.slow
 def test_peers_that_cannot_be_installed_are_named_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
