@@ -62,5 +62,5 @@ $(READY): pyproject.toml constraints.txt | tools
 	$(PYTHON) -m venv $(VENV)
 	test -z "$(TORCH_INDEX)" || $(RUN)/pip install --quiet --disable-pip-version-check --retries 0 --timeout 30 --no-deps \
 		--index-url $(TORCH_INDEX) torch==2.13.0 || echo "The CPU build of torch cannot be had there: taking what pip finds."
-	$(RUN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,eval,serve,docs,test]'
+	$(RUN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,eval,serve,dev,docs,test]'
 	@touch $@

@@ -16,7 +16,7 @@ from llmops.specs import loading
 from tests.conftest import ROOT
 from tests.trees import Tree
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 SYSTEM = ROOT / "demo" / "system"
 KINDS = ROOT / "docs" / "reference" / "kinds.md"

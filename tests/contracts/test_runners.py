@@ -150,6 +150,7 @@ def test_an_order_can_be_stopped(make: Callable[[], Runner], tmp_path: Path, kep
     assert results(folder) == []
 
 
+@pytest.mark.slow
 def test_a_ray_runner_without_an_address_says_what_is_missing(tmp_path: Path) -> None:
     from llmops.execution.runners.ray import Ray
 

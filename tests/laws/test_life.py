@@ -188,6 +188,7 @@ LIVES = settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_laws_hold_in_every_life(capsys: pytest.CaptureFixture[str], plugins: Path) -> None:
     Life.capsys = capsys
