@@ -31,8 +31,8 @@ TEXT = """\
 
 # Performance
 
-How long llmops takes, beside its peers and the least that is possible. Every bar is one
-that the project holds itself to; what does not meet it is said, too.
+Times of llmops, beside its peers and the floor of what is possible. The project holds itself to each bar, and a bar
+that is missed is shown.
 
 {ratios}
 ![Seconds against the number of objects, for llmops and for its peers]({plot})
@@ -43,38 +43,37 @@ that the project holds itself to; what does not meet it is said, too.
 {missing}
 ## What was measured
 
-Whole processes, from their start to their end, on the wall; medians of runs in turns, so that whatever slows the
-machine down for a while slows all of them. Figures of one table were measured in the same turns (cold checks of growing
-repositories in turns of their own); between two tables the machine may have changed its pace. Each repository is
-synthetic: specs of about 40 lines, a quarter each of datasets, trainings, prompts and evaluations that lean on one
-another. Everything of its first commit is done; the second changes one training.
+Wall time of whole processes; medians of interleaved runs, so that a slow phase of the machine slows all of them alike.
+The figures of one table come from the same rounds (cold checks of growing repositories from rounds of their own).
+Between two tables the machine may have changed its pace. Each repository is synthetic: specs of about 40 lines, a
+quarter each of datasets, trainings, prompts and evaluations that refer to one another. The first commit is built; the
+second changes one training.
 
 {machine}
 
 ### Plans
 
 **P** is Python doing nothing, `python -I -S -c pass`: no program in Python takes less. **F** is Python,
-`git diff --raw` and `git cat-file` of what differs: no plan that asks git takes less. `llmops check` looks at a commit
-that was looked at before, `llmops plan` at one with a changed training. *cold* begins without an index, and its peak is
-the most memory that it holds at once.
+`git diff --raw` and `git cat-file` of what differs: no plan that reads git takes less. `llmops check` checks a
+commit that was checked before; `llmops plan` plans one with a changed training. *cold* begins without an index; its
+peak is the most memory that it holds at once.
 
 {plan}
 
 ### Peers
 
-The same number of objects, leaning on one another in the same way, in the same state: everything made, one thing
-changed. They do other work than llmops, and more of it: what is compared is the wait for the answer to the same
-question.
+The same number of objects, with the same references, in the same state: everything built, one thing changed. The peers
+do other work than llmops, and more of it. The comparison is of the wait for the answer to the same question.
 
 - `terraform plan`, for `llmops plan`: a built-in `terraform_data` resource for each spec, the state in a local file.
-- `dvc status`, for `llmops plan`: a stage for each spec, that depends on the spec's file and on what its needs made.
+- `dvc status`, for `llmops plan`: a stage for each spec, with the spec's file and its needs' outputs as dependencies.
 - `gto show`, for `llmops status`: a registered version, which is a tag, for each spec.
 - `check-jsonschema`, for `llmops check`: the same specs against our JSON Schemas (`specs/schemas`), a process for
   each kind. It keeps nothing from one run to the next, so a cold check is in the table, too.
 
 {peers}
 
-### Outcomes written down
+### Outcomes recorded
 
 {amount:,} outcomes at once, as one commit of the ledger that is on the disk when it is done (git's `core.fsync=all`);
 then that commit published to a bare remote on the same disk, with one compare-and-swap of its ref. Each is a process of
@@ -82,21 +81,20 @@ its own.
 
 {ledger}
 
-### Files kept
+### Files stored
 
-CPU seconds, user and system, of a process that does nothing else and of all that it starts. The store links, so for
-DVC both is measured: as it is installed, when it copies on this file system, and with `cache.type hardlink`. The bars
-are against the first.
+CPU seconds, user and system, of a process and its children. The store makes hard links, so DVC is measured twice: as it
+is installed, when it copies on this file system, and with `cache.type hardlink`. The bars are against the first.
 
 {store}
 
 ### Gates
 
-A gate of a change that adds an evaluation, whose evidence is made once, beside `lm_eval.simple_evaluate` called from
-Python for the same task and model; the 14,000 task files that lm-eval brings along are left alone. Both are whole
-processes with one thread that load the model and ask {items:,} questions with two answers each. The models are drawn at
-random: {small} layers of {small_width}, and {large} layers of {large_width}. Then ten suites of {few:,} items in one
-gate, beside ten command lines of lm-eval, one for each. *CPU* is that of all processes.
+A gate of a change that adds an evaluation, beside `lm_eval.simple_evaluate` called from Python for the same task and
+model, without the 14,000 task files that lm-eval brings along. Both are whole processes with one thread that load the
+model and ask {items:,} questions with two answers each. The models have random weights: {small} layers of
+{small_width}, and {large} layers of {large_width}. Then ten suites of {few:,} items in one gate, beside ten command
+lines of lm-eval. *CPU* is that of all processes.
 
 {evaluating}
 
@@ -104,17 +102,15 @@ gate, beside ten command lines of lm-eval, one for each. *CPU* is that of all pr
 
     make bench
 
-takes about half an hour, prints these tables, and writes `docs/performance.json`, this page and the plot. It makes a
-virtual environment for the peers in `build/peers` (400 MB, from the package index; exact versions in
-`benchmarks/constraints.txt`), and makes its repositories below `TMPDIR`, where it needs 10 GiB. `terraform` is measured
-if it is on the path. A peer that cannot be had is said and left out. The plot is drawn by matplotlib, which is in that
-environment: nobody needs it but this command. After every group the figures so
-far are kept, so that a run that was interrupted goes on with `--only`. Figures of a busy machine are worthless: look at
-the load before.
+takes about half an hour, prints these tables, and writes `docs/performance.json`, this page and the plot. It installs
+the peers and matplotlib into `build/peers` (400 MB, from the package index; exact versions in
+`benchmarks/constraints.txt`), and creates its repositories below `TMPDIR`, where it needs 10 GiB. `terraform` is
+measured if it is on the path. A peer that cannot be installed is named and left out. Figures are kept after every
+group, so an interrupted run goes on with `--only`. Figures of a busy machine are worthless: check the load first.
 
-    make bench BENCH="--only plan"           only one group; figures of the others stay
-    make bench BENCH="--large"               with {most:,} specs, too: five minutes more
-    make bench BENCH="--into /tmp/figures"   leave the files of docs/ alone
+    make bench BENCH="--only plan"           one group; the figures of the others stay
+    make bench BENCH="--large"               {most:,} specs besides: five minutes more
+    make bench BENCH="--into /tmp/figures"   write the files elsewhere
 """
 RATIOS = "On {objects:,} objects:\n\n{each}\n"
 

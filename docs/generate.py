@@ -71,21 +71,20 @@ def stale() -> list[str]:
 KINDS_INTRO = """
 # Kinds
 
-A spec is a YAML document: `apiVersion: llmops/v1alpha1`, `kind`, `metadata` and `spec`. This page lists what each kind
-takes. `llmops schema KIND` prints the same as JSON Schema, and `llmops schema --write` puts all of them where editors
+A spec is a YAML document: `apiVersion: llmops/v1alpha1`, `kind`, `metadata` and `spec`. This page lists the fields of
+each kind. `llmops schema KIND` prints them as JSON Schema, and `llmops schema --write` writes all schemas where editors
 find them.
 
-- **Default**: what a field is when it is left out. A field of a part (`lora.r`) counts only when that part is given.
-- **Decides**: *digest*: what is made, and so what is served; *revision*: what is served, not what is made; *nothing*:
-  how it is done, judged or shown. A change of what decides nothing makes, evaluates and releases nothing again.
-- A field that names a resource or a file decides by what is in it, not by its name. Where a field names something
-  outside git, or a file that a step reads (`task`, `revision`, `uri`), what it is pinned at or what the file holds is
-  in the digest, whatever is said of the name.
+- **Default**: the value of a field that is left out. A field of a part (`lora.r`) counts only if that part is there.
+- **Decides**: *digest*: what is built, hence what is served; *revision*: what is served, not what is built; *nothing*:
+  how it is run, judged or shown. A change of a field that decides nothing builds, evaluates and releases nothing.
+- A field that names a resource or a file decides by the content, not by the name. A field that names something outside
+  git (`revision`, `uri`, a built-in `task`) decides by its pin.
 """
 
 
 def kinds_page() -> str:
-    """Write a section for every kind, for the metadata they share, for the settings and for the engines."""
+    """One section for each kind, and those of metadata, settings and engines."""
     kinds = [registry.KINDS[name] for name in sorted(registry.KINDS)]
     names = ["Metadata", *(kind.name for kind in kinds), "Settings", "Engines"]
     contents = "\n" + " · ".join(f"[{name}](#{name.lower()})" for name in names) + "\n"
@@ -93,7 +92,7 @@ def kinds_page() -> str:
     metadata = ["## Metadata", summary(Metadata), tables.of(Metadata, nothing)]
     settings = [
         "## Settings",
-        f"{summary(Settings)} They stand in `llmops.yaml` at its root, and are in no digest.",
+        f"{summary(Settings)} They are in `llmops.yaml` at its root, and in no digest.",
         example("Settings"),
         tables.of(Settings, nothing),
     ]
@@ -102,7 +101,6 @@ def kinds_page() -> str:
 
 
 def kind_section(kind: Kind[Any]) -> list[str]:
-    """Write what one kind is, an example, and its fields."""
     return [
         f"## {kind.name}",
         summary(kind.body),
@@ -113,24 +111,24 @@ def kind_section(kind: Kind[Any]) -> list[str]:
 
 
 def summary(body: type[Struct]) -> str:
-    """Give the first paragraph of what a type says of itself."""
+    """The first paragraph of a type's docstring, as one line."""
     return " ".join((inspect.getdoc(body) or "").partition("\n\n")[0].split())
 
 
 def made(kind: Kind[Any]) -> str:
-    """Say how resources of a kind come to be."""
+    """How resources of a kind are built."""
     step = kind.step
     if step is None:
-        return "There is nothing to make: the spec is the thing."
+        return "There is nothing to build: the spec is the resource."
     trials = f" and each of its `{step.trials}`" if step.trials else ""
     parts = f", each of its `{step.parts}`{trials} on its own" if step.parts else ""
     extra = f" It needs the extra `{step.extra}`." if step.extra else ""
-    live = " Then it is released: what runs is made what the spec says." if kind.live else ""
-    return f"Made by the step `{step.name}` (version {step.version}){parts}.{extra}{live}"
+    live = " Then it is released: a runtime converges to the spec." if kind.live else ""
+    return f"Built by the step `{step.name}` (version {step.version}){parts}.{extra}{live}"
 
 
 def example(kind: str) -> str:
-    """Quote an example of a kind: the longest of the first folder that has one. Raises LookupError if none has."""
+    """The longest example of the first folder that has one of the kind. Raises LookupError if none has."""
     for folder in EXAMPLES:
         texts = [text for path in sorted(folder.glob("*.yaml")) for text in documents(path.read_text())]
         if found := [text for text in texts if re.search(rf"^kind: {kind}$", text, flags=re.MULTILINE)]:
@@ -139,13 +137,12 @@ def example(kind: str) -> str:
 
 
 def documents(text: str) -> list[str]:
-    """Split a file of specs into its documents, without the comments in front of each."""
+    """The documents of a file of specs, without the comments in front of each."""
     return [one[one.find("apiVersion:") :].strip() for one in re.split(r"^---\n", text, flags=re.MULTILINE)]
 
 
 def engine_sections() -> Iterator[list[str]]:
-    """Write what each engine takes as its `config`."""
-    yield ["## Engines", "What `engine.type` of a Deployment may be, and what `engine.config` takes then."]
+    yield ["## Engines", "Each value of `engine.type` of a Deployment, with the fields of its `engine.config`."]
     for name, engine in sorted(registry.PLUGINS["engines"].items()):
         chosen = ", ".join(f"`{what}` is `{how}`" for what, how in sorted(engine.decides.items()))
         decides = f" Choosing it decides the digest of what is prepared: {chosen}." if chosen else ""
@@ -159,24 +156,22 @@ def engine_sections() -> Iterator[list[str]]:
 CLI_INTRO = """
 # Command line
 
-What `llmops --help` and `llmops COMMAND --help` print. The options of the first list may stand before or behind the
-command. Exit codes are explained [on their own page](exit-codes.md).
+The output of `llmops --help` and `llmops COMMAND --help`. The options of the first list may stand before or behind the
+command. [Exit codes](exit-codes.md) have their own page.
 """
 
 
 def cli_page() -> str:
-    """Write the help of every command."""
     helps = {"llmops": help_of()} | {f"llmops {name}": help_of(name) for name in commands()}
     return CLI_INTRO + "".join(f"\n## {name}\n\n```text\n{text}\n```\n" for name, text in helps.items())
 
 
 def commands() -> list[str]:
-    """Name the commands."""
     return sorted(path.stem for path in Path(cli.commands.__path__[0]).glob("[a-z]*.py"))
 
 
 def help_of(*command: str) -> str:
-    """Give what a command prints when it is asked for help."""
+    """The help of a command, as it prints it at a width of 100 columns."""
     printed = io.StringIO()
     with (
         mock.patch.dict(os.environ, {"COLUMNS": str(WIDTH)}),
@@ -192,15 +187,14 @@ def help_of(*command: str) -> str:
 EXITS_INTRO = """
 # Exit codes
 
-What the exit code of a command says. Scripts and CI jobs may rely on them.
+Scripts and CI jobs may rely on them.
 """
 ERRORS_INTRO = """
-An error is named for what to do next; its message says what, where and why.
+An error is named for its remedy. Its message says what is wrong, where, and why.
 """
 
 
 def exits_page() -> str:
-    """Write the exit codes, and the errors that end with one."""
     codes = [f"| {int(one)} | {one.name} | {tables.cell(one.says)} |" for one in Exit]
     errors = [
         f"| {one.__name__} | {int(one.exit)} | {tables.cell(summary_of(one))} |"
@@ -212,13 +206,12 @@ def exits_page() -> str:
 
 
 def error_classes(members: Mapping[str, object]) -> list[type[LlmopsError]]:
-    """Give the errors that a command can end with, in the order of the module."""
+    """The errors that a command can end with, in the order of the module."""
     found = [one for one in members.values() if isinstance(one, type) and issubclass(one, LlmopsError)]
     return [one for one in found if one is not LlmopsError]
 
 
 def summary_of(error: type[LlmopsError]) -> str:
-    """Give the first line of what an error says of itself."""
     return (error.__doc__ or "").partition("\n")[0]
 
 
