@@ -150,6 +150,7 @@ def test_the_site_is_built_without_a_warning_and_lists_external_links(tmp_path: 
     assert all(address.startswith("https://") for address in addresses)
 
 
+@pytest.mark.slow
 def test_a_broken_link_fails_the_build(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs" / "_static", tmp_path / "docs" / "_static")
     shutil.copy(ROOT / "docs" / "conf.py", tmp_path / "docs")

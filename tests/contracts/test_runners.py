@@ -158,6 +158,7 @@ def test_a_ray_runner_without_an_address_says_what_is_missing(tmp_path: Path) ->
         Ray(RunnerSettings(type="ray"), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
     from llmops.execution.runners.ray import Ray
 
