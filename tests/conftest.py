@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from llmops import cli
 from llmops.domain.problems import Exit
@@ -17,6 +18,16 @@ from llmops.ledger import ledger
 from tests.repos import Repo
 
 pytest_plugins = ["tests.clusters"]
+
+# A busy machine is no failure, so no example has a deadline. `make quick` tries a tenth of the examples.
+settings.register_profile("whole", settings(), deadline=None)
+settings.register_profile("quick", settings(), deadline=None, max_examples=10)
+
+
+def examples(number: int) -> int:
+    """How many examples a law is tried with under the profile: `number`, or a tenth of it in `make quick`."""
+    return max(1, number * settings().max_examples // 100)
+
 
 os.environ.setdefault("GIT_CONFIG_GLOBAL", "/dev/null")
 os.environ.setdefault("GIT_CONFIG_SYSTEM", "/dev/null")

@@ -337,7 +337,7 @@ def decode(data: bytes, kind: Any) -> Any:
     """
     try:
         if msgspec.json.decode(data, type=_Format).format > FORMAT:
-            raise Refused("the ledger was written by a newer llmops. Upgrade: pip install --upgrade llmops.")
+            raise Refused("the ledger was written by a newer llmops. Upgrade: pip install --upgrade git-llmops.")
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
         raise Broken(f"the ledger has an invalid entry: {error}. Inspect its history with `git log -p`.") from None

@@ -29,9 +29,9 @@ def resolve(name: str) -> str:
     except LlmopsError:
         raise
     except importlib.metadata.PackageNotFoundError as error:
-        raise Broken(f"{name} needs {error.name}, which is not installed. pip install 'llmops[eval]'.") from None
+        raise Broken(f"{name} needs {error.name}, which is not installed. pip install 'git-llmops[eval]'.") from None
     except ImportError as error:
-        needs = f"{error.name}, which is not installed. pip install 'llmops[train]'" if error.name else str(error)
+        needs = f"{error.name}, which is not installed. pip install 'git-llmops[train]'" if error.name else str(error)
         raise Broken(f"{name} needs {needs}.") from None
     except Exception as error:  # noqa: BLE001  every hub and file system has errors of its own
         raise Broken(f"{name} cannot be looked up: {type(error).__name__}: {error}") from None

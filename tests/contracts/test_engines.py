@@ -53,6 +53,7 @@ def test_it_says_which_checkpoint_it_serves(engine: Engine) -> None:
     assert engine.decides["checkpoint"] in ("merged", "adapter")
 
 
+@pytest.mark.slow
 def test_the_flags_of_transformers_serve_are_those_of_the_program() -> None:
     """Contract with the program itself: every flag that we pass is one that it knows."""
     import inspect

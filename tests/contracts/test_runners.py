@@ -96,7 +96,7 @@ def test_a_second_start_joins_the_first(
     make: Callable[[], Orders], tmp_path: Path, kept: Store, request: pytest.FixtureRequest
 ) -> None:
     cooked(tmp_path, request).write_text("")
-    first, second, ordered = make(), make(), order(tmp_path, kept, seconds=2.0)
+    first, second, ordered = make(), make(), order(tmp_path, kept, seconds=1.0)
     folder = ordered.folder
     first.start(ordered)
     wait_until(first, folder, OrderState.RUNNING)
@@ -175,6 +175,7 @@ def test_a_ray_runner_without_an_address_is_a_problem_of_the_settings() -> None:
     assert str(problem) == 'llmops.yaml:4: $.spec.runner: "config" is missing. Add config.'
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Broken, match="cannot be reached"):
         opened("ray", {"address": f"http://127.0.0.1:{free_port('127.0.0.1')}"}, tmp_path)

@@ -414,7 +414,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(WORDS, VALUES, max_size=6), st.sampled_from(["promptfooconfig.yaml", "a.prompt.yml"]))
 def test_whatever_a_file_says_is_translated_or_said_to_be_not(value: dict[str, Any], name: str) -> None:
     found = translated(yaml.safe_dump(value), name)

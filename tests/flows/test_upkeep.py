@@ -625,7 +625,7 @@ def test_a_ledger_that_a_newer_llmops_wrote_is_refused_by_every_command(kitchen:
     rewrite(kitchen, "refs/llmops/results", {ledger.path_of(flour.unit): ledger._encode(replace(flour, format=99))})
     for command in ("plan", "apply", "status", "gc"):
         assert kitchen(command) == Exit.NO, command
-        assert "written by a newer llmops. Upgrade: pip install --upgrade llmops" in kitchen.err
+        assert "written by a newer llmops. Upgrade: pip install --upgrade git-llmops" in kitchen.err
     ledger.transact(kitchen.repo.ledger(), lambda state: replace(state, format=99), "from the future")
     for command in ("plan", "apply", "status", "gc", "unlock"):
         assert kitchen(command) == Exit.NO, command

@@ -14,10 +14,11 @@ from llmops.kinds.evaluation.assertions import Assert
 from llmops.steps.context import StepFailed
 from llmops.steps.evaluation import scorers
 from llmops.steps.evaluation.scorers import AssertionScore, MeasuredAnswer
+from tests.conftest import examples
 from tests.laws.test_any_file import FILES, VALUES, specs_or_problems
 from tests.trees import Tree, build, spec, system
 
-BOUNDED = settings(max_examples=150, deadline=None)
+BOUNDED = settings(max_examples=examples(150))
 
 TYPES = msgspec.json.schema(Assert)["$defs"]["Assert"]["properties"]["type"]["enum"]
 TEXTS = st.sampled_from(

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from llmops.domain.problems import Invalid
 from llmops.language import jinja
 from llmops.language.jinja import InvalidTemplate
+from tests.conftest import examples
 from tests.trees import Tree, build, spec, system
 
-BOUNDED = settings(max_examples=150, deadline=None)
+BOUNDED = settings(max_examples=examples(150))
 
 WORDS = (
     "apiVersion kind metadata name spec task include dataset_path dataset_kwargs data_files json output_type suites "

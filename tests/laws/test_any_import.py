@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from llmops.importing import convert
 from llmops.importing.translation import ImportOptions, Translation
+from tests.conftest import examples
 from tests.laws.test_any_file import FILES, VALUES
 from tests.trees import Tree
 
-BOUNDED = settings(max_examples=150, deadline=None)
+BOUNDED = settings(max_examples=examples(150))
 WISH = ImportOptions(models={"openai:gpt-4o": "small"}, judge="large", name="", specs="specs")
 CONFIG, PROMPT = "promptfooconfig.yaml", "ask.prompt.yml"
 BESIDE = ("other.yaml", "rows.jsonl", "rows.csv", "ask.txt", "chat.json")

@@ -29,12 +29,12 @@ from llmops.index import commits, database, index, outcomes
 from llmops.ledger import ledger
 from llmops.specs import diff, graph, loading
 from llmops.specs.graph import Graph
-from tests.conftest import PLUGINS, SOAK, Shell
+from tests.conftest import PLUGINS, SOAK, Shell, examples
 from tests.laws.test_laws import trees
 from tests.repos import Repo
 from tests.trees import Tree, spec, system
 
-FEW = settings(max_examples=200 if SOAK else 12, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=200 if SOAK else examples(12), suppress_health_check=list(HealthCheck))
 
 
 def rebuilt(repo: Repo, revision: str) -> Graph:

@@ -15,10 +15,11 @@ from llmops.planning.plan import PlanOrigin
 from llmops.releases.rollouts import Observed
 from llmops.specs import diff
 from llmops.specs.graph import Graph
+from tests.conftest import examples
 from tests.trees import Tree, build, current, spec
 
 ORIGIN = PlanOrigin("c" * 40, "", "local")
-CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CALM = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 
 NAMES = st.sampled_from(["a", "b", "c"])
 ROW = '{"messages": [{"role": "user", "content": "%s"}]}\n'

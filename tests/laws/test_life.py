@@ -32,7 +32,7 @@ from llmops.domain.resources import Key
 from llmops.host import file_locks
 from llmops.ledger import ledger
 from llmops.serving import supervised
-from tests.conftest import SOAK, Shell
+from tests.conftest import SOAK, Shell, examples
 from tests.crashing import PLACES, crash, points
 from tests.flows.test_crashed_releases import assert_nothing_else_runs, deployment, running
 from tests.flows.test_releases import MODEL, SETTINGS, chat, content
@@ -179,16 +179,16 @@ class Life(RuleBasedStateMachine):
 
 
 LIVES = settings(
-    max_examples=30 if SOAK else 4,
+    max_examples=30 if SOAK else examples(4),
     stateful_step_count=20 if SOAK else 8,
     derandomize=not SOAK,
-    deadline=None,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_laws_hold_in_every_life(capsys: pytest.CaptureFixture[str], plugins: Path) -> None:
     Life.capsys = capsys

@@ -161,12 +161,12 @@ def test_the_cpu_of_a_command_is_that_of_its_children_too(tmp_path: Path) -> Non
 
 
 def test_what_outlives_a_command_is_waited_for_and_counts_but_not_its_time(tmp_path: Path) -> None:
-    burn = "import time\ntime.sleep(0.3)\nwhile time.process_time() < 0.3: pass"
+    burn = "import time\ntime.sleep(0.3)\nwhile time.process_time() < 1.0: pass"
     leave = f"import subprocess, sys; subprocess.Popen([sys.executable, '-I', '-S', '-c', {burn!r}])"
 
     took = rig.run(command(tmp_path, leave))
 
-    assert took.cpu >= 0.3
+    assert took.cpu >= 1.0
     assert took.seconds < took.cpu
 
 
@@ -185,6 +185,7 @@ def test_a_command_that_fails_ends_it_with_its_words(tmp_path: Path) -> None:
         rig.run(command(tmp_path, "import sys; sys.stderr.write('not today'); sys.exit(3)"))
 
 
+@pytest.mark.slow
 def test_peers_that_cannot_be_installed_are_named_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

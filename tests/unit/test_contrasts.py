@@ -11,6 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from llmops.statistics import contrasts
 from llmops.statistics.contrasts import ALPHA, Contrast, SubjectScores
+from tests.conftest import examples
 
 RIGHT = st.lists(st.sampled_from([0.0, 1.0]), min_size=8, max_size=60)
 
@@ -57,7 +58,7 @@ def test_turning_subjects_or_the_metric_round_turns_what_is_shown(data: st.DataO
     assert {one.shows, losses.shows} in ({""}, {"better", "worse"})
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.lists(st.floats(0, 1), min_size=8, max_size=11))
 def test_graded_scores_and_losses_have_the_same_interval(values: list[float]) -> None:
     scores, losses = contrasts.mean_score(sample(values)), contrasts.mean_score(sample(values, lower_is_better=True))

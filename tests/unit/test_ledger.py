@@ -293,7 +293,7 @@ def test_the_lock_of_a_live_writer_is_waited_for(repo: Repo, here: Ledger) -> No
     locks = [repo.folder / ".git/refs/llmops/results.lock", repo.remote / "refs/llmops/results.lock"]
     for lock in locks:
         lock.write_text("")
-    timers = [threading.Timer(seconds, lock.unlink) for seconds, lock in zip((2.0, 4.0), locks, strict=True)]
+    timers = [threading.Timer(seconds, lock.unlink) for seconds, lock in zip((0.5, 1.0), locks, strict=True)]
     for timer in timers:
         timer.start()
 

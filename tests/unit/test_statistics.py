@@ -319,6 +319,7 @@ def test_where_all_scores_are_one_that_is_no_share_nothing_is_known_of_how_far_t
     assert result.detectable == math.inf
 
 
+@pytest.mark.slow
 def test_clustered_noise_fails_changes_that_change_nothing_no_more_often_than_alpha() -> None:
     """Twenty items depend on their passage. Tested as independent items, half of such changes would fail."""
     source, together, alone = random.Random(5), 0, 0

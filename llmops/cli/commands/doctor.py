@@ -20,6 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from llmops import __version__
 from llmops.cli.open_repository import open_repository, settings_at
 from llmops.cli.open_workspace import locate, state_of
 from llmops.cli.options import add_read_options
@@ -48,7 +49,8 @@ OUTSIDE = {
 }
 """What to check if the operating system or a library refuses something."""
 LITTLE_SPACE = 5 << 30
-"""Bytes."""
+ENTRY_POINT = "llmops.__main__:run"
+"""Tells our distribution, by whatever name, from the package `llmops` of the index, which has no command."""
 
 
 class Finding(Struct, frozen=True):
@@ -79,6 +81,7 @@ def _lines(findings: list[Finding], terminal: Terminal) -> Iterator[str]:
 
 
 def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
+    yield _package()
     yield from _extras()
     try:
         repo = open_repository(arguments)
@@ -109,6 +112,18 @@ def _why(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".rstrip(".")
 
 
+def _package() -> Finding:
+    for distribution in metadata.distributions(name="llmops"):
+        if not any(entry.value == ENTRY_POINT for entry in distribution.entry_points):
+            return Finding(
+                "package",
+                f"llmops {__version__}, beside a foreign distribution llmops {distribution.version}",
+                "Both own the folder llmops, and an update of either breaks the other. Remove the foreign one: "
+                "`pip uninstall llmops && pip install --force-reinstall --no-deps git-llmops`.",
+            )
+    return Finding("package", f"llmops {__version__}")
+
+
 def _extras() -> Iterator[Finding]:
     for extra, packages in EXTRAS.items():
         versions, missing = [], []
@@ -118,8 +133,8 @@ def _extras() -> Iterator[Finding]:
             except metadata.PackageNotFoundError:
                 missing.append(package)
         if missing:
-            # A remark, not a problem: checks and plans need none of them.
-            yield Finding(f"extra {extra}", f"not installed: {', '.join(missing)} (pip install 'llmops[{extra}]')")
+            # Not a fault: planning needs none of them.
+            yield Finding(f"extra {extra}", f"not installed: {', '.join(missing)} (pip install 'git-llmops[{extra}]')")
         else:
             yield Finding(f"extra {extra}", ", ".join(versions))
 
