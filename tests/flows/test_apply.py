@@ -183,7 +183,7 @@ def test_a_step_that_ends_its_own_process_leaves_its_last_words_without_secrets(
     assert kitchen("apply") == Exit.FAULT
 
     assert cooked(plugins, word="begin").count("Dish/dough") == tries
-    assert ("it ended itself by sys.exit(4)" in kitchen.err) == (way == "exit")
+    assert ("its code called sys.exit(4)" in kitchen.err) == (way == "exit")
     assert kitchen("logs", "Dish/dough") == Exit.WELL
     assert "the recipe: ***" in kitchen.out
 

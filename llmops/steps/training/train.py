@@ -92,7 +92,7 @@ def _train_tokenizer(job: Job, training: Training, mixture: tuple[TrainRows, ...
     context.say("training the tokenizer")
     texts = [Path(part.rows) for part in mixture]
     tokenizer = importlib.import_module("llmops.steps.training.tokenizer")  # imports transformers
-    tokenizer.make(training.tokenizer, texts, context.repository(job.files), context.scratch("tokenizer"))
+    tokenizer.train(training.tokenizer, texts, context.repository(job.files), context.scratch("tokenizer"))
 
 
 def _store(training: Training, base: Digest | None, out: Path, context: StepContext) -> dict[str, Digest]:
