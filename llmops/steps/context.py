@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,6 +96,15 @@ class StepContext(Struct, frozen=True):
         """Return an empty folder for a result. It replaces an earlier try, whose inodes the store may share."""
         shutil.rmtree(self.folder.joinpath("scratch", *parts), ignore_errors=True)
         return self.scratch(*parts)
+
+    def once(self, build: Callable[[Path], object], *parts: str) -> Path:
+        """Return a folder that `build` fills at the first call. A kill in between leaves no half-built one."""
+        target = self.folder.joinpath("scratch", *parts)
+        if not target.exists():
+            partial = self.blank(*parts[:-1], f"{parts[-1]}.partial")
+            build(partial)
+            partial.rename(target)
+        return target
 
     def say(self, text: str, done: int = 0, total: int = 0) -> None:
         """Report progress."""

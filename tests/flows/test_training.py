@@ -12,19 +12,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import psutil
 import pytest
 import yaml
+from msgspec import Raw
 
-from llmops.domain.orders import LOCK
+from llmops.domain.orders import LOCK, Input, Job
 from llmops.domain.problems import Exit
 from llmops.domain.records import Outcome
+from llmops.domain.resources import Key
 from llmops.kinds.training import Tokenizer, Training
 from llmops.ledger import ledger
 from llmops.steps.training.loop_config import LoopConfig, TrainRows
+from llmops.store import blobs
 from tests.clusters import Cluster
 from tests.conftest import ROOT
 from tests.repos import Repo
@@ -236,7 +240,7 @@ def test_two_workers_give_the_same_bytes_after_a_kill_and_are_no_other_training(
     for is_killed in (False, True):
         with classroom(tmp_path / str(is_killed), pair) as repo:
             if is_killed:
-                folder = kill_after("training-small-*/ray/*/checkpoint_*", repo, is_listed)
+                folder = kill_after("training-small-*/scratch/ray/*/checkpoint_*", repo, is_listed)
             done = run(repo, "apply")
             assert done.returncode == Exit.WELL, done.stderr
             results.append((made(repo, "small"), ledger.units(repo.ledger())))
@@ -259,6 +263,69 @@ def test_a_cluster_trains_it_as_a_job_with_the_same_bytes(
         assert done.returncode == Exit.WELL, done.stderr
         assert {name: made(repo, name) for name in whole} == whole, "Ray and the step's own process differ"
         assert "ray" in outcome(repo, "small").provenance.environment
+
+
+def test_a_folder_that_a_kill_left_half_built_is_built_again(tmp_path: Path) -> None:
+    from llmops.steps.context import StepContext
+    from llmops.steps.redaction import Redaction
+
+    def build(folder: Path) -> None:
+        (folder / "config.json").touch()
+        if is_killed:
+            raise KeyboardInterrupt
+        (folder / "model.safetensors").touch()
+
+    context = StepContext(tmp_path, blobs.open_at(tmp_path.as_uri()), cluster=False, redaction=Redaction())
+    is_killed = True
+    with pytest.raises(KeyboardInterrupt):
+        context.once(build, "merged", "digest")
+    is_killed = False
+
+    folder = context.once(build, "merged", "digest")
+
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_second_try_leaves_stored_results_of_the_first_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store links the files of a result, so the next process of the order must not write into them."""
+    from llmops.steps.context import StepContext
+    from llmops.steps.redaction import Redaction
+    from llmops.steps.training import train
+
+    tries = iter((1, 2))
+
+    def save(config: LoopConfig, *_: object) -> None:
+        loss = next(tries)
+        for file in ("model/model.safetensors", "log/loss.jsonl"):
+            (Path(config.out) / file).parent.mkdir(exist_ok=True)
+            (Path(config.out) / file).write_text(f'{{"step": 8, "loss": {loss}}}')
+
+    monkeypatch.setattr(train, "_workers", lambda *_: SimpleNamespace(train=save, PACKAGES=()))
+    store = blobs.open_at((tmp_path / "store").as_uri())
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "train.jsonl").write_text('{"text": "a"}')
+    folder = blobs.add_folder(store, tmp_path / "folder")
+    job = Job(
+        unit="0" * 64, key=Key("Training", "t"), part="",
+        body=Raw(b'{"task": "pretrain", "base": "b", "datasets": [{"name": "d"}]}'),
+        inputs={
+            "base": Input(key=Key("Model", "b"), body=Raw(b"{}"), outputs={"model": folder}),
+            "datasets[0].name": Input(
+                key=Key("Dataset", "d"), body=Raw(b'{"format": "text", "sources": [{"path": "a"}]}'), outputs={"rows": folder}
+            ),
+        },
+    )  # fmt: skip
+    (tmp_path / "order").mkdir()
+    context = StepContext(tmp_path / "order", store, cluster=False, redaction=Redaction())
+
+    results = [product.outputs for _ in range(2) for product in train.run((job,), context)]
+
+    for number, outputs in enumerate(results):
+        for name, digest in outputs.items():
+            blobs.materialise(
+                store, digest, tmp_path / f"{number}-{name}"
+            )  # raises for bytes that are not their digest's
+    assert (tmp_path / "0-log" / "loss.jsonl").read_text() == '{"step": 8, "loss": 1}'
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers for a name that it renames

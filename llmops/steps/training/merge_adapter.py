@@ -21,10 +21,8 @@ PROBE_TOKENS = 32
 
 def merged(model: Input, context: StepContext) -> Path:
     """Return a folder with the merged model of an input that has a base and an adapter."""
-    target = context.scratch("merged", model.outputs["adapter"])
-    if not (target / "config.json").exists():
-        merge(context.folder_of(model, "base"), context.folder_of(model, "adapter"), target)
-    return target
+    base, adapter = context.folder_of(model, "base"), context.folder_of(model, "adapter")
+    return context.once(lambda folder: merge(base, adapter, folder), "merged", model.outputs["adapter"])
 
 
 def merge(base: Path, adapter: Path, out: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ EXPLAINED = f"{StepFailed.__module__}.{StepFailed.__qualname__}: "
 def train(config: LoopConfig, training: Training, context: StepContext) -> None:
     """Train on the workers that the spec asks for. Raises `StepFailed` with the last line of a worker's error."""
     context.say("starting Ray")
-    runs = context.folder / "ray"
+    runs = context.scratch("ray")
     _connect(training.resources, cluster=context.cluster)
     _drop_cut_snapshot(runs / context.name)
     try:
@@ -50,7 +49,6 @@ def train(config: LoopConfig, training: Training, context: StepContext) -> None:
         raise StepFailed(line.removeprefix(EXPLAINED) if explained else FAILED.format(line)) from error
     finally:
         ray.shutdown()
-    shutil.rmtree(runs, ignore_errors=True)
 
 
 def _trainer(config: LoopConfig, training: Training, name: str, runs: Path) -> TorchTrainer:

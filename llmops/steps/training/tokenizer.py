@@ -21,10 +21,8 @@ PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 def train(spec: Tokenizer, rows: list[Path], repository: Path, out: Path) -> None:
     """Train byte-level BPE on the column ``text`` of JSON-lines files, and save it for transformers.
 
-    `out` is left as it is if it has a tokenizer already. The chat template is a path in `repository`.
+    The chat template is a path in `repository`.
     """
-    if (out / "tokenizer.json").exists():
-        return
     bpe = BpeTokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

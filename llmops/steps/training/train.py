@@ -7,6 +7,7 @@ Effects: reads and writes the store and the order's folder, may start Ray.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     """Train each job; yield the digests of the model or adapter, and the last loss."""
     for job in jobs:
         training = body(job, Training)
-        out = context.scratch("out")
+        out = context.blank("out")
         base = _base(job, context)
         workers = _workers(training, context)
         workers.train(_loop_config(job, training, context, base), training, context)
@@ -64,11 +65,7 @@ def _loop_config(job: Job, training: Training, context: StepContext, base: Diges
         _train_rows(job.inputs[f"datasets[{index}].name"], use.weight, context)
         for index, use in enumerate(training.datasets)
     )
-    if base is not None:
-        start = context.materialise(base)
-    else:
-        start = context.scratch("tokenizer")
-        _train_tokenizer(job, training, mixture, context)
+    start = _train_tokenizer(job, training, mixture, context) if base is None else context.materialise(base)
     return LoopConfig(
         training=msgspec.json.encode(training).decode(),
         start=str(start),
@@ -86,13 +83,14 @@ def _train_rows(dataset: Input, weight: float, context: StepContext) -> TrainRow
     return TrainRows(str(rows), body(dataset, Dataset).format, weight)
 
 
-def _train_tokenizer(job: Job, training: Training, mixture: tuple[TrainRows, ...], context: StepContext) -> None:
+def _train_tokenizer(job: Job, training: Training, mixture: tuple[TrainRows, ...], context: StepContext) -> Path:
     if training.tokenizer is None:
         raise StepFailed(f"{job.key} has neither a base nor a tokenizer.")
     context.say("training the tokenizer")
     texts = [Path(part.rows) for part in mixture]
     tokenizer = importlib.import_module("llmops.steps.training.tokenizer")  # imports transformers
-    tokenizer.train(training.tokenizer, texts, context.repository(job.files), context.scratch("tokenizer"))
+    train = functools.partial(tokenizer.train, training.tokenizer, texts, context.repository(job.files))
+    return context.once(train, "tokenizer")
 
 
 def _store(training: Training, base: Digest | None, out: Path, context: StepContext) -> dict[str, Digest]:
