@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from llmops.kinds import training as kind
 from llmops.kinds.training import Training
 from llmops.plugins.training_task import TrainingTask
+from llmops.steps.training import in_process
 from llmops.steps.training.tasks import TASKS
 from tests.conftest import ROOT
 from tests.test_architecture import HEAVY
@@ -41,3 +43,17 @@ def test_only_pretrain_refuses_packing(name: str, problems: list[str]) -> None:
     found = list(TASKS[name].check(msgspec.convert(body, Training)))
 
     assert [problem.role for problem in found] == problems
+
+
+@pytest.mark.parametrize(("visible", "expected"), [(None, "0"), ("2,3", "2"), ("GPU-8f3a", "GPU-8f3a"), ("", "")])
+def test_a_training_in_process_sees_one_gpu(
+    visible: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Trainer would split each batch among all that it sees."""
+    monkeypatch.setenv(in_process.DEVICES, visible or "")
+    if visible is None:
+        monkeypatch.delenv(in_process.DEVICES)
+
+    in_process._see_one_gpu()
+
+    assert os.environ[in_process.DEVICES] == expected
