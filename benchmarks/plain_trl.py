@@ -32,6 +32,7 @@ def main(model: str, rows: str, out: str) -> None:
             max_length=160,
             learning_rate=2e-3,
             warmup_steps=20,
+            train_sampling_strategy="group_by_length",
             optim="adamw_torch",
             assistant_only_loss=True,
             bf16=False,
@@ -50,7 +51,6 @@ def main(model: str, rows: str, out: str) -> None:
         peft_config=LoraConfig(
             r=16,
             lora_alpha=32,
-            lora_dropout=0.05,
             target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
             modules_to_save=["embed_tokens", "lm_head"],
             task_type="CAUSAL_LM",

@@ -163,11 +163,11 @@ def a_revert_under_load(stage: Stage) -> None:
     actions = [action["verb"] for action in stage.ask_json("plan")["actions"]]
     _require(actions == ["rollback"], f"the plan has {actions} instead of one rollback")
     with _load(stage) as load:
-        time.sleep(2)
+        time.sleep(1)
         started = time.monotonic()
         stage.llmops("apply")
         took = time.monotonic() - started
-        time.sleep(2)
+        time.sleep(1)
     _require(not load.failed, f"{len(load.failed)} requests failed: {load.failed[:1]}")
     _require(_live(stage) != before, "the live revision is still the same")
     last = load.last_of(before)
