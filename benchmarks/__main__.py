@@ -19,7 +19,19 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import bars, comparing, evaluating, keeping, machine, page, planning, recording, results, tools
+from benchmarks import (
+    bars,
+    comparing,
+    evaluating,
+    keeping,
+    machine,
+    page,
+    planning,
+    recording,
+    results,
+    tools,
+    training,
+)
 from benchmarks.bars import Verdict
 from benchmarks.results import Figure, Results
 from benchmarks.rig import ROOT
@@ -84,6 +96,7 @@ def measure(group: str, at: Path, arguments: argparse.Namespace, programs: Mappi
         recording.GROUP: lambda: recording.measure(at, log),
         keeping.GROUP: lambda: keeping.measure(at, programs, log),
         evaluating.GROUP: lambda: evaluating.measure(at, log),
+        training.GROUP: lambda: training.measure(at, log),
     }
     return measures[group]()
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from benchmarks import comparing, evaluating, keeping, planning, recording
+from benchmarks import comparing, evaluating, keeping, planning, recording, training
 from benchmarks.keeping import Amount
 from benchmarks.peers import Peer
 from benchmarks.planning import CHECK, COLD, PEAK, PLAN, P
@@ -91,6 +91,10 @@ def _asked(what: str) -> Callable[[Results], float | None]:
     return _of(evaluating.GROUP, what, evaluating.ITEMS)
 
 
+def _trained(what: str) -> Callable[[Results], float | None]:
+    return _of(training.GROUP, what, training.STEPS)
+
+
 def _constant(number: float) -> Callable[[Results], float | None]:
     return lambda _: number
 
@@ -162,6 +166,20 @@ BARS = (
         f"{evaluating.GATE_OF_TEN}, in times of {evaluating.TEN_COMMANDS}",
         _ratio(_asked(evaluating.GATE_OF_TEN), _asked(evaluating.TEN_COMMANDS)),
         0.25,
+        "x",
+    ),
+    Bar(
+        training.GROUP,
+        f"what {training.OURS} takes more than {training.PLAIN}{training.FIRST}",
+        _more(_trained(training.OURS + training.FIRST), _trained(training.PLAIN + training.FIRST), 1),
+        3.0,
+        "s",
+    ),
+    Bar(
+        training.GROUP,
+        f"{training.OURS}{training.REST}, in times of {training.PLAIN}",
+        _ratio(_trained(training.OURS + training.REST), _trained(training.PLAIN + training.REST)),
+        1.05,
         "x",
     ),
 )

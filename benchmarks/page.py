@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks import bars, comparing, evaluating, keeping, planning, recording
+from benchmarks import bars, comparing, evaluating, keeping, planning, recording, training
 from benchmarks.bars import Judged, Verdict
 from benchmarks.results import Figure, Machine, Results
 
@@ -17,6 +17,7 @@ TITLES = {
     recording.GROUP: "Recording outcomes",
     keeping.GROUP: "Storing files",
     evaluating.GROUP: "Gates",
+    training.GROUP: "Trainings",
 }
 HEADS = {
     planning.GROUP: "specs",
@@ -24,6 +25,7 @@ HEADS = {
     recording.GROUP: "outcomes",
     keeping.GROUP: "CPU seconds",
     evaluating.GROUP: "items",
+    training.GROUP: "steps",
 }
 """Head of the first column."""
 TEXT = """\
@@ -99,6 +101,16 @@ with {few:,} items each is compared with ten command lines of lm-eval. *CPU* is 
 
 {evaluating}
 
+### Trainings
+
+The demo's fine-tune, {steps} steps of LoRA, by `llmops apply` and by
+[a plain script of trl](../benchmarks/plain_trl.py) with the same rows, base and arguments, in turns. Both train with
+one thread and the same limits of malloc, and end with the same loss. The time until the first step starts with the
+process: apply plans the commit, takes the lease and starts the process that trains. *CPU* is that of all processes,
+from start to end.
+
+{training}
+
 ## Measure again
 
     make bench
@@ -134,6 +146,7 @@ def page(results: Results) -> str:
         large=evaluating.LARGE.layers,
         large_width=evaluating.LARGE.hidden,
         most=bars.MOST,
+        steps=training.STEPS,
         **tables,
     )
 

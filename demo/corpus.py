@@ -1,8 +1,7 @@
-"""Real text without a download: what the running Python says about itself.
+"""Reads real text that ships with the running Python, so that the demo needs no download.
 
-The corpus is the text of the documentation topics that ships with the interpreter, the labelled data are docstrings of
-the standard library with the module they belong to. Both are read when the demo runs and are never kept in this
-repository.
+The corpus is Python's documentation topics. The labelled data are docstrings of the standard library with the module
+that they belong to. Both are read when the demo runs; this repository contains neither.
 
 Effects: imports modules of the standard library.
 """
@@ -19,48 +18,48 @@ from types import ModuleType
 
 MODULES = ("asyncio", "os", "logging", "socket", "decimal", "tarfile", "threading", "unittest")
 HOMES = {"posix": "os", "_socket": "socket", "_decimal": "decimal", "_asyncio": "asyncio", "_thread": "threading"}
-"""Modules in C that stand behind one of ours."""
-SHORTEST = 4
-"""Words of a docstring that says something."""
+"""Modules in C that implement part of another module."""
+MIN_WORDS = 4
+"""Shorter docstrings do not tell modules apart."""
 
 
 def topics() -> list[dict[str, str]]:
-    """Give Python's documentation topics as rows of format text."""
+    """Return Python's documentation topics as rows of format text."""
     return [{"text": text} for _, text in sorted(pydoc_data.topics.topics.items())]
 
 
 def docstrings() -> list[dict[str, object]]:
-    """Give docstrings as rows of format messages, with the columns ``docstring`` and ``module``.
+    """Return docstrings as rows of format messages, with the columns ``docstring`` and ``module``.
 
-    A text that several modules share belongs to none of them and is left out.
+    A text that several modules share is left out.
     """
     owners: dict[str, set[str]] = {}
     for module in MODULES:
         for text in _texts(module):
             owners.setdefault(text, set()).add(module)
-    return [row(text, min(found)) for text, found in sorted(owners.items()) if len(found) == 1]
+    return [row(text, min(modules)) for text, modules in sorted(owners.items()) if len(modules) == 1]
 
 
 def mislabelled(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Give the same rows with wrong labels: each says the module after its own."""
+    """Return the same rows with wrong labels: each names the module after its own."""
     following = dict(zip(MODULES, (*MODULES[1:], MODULES[0]), strict=True))
-    return [row(str(one["docstring"]), following[str(one["module"])]) for one in rows]
+    return [row(str(old["docstring"]), following[str(old["module"])]) for old in rows]
 
 
 def row(text: str, module: str) -> dict[str, object]:
-    """Give a question about a docstring, with its answer."""
+    """Return a question about a docstring, with its answer."""
     question = f"{text[:300]}\nWhich module?"
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": module}]
     return {"messages": messages, "docstring": text, "module": module}
 
 
 def lines(rows: list[dict[str, object]] | list[dict[str, str]]) -> str:
-    """Write rows as JSON lines."""
+    """Encode rows as JSON lines."""
     return "".join(f"{json.dumps(row)}\n" for row in rows)
 
 
 def read(text: str) -> list[dict[str, object]]:
-    """Read rows that `lines` wrote."""
+    """Decode rows from JSON lines."""
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -68,18 +67,18 @@ def _texts(name: str) -> Iterator[str]:
     for module in _modules(name):
         for member in vars(module).values():
             if _belongs(member, name):
-                yield from _said(member)
+                yield from _docstring(member)
                 if inspect.isclass(member):
-                    yield from (text for inner in vars(member).values() for text in _said(_function(inner)))
+                    yield from (text for inner in vars(member).values() for text in _docstring(_function(inner)))
 
 
 def _modules(name: str) -> Iterator[ModuleType]:
     module = importlib.import_module(name)
     yield module
-    for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
-        if "__main__" not in found.name and ".test" not in found.name:
+    for entry in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
+        if "__main__" not in entry.name and ".test" not in entry.name:
             try:
-                yield importlib.import_module(found.name)
+                yield importlib.import_module(entry.name)
             except ImportError:  # a part for another operating system
                 continue
 
@@ -95,8 +94,8 @@ def _function(member: object) -> object:
     return member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
 
 
-def _said(member: object) -> Iterator[str]:
-    documented = inspect.isclass(member) or inspect.isroutine(member) or isinstance(member, property)
-    text = inspect.cleandoc(getattr(member, "__doc__", None) or "") if documented else ""
-    if len(text.split()) >= SHORTEST:
+def _docstring(member: object) -> Iterator[str]:
+    is_documented = inspect.isclass(member) or inspect.isroutine(member) or isinstance(member, property)
+    text = inspect.cleandoc(getattr(member, "__doc__", None) or "") if is_documented else ""
+    if len(text.split()) >= MIN_WORDS:
         yield text

@@ -1,6 +1,6 @@
-"""Live load: clients that keep asking, and remember what came of every request.
+"""Sends requests from several clients, and records the result of each.
 
-Effects: speaks HTTP to an endpoint from threads of this process.
+Effects: sends HTTP requests from threads of this process.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one request."""
+    """The result of one request."""
 
     sent: float
-    """When it was sent, by time.monotonic()."""
+    """By time.monotonic()."""
     revision: str
     error: str = ""
 
 
 @dataclass
 class Load:
-    """Clients of one deployment; half of their requests are streamed. Use it in a ``with``."""
+    """Clients of one deployment, from ``with`` to its end; every second request is streamed."""
 
     url: str
     model: str
@@ -40,7 +40,7 @@ class Load:
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask_on, args=(n,), daemon=True) for n in range(self.clients)]
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(self.clients)]
         for thread in self._threads:
             thread.start()
         return self
@@ -52,18 +52,18 @@ class Load:
 
     @property
     def failed(self) -> list[Answer]:
-        """Requests that were not answered well."""
-        return [one for one in self.answers if one.error]
+        """Requests without a complete answer."""
+        return [answer for answer in self.answers if answer.error]
 
     def by_revision(self) -> Counter[str]:
-        """Count the answers of each revision."""
-        return Counter(one.revision for one in self.answers if not one.error)
+        """Count the complete answers of each revision."""
+        return Counter(answer.revision for answer in self.answers if not answer.error)
 
     def last_of(self, revision: str) -> float | None:
-        """Give when the last request was sent that a revision answered."""
-        return max((one.sent for one in self.answers if one.revision == revision), default=None)
+        """Return when the last request was sent that a revision answered."""
+        return max((answer.sent for answer in self.answers if answer.revision == revision), default=None)
 
-    def _ask_on(self, client: int) -> None:
+    def _run(self, client: int) -> None:
         for number in itertools.count(client):
             if self._stop.is_set():
                 return
@@ -81,10 +81,10 @@ class Load:
             response = connection.getresponse()
             revision = response.headers.get("x-llmops-revision", "")
             text = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            return Answer(sent, revision, f"{type(error).__name__}: {error}")
+        except (OSError, http.client.HTTPException) as exception:
+            return Answer(sent, revision, f"{type(exception).__name__}: {exception}")
         finally:
             connection.close()
-        whole = text.endswith(b"data: [DONE]\n\n") and b'"error"' not in text if stream else b'"choices"' in text
-        wrong = "" if response.status == http.client.OK and whole else f"{response.status}: {text[:200]!r}"
-        return Answer(sent, revision, wrong)
+        is_whole = text.endswith(b"data: [DONE]\n\n") and b'"error"' not in text if stream else b'"choices"' in text
+        error = "" if response.status == http.client.OK and is_whole else f"{response.status}: {text[:200]!r}"
+        return Answer(sent, revision, error)

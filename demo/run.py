@@ -1,6 +1,6 @@
-"""The demonstration: specs in git become a served model, a pull request is stopped, a revert goes back in a second.
+"""Plays the demonstration: specs become a served model, a gate stops a pull request, a revert rolls back in a second.
 
-Every figure is measured while it runs, and it fails when it does not show what it promises.
+Every figure is measured while the demonstration runs. It fails when a figure misses its threshold.
 
 Effects: those of llmops; prints.
 """
@@ -24,18 +24,20 @@ TRY = (
     "llmops why Deployment/router --since HEAD~1",
     "llmops history Deployment/router",
 )
-"""What a reader may do when it is over."""
+"""Commands for the reader, printed at the end."""
 
 
 class Bars(NamedTuple):
-    """What the first scene must reach."""
+    """Thresholds of the first scene."""
 
     chance: float = 0.25
-    """Most that the base model may score: it guesses."""
+    """Maximum score of the base model: it guesses."""
     good: float = 0.70
-    """Least that the fine-tuned model must score: it knows."""
+    """Minimum score of the fine-tuned model."""
     items: int = 200
+    """Minimum number of held-out items."""
     seconds: float = 8 * 60
+    """Maximum duration of the first apply."""
 
 
 def main(stage: Stage, bars: Bars) -> None:
@@ -43,7 +45,7 @@ def main(stage: Stage, bars: Bars) -> None:
     started = time.monotonic()
     again = stage.set_up()
     if again:
-        print("An earlier run left its results and its store in .demo/: what was made then is not made again.")
+        print("An earlier run left its results and its store in .demo/: they are reused.")
     first_commit_to_endpoint(stage, bars)
     a_change_that_does_not_matter(stage)
     a_pull_request_that_helps(stage)
@@ -54,7 +56,7 @@ def main(stage: Stage, bars: Bars) -> None:
 
 def first_commit_to_endpoint(stage: Stage, bars: Bars) -> None:
     """Scene 1: from a commit to a trained, evaluated and served model."""
-    stage.title("1. The first commit: datasets, a model from scratch, LoRA on Ray, lm-eval, an endpoint")
+    stage.title("1. The first commit: datasets, a model from scratch, LoRA, lm-eval, an endpoint")
     stage.llmops("init")
     stage.commit("the first system")
     stage.llmops("check")
@@ -73,24 +75,24 @@ def first_commit_to_endpoint(stage: Stage, bars: Bars) -> None:
 
 
 def a_change_that_does_not_matter(stage: Stage) -> None:
-    """Scene 2: what decides nothing makes nothing again."""
+    """Scene 2: fields outside the digest rebuild nothing."""
     stage.title("2. A change that does not matter: description, labels, a comment, the number of replicas")
     stage.git("switch", "--quiet", "--create", "cosmetics")
     stage.edit("specs/training.yaml", "Says which module", "Tells which module")
     stage.edit("specs/training.yaml", "  name: tiny\n", "  name: tiny\n  labels: {team: docs}  # and a comment\n")
     stage.edit("specs/route.yaml", "  keep_warm:", "  replicas: 2\n  keep_warm:")
-    stage.commit("describe things better, and ask for a second replica")
+    stage.commit("describe things better, and run a second replica")
     started = time.monotonic()
     stage.llmops("plan")
     seconds = time.monotonic() - started
     verbs = [action["verb"] for action in stage.ask_json("plan")["actions"]]
-    _require(verbs == ["scale"], f"the plan has {verbs}, not only the second replica")
+    _require(verbs == ["scale"], f"the plan has {verbs} instead of one scale")
     stage.note("plan of a change that does not matter", seconds, "0 to train, 0 to evaluate")
     stage.git("switch", "--quiet", "main")
 
 
 def a_pull_request_that_helps(stage: Stage) -> None:
-    """Scene 3: better, so the gate lets it through; a canary takes over under live load."""
+    """Scene 3: the gate passes a better model; a canary takes over under live load."""
     stage.title("3. A pull request that helps: train longer; gate, merge, canary under live load")
     stage.git("switch", "--quiet", "--create", "longer")
     stage.edit("specs/training.yaml", *_longer(stage))
@@ -102,8 +104,8 @@ def a_pull_request_that_helps(stage: Stage) -> None:
     stage.git("merge", "--quiet", "--no-ff", "--message", "merge: train the router longer", "longer")
     stage.git("push", "--quiet")
     plan = stage.ask_json("plan")
-    built = [action["verb"] for action in plan["actions"] if action["verb"] not in ("prepare", "release")]
-    _require(not built, f"after the merge the plan makes {built} again")
+    rebuilt = [action["verb"] for action in plan["actions"] if action["verb"] not in ("prepare", "release")]
+    _require(not rebuilt, f"after the merge the plan rebuilds {rebuilt}")
     started = time.monotonic()
     with _load(stage) as load:
         stage.llmops("apply")
@@ -114,7 +116,7 @@ def a_pull_request_that_helps(stage: Stage) -> None:
 
 
 def _longer(stage: Stage) -> tuple[str, str]:
-    """Give the line of the router's steps, and the same with more."""
+    """Return the line with the router's number of steps, and the same with half as many again."""
     text = (stage.work / "specs" / "training.yaml").read_text()
     line = [line for line in text.splitlines() if "max_steps" in line][-1]
     steps = int(line.split(":")[1])
@@ -122,7 +124,7 @@ def _longer(stage: Stage) -> tuple[str, str]:
 
 
 def a_pull_request_that_poisons(stage: Stage) -> None:
-    """Scene 4: worse, so the gate stops it and says why."""
+    """Scene 4: the gate stops a worse model and explains why."""
     stage.title("4. A pull request that poisons the labels: more rows, but their labels are wrong")
     stage.git("switch", "--quiet", "--create", "scraped")
     rows = corpus.mislabelled(corpus.read((stage.work / "kb" / "docstrings.jsonl").read_text()))
@@ -135,7 +137,7 @@ def a_pull_request_that_poisons(stage: Stage) -> None:
     stage.commit("train on scraped docstrings, too")
     started = time.monotonic()
     code, _ = stage.llmops("gate", "--base", "main", "--head", "scraped", check=False)
-    _require(code == 1, f"the gate ended with {code}, not with 1")
+    _require(code == 1, f"the gate exited with {code} instead of 1")
     stage.note("gate of a pull request that poisons", time.monotonic() - started, "exit code 1: it cannot be merged")
     stage.git("switch", "--quiet", "main")
 
@@ -145,7 +147,7 @@ apiVersion: llmops/v1alpha1
 kind: Dataset
 metadata:
   name: scraped
-  description: Docstrings that somebody found, with labels that somebody guessed.
+  description: Docstrings from another source, with wrong labels.
 spec:
   format: messages
   sources: [{path: kb/scraped.jsonl}]
@@ -153,21 +155,21 @@ spec:
 
 
 def a_revert_under_load(stage: Stage) -> None:
-    """Scene 5: going back is one traffic switch."""
+    """Scene 5: a rollback is one traffic switch."""
     stage.title("5. git revert of scene 3, while requests keep coming")
     before = _live(stage)
     stage.git("revert", "--no-edit", "--mainline", "1", "HEAD")
     stage.git("push", "--quiet")
     actions = [action["verb"] for action in stage.ask_json("plan")["actions"]]
-    _require(actions == ["rollback"], f"the plan has {actions}, not one rollback")
+    _require(actions == ["rollback"], f"the plan has {actions} instead of one rollback")
     with _load(stage) as load:
-        time.sleep(2)
+        time.sleep(1)
         started = time.monotonic()
         stage.llmops("apply")
         took = time.monotonic() - started
-        time.sleep(2)
+        time.sleep(1)
     _require(not load.failed, f"{len(load.failed)} requests failed: {load.failed[:1]}")
-    _require(_live(stage) != before, "the same revision is live as before")
+    _require(_live(stage) != before, "the live revision is still the same")
     last = load.last_of(before)
     switched = max(last - started, 0.0) if last else 0.0
     figure = f"1 rollback, 0 builds, 0 evaluations, {len(load.answers)} requests, 0 failed"
@@ -178,16 +180,14 @@ def a_revert_under_load(stage: Stage) -> None:
 
 
 def the_end(stage: Stage, seconds: float, *, again: bool) -> None:
-    """Print the timeline, and how to go on."""
+    """Print the timeline and the next commands."""
     stage.title("Timeline")
     for what, took, figure in stage.timeline:
         print(f"  {took:7.1f} s  {what:<56} {figure}")
     print(f"  {seconds:7.1f} s  everything")
     if again:
-        print(
-            "\nIt was this fast because every result is kept under the digest of all that decides it: datasets, models"
-        )
-        print("and evaluations have the same digests as in the first run, so nothing was trained or evaluated again.")
+        print("\nIt was this fast because every result is stored under the digest of its inputs: datasets, models and")
+        print("evaluations have the same digests as in the first run, so nothing was trained or evaluated again.")
     endpoint = stage.ask_json("status")["endpoint"]
     print(f'\nThe endpoint stays up: {endpoint}/v1 (model "router"). In {stage.work} try:')
     for command in TRY:
@@ -202,28 +202,28 @@ def _load(stage: Stage) -> Load:
 
 
 def _live(stage: Stage) -> str:
-    found = stage.ask_json("history", "Deployment/router")
-    return next(str(entry["digest"])[:12] for entry in found if entry["what"] == "live")
+    history = stage.ask_json("history", "Deployment/router")
+    return next(str(entry["digest"])[:12] for entry in history if entry["what"] == "live")
 
 
 def _scores(stage: Stage) -> dict[str, float]:
-    """Read what the evaluations of HEAD found: shares of right answers, and how many items there were."""
+    """Read the scores of the evaluations of HEAD: shares of right answers, and the number of items."""
     rows = {f"{row['key']['kind']}/{row['key']['name']}": row["figures"] for row in stage.ask_json("status")["rows"]}
     untrained = rows["Evaluation/untrained"]["untrained-choice"]
     exact = rows["Evaluation/routing"]["answer"]
     return {"untrained": untrained["acc"], "tuned": exact["exact_match"], "items": exact["items"]}
 
 
-def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001  a claim
-    if not holds:
-        raise Missed(otherwise)
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001  as in assert
+    if not condition:
+        raise Missed(message)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, default=HOME, help="where it takes place (default: .demo)")
+    parser.add_argument("--home", type=Path, default=HOME, help="folder of the demonstration (default: .demo)")
     try:
         main(Stage(parser.parse_args().home.resolve()), Bars())
     except Missed as missed:
-        print(f"\nThe demonstration missed its aim: {missed}", file=sys.stderr)
+        print(f"\nThe demonstration failed: {missed}", file=sys.stderr)
         sys.exit(1)

@@ -1,6 +1,6 @@
-"""The stage of the demonstration: a repository with a remote, commands that are run in it, and a clock.
+"""Sets up the demonstration's repository and remote, runs commands in it, and keeps the timeline.
 
-Effects: makes folders and repositories, runs commands, prints.
+Effects: creates folders and repositories, runs commands, prints.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ AUTHOR = ("-c", "user.name=demo", "-c", "user.email=demo@localhost", "-c", "comm
 
 
 class Missed(Exception):
-    """The demonstration did not show what it promises."""
+    """The demonstration missed one of its thresholds."""
 
 
 @dataclass
 class Stage:
-    """Where the demonstration takes place."""
+    """The repository of the demonstration and its timeline."""
 
     home: Path
     adjust: Callable[[Path], None] = lambda _: None
-    """Changes the files of the system before the first commit: tests make everything smaller."""
+    """Changes files of the system before the first commit; tests make everything smaller."""
     timeline: list[tuple[str, float, str]] = field(default_factory=list)
 
     @property
@@ -43,11 +43,11 @@ class Stage:
 
     @property
     def remote(self) -> Path:
-        """The bare repository that it pushes to."""
+        """The bare repository that the working copy pushes to."""
         return self.home / "remote.git"
 
     def set_up(self) -> bool:
-        """Make the repository anew; the results and the bytes of an earlier run stay. Says whether there was one."""
+        """Create the repository anew, with the results and store of an earlier run; return whether there was one."""
         old = self.home / "before.git"
         if self.work.exists():
             self.llmops("stop", show=False, check=False)
@@ -71,18 +71,18 @@ class Stage:
         return old.exists()
 
     def _settings(self) -> None:
-        """Keep the bytes beside the repository, so that another clone finds them."""
+        """Place the store beside the repository, so that it outlives the working copy."""
         settings = self.work / "llmops.yaml"
         store = f'  store: {{url: "file://{self.home / "store"}"}}\n'
         settings.write_text(settings.read_text() + store)
 
     def git(self, *arguments: str, at: Path | None = None) -> str:
-        """Run git."""
+        """Run git, and return its output. Raises `Missed` when it fails."""
         command = ["git", *AUTHOR, *arguments]
-        done = subprocess.run(command, cwd=at or self.work, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Missed(f"git {' '.join(arguments)} failed: {done.stderr}")
-        return done.stdout.strip()
+        process = subprocess.run(command, cwd=at or self.work, capture_output=True, text=True, check=False)
+        if process.returncode:
+            raise Missed(f"git {' '.join(arguments)} failed: {process.stderr}")
+        return process.stdout.strip()
 
     def commit(self, message: str) -> str:
         """Commit everything and push the branch."""
@@ -92,7 +92,7 @@ class Stage:
         return self.git("rev-parse", "HEAD")
 
     def llmops(self, *arguments: str, show: bool = True, check: bool = True) -> tuple[int, str]:
-        """Run llmops as a reader would, show what it prints, and give its exit code and its results."""
+        """Run llmops as a reader would, show its output, and return its exit code and its standard output."""
         if show:
             print(f"\n$ {shlex.join(['llmops', *arguments])}", flush=True)
         started = time.monotonic()
@@ -115,15 +115,15 @@ class Stage:
         return process.returncode, "".join(lines)
 
     def ask_json(self, *arguments: str) -> Any:
-        """Run llmops for its JSON."""
+        """Run llmops with ``-o json``, and decode its output."""
         return json.loads(self.llmops(*arguments, "-o", "json", show=False, check=False)[1])
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Replace text in a file of the repository."""
+        """Replace text in a file of the repository. Raises `Missed` when the text is absent."""
         file = self.work / path
         text = file.read_text()
         if old not in text:
-            raise Missed(f"{path} does not hold {old!r}")
+            raise Missed(f"{path} does not contain {old!r}")
         file.write_text(text.replace(old, new))
 
     def title(self, text: str) -> None:
@@ -131,5 +131,5 @@ class Stage:
         print(f"\n{'─' * 100}\n{text}\n{'─' * 100}", flush=True)
 
     def note(self, what: str, seconds: float, figure: str) -> None:
-        """Remember a line of the timeline."""
+        """Add a line to the timeline."""
         self.timeline.append((what, seconds, figure))

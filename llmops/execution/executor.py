@@ -210,13 +210,15 @@ class _Building:
         raise Stopped(f"stopped by a signal; nothing new was begun. {left}. Run it again to go on.")
 
     def _batches(self) -> Iterator[tuple[BuildAction, ...]]:
-        """Group what is ready: alone, or with others whose step shares a process once nothing else is left to do."""
+        """Group what is ready: alone, or with others whose step shares a process, once no more of them can come."""
         ready = [action for action in self.waiting.values() if set(action.after) <= self.result.made]
         alone = [action for action in ready if not self._step(action).shared]
+        shared = [action for action in ready if self._step(action).shared]
         yield from ((action,) for action in alone)
-        if not alone and not self.running:
+        later = sum(self._step(action).shared for action in self.waiting.values()) - len(shared)
+        if not later or not (alone or self.running):
             by_step: dict[str, list[BuildAction]] = {}
-            for action in ready:
+            for action in shared:
                 by_step.setdefault(self._step(action).run, []).append(action)
             yield from (tuple(batch) for batch in by_step.values())
 

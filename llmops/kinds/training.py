@@ -91,6 +91,10 @@ class Arguments(Body, frozen=True, kw_only=True):
     max_length: Annotated[
         int, about("Tokens of a row that are used; pretrain cuts the text into such blocks.", ge=8)
     ] = 1024
+    train_sampling_strategy: Annotated[
+        Literal["random", "group_by_length"],
+        about("Order of the rows; group_by_length puts rows of similar length into a batch, so that less is padded."),
+    ] = "random"
     packing: Annotated[bool, about("Put several rows into one sequence (sft).")] = False
     assistant_only_loss: Annotated[
         bool, about("Loss on the assistant's turns only; the chat template needs {% generation %} (sft).")

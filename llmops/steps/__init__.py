@@ -1,1 +1,1 @@
-"""The work behind the kinds' steps. Run as ``python -m llmops.steps FOLDER``; heavy imports live here."""
+"""The work behind the kinds, one order per process: ``python -m llmops.steps FOLDER``. Heavy imports stay here."""

@@ -40,14 +40,14 @@ REPORT_SECONDS = 1.0
 
 
 class StepModule(Protocol):
-    """What a step's module has."""
+    """The module of a step, named by the kind."""
 
     def run(self, jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput | JobFailure]:
-        """Make each job and yield it when it is finished, or why it came to nothing; an error ends the order."""
+        """Yield each job's output or failure as soon as it is known. An exception ends the order."""
 
 
 def main(folder: Path) -> int:
-    """Do the order once. Whoever holds the lock does it; anyone else has nothing to do."""
+    """Run the order once: the process that gets the lock runs it, any other returns at once."""
     lock = file_locks.take(folder / orders.LOCK)
     if lock is None or (folder / orders.OUTCOME).exists():
         return 0
@@ -65,34 +65,34 @@ def _attempt(folder: Path, redaction: Redaction) -> OrderReport:
     error, failed = "", dict[Digest, str]()
     try:
         order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
-        for failure in _do(order, folder, redaction):
+        for failure in _run(order, folder, redaction):
             failed[failure.job.unit] = redaction.clean(failure.why)
-    except (Exception, SystemExit) as broken:  # noqa: BLE001  the edge of the process: everything becomes a report
+    except (Exception, SystemExit) as exception:  # noqa: BLE001  the edge of the process: everything becomes a report
         traceback.print_exc()
-        error = redaction.clean(reason(broken))
+        error = redaction.clean(reason(exception))
     return OrderReport(error, failed)
 
 
-def _do(order: Order, folder: Path, redaction: Redaction) -> Iterator[JobFailure]:
-    """Write down what is made, and give what came to nothing."""
+def _run(order: Order, folder: Path, redaction: Redaction) -> Iterator[JobFailure]:
+    """Write a result file for each output of the step; yield the failures."""
     step = cast("StepModule", importlib.import_module(order.step))
     (folder / orders.RESULTS).mkdir(exist_ok=True)
-    left = tuple(filter(None, (_left(job, folder) for job in order.jobs)))
-    spent = {job.unit: job.previous.seconds if job.previous else 0.0 for job in left if job.incremental}
+    pending = tuple(filter(None, (_pending(job, folder) for job in order.jobs)))
+    spent = {job.unit: job.previous.seconds if job.previous else 0.0 for job in pending if job.incremental}
     context = StepContext(folder, blobs.open_at(order.store), order.cluster, redaction)
     started, clock = now(), time.monotonic()
-    for product in step.run(left, context):
+    for product in step.run(pending, context):
         if isinstance(product, JobFailure):
             yield product
             continue
-        if odd := [name for name, value in product.metrics.items() if not math.isfinite(value)]:
-            why = f"{', '.join(odd)} of {product.job.key} is not a number. Did the training diverge?"
+        if invalid := [name for name, value in product.metrics.items() if not math.isfinite(value)]:
+            why = f"{', '.join(invalid)} of {product.job.key} is not a number. Did the training diverge?"
             yield JobFailure(product.job, why)
             continue
         seconds = spent.get(product.job.unit, 0.0) + time.monotonic() - clock
         if product.job.unit in spent:
             spent[product.job.unit] = seconds
-        made = JobResult(
+        result = JobResult(
             unit=product.job.unit,
             outputs=product.outputs,
             metrics=product.metrics,
@@ -100,12 +100,12 @@ def _do(order: Order, folder: Path, redaction: Redaction) -> Iterator[JobFailure
             seconds=round(seconds, 3),
             environment=environment(product.packages),
         )
-        _write(folder / orders.RESULTS / f"{made.unit}.json", made)
+        _write(folder / orders.RESULTS / f"{result.unit}.json", result)
         started, clock = now(), time.monotonic()
 
 
-def _left(job: Job, folder: Path) -> Job | None:
-    """Give what is left of a job: nothing, or, if it grows, all of it from where its process came to."""
+def _pending(job: Job, folder: Path) -> Job | None:
+    """Return what is left of a job; a growing job continues from the point that its last process reached."""
     path = folder / orders.RESULTS / f"{job.unit}.json"
     if not job.incremental:
         return None if path.exists() else job
@@ -119,9 +119,9 @@ def _left(job: Job, folder: Path) -> Job | None:
 
 
 def environment(packages: tuple[str, ...]) -> dict[str, str]:
-    """Say what something was made with: recorded with the outcome, not part of its digest."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    return found | {name: importlib.metadata.version(name) for name in packages}
+    """Return the versions of Python and of some packages: recorded with the outcome, not part of its digest."""
+    base = {"python": platform.python_version(), "machine": platform.machine()}
+    return base | {name: importlib.metadata.version(name) for name in packages}
 
 
 def _write(path: Path, value: Struct) -> None:

@@ -1,4 +1,4 @@
-"""What a step works with: the store, a folder to work in, and a way to say how far it is.
+"""Gives a step its inputs, folders to work in, secrets, and a way to report progress.
 
 Effects: reads and writes the store and the order's folder, looks up secrets.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from llmops.domain import orders
 from llmops.domain.digests import Digest
-from llmops.domain.digests import digest as named
+from llmops.domain.digests import digest as digest_of
 from llmops.domain.orders import Input, Job, Progress
 from llmops.domain.problems import LlmopsError, os_refusal
 from llmops.host import disk
@@ -31,50 +31,50 @@ B = TypeVar("B")
 
 
 class StepFailed(Exception):
-    """The step cannot make what it was asked for; the message says why and what to do."""
+    """The step cannot produce its result; the message says why and what to do."""
 
 
 class JobOutput(Struct, frozen=True):
-    """What a step made of one job."""
+    """The result of one job."""
 
     job: Job
     outputs: dict[str, Digest]
     """Folders in the store, by name."""
     metrics: dict[str, float]
     packages: tuple[str, ...] = ()
-    """What made it: their versions are recorded with the outcome."""
+    """Packages whose versions are recorded with the outcome."""
 
 
 class JobFailure(Struct, frozen=True):
-    """A job that came to nothing, beside others of its order that need not."""
+    """A job that failed; other jobs of its order may still succeed."""
 
     job: Job
     why: str
 
 
-def contained(jobs: Sequence[Job], making: Iterable[JobOutput | JobFailure]) -> Iterator[JobOutput | JobFailure]:
-    """Give what is made for some jobs of an order. When that breaks off, they have failed; the others go on."""
+def contained(jobs: Sequence[Job], products: Iterable[JobOutput | JobFailure]) -> Iterator[JobOutput | JobFailure]:
+    """Pass on the products of some jobs of an order. An exception fails these jobs only."""
     try:
-        yield from making
-    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a suite brings along: it is that suite's
+        yield from products
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a suite may run any code of the user
         traceback.print_exc()
         why = reason(error)
         yield from (JobFailure(job, why) for job in jobs)
 
 
 def reason(error: BaseException) -> str:
-    """Say for people why a step failed."""
+    """Explain an exception of a step to the user."""
     if isinstance(error, (StepFailed, LlmopsError)):
         return str(error)
     if isinstance(error, OSError):
         return os_refusal(error)
     if isinstance(error, SystemExit):
-        return f"it ended itself by sys.exit({error.code!r}). Its log says more."
+        return f"its code called sys.exit({error.code!r}). See the log."
     return f"{type(error).__name__}: {error}"
 
 
 class StepContext(Struct, frozen=True):
-    """Where one order is worked on."""
+    """One order, as its step sees it."""
 
     folder: Path
     store: Store
@@ -83,70 +83,79 @@ class StepContext(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The order's name: also the name of its Ray Train run."""
+        """The order's name, which is also the name of its Ray Train run."""
         return self.folder.name
 
     def scratch(self, *parts: str) -> Path:
-        """Give a folder to write in, made if needed; it is swept when the order is done."""
-        made = self.folder.joinpath("scratch", *parts)
-        made.mkdir(parents=True, exist_ok=True)
-        return made
+        """Return a folder for temporary files; it is created if needed, and removed once the order has succeeded."""
+        folder = self.folder.joinpath("scratch", *parts)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def blank(self, *parts: str) -> Path:
-        """Give an empty folder to write a result in: what was written there before may be the store's own by now."""
+        """Return an empty folder for a result. It replaces an earlier try, whose inodes the store may share."""
         shutil.rmtree(self.folder.joinpath("scratch", *parts), ignore_errors=True)
         return self.scratch(*parts)
 
+    def once(self, build: Callable[[Path], object], *parts: str) -> Path:
+        """Return a folder that `build` fills at the first call. A kill in between leaves no half-built one."""
+        target = self.folder.joinpath("scratch", *parts)
+        if not target.exists():
+            partial = self.blank(*parts[:-1], f"{parts[-1]}.partial")
+            build(partial)
+            partial.rename(target)
+        return target
+
     def say(self, text: str, done: int = 0, total: int = 0) -> None:
-        """Tell whoever watches how far the work is."""
+        """Report progress."""
         say(self.folder, Progress(self.redaction.clean(text), done, total))
 
     def secret(self, reference: str | None) -> str | None:
-        """Give the secret that a spec names, if it names one; from here on it is in nothing that is printed."""
+        """Look up a secret, and redact it from all output from now on. Raises `StepFailed`."""
         if reference is None:
             return None
         try:
-            found = secrets.resolve(reference)
+            value = secrets.resolve(reference)
         except secrets.NoSecret as error:
             raise StepFailed(str(error)) from None
-        self.redaction.add(found)
-        return found
+        self.redaction.add(value)
+        return value
 
     def options(self, source: Source) -> dict[str, Any]:
-        """Give the options that fsspec opens an address with."""
+        """Return fsspec's options for the address of a source."""
         token = self.secret(source.token)
         return {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
 
-    def folder_of(self, given: Input, output: str) -> Path:
-        """Give a folder with what an input's output holds, read-only."""
-        if output not in given.outputs:
-            raise StepFailed(f"{given.key} has no output called {output}.")
-        return self.materialise(given.outputs[output])
+    def folder_of(self, resource: Input, output: str) -> Path:
+        """Return a read-only folder with an output of an input."""
+        if output not in resource.outputs:
+            raise StepFailed(f"{resource.key} has no output called {output}.")
+        return self.materialise(resource.outputs[output])
 
     def materialise(self, digest: Digest) -> Path:
-        """Give a folder with what a manifest holds, read-only."""
+        """Return a read-only folder with the files of a manifest in the store."""
         target = self.folder / "scratch" / "inputs" / digest
         blobs.materialise(self.store, digest, target)
         return target
 
     def repository(self, files: dict[str, Digest]) -> Path:
-        """Give a folder with these files of the repository at their paths: of two commits, each has its own."""
-        target = self.scratch("repository", named(sorted(files.items())))
+        """Return a folder with these files of the repository at their paths; another commit gets another folder."""
+        target = self.scratch("repository", digest_of(sorted(files.items())))
         for path, digest in files.items():
             blobs.fetch(self.store, digest, target / path)
         return target
 
 
 def say(folder: Path, progress: Progress) -> None:
-    """Tell whoever watches the order of a folder how far it is."""
+    """Report the progress of the order in a folder."""
     disk.write(folder / orders.PROGRESS, orders.encode(progress))
 
 
-def body(given: Job | Input, kind: type[B]) -> B:
-    """Give the typed body of a job or an input."""
-    return msgspec.json.decode(bytes(given.body), type=kind)
+def body(resource: Job | Input, kind: type[B]) -> B:
+    """Decode the spec of a job or an input."""
+    return msgspec.json.decode(bytes(resource.body), type=kind)
 
 
 def now() -> str:
-    """Give the time as RFC 3339 in UTC."""
+    """Return the time in UTC, as in RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,4 +1,4 @@
-"""dataset: reads sources, checks their rows and writes the two sides of the split.
+"""Reads the sources of datasets, checks their rows and writes both sides of the split.
 
 Effects: reads sources, writes the store.
 """
@@ -20,10 +20,12 @@ from llmops.steps.context import JobOutput, StepContext, StepFailed, body
 from llmops.store import blobs
 
 TRAIN, TEST = "train.jsonl", "test.jsonl"
+ONE_SCREEN = 20
+"""Lines of a message."""
 
 
 def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
-    """Make every dataset: a folder with ``train.jsonl`` and ``test.jsonl``."""
+    """Build each dataset: a folder with ``train.jsonl`` and ``test.jsonl``."""
     for job in jobs:
         dataset = body(job, Dataset)
         context.say(f"reading {job.key}")
@@ -57,17 +59,16 @@ def _bytes(source: Source, job: Job, context: StepContext) -> tuple[str, bytes]:
     context.say(f"downloading {uri}")
     with fsspec.open(uri, "rb", **context.options(source)) as file:
         data: bytes = file.read()
-    found = f"sha256:{digests.sha256(data)}"
-    pinned = job.pins[uri]
-    if found != pinned:
-        raise StepFailed(f"{uri} is {found}, but {pinned} is pinned. Check the source, then run `llmops lock`.")
+    digest, pinned = f"sha256:{digests.sha256(data)}", job.pins[uri]
+    if digest != pinned:
+        raise StepFailed(f"{uri} is {digest}, but {pinned} is pinned. Check the source, then run `llmops lock`.")
     return uri, data
 
 
 def _check(name: str, data: bytes, dataset: Dataset) -> None:
     by = dataset.split.by if dataset.split else ()
-    found = kind.wrong_rows(name, data, dataset.format, by)
-    wrong = [f"{name}:{row.line}: {row.at}: {row.what}" for row in found]
-    if wrong:
-        more = f"\n… {len(wrong) - 20} more" if len(wrong) > 20 else ""  # noqa: PLR2004  one screen
-        raise StepFailed("\n".join(wrong[:20]) + more)
+    wrong = kind.wrong_rows(name, data, dataset.format, by)
+    problems = [f"{name}:{row.line}: {row.at}: {row.what}" for row in wrong]
+    if problems:
+        more = f"\n… {len(problems) - ONE_SCREEN} more" if len(problems) > ONE_SCREEN else ""
+        raise StepFailed("\n".join(problems[:ONE_SCREEN]) + more)

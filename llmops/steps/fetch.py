@@ -1,4 +1,4 @@
-"""fetch: brings a model into the store, from the hub at a commit, from the repository, or from an address.
+"""Fetches models into the store: from the hub at a commit, from the repository, or from an address.
 
 Effects: talks to the hub, reads addresses, writes the store.
 """
@@ -20,15 +20,13 @@ from llmops.steps.context import JobOutput, StepContext, StepFailed, body
 from llmops.store import blobs
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*", "README.md")
-"""What is taken of a hub repository: weights as safetensors and what describes them; no pickles, no code."""
-
-
+"""Files of a hub repository that are downloaded: safetensors and their descriptions; no pickles, no code."""
 PICKLES = tuple(f"*{ending}" for ending in PICKLED)
-"""What is taken besides when a spec allows it and there are no safetensors."""
+"""Also downloaded if the spec allows pickles and the repository has no safetensors."""
 
 
 def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
-    """Make every model: a folder that transformers can load."""
+    """Build each model: a folder that transformers can load."""
     for job in jobs:
         model = body(job, Model)
         context.say(f"fetching {job.key}")
@@ -44,7 +42,7 @@ def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
 
 
 def _from_hub(model: Model, hub: Hub, job: Job, context: StepContext) -> Path:
-    client = importlib.import_module("huggingface_hub")  # comes with the extras that use models
+    client = importlib.import_module("huggingface_hub")  # only the extras install it
     revision, token = job.pins[f"hf://{hub.repo}@{hub.revision}"], context.secret(hub.token)
     wanted, target = [*WANTED], context.scratch("hub")
     if model.allow_pickle:
@@ -56,7 +54,7 @@ def _from_hub(model: Model, hub: Hub, job: Job, context: StepContext) -> Path:
 
 
 def _from_address(source: ModelSource, job: Job, context: StepContext) -> Path:
-    """Take a tar archive of a model folder."""
+    """Download and unpack a tar archive of a model folder."""
     uri = str(source.uri)
     archive = context.scratch("download") / "model.tar"
     digest = hashlib.sha256()
@@ -64,18 +62,18 @@ def _from_address(source: ModelSource, job: Job, context: StepContext) -> Path:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
             target.write(chunk)
-    found = f"sha256:{digest.hexdigest()}"
-    if found != job.pins[uri]:
-        raise StepFailed(f"{uri} is {found}, but {job.pins[uri]} is pinned. Check the source, then run `llmops lock`.")
+    name, pinned = f"sha256:{digest.hexdigest()}", job.pins[uri]
+    if name != pinned:
+        raise StepFailed(f"{uri} is {name}, but {pinned} is pinned. Check the source, then run `llmops lock`.")
     folder = context.blank("unpacked")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
-    inner = list(folder.iterdir())
-    return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    entries = list(folder.iterdir())
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 
 
 def _check(folder: Path, job: Job, model: Model) -> None:
     if not (folder / "config.json").exists():
-        raise StepFailed(f"{job.key}: what was fetched has no config.json: it is no transformers checkpoint.")
-    if wrong := unsafe([path.name for path in folder.iterdir()], model):
-        raise StepFailed(f"{job.key}: what was fetched {wrong}. {REMEDY}")
+        raise StepFailed(f"{job.key}: the files have no config.json, so they are no transformers checkpoint.")
+    if problem := unsafe([path.name for path in folder.iterdir()], model):
+        raise StepFailed(f"{job.key}: the source {problem}. {REMEDY}")

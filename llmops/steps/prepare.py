@@ -1,4 +1,4 @@
-"""prepare: makes the model folder that an engine serves: whole models as they are, adapters merged into their base.
+"""Prepares the model folder that an engine serves: merges an adapter into its base, and takes a whole model as it is.
 
 Effects: reads and writes the store.
 """
@@ -16,14 +16,13 @@ PACKAGES = ("torch", "transformers", "peft")
 
 
 def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
-    """Give each deployment the digest of its model."""
+    """Yield the digest of each deployment's model."""
     for job in jobs:
-        given = job.inputs["model"]
-        if "adapter" not in given.outputs:
-            yield JobOutput(job, {"model": given.outputs["model"]}, {})
+        model = job.inputs["model"]
+        if "adapter" not in model.outputs:
+            yield JobOutput(job, {"model": model.outputs["model"]}, {})
             continue
-        context.say(f"merging {given.key}")
-        fuse = importlib.import_module(
-            "llmops.steps.training.merge_adapter"
-        )  # peft and transformers, only when there is something to merge
-        yield JobOutput(job, {"model": blobs.add_folder(context.store, fuse.merged(given, context))}, {}, PACKAGES)
+        context.say(f"merging {model.key}")
+        merge_adapter = importlib.import_module("llmops.steps.training.merge_adapter")  # imports torch and peft
+        folder = merge_adapter.merged(model, context)
+        yield JobOutput(job, {"model": blobs.add_folder(context.store, folder)}, {}, PACKAGES)

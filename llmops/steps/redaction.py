@@ -1,7 +1,7 @@
-"""What a process prints, without the secrets that it knows.
+"""Masks known secrets in the output of this process and its children.
 
-Until a secret is known nothing is done. From then on standard output and standard error of the process, and of whatever
-it starts, go through a pipe, and a thread writes on, line by line, what comes out of it.
+Nothing happens until the first secret is known. From then on standard output and standard error go through a pipe, and
+a thread copies what comes out of it, line by line.
 
 Effects: redirects the output of the process.
 """
@@ -17,16 +17,16 @@ from urllib.parse import quote
 
 MASK = "***"
 LONGEST_LINE = 1 << 16
-"""A line is written on at this length, whether it has ended or not."""
+"""Bytes after which a line is copied before it ends."""
 SHORTEST_LINE = 8
-"""A shorter line of a secret that has several (a "{", say) is no secret by itself."""
-PATIENCE = 5.0
-"""Seconds that the last lines may take."""
+"""A shorter line of a secret with several lines is no secret by itself: a "{", for example."""
+FLUSH_SECONDS = 5.0
+"""Limit for copying the last lines."""
 STDOUT, STDERR = 1, 2
 
 
 class Redaction:
-    """The secrets of a process, and its way to print without them."""
+    """The secrets of a process and the pipe that masks them."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -34,55 +34,56 @@ class Redaction:
         self._thread: threading.Thread | None = None
 
     def add(self, secret: str) -> None:
-        """Take a secret out of everything that is printed from here on."""
+        """Mask a secret, its lines, and their URL and JSON forms in all output from now on."""
         lines = (line for line in secret.splitlines() if len(line) >= SHORTEST_LINE)
-        for one in (secret, *lines):
-            self._known |= {one, quote(one, safe=""), json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1]}
-        self._cover()
+        for text in (secret, *lines):
+            escaped = (json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
+            self._known |= {text, quote(text, safe=""), *escaped}
+        self._redirect()
 
     def clean(self, text: str) -> str:
-        """Give a text without the secrets in it."""
-        for one in sorted(self._known, key=len, reverse=True):
-            text = text.replace(one, MASK)
+        """Replace the secrets in a text by a mask."""
+        for secret in sorted(self._known, key=len, reverse=True):
+            text = text.replace(secret, MASK)
         return text
 
-    def _cover(self) -> None:
+    def _redirect(self) -> None:
         if self._saved is not None:
             return
         _flush()
-        out, inside = os.pipe()
+        reader, writer = os.pipe()
         self._saved = os.dup(STDOUT), os.dup(STDERR)
         for number in (STDOUT, STDERR):
-            os.dup2(inside, number)
-        os.close(inside)
-        self._thread = threading.Thread(target=self._pass_on, args=(out, self._saved[0]), daemon=True)
+            os.dup2(writer, number)
+        os.close(writer)
+        self._thread = threading.Thread(target=self._copy, args=(reader, self._saved[0]), daemon=True)
         self._thread.start()
 
-    def _pass_on(self, source: int, target: int) -> None:
-        """Write on what comes, line by line, until everyone who could write has ended."""
-        held = b""
+    def _copy(self, source: int, target: int) -> None:
+        """Copy line by line until every process that holds the pipe has ended."""
+        pending = b""
         while chunk := os.read(source, LONGEST_LINE):
-            held += chunk
-            end = max(held.rfind(b"\n"), held.rfind(b"\r")) + 1
-            if not end and len(held) > LONGEST_LINE:
-                held = self._clean(held)
-                end = len(held) - 4 * max(map(len, self._known))  # a secret may have begun there, in UTF-8
-            _write(target, self._clean(held[: max(end, 0)]))
-            held = held[max(end, 0) :]
-        _write(target, self._clean(held))
+            pending += chunk
+            end = max(pending.rfind(b"\n"), pending.rfind(b"\r")) + 1
+            if not end and len(pending) > LONGEST_LINE:
+                pending = self._clean(pending)
+                end = len(pending) - 4 * max(map(len, self._known))  # the start of a secret, in UTF-8
+            _write(target, self._clean(pending[: max(end, 0)]))
+            pending = pending[max(end, 0) :]
+        _write(target, self._clean(pending))
         os.close(source)
 
     def _clean(self, data: bytes) -> bytes:
         return self.clean(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
     def close(self) -> None:
-        """Print what is left, and go back to printing directly."""
+        """Copy the rest, and restore standard output and standard error."""
         if self._saved is None or self._thread is None:
             return
         _flush()
         for saved, number in zip(self._saved, (STDOUT, STDERR), strict=True):
             os.dup2(saved, number)
-        self._thread.join(PATIENCE)
+        self._thread.join(FLUSH_SECONDS)
         self._saved = self._thread = None
 
 

@@ -87,14 +87,14 @@ def test_a_field_of_a_secret_in_vault_is_read() -> None:
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("env:NO_SUCH_TOKEN", "there is no such variable"),
+        ("env:NO_SUCH_TOKEN", "the variable is not set"),
         ("file:/no/such/file", "cannot be read where this step runs: No such file"),
         ("vault:secret/llm/hf#tokens", 'Did you mean "token"?'),
-        ("vault:secret/llm/hf#number", 'there is no text called "number"'),
+        ("vault:secret/llm/hf#number", 'the secret has no text field "number"'),
         ("vault:secret/llm/none#token", "no such secret, or it was deleted"),
         ("vault:secret/llm/gone#token", "no such secret, or it was deleted"),
         ("vault:secret/llm/moved#token", "Vault answers 307"),
-        ("vault:secret/llm/sealed#token", "Vault unsealed?"),
+        ("vault:secret/llm/sealed#token", "that Vault is unsealed"),
     ],
 )
 @pytest.mark.usefixtures("vault")
@@ -110,11 +110,11 @@ def test_what_cannot_be_had_is_said_with_a_remedy_and_without_a_secret(reference
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("VAULT_TOKEN", "other", "Vault refuses"),
+        ("VAULT_TOKEN", "other", "Vault denies access"),
         ("VAULT_TOKEN", "", "needs VAULT_ADDR and VAULT_TOKEN"),
-        ("VAULT_ADDR", "http://127.0.0.1:9", "does not answer as it should"),
-        ("VAULT_ADDR", "http://127.0.0.1:none", "does not answer as it should"),
-        ("VAULT_ADDR", "localhost", "Give the address as https://HOST:PORT"),
+        ("VAULT_ADDR", "http://127.0.0.1:9", "gives no valid answer"),
+        ("VAULT_ADDR", "http://127.0.0.1:none", "gives no valid answer"),
+        ("VAULT_ADDR", "localhost", "Write the address as https://HOST:PORT"),
     ],
 )
 @pytest.mark.usefixtures("vault")

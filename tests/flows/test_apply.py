@@ -64,6 +64,18 @@ def test_parts_of_one_plan_share_a_process(kitchen: Shell, plugins: Path) -> Non
     assert len(workers) == 1
 
 
+def test_parts_that_share_a_process_do_not_wait_for_an_order_that_they_do_not_need(
+    kitchen: Shell, plugins: Path
+) -> None:
+    settings = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {runner: {parallel: 2}}\n"
+    soup = spec("Dish", "soup", "{text: soup, of: [bread], seconds: 3}")
+    kitchen.repo.commit({"llmops.yaml": settings, "specs/soup.yaml": soup})
+
+    assert kitchen("apply") == Exit.WELL, kitchen.err
+
+    assert cooked(plugins)[-3:] == ["Menu/menu courses[0]", "Menu/menu courses[1]", "Dish/soup"]
+
+
 def test_an_edit_makes_only_what_leans_on_it(kitchen: Shell, plugins: Path) -> None:
     kitchen("apply")
     plugins.write_text("")
@@ -183,7 +195,7 @@ def test_a_step_that_ends_its_own_process_leaves_its_last_words_without_secrets(
     assert kitchen("apply") == Exit.FAULT
 
     assert cooked(plugins, word="begin").count("Dish/dough") == tries
-    assert ("it ended itself by sys.exit(4)" in kitchen.err) == (way == "exit")
+    assert ("its code called sys.exit(4)" in kitchen.err) == (way == "exit")
     assert kitchen("logs", "Dish/dough") == Exit.WELL
     assert "the recipe: ***" in kitchen.out
 

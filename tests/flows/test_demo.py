@@ -26,8 +26,7 @@ SMALLER = {
     "specs/route.yaml": [
         ("detect: 0.08", "detect: 0.5"),
         ("{rule: minimum, value: 0.6}", "{rule: no_regression, detect: 0.5}"),
-        ("{duration: 3s}", "{duration: 1s}"),
-        ("{duration: 8s, min_requests: 10,", "{duration: 3s, min_requests: 5,"),
+        ("{duration: 5s, min_requests: 10,", "{duration: 3s, min_requests: 5,"),
     ],
 }
 ROWS, TOPICS = 240, 40

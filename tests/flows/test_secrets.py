@@ -117,7 +117,7 @@ def test_a_token_that_is_not_there_fails_the_step_with_a_remedy(
     monkeypatch.delenv("ROWS_TOKEN")
 
     assert private("apply") == Exit.FAULT
-    assert "env:ROWS_TOKEN: there is no such variable where this step runs." in private.err + private.out
+    assert "env:ROWS_TOKEN: the variable is not set where this step runs." in private.err + private.out
     monkeypatch.setenv("ROWS_TOKEN", SECRET)
     assert private("apply") == Exit.WELL
 

@@ -1,4 +1,4 @@
-"""recipe: what the driver of a training tells its workers.
+"""Defines what the training loop is told.
 
 Pure.
 """
@@ -10,24 +10,29 @@ from msgspec import Struct
 from llmops.kinds.dataset import Format
 
 LOSSES = "loss.jsonl"
+FAILED = "training failed on its workers: {}"
 
 
-class Mixture(Struct, frozen=True):
-    """One dataset of the mixture: its train rows as JSON lines, and how often each is seen."""
+class TrainRows(Struct, frozen=True):
+    """The train rows of one dataset of the mixture."""
 
     rows: str
+    """Path of a file of JSON lines."""
     format: Format
     weight: float
+    """How often each row occurs; 0.5 takes half of the rows."""
 
 
-class Recipe(Struct, frozen=True, kw_only=True):
-    """All that a worker needs to know; paths are seen by every worker."""
+class LoopConfig(Struct, frozen=True, kw_only=True):
+    """Everything that a worker needs to know. Every worker sees the same paths."""
 
     training: str
     """The body of the Training, as JSON."""
     start: str
-    """Model folder to start from, or a tokenizer folder when the model is built from scratch."""
-    scratch: bool
-    mixture: tuple[Mixture, ...]
+    """The folder of the base; without a base, the folder of the new tokenizer."""
+    has_base: bool
+    mixture: tuple[TrainRows, ...]
     out: str
-    context: str
+    """The folder for the result."""
+    order: str
+    """The folder of the order."""

@@ -1,4 +1,4 @@
-"""fuse: merges a LoRA adapter into its base, and proves on real inputs that the merged model says the same.
+"""Merges a LoRA adapter into its base, and checks on a probe that the output stays the same.
 
 Effects: reads and writes model folders.
 """
@@ -15,22 +15,20 @@ from llmops.domain.orders import Input
 from llmops.steps.context import StepContext, StepFailed
 
 TOLERANCE = 1e-3
-"""Largest difference of a logit between adapter and merged model, in float32."""
+"""Largest difference of a logit between base with adapter and merged model, in float32."""
 PROBE_TOKENS = 32
 
 
-def merged(given: Input, context: StepContext) -> Path:
-    """Give a folder with the whole model of an input that has a base and an adapter."""
-    target = context.scratch("merged", given.outputs["adapter"])
-    if not (target / "config.json").exists():
-        merge(context.folder_of(given, "base"), context.folder_of(given, "adapter"), target)
-    return target
+def merged(model: Input, context: StepContext) -> Path:
+    """Return a folder with the merged model of an input that has a base and an adapter."""
+    base, adapter = context.folder_of(model, "base"), context.folder_of(model, "adapter")
+    return context.once(lambda folder: merge(base, adapter, folder), "merged", model.outputs["adapter"])
 
 
 def merge(base: Path, adapter: Path, out: Path) -> None:
-    """Write base + adapter as one model, tokenizer included.
+    """Write base and adapter as one model with the base's tokenizer.
 
-    Raises `StepFailed` when the merged model, read back, differs from base with adapter by more than `TOLERANCE`.
+    Raises `StepFailed` if a logit of the written model differs from base with adapter by more than `TOLERANCE`.
     """
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(adapter)).eval()
     size = int(model.config.vocab_size)
@@ -42,5 +40,7 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
         after = AutoModelForCausalLM.from_pretrained(out).eval()(probe).logits
     difference = float((before - after).abs().max())
     if not difference <= TOLERANCE:
-        raise StepFailed(f"merging {adapter.name} changed the model's output by {difference:.2g}; it is not used.")
+        raise StepFailed(
+            f"merging {adapter.name} changed the model's output by {difference:.2g}, more than {TOLERANCE:g}."
+        )
     AutoTokenizer.from_pretrained(base).save_pretrained(out)

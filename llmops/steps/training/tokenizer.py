@@ -1,4 +1,4 @@
-"""tokenizer: makes a tokenizer from the text that a model will be trained on.
+"""Trains a tokenizer on the text that a model will be trained on.
 
 Effects: reads rows, writes a folder.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from tokenizers import Tokenizer as Raw
+from tokenizers import Tokenizer as BpeTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -18,25 +18,25 @@ from llmops.kinds.training import Tokenizer
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 
 
-def make(recipe: Tokenizer, rows: list[Path], repository: Path, out: Path) -> None:
-    """Train byte-level BPE on the column ``text`` of JSON-lines files and save it in transformers' form."""
-    if (out / "tokenizer.json").exists():
-        return
-    raw = Raw(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
+def train(spec: Tokenizer, rows: list[Path], repository: Path, out: Path) -> None:
+    """Train byte-level BPE on the column ``text`` of JSON-lines files, and save it for transformers.
+
+    The chat template is a path in `repository`.
+    """
+    bpe = BpeTokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocab_size,
-        special_tokens=list(dict.fromkeys([PAD, BOS, EOS, *recipe.special_tokens])),
+        vocab_size=spec.vocab_size,
+        special_tokens=list(dict.fromkeys([PAD, BOS, EOS, *spec.special_tokens])),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    raw.train_from_iterator(_texts(rows), trainer)
-    template = (repository / recipe.chat_template).read_text() if recipe.chat_template else None
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=raw, pad_token=PAD, bos_token=BOS, eos_token=EOS, chat_template=template
-    )
-    made.save_pretrained(out)
+    bpe.train_from_iterator(_texts(rows), trainer)
+    template = (repository / spec.chat_template).read_text() if spec.chat_template else None
+    PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token=PAD, bos_token=BOS, eos_token=EOS, chat_template=template
+    ).save_pretrained(out)
 
 
 def _texts(rows: list[Path]) -> Iterator[str]:

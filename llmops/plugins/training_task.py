@@ -1,0 +1,48 @@
+"""Defines what a training task is: a file in `steps/training/tasks/` that holds one `TASK`.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from llmops.domain.problems import FieldProblem
+
+
+class TrainerInputs(Struct, frozen=True, kw_only=True):
+    """What a task builds its trainer from. All seeds are set when it is called."""
+
+    training: Any
+    """The body of the Training (`llmops.kinds.training.Training`)."""
+    start: str
+    """The folder of the base; without a base, the folder of the new tokenizer."""
+    has_base: bool
+    tokenizer: Any
+    """A `PreTrainedTokenizerBase`."""
+    format: str
+    """The format of the rows, one of the task's `formats`."""
+    rows: Iterable[Mapping[str, Any]]
+    """The rows of the mixture in order, with all their columns; can be read once."""
+    arguments: Mapping[str, Any]
+    """Arguments for transformers' `TrainingArguments` and its subclasses in trl."""
+
+
+def _no_problems(_training: Any) -> Iterable[FieldProblem]:
+    return ()
+
+
+class TrainingTask(Struct, frozen=True, kw_only=True):
+    """One way to train. The planner reads it, so its module imports no training library at its top."""
+
+    formats: tuple[str, ...]
+    """Dataset formats that the task trains on."""
+    trainer: Callable[[TrainerInputs], Any]
+    """Builds a `transformers.Trainer` or a subclass; loads its libraries by `importlib.import_module`."""
+    needs_base: bool = True
+    """False: a Training without a base builds its model from `architecture` and `tokenizer`."""
+    check: Callable[[Any], Iterable[FieldProblem]] = _no_problems
+    """Yields problems of a Training body that concern this task only."""
