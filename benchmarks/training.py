@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
+from llmops.execution.runners import local
 from msgspec import Struct
 
 from benchmarks import rig
@@ -27,7 +28,6 @@ from benchmarks.results import Figure
 from benchmarks.rig import LLMOPS, Command
 from demo.stage import Stage
 from llmops.environments import workspaces
-from llmops.execution.runners import local
 from llmops.git import repository
 from llmops.index import commits
 from llmops.ledger import ledger

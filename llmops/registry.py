@@ -5,7 +5,7 @@ Effects: imports plug-ins when they are asked for.
 
 from __future__ import annotations
 
-from llmops import kinds
+from llmops import kinds, parsers, tasks
 from llmops.kinds import KINDS
 from llmops.plugins.plugins import Plugins
 from llmops.runners import RUNNERS
@@ -13,7 +13,11 @@ from llmops.serving import engines, runtimes
 from llmops.serving.engines import ENGINES
 from llmops.serving.gateway.middleware import MIDDLEWARE
 from llmops.serving.runtimes import RUNTIMES
+from llmops.tasks import TASKS
 
-PLUGINS = Plugins(KINDS, {"engines": ENGINES, "runtimes": RUNTIMES, "runners": RUNNERS, "middleware": MIDDLEWARE})
-DECIDING = (kinds, engines, runtimes)
+PLUGINS = Plugins(
+    KINDS,
+    {"engines": ENGINES, "runtimes": RUNTIMES, "runners": RUNNERS, "middleware": MIDDLEWARE, "tasks": TASKS},
+)
+DECIDING = (kinds, engines, runtimes, parsers, tasks)
 """Packages whose code decides what a spec means."""

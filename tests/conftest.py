@@ -61,6 +61,7 @@ PLUGGED = (
     "runners",
     "releases.controllers",
     "parsers",
+    "tasks",
     "importing.formats",
     "reports.formats.gate",
 )

@@ -13,6 +13,7 @@ from llmops.domain.problems import FieldProblem
 from llmops.domain.resources import Key, Node, Scope
 from llmops.plugins.fields import Body, Options, about, file, ref
 from llmops.plugins.kind import ONE_MACHINE, Choices, Kind, Step
+from llmops.plugins.training_task import TrainingTask
 
 
 class DatasetUse(Body, frozen=True, kw_only=True):
@@ -122,7 +123,7 @@ class Checkpoint(Body, frozen=True, kw_only=True):
 class Training(Body, frozen=True, kw_only=True):
     """A model trained here: from scratch (`pretrain`) or from a base (`sft`)."""
 
-    task: Annotated[Literal["pretrain", "sft"], about("What is learnt: text as it is, or to answer.")]
+    task: Annotated[str, about("What is learned: `pretrain` learns text as it is, `sft` to answer.", plugin="tasks")]
     base: Annotated[str, ref("model", about="What training starts from; only pretrain goes without.")] | None = None
     architecture: Annotated[Architecture | None, about("What to build when there is no base.")] = None
     tokenizer: Annotated[Tokenizer | None, about("How the tokenizer is made when there is no base.")] = None
@@ -135,10 +136,10 @@ class Training(Body, frozen=True, kw_only=True):
     checkpoint: Annotated[Checkpoint, about("What is kept on the way.", scope=Scope.NONE)] = Checkpoint()
 
 
-def check(training: Training, _: Choices) -> Iterable[FieldProblem]:
-    """The fields of a task belong together."""
+def check(training: Training, choices: Choices) -> Iterable[FieldProblem]:
+    """The fields fit together. The rules of one task are its own (`llmops.plugins.training_task`)."""
     if training.base is None:
-        yield from _from_scratch(training)
+        yield from _from_scratch(training, choices.choice("tasks", training.task))
     else:
         for name in ("architecture", "tokenizer"):
             if getattr(training, name) is not None:
@@ -149,8 +150,6 @@ def check(training: Training, _: Choices) -> Iterable[FieldProblem]:
         yield FieldProblem(
             "lora", "finetuning is full, so adapters are not used.", "Set finetuning: lora, or remove lora."
         )
-    if training.arguments.packing and training.task == "pretrain":
-        yield FieldProblem("arguments.packing", "pretrain packs its blocks always.", "Remove it.")
     batch = training.arguments.per_device_train_batch_size * training.arguments.gradient_accumulation_steps
     if batch % training.resources.workers:
         yield FieldProblem(
@@ -160,29 +159,26 @@ def check(training: Training, _: Choices) -> Iterable[FieldProblem]:
         )
 
 
-def _from_scratch(training: Training) -> Iterable[FieldProblem]:
-    if training.task != "pretrain":
+def _from_scratch(training: Training, task: TrainingTask) -> Iterable[FieldProblem]:
+    if task.needs_base:
         yield FieldProblem("base", f"{training.task} needs a base.", "Name a Model or a Training.")
         return
     for name in ("architecture", "tokenizer"):
         if getattr(training, name) is None:
-            yield FieldProblem(name, f"pretrain without a base needs {name}.", f"Give base, or {name}.")
+            yield FieldProblem(name, f"{training.task} without a base needs {name}.", f"Give base, or {name}.")
 
 
-FORMATS = {"pretrain": ("text",), "sft": ("text", "messages", "prompt_completion")}
-"""Which dataset formats a task can learn from."""
-
-
-def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterable[FieldProblem]:
+def review(node: Node, nodes: Mapping[Key, Node], choices: Choices) -> Iterable[FieldProblem]:
     """Every dataset has a format that the task can learn from, and all have the same."""
-    task = node.spec.body.task
+    name = node.spec.body.task
+    task: TrainingTask = choices.choice("tasks", name)
     mixture = [need for need in node.needs if need.field == "datasets"]
     formats = {need.key: _format(nodes[need.key]) for need in mixture}
     for need in mixture:
         first, own = mixture[0].key, formats[need.key]
-        if own not in FORMATS[task]:
-            what = f"{task} cannot learn from {need.key}, whose format is {own}."
-            yield FieldProblem(need.at, what, f"Use a dataset of format {' or '.join(FORMATS[task])}.")
+        if own not in task.formats:
+            what = f"{name} cannot learn from {need.key}, whose format is {own}."
+            yield FieldProblem(need.at, what, f"Use a dataset of format {' or '.join(task.formats)}.")
         elif own != formats[first]:
             what = f"the format of {need.key} is {own}, that of {first} is {formats[first]}."
             yield FieldProblem(need.at, what, "Use datasets of one format.")

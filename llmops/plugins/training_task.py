@@ -1,4 +1,4 @@
-"""Defines what a training task is: a file in `steps/training/tasks/` that holds one `TASK`.
+"""Defines what a training task is: a file in `llmops/tasks/` that holds one `TASK`.
 
 Pure.
 """

@@ -14,6 +14,7 @@ from llmops.ledger import ledger
 from llmops.registry import PLUGINS
 from tests.conftest import PLUGINS as FOLDER
 from tests.conftest import Shell
+from tests.extensions.conftest import install
 from tests.flows.test_releases import SETTINGS
 from tests.repos import Repo
 from tests.trees import Tree, build, spec
@@ -167,10 +168,6 @@ def test_gc_and_fsck_know_it(lit: Shell) -> None:
 def test_installed_kinds_are_found_by_entry_point_and_a_repository_announces_none(
     repo: Repo, environment: Path
 ) -> None:
-    package = environment.parent / "site" / "shop_plugins"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text((FOLDER / "kinds" / "dish.py").read_text())
-    announced = "[llmops.kinds]\nDish = shop_plugins:KIND\n"
     hostile = "[llmops.kinds]\nDish = shop_plugins:KIND\nThief = thief:KIND\n"
     repo.commit(
         {
@@ -183,10 +180,7 @@ def test_installed_kinds_are_found_by_entry_point_and_a_repository_announces_non
     check = [str(environment / "bin" / "python"), "-m", "llmops", "check"]
 
     before = subprocess.run(check, cwd=repo.folder, capture_output=True, text=True, check=False)
-    site = next(environment.glob("lib/python*/site-packages"))
-    (site / "shop.pth").write_text(str(package.parent))
-    (site / "shop_plugins-1.dist-info").mkdir()
-    (site / "shop_plugins-1.dist-info" / "entry_points.txt").write_text(announced)
+    install(environment, FOLDER / "kinds" / "dish.py", "[llmops.kinds]\nDish = shop_plugins:KIND\n")
     after = subprocess.run(check, cwd=repo.folder, capture_output=True, text=True, check=False)
 
     assert 'no kind is called "Dish"' in before.stdout + before.stderr

@@ -409,7 +409,7 @@ def test_the_columns_that_a_task_trains_on_are_those_of_the_format(
     tmp_path: Path, format_: str, row: dict[str, Any], columns: list[str]
 ) -> None:
     from llmops.steps.training import rows
-    from llmops.steps.training.tasks import sft
+    from llmops.tasks import sft
 
     dataset = rows.dataset(mixture(tmp_path, row, weight=2.0), sft.COLUMNS[format_])
 

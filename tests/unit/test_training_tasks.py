@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import msgspec
 import pytest
 
-from llmops.kinds import training as kind
+from llmops.kinds.dataset import Format
 from llmops.kinds.training import Training
 from llmops.plugins.training_task import TrainingTask
 from llmops.steps.training import in_process
-from llmops.steps.training.tasks import TASKS
+from llmops.tasks import TASKS
 from tests.conftest import ROOT
 from tests.test_architecture import HEAVY
 
 
 def test_listing_the_tasks_imports_no_heavy_library() -> None:
-    script = "import sys; from llmops.steps.training.tasks import TASKS; list(TASKS.values()); print(*sys.modules)"
+    script = "import sys; from llmops.tasks import TASKS; list(TASKS.values()); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
 
     imported = {name.partition(".")[0] for name in done.stdout.split()}
@@ -27,13 +28,12 @@ def test_listing_the_tasks_imports_no_heavy_library() -> None:
     assert not imported & HEAVY
 
 
-@pytest.mark.parametrize("name", kind.FORMATS)
-def test_a_task_agrees_with_the_kind(name: str) -> None:
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_one(name: str) -> None:
     task = TASKS[name]
 
     assert isinstance(task, TrainingTask)
-    assert task.formats == kind.FORMATS[name]
-    assert task.needs_base == (name != "pretrain")
+    assert set(task.formats) <= set(get_args(Format))
 
 
 @pytest.mark.parametrize(("name", "problems"), [("pretrain", ["arguments.packing"]), ("sft", [])])
@@ -42,7 +42,7 @@ def test_only_pretrain_refuses_packing(name: str, problems: list[str]) -> None:
 
     found = list(TASKS[name].check(msgspec.convert(body, Training)))
 
-    assert [problem.role for problem in found] == problems
+    assert [problem.at for problem in found] == problems
 
 
 @pytest.mark.parametrize(("visible", "expected"), [(None, "0"), ("2,3", "2"), ("GPU-8f3a", "GPU-8f3a"), ("", "")])

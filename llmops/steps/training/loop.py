@@ -19,10 +19,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, Trainer, Traine
 from llmops.domain.orders import Progress
 from llmops.kinds.training import Training
 from llmops.plugins.training_task import TrainerInputs, TrainingTask
+from llmops.registry import PLUGINS
 from llmops.steps.context import say
 from llmops.steps.training import rows
 from llmops.steps.training.loop_config import LOSSES, LoopConfig
-from llmops.steps.training.tasks import TASKS
 from llmops.steps.training.worker import Worker
 
 LOG_STEPS = 10
@@ -31,7 +31,7 @@ LOG_STEPS = 10
 def run(config: LoopConfig, worker: Worker) -> None:
     """Train on one worker. Every worker builds the same model from the same seed; the first one saves the result."""
     training = msgspec.json.decode(config.training, type=Training)
-    task: TrainingTask = TASKS[training.task]
+    task: TrainingTask = PLUGINS.choice("tasks", training.task)
     torch.set_num_threads(max(1, int(training.resources.cpus)))
     set_seed(training.seed)
     tokenizer = AutoTokenizer.from_pretrained(config.start)
