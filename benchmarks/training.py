@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
-from llmops.execution.runners import local
 from msgspec import Struct
 
 from benchmarks import rig
@@ -31,6 +30,7 @@ from llmops.environments import workspaces
 from llmops.git import repository
 from llmops.index import commits
 from llmops.ledger import ledger
+from llmops.runners import local
 from llmops.store import blobs
 
 GROUP = "training"

@@ -18,8 +18,6 @@ from llmops import __version__
 project = "llmops"
 release = __version__
 extensions = ["myst_parser"]
-exclude_patterns = ["examples"]
-
 myst_heading_anchors = 4
 """Headings down to this level can be linked to, by the anchor that GitHub gives them."""
 
@@ -49,7 +47,10 @@ NAVIGATION = {
     ),
     "concepts/index": tuple(f"concepts/{name}" for name in ("digest", "plan", "gate", "rollout", "trust", "recovery")),
     "reference/index": ("reference/*", "assertions", "gates", "glossary", "performance"),
-    "extending/index": ("extending/*",),
+    "extending/index": (
+        *("extending/kinds", "extending/live-kinds", "extending/engines", "extending/runtimes", "extending/runners"),
+        *("extending/tasks", "extending/parsers", "extending/middleware", "extending/installed"),
+    ),
     "decisions/index": ("decisions/0*",),
 }
 """A page -> the pages below it in the navigation. A page that is below no other fails the build."""

@@ -2,55 +2,65 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from llmops.plugins.engine import Engine, Replica
-from llmops.plugins.registry import Registry
-from llmops.serving import engines
-from tests.plugins.engines import echo
+from llmops.plugins.engine import Command, Engine, Interface, Replica
+from llmops.serving.engines import ENGINES as OWN
+from tests.plugins.engines import echo, elsewhere
 
-CATALOGUE = Registry(engines, "ENGINE")
-ENGINES: dict[str, Engine] = {**{name: CATALOGUE[name] for name in CATALOGUE}, "echo": echo.ENGINE}
+ENGINES: dict[str, Any] = {**OWN, "echo": echo.ENGINE, "elsewhere": elsewhere.ENGINE}
+LEAST = {"elsewhere": {"url": "https://models.example"}}
+"""The fields of ``config`` that have no default."""
 REPLICA = Replica(name="router-abc-0", model=Path("/models/abc/model"), host="127.0.0.1", port=4711)
 
 
 @pytest.fixture(params=sorted(ENGINES))
-def engine(request: pytest.FixtureRequest) -> Engine:
-    return ENGINES[request.param]
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def test_every_option_has_a_default_and_unknown_ones_are_refused(engine: Engine) -> None:
-    msgspec.convert({}, engine.config)
+def interface(name: str) -> Interface:
+    engine = ENGINES[name]
+    config = msgspec.convert(LEAST.get(name, {}), engine.config)
+    made = engine.endpoint(config) if engine.remote else engine.command(config, REPLICA)
+    assert isinstance(made, Interface)
+    return made
 
+
+def test_unknown_options_are_refused(name: str) -> None:
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
-        msgspec.convert({"no_such_option": 1}, engine.config)
+        msgspec.convert(LEAST.get(name, {}) | {"no_such_option": 1}, ENGINES[name].config)
 
 
-def test_the_program_listens_where_it_is_told(engine: Engine) -> None:
-    argv = " ".join(engine.command(msgspec.convert({}, engine.config), REPLICA).argv)
+def test_a_program_has_defaults_and_listens_where_it_is_told(name: str) -> None:
+    command = interface(name)
 
-    assert "127.0.0.1" in argv
-    assert "4711" in argv
-
-
-def test_it_says_how_to_speak_to_it(engine: Engine) -> None:
-    command = engine.command(msgspec.convert({}, engine.config), REPLICA)
-
-    assert command.health.startswith("/")
-    assert command.model
-    assert {"model", "messages", "stream"} <= command.fields
-    assert command.fixed <= command.fields
+    if isinstance(command, Command):
+        assert name not in LEAST
+        assert command.health.startswith("/")
+        assert {"127.0.0.1", "4711"} <= set(re.split("[ =]", " ".join(command.argv)))
 
 
-def test_it_says_which_versions_it_was_checked_against(engine: Engine) -> None:
-    assert engine.versions
+def test_its_interface_is_complete(name: str) -> None:
+    found = interface(name)
+
+    assert found.model
+    assert found.reports
+    assert {"model", "messages", "stream"} <= found.fields
+    assert found.fixed <= found.fields
 
 
-def test_it_says_which_checkpoint_it_serves(engine: Engine) -> None:
-    assert engine.decides["checkpoint"] in ("merged", "adapter")
+def test_a_program_names_its_versions_its_checkpoint_and_the_step_that_makes_it(name: str) -> None:
+    engine: Engine = ENGINES[name]
+
+    assert bool(engine.versions) != engine.remote
+    assert bool(engine.decides.get("checkpoint")) != engine.remote
+    assert (engine.prepare is None) == engine.remote
 
 
 @pytest.mark.slow

@@ -307,7 +307,7 @@ def test_a_second_try_leaves_stored_results_of_the_first_alone(tmp_path: Path, m
     (tmp_path / "folder" / "train.jsonl").write_text('{"text": "a"}')
     folder = blobs.add_folder(store, tmp_path / "folder")
     job = Job(
-        unit="0" * 64, key=Key("Training", "t"), part="",
+        unit="0" * 64, key=Key("Training", "t"),
         body=Raw(b'{"task": "pretrain", "base": "b", "datasets": [{"name": "d"}]}'),
         inputs={
             "base": Input(key=Key("Model", "b"), body=Raw(b"{}"), outputs={"model": folder}),

@@ -59,7 +59,7 @@ def make_data(repo: Repo, place: Workspace) -> BuildResult:
     """Make, in a process of its own, the dataset that the change edits."""
     comparison = pull_request.prepare(repo.workspace(), repo.desire("HEAD~1"), repo.desire("HEAD"))
     tasks = [task for task in comparison.tasks if str(task.action.key) == "Dataset/rows"]
-    build_context = reconcile.open_build_context(place, lambda state: state)
+    build_context = reconcile.build_context(place, lambda state: state)
     return executor.build(tasks, build_context, WHO, lambda _: None)
 
 

@@ -14,7 +14,7 @@ from llmops.domain.problems import Problem
 from llmops.domain.resources import Key
 from llmops.gates.judge import Judgement
 from llmops.gates.pull_request import GateResult
-from llmops.gates.verdicts import Figures, ItemChange, SuiteReport
+from llmops.gates.verdicts import ItemChange, SuiteReport, TaskFigures
 from llmops.plugins.report import ReportContext
 from llmops.reports import comments
 from llmops.reports.formats.gate import md
@@ -70,7 +70,7 @@ def test_so_are_those_that_got_better() -> None:
 
 
 def test_the_published_figure_stands_beside_the_one_that_is_judged() -> None:
-    perplexity = replace(report("pages", SAME), figures=Figures(base=31.25, head=30.5))
+    perplexity = replace(report("pages", SAME), figures=TaskFigures(base=31.25, head=30.5))
     text = md.render(gated(perplexity), RUN)
     assert "the gate compares the mean of the items; the figure over all items, as it is published, is 31.250" in text
 

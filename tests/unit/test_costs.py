@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from llmops.domain.plans import Cost
 from llmops.domain.problems import Exit
-from llmops.registry import KINDS
+from llmops.kinds import KINDS
 from llmops.reports.formats.gate import REPORTS
 from llmops.specs import pricing
 from llmops.specs.settings import Settings

@@ -14,6 +14,7 @@ from llmops.gates import judge
 from llmops.gates.judge import GateCase
 from llmops.kinds.evaluation.spec import Gate
 from llmops.statistics import betting, binomial, families
+from llmops.statistics.families import Scores
 
 
 def scores(*values: float | None) -> dict[str, float | None]:
@@ -27,7 +28,7 @@ def flipped(ones: int, zeros: int, worse: int, better: int) -> tuple[dict[str, f
     return scores(*head), scores(*base)
 
 
-def judge_lower(gate: Gate, head: judge.Scores, base: judge.Scores | None) -> judge.Judgement:
+def judge_lower(gate: Gate, head: Scores, base: Scores | None) -> judge.Judgement:
     (judgement,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, lower_is_better=True)])
     return judgement
 
@@ -151,7 +152,7 @@ def test_superiority_needs_to_be_shown(worse: int, better: int, verdict: Verdict
         (scores(1.0, math.nan), scores(1.0, 1.0)),
     ],
 )
-def test_no_evidence_and_no_numbers_are_never_a_pass(rule: str, head: judge.Scores, base: judge.Scores) -> None:
+def test_no_evidence_and_no_numbers_are_never_a_pass(rule: str, head: Scores, base: Scores) -> None:
     gate = Gate(rule=rule, value=0.0, margin=0.5)  # type: ignore[arg-type]
 
     assert judge.judge(gate, head, base).verdict is Verdict.INCONCLUSIVE
@@ -246,7 +247,7 @@ def test_a_suite_without_evidence_makes_no_family_larger() -> None:
 
 @pytest.mark.parametrize("rule", ["no_regression", "non_inferiority", "superiority", "minimum"])
 @pytest.mark.parametrize("head", [{}, {"a": None, "b": 1.0}, {"a": math.nan}])
-def test_missing_evidence_stops_a_change_even_where_inconclusive_is_neutral(rule: str, head: judge.Scores) -> None:
+def test_missing_evidence_stops_a_change_even_where_inconclusive_is_neutral(rule: str, head: Scores) -> None:
     gate = Gate(rule=rule, value=0.0, margin=0.5, on_inconclusive="neutral")  # type: ignore[arg-type]
 
     judgement = judge.judge(gate, head, {"a": 1.0, "b": 1.0})
@@ -394,7 +395,7 @@ def test_a_gate_never_both_fails_and_would_pass_the_other_way_round(pairs: list[
 # Suites that are asked in batches
 
 
-def sequential(gate: Gate, head: judge.Scores, base: judge.Scores | None, **case: Any) -> judge.Judgement:
+def sequential(gate: Gate, head: Scores, base: Scores | None, **case: Any) -> judge.Judgement:
     (judgement,) = judge.judge_together([GateCase(gate=gate, head=head, base=base, **({"total": 2000} | case))])
     return judgement
 

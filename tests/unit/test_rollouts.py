@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from llmops.domain.plans import Reason, Tier, Verb
+from llmops.domain.plans import Reason, RequiredChange, Tier, Verb
 from llmops.domain.records import Release, Revision, Rollout, Standing, Window
 from llmops.kinds.deployment import Analysis, CanaryStep, Pause
 from llmops.releases import rollouts
@@ -30,7 +30,7 @@ def live(release: str = OLD) -> Observed:
 def test_the_first_revision_is_a_release() -> None:
     due = rollouts.due(NEW, 1, Release(), Observed())
 
-    assert due == rollouts.RequiredChange(verb=Verb.RELEASE, reason=Reason.NEW)
+    assert due == RequiredChange(verb=Verb.RELEASE, reason=Reason.NEW)
 
 
 def test_what_is_live_and_well_needs_nothing() -> None:
@@ -40,7 +40,7 @@ def test_what_is_live_and_well_needs_nothing() -> None:
 def test_another_revision_is_a_release() -> None:
     due = rollouts.due(NEW, 1, Release(live=OLD), live())
 
-    assert due == rollouts.RequiredChange(verb=Verb.RELEASE, reason=Reason.EDITED)
+    assert due == RequiredChange(verb=Verb.RELEASE, reason=Reason.EDITED)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,7 @@ def test_another_revision_is_a_release() -> None:
 def test_a_revision_that_was_good_comes_back_at_once(seen: Observed, tier: Tier) -> None:
     release = Release(live=OLD, revisions={NEW: revision(Standing.GOOD), OLD: revision(Standing.GOOD)})
 
-    assert rollouts.due(NEW, 1, release, seen) == rollouts.RequiredChange(
-        verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier
-    )
+    assert rollouts.due(NEW, 1, release, seen) == RequiredChange(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier)
 
 
 def test_hot_means_as_many_replicas_as_are_wanted() -> None:
@@ -70,7 +68,7 @@ def test_hot_means_as_many_replicas_as_are_wanted() -> None:
 def test_a_rollout_that_was_interrupted_goes_on() -> None:
     release = Release(live=OLD, rollout=Rollout(revision=NEW, step=1, entered=0.0, weight=25))
 
-    assert rollouts.due(NEW, 1, release, live()) == rollouts.RequiredChange(verb=Verb.RESUME, reason=Reason.UNFINISHED)
+    assert rollouts.due(NEW, 1, release, live()) == RequiredChange(verb=Verb.RESUME, reason=Reason.UNFINISHED)
 
 
 def test_a_rollout_that_nobody_wants_any_more_goes_back() -> None:
@@ -99,7 +97,7 @@ def test_another_number_of_replicas_is_a_change_of_scale() -> None:
 def test_traffic_that_does_not_go_to_the_replicas_that_answer_is_drift() -> None:
     due = rollouts.due(OLD, 1, Release(live=OLD), replace(live(), astray=frozenset([OLD])))
 
-    assert due == rollouts.RequiredChange(verb=Verb.SCALE, reason=Reason.DRIFT)
+    assert due == RequiredChange(verb=Verb.SCALE, reason=Reason.DRIFT)
 
 
 def test_steps_are_taken_one_by_one() -> None:
