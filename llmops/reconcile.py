@@ -1,4 +1,4 @@
-"""The whole flow on one page: from a commit to what is trained, judged and served.
+"""Carries out a plan, the whole flow on one page: from a commit to what is trained, judged and served.
 
     commits.desire     commit           -> what it declares, with a digest for every resource
     proposals.propose  desired, ledger  -> a plan

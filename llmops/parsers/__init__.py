@@ -1,4 +1,4 @@
-"""One file per parser: what reads the rows of a file, by the ending of its name."""
+"""Reads the rows of data files: one file per parser, chosen by the ending of a file's name."""
 
 import sys
 

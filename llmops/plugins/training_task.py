@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -20,13 +20,18 @@ class TrainerInputs(Struct, frozen=True, kw_only=True):
     """The body of the Training (`llmops.kinds.training.Training`)."""
     start: str
     """The folder of the base; without a base, the folder of the new tokenizer."""
-    has_base: bool
     tokenizer: Any
     """A `PreTrainedTokenizerBase`."""
+    causal_lm: Callable[[], Any]
+    """Loads the base as a causal language model, or draws the weights of a new one."""
+    lora: Callable[[str], Any]
+    """Returns the `LoraConfig` of the spec for a task type of peft; None when every weight is trained."""
     format: str
     """The format of the rows, one of the task's `formats`."""
     rows: Iterable[Mapping[str, Any]]
     """The rows of the mixture in order, with all their columns; can be read once."""
+    dataset: Callable[[Sequence[str]], Any]
+    """Reads the rows into a `datasets.Dataset` of these columns."""
     arguments: Mapping[str, Any]
     """Arguments for transformers' `TrainingArguments` and its subclasses in trl."""
 

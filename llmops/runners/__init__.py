@@ -1,4 +1,4 @@
-"""One file per runner: where steps run."""
+"""Runs steps, here or on a cluster: one file per runner."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Training tasks, one file each: the formats that a task takes, its rules, and the trainer that it builds."""
+"""Builds trainers, one file per training task: the formats that it takes, its rules, its trainer."""
 
 import sys
 

@@ -21,8 +21,7 @@ def check(training: Any) -> Iterable[FieldProblem]:
 def trainer(inputs: TrainerInputs) -> Any:
     """Build a Trainer over blocks of `max_length` tokens; the tokens after the last whole block are dropped."""
     transformers, datasets = importlib.import_module("transformers"), importlib.import_module("datasets")
-    models = importlib.import_module("llmops.steps.training.models")
-    model = models.causal_lm(inputs)
+    model = inputs.causal_lm()
     blocks = _blocks(inputs)
     return transformers.Trainer(
         model,
