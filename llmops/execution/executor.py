@@ -24,7 +24,7 @@ from llmops.domain.plans import BuildAction
 from llmops.domain.problems import Stopped
 from llmops.domain.records import EnvironmentState, Initiator, Intent, Outcome, Provenance
 from llmops.execution import dispatch
-from llmops.host import disk
+from llmops.host import clock, disk
 from llmops.host.signals import NEVER, Stop
 from llmops.index.commits import Desired
 from llmops.ledger import ledger
@@ -276,7 +276,7 @@ class _Building:
             units=tuple(action.unit for action in running.actions),
             purpose=self.initiator.purpose,
             commit=self.initiator.commit,
-            at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            at=clock.now(),
         )
 
     def _has_ended(self, running: _Running) -> bool:

@@ -5,7 +5,6 @@ Effects: reads and writes the ledger.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -56,8 +55,3 @@ def keep_lease(context: ReleaseContext) -> None:
     """
     context.stop.check()
     ledger.transact(context.workspace.ledger, context.guard, "lease: renewed")
-
-
-def now() -> str:
-    """The time as RFC 3339 in UTC, for records."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -18,10 +18,11 @@ from llmops.domain.plans import ReleaseAction, Verb
 from llmops.domain.problems import Unfinished, Unhealthy
 from llmops.domain.records import Release, Revision, Rollout, Standing
 from llmops.domain.resources import Key
+from llmops.host.clock import now
 from llmops.kinds.deployment import Deployment
 from llmops.releases import capacity, context, retention, rollouts, traffic
 from llmops.releases.capacity import NotReadyError
-from llmops.releases.context import change, now, release_of
+from llmops.releases.context import change, release_of
 from llmops.releases.deployments import ReleaseCandidate
 from llmops.releases.rollouts import Transition, TransitionKind
 from llmops.releases.traffic import LOOK_SECONDS, WHOLE, ServingContext
