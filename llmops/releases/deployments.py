@@ -130,7 +130,7 @@ def candidate(workspace: Workspace, graph: Graph, files: Files, key: Key) -> Rel
         body=body,
         replica_set=None if engine.remote else _replica_set(node, interface, prompt, workspace),
         urls=urls,
-        route=partial(revisions.served, node.digest, interface, prompt),
+        route=partial(revisions.route, node.digest, interface, prompt),
     )
 
 
