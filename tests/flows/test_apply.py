@@ -289,7 +289,7 @@ def test_without_a_ledger_nothing_is_applied_but_a_plan_can_be_made(repo: Repo, 
     repo.commit(dishes())
 
     assert llmops("plan") == Exit.WELL
-    assert "There is no ledger yet" in llmops.out
+    assert "has no ledger" in llmops.out
     assert llmops("apply") == Exit.NO
     assert "llmops init" in llmops.err
 
@@ -340,7 +340,7 @@ def test_what_was_made_but_is_not_in_this_store_is_owed_and_not_done(kitchen: Sh
 
     assert kitchen("status") == Exit.WELL
 
-    assert "bytes are not in this store" in kitchen.out
+    assert "missing from this store" in kitchen.out
     assert set(conditions(kitchen).values()) == {"pending"}
 
 
