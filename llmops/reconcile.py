@@ -160,7 +160,7 @@ class _Apply(Struct, frozen=True):
                 live.converge(action, desired, self._release_context())
             except (Unhealthy, Unfinished) as error:
                 unwell.append(error)
-        live.tidy(desired.graph.live, desired.graph, self._release_context())
+        live.tidy(desired.graph, self._release_context())
         return ApplyResult(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
 
     def _release_context(self) -> ReleaseContext:

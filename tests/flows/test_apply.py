@@ -127,7 +127,7 @@ def test_results_whose_bytes_are_gone_are_made_again_when_they_are_needed(kitche
 
     assert kitchen("apply") == Exit.WELL
 
-    assert "made again" in kitchen.out
+    assert "will be rebuilt" in kitchen.out
     assert "Dish/bread" in cooked(plugins)
 
 
