@@ -44,14 +44,14 @@ class Controller(Protocol):
     def remove(self, key: Key, context: ReleaseContext) -> None:
         """Stop a resource that is no longer declared, and record that nothing is live."""
 
-    def has_spare(self, node: Node, release: Release, observed: Any) -> bool:
-        """Whether `tidy` would stop anything of a resource."""
+    def has_spare(self, node: Node, release: Release, observed: Any, now: float) -> bool:
+        """Whether `tidy` would stop anything of a resource; ``now`` is in seconds since the epoch. Pure."""
 
     def tidy(self, node: Node, context: ReleaseContext) -> None:
         """Stop the revisions of a resource that need not run any more."""
 
     def keeps(self, body: Any, release: Release, now: float) -> frozenset[Digest]:
-        """List the revisions whose results garbage collection must keep; ``now`` in seconds since the epoch. Pure."""
+        """List the revisions whose results garbage collection keeps; ``now`` is in seconds since the epoch. Pure."""
 
     def describe(self, node: Node, release: Release, observed: Any) -> tuple[Condition, str]:
         """Describe the condition of a resource for a row of `llmops status`. Pure."""

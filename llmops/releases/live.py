@@ -37,10 +37,10 @@ def converge(action: ReleaseAction | RemoveAction, desired: Desired, context: Re
         controller.converge(action, desired, context)
 
 
-def have_spare(graph: Graph, state: EnvironmentState, observed: Mapping[Key, Any]) -> bool:
+def have_spare(graph: Graph, state: EnvironmentState, observed: Mapping[Key, Any], now: float) -> bool:
     """Whether `tidy` would stop anything."""
     return any(
-        CONTROLLERS[key.kind].has_spare(graph[key], state.releases.get(str(key), Release()), observed.get(key))
+        CONTROLLERS[key.kind].has_spare(graph[key], state.releases.get(str(key), Release()), observed.get(key), now)
         for key in graph.live
     )
 

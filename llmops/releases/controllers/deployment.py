@@ -5,7 +5,6 @@ Effects: drives runtimes and the gateway, writes the ledger.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Container, Mapping
 
 from llmops.domain.digests import SHORT, Digest
@@ -43,8 +42,8 @@ class Deployments:
     def remove(self, key: Key, context: ReleaseContext) -> None:
         rolling.remove(key, ServingContext.of(context, ()))
 
-    def has_spare(self, node: Node, release: Release, observed: Observed | None) -> bool:
-        return bool(retention.spare(node.spec.body, release, (observed or NOTHING).running, time.time()))
+    def has_spare(self, node: Node, release: Release, observed: Observed | None, now: float) -> bool:
+        return bool(retention.spare(node.spec.body, release, (observed or NOTHING).running, now))
 
     def tidy(self, node: Node, context: ReleaseContext) -> None:
         rolling.tidy(node.key, node.spec.body, ServingContext.of(context, [node]))

@@ -58,7 +58,7 @@ class Beacons:
         change(context, key, lambda release: replace(release, live=""), f"remove: {key}")
         context.emit(Event(type=EventType.REMOVED, key=key))
 
-    def has_spare(self, node: Node, release: Release, observed: str | None) -> bool:
+    def has_spare(self, node: Node, release: Release, observed: str | None, now: float) -> bool:
         return False
 
     def tidy(self, node: Node, context: ReleaseContext) -> None:
