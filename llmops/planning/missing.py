@@ -75,7 +75,7 @@ def _inputs(requests: Iterable[ResultRequest], tasks: Iterable[BuildTask], done:
     inputs: set[Digest] = set()
     for request in requests:
         graph = request.desired.graph
-        pending = {task.action.key for task in tasks if task.wanted.graph is graph}
+        pending = {task.action.key for task in tasks if task.desired.graph is graph}
         dependencies = {need.key for key in pending for need in graph[key].needs}
         inputs |= {unit.digest for key in dependencies.union(request.declared()) for unit in graph[key].units}
     return {unit for unit in inputs if unit in done}
@@ -91,7 +91,7 @@ class Estimate(Struct, frozen=True):
 
 def estimate(workspace: Workspace, tasks: Sequence[BuildTask], prices: Settings) -> Estimate | None:
     """Estimate some tasks; None when nothing like one of them was ever built."""
-    nodes = {task.action.unit: task.wanted.graph[task.action.key] for task in tasks}
+    nodes = {task.action.unit: task.desired.graph[task.action.key] for task in tasks}
     past = follow(workspace.commits.index, workspace.ledger).past
     seconds = plan.estimates((task.action for task in tasks), past)
     if len(seconds) < len(nodes):

@@ -183,7 +183,7 @@ def test_a_process_that_vanishes_is_begun_again_and_then_given_up(kitchen: Shell
     assert kitchen("apply") == Exit.FAULT
 
     assert cooked(plugins, word="begin").count("Dish/dough") == 2
-    assert "vanished without a report" in kitchen.err
+    assert "ended without a report" in kitchen.err
 
 
 @pytest.mark.parametrize(("way", "tries"), [("exit", 1), ("interrupt", 2)])

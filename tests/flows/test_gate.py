@@ -50,7 +50,7 @@ def survey(repo: Repo) -> GatePlan:
 def owed(found: GatePlan) -> set[tuple[str, str]]:
     """Give what is owed, and of which side."""
     base = found.base.graph
-    return {("base" if task.wanted.graph is base else "head", str(task.action.key)) for task in found.tasks}
+    return {("base" if task.desired.graph is base else "head", str(task.action.key)) for task in found.tasks}
 
 
 def pretend(repo: Repo, *keys: str) -> list[Digest]:
