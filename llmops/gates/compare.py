@@ -169,7 +169,7 @@ def _first_test_row(body: Any, desired: Desired) -> dict[str, Any] | None:
 
 def _labelled(task: BuildTask, subjects: Iterable[ComparedSubject]) -> BuildTask:
     """Add the subject to the label of a task, where it is not the subject that the Evaluation names."""
-    subject = next(one for one in subjects if one.desired is task.wanted)
+    subject = next(one for one in subjects if one.desired is task.desired)
     if task.action.key not in subject.keys or task.action.key not in subject.entry.others:
         return task
     label = f"{task.action.label} of {subject.entry.name}"
@@ -191,7 +191,7 @@ def run(
             runs = [_read(name, suite, source) for name, suite in zip(names, suites, strict=True)]
             tables.append(_table(suites[0], runs, planned))
     return ComparisonResult(
-        commit=prepared.commit, tables=_adjusted(tables), made=len(result.made), failed=result.failed
+        commit=prepared.commit, tables=_adjusted(tables), made=len(result.built), failed=result.failed
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs steps, here or on a cluster: one file per runner."""
+"""Lists the runners, where steps run: one file each."""
 
 import sys
 
