@@ -40,7 +40,6 @@ class SuiteRef(Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """Its name in reports."""
         return self.suite.label
 
     @property
@@ -50,7 +49,6 @@ class SuiteRef(Struct, frozen=True):
 
     @property
     def criteria(self) -> GateCriteria:
-        """How it is judged."""
         judge = self.suite.judge
         return GateCriteria(self.suite.metric, self.suite.gate, judge.min_agreement if judge else None)
 
@@ -100,7 +98,7 @@ def pairs(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[Suite
         for key in base.nodes
         if key.kind == KIND.name
         for suite in suites_of(key, base)
-        if not _has_suite(head, suite)
+        if suite.label not in {other.label for other in suites_of(key, head)}
     ]
     for key in keys:
         by_label = {suite.label: suite for suite in suites_of(key, base)}
@@ -113,10 +111,6 @@ def suites_of(key: Key, graph: Graph) -> list[SuiteRef]:
     if key not in graph:
         return []
     return [SuiteRef(graph, graph[key], index) for index in range(len(graph[key].spec.body.suites))]
-
-
-def _has_suite(graph: Graph, suite: SuiteRef) -> bool:
-    return suite.label in {other.label for other in suites_of(suite.node.key, graph)}
 
 
 def _renamed_from(suite: SuiteRef, removed: Iterable[SuiteRef]) -> SuiteRef | None:
