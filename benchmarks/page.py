@@ -1,4 +1,4 @@
-"""Writes the tables of a terminal, and the page of the documentation.
+"""Renders the results as tables for a terminal, and as the page of the documentation.
 
 Pure.
 """
