@@ -21,10 +21,9 @@ def check(training: Any) -> Iterable[FieldProblem]:
 def trainer(inputs: TrainerInputs) -> Any:
     """Build a Trainer over blocks of `max_length` tokens; the tokens after the last whole block are dropped."""
     transformers, datasets = importlib.import_module("transformers"), importlib.import_module("datasets")
-    models = importlib.import_module("llmops.steps.training.models")
     blocks = _blocks(inputs)
     return transformers.Trainer(
-        models.causal_lm(inputs),
+        inputs.causal_lm(),
         transformers.TrainingArguments(**inputs.arguments),
         train_dataset=datasets.Dataset.from_dict({"input_ids": blocks, "labels": blocks}),
         data_collator=transformers.default_data_collator,

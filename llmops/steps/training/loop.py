@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from llmops.kinds.training import Training
 from llmops.plugins.training_task import TrainerInputs, TrainingTask
 from llmops.registry import PLUGINS
 from llmops.steps.context import report
-from llmops.steps.training import rows
+from llmops.steps.training import models, rows
 from llmops.steps.training.loop_config import LOSSES, LoopConfig
 from llmops.steps.training.worker import Worker
 
@@ -44,13 +45,17 @@ def run(config: LoopConfig, worker: Worker) -> None:
 
 
 def _inputs(config: LoopConfig, training: Training, tokenizer: PreTrainedTokenizerBase) -> TrainerInputs:
+    mixture = rows.read(config.mixture, training.seed)
     return TrainerInputs(
         training=training,
         start=config.start,
         has_base=config.has_base,
         tokenizer=tokenizer,
         format=config.mixture[0].format,  # the kind's review requires one format for all
-        rows=rows.read(config.mixture, training.seed),
+        rows=mixture,
+        causal_lm=partial(models.causal_lm, config, training, tokenizer),
+        lora=partial(models.lora, training),
+        dataset=partial(rows.dataset, mixture),
         arguments=_arguments(config, training),
     )
 
