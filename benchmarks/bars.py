@@ -128,7 +128,7 @@ BARS = (
         1.15,
         "x",
     ),
-    Bar(planning.GROUP, f"`llmops check`, nothing changed, {MANY:,} specs", _plan(CHECK, MANY, 1000), 60, "ms"),
+    Bar(planning.GROUP, f"`llmops check`, nothing changed, {MANY:,} specs", _plan(CHECK, MANY, 1000), 100, "ms"),
     Bar(planning.GROUP, f"`llmops check` without an index, {MANY:,} specs", _plan(COLD, MANY), 2.0, "s"),
     Bar(planning.GROUP, f"`llmops check` without an index, {MOST:,} specs", _plan(COLD, MOST), 20, "s"),
     Bar(planning.GROUP, f"the most memory of that, {MOST:,} specs", _plan(PEAK, MOST), 400, "MiB"),
