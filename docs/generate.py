@@ -119,7 +119,7 @@ def building(kind: Kind[Any]) -> str:
     step = kind.step
     if kind.step_of:
         folder, field = kind.step_of
-        return f"Prepared by the step of its `{field}` ({folder}). Then it is released: a runtime converges to the spec."
+        return f"Prepared by the step of its `{field}` ({folder}), then released: a runtime converges to the spec."
     if step is None:
         return "There is nothing to build: the spec is the resource."
     trials = f" and each of its `{step.trials}`" if step.trials else ""
