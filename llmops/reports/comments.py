@@ -25,7 +25,7 @@ def marker(environment: str) -> str:
 
 def refusal(problems: Sequence[Problem], where: str, context: ReportContext) -> str:
     """Report invalid specs, and list the problems."""
-    listed = [f"- {code(_place(problem))} {literal(_words(problem))}" for problem in problems[:PROBLEMS]]
+    listed = [f"- {code(problem.place)} {literal(problem.message)}" for problem in problems[:PROBLEMS]]
     if len(problems) > PROBLEMS:
         listed.append(f"- and {len(problems) - PROBLEMS} more")
     headline = f"❌ Fail: {count(len(problems), 'problem')} in {literal(where or 'the specs')}"
@@ -54,11 +54,3 @@ def waiting(work: str, context: ReportContext) -> str:
 
 def _comment(headline: str, lines: Sequence[str], context: ReportContext) -> str:
     return fit([f"### {headline}", "", *lines], [], ["", *reproduce(context)], context)
-
-
-def _place(problem: Problem) -> str:
-    return f"{problem.path}:{problem.line}" if problem.line else problem.path
-
-
-def _words(problem: Problem) -> str:
-    return " ".join(filter(None, (f"{problem.at}:" if problem.at else "", problem.what, problem.remedy)))
