@@ -59,7 +59,7 @@ class Judged(Struct, frozen=True):
 
 
 def judge(results: Results) -> list[Judged]:
-    """Compare every bar with what was measured."""
+    """Compare every bar with its measurement."""
     return [Judged(bar, bar.value(results)) for bar in BARS]
 
 

@@ -219,7 +219,7 @@ def error_classes(members: Mapping[str, object]) -> list[type[LlmopsError]]:
 DECISIONS_INTRO = """
 # Decisions
 
-Why the large choices are what they are: the context, the choice, and what was refused.
+The reasons for the large choices: the context, the choice, and the alternatives that were refused.
 """
 
 

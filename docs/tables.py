@@ -69,7 +69,7 @@ class Bare(Struct, frozen=True):
 
 
 def bare(kind: types.Type, around: FieldMeta) -> Bare:
-    """Take the annotations off a type; the narrowest scope of what is around it and its own wins."""
+    """Strip the annotations of a type; the narrowest scope, its own or an outer one, wins."""
     mark, about = FieldMeta(scope=around.scope), ""
     while True:
         if isinstance(kind, types.Metadata):

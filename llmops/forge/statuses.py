@@ -1,4 +1,4 @@
-"""Sets commit statuses: pending at once, and settled whatever happens.
+"""Sets commit statuses: pending at once, and always settled.
 
 https://docs.github.com/rest/commits/statuses
 

@@ -136,7 +136,7 @@ def judge_together(cases: Sequence[GateCase]) -> tuple[Judgement, ...]:
 def is_decided(case: GateCase, family_size: int) -> bool:
     """Whether more items cannot change the verdict of a sequential suite.
 
-    Its verdict holds whatever those of the other suites of the family are; or the suite cannot be judged at all.
+    Its verdict is independent of the other suites of the family; or the suite cannot be judged at all.
     """
     scores = _prepare(case)
     if isinstance(scores, Judgement):
@@ -176,7 +176,7 @@ def _prepare(case: GateCase) -> _PreparedScores | Judgement:
 
 
 def inconclusive(rule: str, note: str, items: int = 0) -> Judgement:
-    """Judge a suite without usable evidence: the change is blocked, whatever the gate does when it is inconclusive."""
+    """Judge a suite without usable evidence: it blocks the change, regardless of `on_inconclusive`."""
     return Judgement(verdict=Verdict.INCONCLUSIVE, rule=rule, note=note, items=items)
 
 
@@ -310,7 +310,7 @@ def _note(scores: _PreparedScores, result: TestResult, verdict: Verdict) -> str:
 def _no_regression(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  outcome of the test
     """Fail on evidence of worse; else pass if a drop of ``detect`` was detectable.
 
-    A drop outside the bounds was detectable whatever the power: items that got better are no noise.
+    A drop outside the bounds was detectable at any power: items that got better are no noise.
     """
     was_detectable = result.detectable <= gate.detect or result.low > -gate.detect
     return Verdict.FAIL if is_worse else Verdict.PASS if was_detectable else Verdict.INCONCLUSIVE

@@ -80,7 +80,7 @@ class SuiteRef(Struct, frozen=True):
 
         spec = self.node.spec
         facts = [(f.at.removeprefix(part), f.value) for f in spec.facts if f.scope is Scope.BUILD and is_own(f.at)]
-        # Labels decide how far a judge is trusted, not what it is asked.
+        # Labels decide how far a judge is trusted, not its questions.
         asked_files = (f for f in self.node.files if is_own(f.at) and f.at != f"{part}.judge.labels")
         files = [(f.at.removeprefix(part), f.sha256) for f in asked_files]
         needs = [(n.at.removeprefix(part), self.graph[n.key].digest) for n in self.node.needs if is_own(n.at)]

@@ -1,4 +1,4 @@
-"""Gates a pull request: evaluates what it affects and judges it by the gates of its base.
+"""Gates a pull request: evaluates the affected suites and judges them by the gates of its base.
 
 Only what differs is evaluated; the rest is in the ledger. Evidence is named by the questions and the subject, so a
 rebase, a squash or the merge itself reuses it.
@@ -275,7 +275,7 @@ def run(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, 
 
 
 def _marked_if_skipped(report: SuiteReport, skipped: Iterable[SkippedSuite]) -> SuiteReport:
-    """Discard the verdict of a suite that the budget does not cover, whatever older evidence there is."""
+    """Discard the verdict of a suite that the budget does not cover, even if older evidence exists."""
     suites = (suite for suite in skipped if (suite.evaluation, suite.suite) == (report.evaluation, report.suite))
     if (left_out := next(suites, None)) is None:
         return report
@@ -296,7 +296,7 @@ def _build(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiato
 
 
 def _undecided(gate_plan: GatePlan, result: BuildResult, source: EvidenceStore) -> tuple[BuildTask, ...]:
-    """Tasks of joined suites that are undecided, and of what they are compared with; their dependencies are built."""
+    """Tasks of joined suites that are undecided, and of their baselines; their dependencies are built."""
     if not result.joined:
         return ()
     more = _continuations(gate_plan, source, ())

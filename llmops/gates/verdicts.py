@@ -52,7 +52,7 @@ class SuiteReport(Struct, frozen=True, kw_only=True):
     metric: str
     judgement: Judgement
     note: str = ""
-    """Restriction of what was compared."""
+    """Restriction of the comparison."""
     gate_changed: bool = False
     """Head has another gate or metric than base; that of base applies."""
     is_new: bool = False

@@ -66,7 +66,7 @@ def failures(comparison: ComparisonResult) -> list[str]:
 
 
 def closing(comparison: ComparisonResult) -> list[str]:
-    """Explain the intervals and the tests, and count what was reused."""
+    """Explain the intervals and the tests, and count the reused scores."""
     rows = [row for table in comparison.tables for row in table.rows]
     amount = next((row.contrast.together for row in rows if row.contrast), 0)
     holm = f"; in brackets, after Holm's correction for all {amount} differences" if amount > 1 else ""

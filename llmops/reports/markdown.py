@@ -33,7 +33,7 @@ class Fold(Struct, frozen=True):
 
 
 def literal(text: str) -> str:
-    """Escape a text, so that Markdown shows it as it is: no mention, link, reference or HTML."""
+    """Escape a text: Markdown then shows it without mentions, links, references or HTML."""
     safe = ACTIVE.sub(_entity, _visible(text))
     safe = re.sub(r"(?<=[@#])|(?<=:)(?=//)|(?i:(?<=www)(?=\.))|(?i:(?<=\bGH)(?=-))", ZERO, safe.replace("&#", "\0"))
     return safe.replace("\0", "&#")

@@ -29,7 +29,7 @@ _BEGINS = re.compile(r"[{\[]")
 
 
 def as_text(value: Any) -> str:
-    """Write a value as it stands in an answer: 4, true, Paris."""
+    """Write a value as an answer contains it: 4, true, Paris."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 

@@ -27,7 +27,7 @@ TOO_LONG = "the case is longer than what the judge can read"
 
 
 class LlmJudge:
-    """A judge model, loaded when it is first asked something new."""
+    """A judge model, loaded for its first new question."""
 
     def __init__(self, name: str, load: Callable[[], LM]) -> None:
         self.name = name
@@ -119,7 +119,7 @@ def decode(data: bytes) -> list[Ruling]:
 
 
 def agreement(suite: Suite, data: bytes, rule: Callable[[Sequence[RubricCase]], list[Ruling]]) -> Agreement:
-    """Compare a judge with the labels of a suite, each by the rubric that it is about."""
+    """Compare a judge with the labels of a suite, each by its own rubric."""
     by_metric = suite.rubrics
     labels = judge_labels.read(data, by_metric)
     rulings = rule(

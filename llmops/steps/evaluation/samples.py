@@ -1,7 +1,7 @@
 """Turns lm-eval's samples into items of evidence.
 
 A task aggregates the values of a metric to one figure: a mean, a perplexity, a BLEU. The score of an item is that
-aggregate of the item alone; for a mean it is the value itself.
+aggregate of the item alone; for a mean, the value itself.
 
 Pure.
 """

@@ -32,7 +32,7 @@ UNSCORED = float("nan")
 
 
 class MeasuredAnswer(Struct, frozen=True, kw_only=True):
-    """An answer of the subject, and what was measured of it."""
+    """An answer of the subject, with its measurements."""
 
     text: str
     seconds: float | None = None
