@@ -13,7 +13,7 @@ from llmops.plugins.training_task import TrainerInputs, TrainingTask
 COLUMNS = {"text": ("text",), "messages": ("messages",), "prompt_completion": ("prompt", "completion")}
 """The columns that each format trains on; rows may have more."""
 ARGUMENTS = ("packing", "assistant_only_loss", "completion_only_loss", "max_length")
-"""Arguments that SFTConfig has beside those of TrainingArguments."""
+"""Arguments of SFTConfig that TrainingArguments lacks."""
 
 
 def trainer(inputs: TrainerInputs) -> Any:

@@ -378,7 +378,7 @@ def test_a_training_that_cannot_be_done_says_why(tmp_path: Path) -> None:
 
         assert done.returncode == Exit.FAULT
         assert re.search(
-            "training failed on its workers: ValueError: the data has .* less than one block of max_length 4096",
+            "training failed on its workers: ValueError: the data has .* fewer than one block of max_length 4096",
             done.stderr,
         )
         assert "Training/small" in done.stderr

@@ -21,13 +21,13 @@ from llmops.steps.context import StepContext, StepFailed
 from llmops.steps.training.loop_config import FAILED, LoopConfig
 
 PACKAGES: tuple[str, ...] = ()
-"""Nothing beside the packages of the loop."""
+"""None beside the packages of the loop."""
 DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 def train(config: LoopConfig, training: Training, context: StepContext) -> None:
     """Train in this process. Raises `StepFailed` with the last line of an error of the loop."""
-    context.say("loading the model")
+    context.report("loading the model")
     if training.resources.gpus:
         _see_one_gpu()
     context.blank("trainer")

@@ -1,4 +1,4 @@
-"""Builds what trainers train: models from a base or from scratch, and LoRA configurations.
+"""Loads or creates the model to train, and its LoRA configuration.
 
 Effects: reads model folders, draws random weights.
 """
@@ -26,7 +26,7 @@ def causal_lm(config: LoopConfig, training: Training, tokenizer: PreTrainedToken
 
 
 def lora(training: Training, task_type: str) -> LoraConfig | None:
-    """Return the adapters that the spec asks for; None when every weight is trained."""
+    """Configure the adapter of a training; None when every weight is trained."""
     if training.finetuning != "lora":
         return None
     options = training.lora or Lora()

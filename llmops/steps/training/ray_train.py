@@ -37,7 +37,7 @@ EXPLAINED = f"{StepFailed.__module__}.{StepFailed.__qualname__}: "
 
 def train(config: LoopConfig, training: Training, context: StepContext) -> None:
     """Train on the workers that the spec asks for. Raises `StepFailed` with the last line of a worker's error."""
-    context.say("starting Ray")
+    context.report("starting Ray")
     runs = context.scratch("ray")
     _connect(training.resources, cluster=context.cluster)
     _drop_cut_snapshot(runs / context.name)
