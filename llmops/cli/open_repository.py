@@ -14,7 +14,7 @@ from llmops.git.repository import Repository
 from llmops.git.tree import CommitFiles
 from llmops.index import commits
 from llmops.registry import PLUGINS
-from llmops.specs import loading
+from llmops.specs import settings_file
 from llmops.specs.settings import Settings
 
 
@@ -31,7 +31,7 @@ def settings_at(repo: Repository, revision: str) -> Settings:
 
 def settings_of(files: CommitFiles, name: str) -> Settings:
     """Read `llmops.yaml`; ``name`` says in messages which files these are."""
-    settings, problems = loading.read_settings(files, PLUGINS)
+    settings, problems = settings_file.read(files, PLUGINS)
     if problems:
         raise Invalid(problems, name)
     return settings

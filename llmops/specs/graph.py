@@ -154,10 +154,7 @@ class GraphBuilder:
         graph = self._graph()
         for spec in self._unreviewed:
             self._review(spec)
-        problems = [
-            parsing.location(spec, files).problem(steps_of(problem.at), problem.what, problem.remedy)
-            for spec, problem in self._complaints
-        ]
+        problems = [parsing.location(spec, files).place(problem) for spec, problem in self._complaints]
         problems += _forbidden(graph, files, self._plugins.kinds)
         if problems:
             raise Invalid(problems)

@@ -52,6 +52,12 @@ class Location(Struct, frozen=True):
         line = yaml_reader.line_of(self.files[self.path], self.document, steps)
         return Problem(self.path, line, json_path(steps), what, remedy)
 
+    def place(self, problem: FieldProblem | Problem) -> Problem:
+        """Add the file and the line to a problem of a field."""
+        if isinstance(problem, Problem):
+            return problem
+        return self.problem(steps_of(problem.at), problem.what, problem.remedy)
+
 
 class Declared(Protocol):
     """What stands in a document of a file."""
@@ -126,13 +132,14 @@ def _read_document(at: Location, document: yaml_reader.Document, plugins: Plugin
     try:
         spec, choices = _typed(at, document, kind, plugins)
     except ValidationError as error:
-        found.problems += _explained(at, document.value, kind, plugins) or [at.problem([], f"{error}.")]
+        schema = json_schema.document(kind.name, kind.body, plugins.choices)
+        found.problems += explain(at, document.value, schema, error)
         claimed = list(_claimed_key(document.value, kind))
         found.broken += claimed
         found.is_partial |= not claimed
         return
     if problems := check(spec.body, kind, choices, plugins):
-        found.problems += [at.problem(steps_of(one.at), one.what, one.remedy) for one in problems]
+        found.problems += [at.place(problem) for problem in problems]
         found.broken.append(spec.key)
         return
     found.specs.append(spec)
@@ -208,11 +215,28 @@ def _labels(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return dict(pairs)
 
 
-def _explained(at: Location, value: Any, kind: Kind[Any], plugins: Plugins) -> list[Problem]:
-    # Imported only for a document that is wrong: jsonschema costs a tenth of a second.
-    explain = importlib.import_module("llmops.language.schema_errors")
-    wrong = explain.explain(value, json_schema.document(kind.name, kind.body, plugins.choices))
-    return [at.problem(one.path, one.what, one.remedy) for one in wrong]
+def explain(at: Location, value: Any, schema: dict[str, Any], error: ValidationError) -> list[Problem]:
+    """List every error of a document by its schema; if there is none, the error that msgspec raised."""
+    schema_errors = importlib.import_module("llmops.language.schema_errors")  # 0.1 s, only for an invalid document
+    problems = [at.problem(wrong.path, wrong.what, wrong.remedy) for wrong in schema_errors.explain(value, schema)]
+    return problems or [at.problem([], f"{error}.")]
+
+
+def only_document(path: str, files: Files) -> tuple[Location | None, Any, list[Problem]]:
+    """Read the only document of a file: its location and value. No location if the file is missing or invalid."""
+    if path not in files:
+        oddity = files.oddity(path) or ("folder" if files.names(path) else "")
+        problem = Problem(path, 0, "", f"{path} cannot be a {oddity}.", "Commit a regular file.")
+        return None, None, [problem] if oddity else []
+    try:
+        documents = [(number, one) for number, one in enumerate(yaml_reader.load(files[path])) if one.value is not None]
+    except yaml_reader.Unreadable as error:
+        return None, None, [Problem(path, error.line, "", error.what, error.remedy)]
+    if len(documents) > 1:
+        what = "a second document begins here, and nothing would read it."
+        return None, None, [Problem(path, documents[1][1].line, "", what, "Join them, or remove one.")]
+    number, value = (documents[0][0], documents[0][1].value) if documents else (0, None)
+    return Location(path, files, number), value, []
 
 
 def _claimed_key(value: Any, kind: Kind[Any]) -> list[Key]:
