@@ -7,11 +7,12 @@ meant, whether it is a file, and what the field decides (`Scope`). Nothing else 
 Pure.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from sys import intern
 from types import NoneType
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Annotated, Any, Protocol, Self, TypeAlias
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct
@@ -34,6 +35,8 @@ SECRET_PATTERN = rf"^({_ENV}|{_FILE}|{_VAULT})$(?!\n)"
 _PASSWORD, _LOGIN = "://[^/?#]*:[^/?#]*@", "https?://[^/?#]*@"
 _SIGNED = "[?&](X-Amz-Signature|X-Goog-Signature|sig|access_token|api_key|password)="
 ADDRESS_PATTERN = rf"^(?=[\s\S]{{1,2000}}$)(?![\s\S]*({_PASSWORD}|{_LOGIN}|{_SIGNED}))"
+
+_DURATION = re.compile("(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\\.[0-9]+)?)s)?")
 
 ROLE = "x-llmops-role"
 """Marks a field in a schema that names a resource, with the role of what it names."""
@@ -112,20 +115,19 @@ class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=Fal
     """The typed ``spec`` of a kind, or a part of one."""
 
 
+Duration: TypeAlias = Annotated[str, Meta(pattern=DURATION_PATTERN)]
+"""``1h30m``, ``5m`` or ``2.5s``. It stays text in specs and digests; `seconds` decodes it."""
 Scalar: TypeAlias = str | int | float | bool | None
 Options: TypeAlias = dict[str, Any]
 
 
-def seconds(duration: str) -> float:
-    """Turn ``1h30m``, ``5m`` or ``2.5s`` into seconds."""
-    total, number = 0.0, ""
-    for letter in duration:
-        if letter in "hms":
-            total += float(number) * {"h": 3600, "m": 60, "s": 1}[letter]
-            number = ""
-        else:
-            number += letter
-    return total
+def seconds(duration: Duration) -> float:
+    """Decode a duration. Raises `ValueError` for any other text."""
+    match = _DURATION.fullmatch(duration)
+    if not duration or match is None:
+        raise ValueError(f'"{duration}" is not a duration')
+    hours, minutes, rest = (float(number or 0) for number in match.groups())
+    return 3600 * hours + 60 * minutes + rest
 
 
 class CollectedFields(Struct):

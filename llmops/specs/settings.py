@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from llmops.domain.problems import FieldProblem
-from llmops.plugins.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, Options, about, location
+from llmops.plugins.fields import NAME_PATTERN, PATH_PATTERN, Body, Duration, Options, about, location
 
 FILE = "llmops.yaml"
 LOCK_FILE = "llmops.lock"
@@ -77,9 +77,7 @@ class GatewaySettings(Body, frozen=True, kw_only=True):
 
     host: Annotated[str, about("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, about("Port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8080
-    drain: Annotated[
-        str, about("How long a replaced revision may take to finish its requests.", pattern=DURATION_PATTERN)
-    ] = "30s"
+    drain: Annotated[Duration, about("How long a replaced revision may take to finish its requests.")] = "30s"
     middleware: Annotated[
         tuple[Annotated[MiddlewareSettings, about("A middleware.", plugin="middleware")], ...],
         about("What every request passes, the first outermost."),
@@ -91,22 +89,20 @@ class GateSettings(Body, frozen=True, kw_only=True):
 
     approve_above: (
         Annotated[
-            str,
+            Duration,
             about(
                 "Work that is expected to take longer, or was never done before, waits for an approval. "
                 "Nothing waits if not given.",
-                pattern=DURATION_PATTERN,
             ),
         ]
         | None
     ) = None
     budget: (
         Annotated[
-            str,
+            Duration,
             about(
                 "No more work than this is begun, by estimates: what tells most for its time first. A suite that is "
                 "left out is inconclusive. `--budget` says otherwise.",
-                pattern=DURATION_PATTERN,
             ),
         ]
         | None
