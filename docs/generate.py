@@ -198,7 +198,7 @@ An error is named for its remedy. Its message says what is wrong, where, and why
 
 
 def exits_page() -> str:
-    codes = [f"| {int(one)} | {one.name} | {tables.cell(one.says)} |" for one in Exit]
+    codes = [f"| {int(one)} | {one.name} | {tables.cell(one.meaning)} |" for one in Exit]
     errors = [
         f"| {one.__name__} | {int(one.exit)} | {tables.cell(summary_of(one))} |"
         for one in error_classes(vars(problems))
