@@ -1,4 +1,4 @@
-"""files -> specs: everything a commit declares, or every problem at once.
+"""Reads all specs of a commit, or collects all of its problems.
 
 Pure.
 """
@@ -21,95 +21,93 @@ from llmops.specs.parsing import Declared, FileSpecs
 from llmops.specs.settings import FILE, Settings
 
 SCHEMAS = "schemas/"
-"""Below a folder of specs this holds generated schemas, not specs."""
+"""Subfolder of a folder of specs for generated schemas."""
 
 
 class ParsedCommit(Struct, frozen=True, kw_only=True):
-    """What a commit declares, and what is wrong with it; over a known commit, only what may be other there."""
+    """The specs of a commit, and its problems; over a known commit, only those that may differ."""
 
     settings: Settings
     drafts: dict[Key, Draft]
     problems: tuple[Problem, ...]
     broken: frozenset[Key] = frozenset()
-    """Keys whose spec could be named but not used; a reference to one is not another problem."""
+    """Keys of invalid specs; a reference to one is not another problem."""
     unread: frozenset[str] = frozenset()
-    """Paths of files that hold documents which could not be read: there may be more specs than these."""
+    """Paths of files with invalid documents, which may declare further specs."""
     is_partial: bool = False
-    """Whether not even the keys of all documents are known: a name that is not found may be there."""
+    """Whether the keys of some documents are unknown."""
     gone: frozenset[Key] = frozenset()
-    """What the known commit declares and this one does not."""
+    """Keys that the known commit declares and this one does not."""
 
 
 class ParsedFile(Struct):
-    """What one file gave, with the files that its specs name."""
+    """The specs of one file, with the files that they name."""
 
     drafts: list[Draft] = []
     problems: list[Problem] = []
     broken: list[Key] = []
     is_partial: bool = False
     wrong: list[Problem] = []
-    """What is wrong with the files that the specs name."""
+    """Problems of the files that the specs name."""
 
 
 def read_all(paths: Sequence[str], files: Files, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:
-    """Read several files of specs, in their order, and look at the files that each of them names."""
+    """Read several spec files, in their order, and the files that their specs name."""
     readings = parsing.read_all(paths, files, plugins)
-    while some := list(islice(readings, parsing.TOGETHER)):
-        for found in parsing.together(some, _files_of, files):
-            yield _complete_all(found, plugins, files, lock)
+    while batch := list(islice(readings, parsing.BATCH)):
+        for specs in parsing.prefetched(batch, _files_of, files):
+            yield _complete_all(specs, plugins, files, lock)
 
 
 ReadAll: TypeAlias = Callable[[Sequence[str], Any, Plugins, Pins], Iterable[ParsedFile]]
 
 
 class CommitReader:
-    """What a commit declares, while it is read: gives the drafts one after another, and then what there is to say.
+    """Reads a commit: iterates over the drafts, and returns the whole in the end.
 
-    Never raises for what is in the files: problems are values. ``read_all`` is how many files are read.
+    Never raises for invalid files: problems are values. ``read_all`` is the function that reads several files.
     """
 
     def __init__(self, files: Files, plugins: Plugins, read_all: ReadAll = read_all) -> None:
         self._files = files
-        stated, self._wrong = settings_file.read_stated(files, plugins)
+        stated, problems = settings_file.read_stated(files, plugins)
         self.settings, self._is_guessed = stated or Settings(), stated is None
-        lock, self._unlocked = lock_file.read(files)
+        lock, lock_problems = lock_file.read(files)
         paths = list(spec_paths(files, self.settings))
         self._readings = zip(paths, read_all(paths, files, plugins, lock), strict=True)
-        self._found = _Collected()
+        self._collected = _Collected(problems=[*problems, *lock_problems])
 
     def __iter__(self) -> Iterator[Draft]:
-        """Read on, and give each draft that is new."""
-        for path, one in self._readings:
-            yield from self._found.take(path, one, self._files)
+        for path, parsed in self._readings:
+            yield from self._collected.take(path, parsed, self._files)
 
     def parsed(self) -> ParsedCommit:
-        """Read what is left, and give everything."""
+        """Read the rest, and return the whole commit."""
         for _ in self:
             pass
-        found = self._found
+        collected = self._collected
         return ParsedCommit(
             settings=self.settings,
-            drafts=found.drafts,
-            problems=tuple(sorted({*self._wrong, *self._unlocked, *found.problems})),
-            broken=frozenset(found.broken),
-            unread=frozenset(found.unread | ({FILE} if self._is_guessed else set())),
-            is_partial=found.is_partial or self._is_guessed,
+            drafts=collected.drafts,
+            problems=tuple(sorted(set(collected.problems))),
+            broken=frozenset(collected.broken),
+            unread=frozenset(collected.unread | ({FILE} if self._is_guessed else set())),
+            is_partial=collected.is_partial or self._is_guessed,
         )
 
 
 def parse(files: Files, plugins: Plugins) -> ParsedCommit:
-    """Read everything a commit declares, at once."""
+    """Read all specs of a commit."""
     return CommitReader(files, plugins).parsed()
 
 
 def reparse(known: KnownCommit, changed: Collection[str], files: Files, plugins: Plugins) -> ParsedCommit:
-    """Read only what may be other than in a known commit, given the paths of files that are.
+    """Read only the specs that may differ from a known commit with the same settings, given the changed paths.
 
-    The settings are as they were there. Problems are found, but perhaps not all of them, nor in the same words: when
-    there is one, `parse` says what is wrong.
+    The problems may be incomplete and worded differently: if there is one, call `parse`.
     """
     settings, problems = settings_file.read(files, plugins)
-    lock, wrong = lock_file.read(files)
+    lock, lock_problems = lock_file.read(files)
     named = {key for path in changed for part in (path, *inputs.parents(path)) for key in known.users(part)}
     stale = {known.nodes[key].spec.path for key in named} | {
         path for path in changed if _is_spec(path, files, settings)
@@ -118,24 +116,24 @@ def reparse(known: KnownCommit, changed: Collection[str], files: Files, plugins:
     old = {key for path in stale for key in known.declared_in(path)}
     here = (path for path in stale if path in files or files.oddity(path))
     there = sorted(path for path in here if _is_spec(path, files, settings))
-    found = _Collected()
-    for path, one in zip(there, read_all(there, files, plugins, lock), strict=True):
-        found.take(path, one, files)
+    collected = _Collected()
+    for path, parsed in zip(there, read_all(there, files, plugins, lock), strict=True):
+        collected.take(path, parsed, files)
     twice = [
-        _declared_twice(key, found.drafts[key], known.nodes[key].spec, files)
-        for key in found.drafts
+        _declared_twice(key, draft, known.nodes[key].spec, files)
+        for key, draft in collected.drafts.items()
         if key not in old and key in known.nodes
     ]
     return ParsedCommit(
         settings=settings,
-        drafts=found.drafts,
-        problems=(*problems, *wrong, *found.problems, *twice),
-        gone=frozenset(old - found.drafts.keys()),
+        drafts=collected.drafts,
+        problems=(*problems, *lock_problems, *collected.problems, *twice),
+        gone=frozenset(old - collected.drafts.keys()),
     )
 
 
 def with_bodies(bodies: Iterable[tuple[Spec, Any]], files: Files, plugins: Plugins) -> ParsedCommit:
-    """Read some specs as if their bodies were others, which the schema allows, and nothing else."""
+    """Read some specs with other bodies, which must fit the schema."""
     settings, problems = settings_file.read(files, plugins)
     lock, lock_problems = lock_file.read(files)
     changed = FileSpecs()
@@ -182,17 +180,17 @@ def _files_of(specs: FileSpecs) -> Iterator[str]:
 
 
 def _complete_all(specs: FileSpecs, plugins: Plugins, files: Files, lock: Pins) -> ParsedFile:
-    drafts, wrong = [], []
+    drafts, problems = [], []
     for spec in specs.specs:
-        whole, problems = inputs.resolve(spec, plugins.kinds[spec.key.kind], files, lock)
+        whole, wrong = inputs.resolve(spec, plugins.kinds[spec.key.kind], files, lock)
         used = tuple(closures.file_digests(whole, files))
         drafts.append(closures.draft(whole, used, plugins.step(spec.key.kind, spec.body)))
-        wrong += problems
-    return ParsedFile(drafts, specs.problems, specs.broken, specs.is_partial, wrong)
+        problems += wrong
+    return ParsedFile(drafts, specs.problems, specs.broken, specs.is_partial, problems)
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
-    """Give the paths of a commit that are meant as specs, each once."""
+    """List the paths of spec files, each once."""
     seen: set[str] = set()
     for folder in settings.specs:
         for path in files.names(folder):
@@ -202,7 +200,7 @@ def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
 
 
 def _is_spec(path: str, files: Files, settings: Settings) -> bool:
-    """Whether an entry is meant as specs: a YAML file, or something odd, in a folder of specs."""
+    """Whether an entry is a spec file: a YAML file, or an odd entry, in a folder of specs."""
     for folder in settings.specs:
         inside = path.removeprefix(f"{folder}/")
         if inside != path and not inside.startswith(SCHEMAS):
@@ -210,7 +208,7 @@ def _is_spec(path: str, files: Files, settings: Settings) -> bool:
     return False
 
 
-def _declared_twice(key: Key, one: Declared, first: Declared, files: Files) -> Problem:
+def _declared_twice(key: Key, second: Declared, first: Declared, files: Files) -> Problem:
     line = parsing.location(first, files).problem(("metadata", "name"), "").line
     what = f"{key} is declared twice; the other is {first.path}:{line}."
-    return parsing.location(one, files).problem(("metadata", "name"), what, "Rename or remove one.")
+    return parsing.location(second, files).problem(("metadata", "name"), what, "Rename or remove one.")
