@@ -199,7 +199,7 @@ An error is named for its remedy. Its message describes the problem, its place a
 
 
 def exits_page() -> str:
-    codes = [f"| {int(code)} | {code.name} | {tables.cell(code.says)} |" for code in Exit]
+    codes = [f"| {int(code)} | {code.name} | {tables.cell(code.meaning)} |" for code in Exit]
     errors = [
         f"| {error.__name__} | {int(error.exit)} | {tables.cell(summary(error))} |"
         for error in error_classes(vars(problems))

@@ -135,7 +135,7 @@ def test_every_word_of_the_glossary_that_names_a_type_names_one(word: str, name:
 def test_the_help_tells_every_exit_code() -> None:
     told = cli.EXIT_CODES.splitlines()
 
-    assert [line.split(maxsplit=1) for line in told] == [[str(int(one)), one.says] for one in Exit]
+    assert [line.split(maxsplit=1) for line in told] == [[str(int(one)), one.meaning] for one in Exit]
 
 
 @pytest.mark.slow

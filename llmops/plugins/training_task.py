@@ -1,4 +1,4 @@
-"""Defines what a training task is: a file in `llmops/tasks/` that holds one `TASK`.
+"""Defines training tasks: files in `llmops/tasks/`, each with one `TASK`.
 
 Pure.
 """
@@ -14,7 +14,7 @@ from llmops.domain.problems import FieldProblem
 
 
 class TrainerInputs(Struct, frozen=True, kw_only=True):
-    """What a task builds its trainer from. All seeds are set when it is called."""
+    """Inputs of the trainer of a task. All seeds are set."""
 
     training: Any
     """The body of the Training (`llmops.kinds.training.Training`)."""

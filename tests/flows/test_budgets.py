@@ -181,7 +181,7 @@ def test_money_in_the_settings_without_a_price_is_a_problem_of_the_settings(retr
 
     for command in (["check"], ["check", "--worktree"], ["gate", "--base", "HEAD~1", "--dry-run"]):
         assert llmops(*command) == Exit.NO
-        assert "llmops.yaml:3: $.spec.gate.budget_cost: this is an amount of money" in llmops.err
+        assert "llmops.yaml:3: $.spec.gate.budget_cost: this is a cost, and no device has a price" in llmops.err
         assert "Add hourly_cost: {cpu: 0.05, cuda: 2.5}, or give gate.budget: 20m." in llmops.err
     retraining.edit("llmops.yaml", "1.50}", "1.50}, hourly_cost: {cpu: 1}")
     assert llmops("check", "--worktree") == Exit.WELL
