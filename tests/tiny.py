@@ -47,6 +47,11 @@ def model(folder: Path, seed: int = 0, *, hidden_size: int = 16, layers: int = 1
     return folder
 
 
+def files(folder: Path, seed: int) -> dict[str, bytes]:
+    """Give such a model's files as a repository holds them: in `models/m1` for the seed 1."""
+    return {f"models/m{seed}/{path.name}": path.read_bytes() for path in model(folder, seed).iterdir()}
+
+
 class Found(Struct, frozen=True):
     """What an evaluation wrote down of one suite."""
 

@@ -17,8 +17,8 @@ from llmops.plugins.report import ReportContext
 from llmops.reports.formats.compare import REPORTS as COMPARE
 from llmops.reports.formats.gate import REPORTS as GATE
 from llmops.reports.formats.plan import REPORTS as PLAN
+from tests.answers import GOOD, answered
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, answered
 from tests.repos import Repo
 from tests.trees import system
 from tests.unit.test_comments import RUN, SAME, WORSE, gated, report

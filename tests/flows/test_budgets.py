@@ -19,8 +19,8 @@ from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import pull_request
 from llmops.gates.budgets import Budget
 from llmops.ledger import ledger
+from tests.answers import GOOD, PROVENANCE, answered, folder_of, retrained
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, PROVENANCE, answered, folder_of, retrained
 from tests.repos import Repo
 from tests.trees import system
 

@@ -13,8 +13,8 @@ from llmops.host import file_locks
 from llmops.serving import supervised
 from tests.conftest import SOAK, Shell
 from tests.crashing import PLACES, crash, points
-from tests.flows.test_releases import MODEL, SETTINGS, chat, content, load, release
 from tests.repos import Repo
+from tests.served import MODEL, SETTINGS, chat, content, load, release
 from tests.trees import spec
 
 pytestmark = pytest.mark.usefixtures("plugins")

@@ -17,8 +17,8 @@ from llmops.host import file_locks
 from llmops.ledger import ledger
 from tests.conftest import SOAK, Shell
 from tests.crashing import crash
-from tests.flows.test_training import ARCHITECTURE
 from tests.repos import Repo
+from tests.trainings import ARCHITECTURE
 from tests.trees import spec
 
 pytestmark = pytest.mark.usefixtures("plugins")

@@ -16,11 +16,11 @@ from llmops.domain.problems import Exit
 from llmops.domain.records import EnvironmentState
 from llmops.ledger import ledger
 from tests.conftest import ROOT, Shell
-from tests.flows.test_releases import PAUSED, applying, change, chat, content, is_in_step, stage, wait_for
 from tests.repos import Repo
+from tests.served import PAUSED, applying, change, chat, content, is_in_step
 from tests.trees import spec
+from tests.waiting import wait_for
 
-__all__ = ["stage"]
 pytestmark = pytest.mark.usefixtures("plugins")
 
 SCRIPT = """

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from llmops.domain.problems import Exit
+from tests.answers import GOOD, answered, pretend
 from tests.conftest import ROOT, Shell
-from tests.flows.test_gate import GOOD, answered, pretend
 from tests.forge.npm import Description
 from tests.forge.stand_in import TOKEN, Answer, GitHub
 from tests.repos import Repo

@@ -35,8 +35,8 @@ from llmops.serving import supervised
 from tests.conftest import SOAK, Shell, examples
 from tests.crashing import PLACES, crash, points
 from tests.flows.test_crashed_releases import assert_nothing_else_runs, deployment, running
-from tests.flows.test_releases import MODEL, SETTINGS, chat, content
 from tests.repos import Repo
+from tests.served import MODEL, SETTINGS, chat, content
 from tests.trees import spec
 
 CHAT = Key("Deployment", "chat")

@@ -14,8 +14,8 @@ from llmops.kinds import KINDS
 from llmops.reports.formats.gate import REPORTS
 from llmops.specs import pricing
 from llmops.specs.settings import Settings
+from tests.answers import GOOD, answered, retrained
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, answered, retrained
 from tests.repos import Repo
 from tests.trees import system
 from tests.unit.test_comments import RUN, SAME, gated, report

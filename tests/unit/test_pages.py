@@ -17,8 +17,8 @@ from llmops.gates.pull_request import GateResult
 from llmops.plugins.report import ReportContext
 from llmops.reports import plots
 from llmops.reports.formats.gate import html, junit
+from tests.answers import GOOD, WORSE, answered
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, WORSE, answered
 from tests.repos import Repo
 from tests.trees import system
 from tests.unit.test_comments import NASTY, RUN, SAME, gated, report
