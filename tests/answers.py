@@ -6,6 +6,7 @@ import itertools
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -50,18 +51,8 @@ def pretend(repo: Repo, *keys: str) -> list[Digest]:
     outcomes = []
     for key in map(Key.parse, keys):
         for unit in graph[key].units:
-            bytes_ = folder_of(kept, {"x": f"{key} {unit.digest}"})
-            outcomes.append(
-                Outcome(
-                    unit=unit.digest,
-                    key=key,
-                    part=unit.label,
-                    step="x",
-                    outputs={"x": bytes_},
-                    metrics={},
-                    provenance=PROVENANCE,
-                )
-            )
+            outputs = {"x": folder_of(kept, {"x": f"{key} {unit.digest}"})}
+            outcomes.append(outcome(unit.digest, key=key, part=unit.label, outputs=outputs))
     ledger.record(repo.ledger(), outcomes, "pretended")
     return [next(iter(one.outputs.values())) for one in outcomes]
 
@@ -71,6 +62,21 @@ def folder_of(kept: Store, files: dict[str, str]) -> Digest:
         for name, text in files.items():
             (Path(folder) / name).write_text(text)
         return blobs.add_folder(kept, Path(folder))
+
+
+def outcome(unit: Digest, **fields: Any) -> Outcome:
+    """Make an outcome of which only some fields matter."""
+    others = {"key": Key("Dish", "d"), "part": "", "step": "x", "outputs": {}, "metrics": {}, "provenance": PROVENANCE}
+    return Outcome(unit=unit, **others | fields)
+
+
+def evidence_of(repo: Repo, items: list[Item], facts: SuiteFacts) -> Digest:
+    """Store what an evaluation leaves."""
+    files = {
+        evidence.ITEMS: "\n".join(msgspec.json.encode(item).decode() for item in items),
+        evidence.FACTS: msgspec.json.encode(facts).decode(),
+    }
+    return folder_of(open_store(repo.workspace()), files)
 
 
 def forget(repo: Repo, digest: Digest) -> None:
@@ -100,25 +106,14 @@ def found(
     trial: int | None = None,
 ) -> None:
     """Write down that everything of a revision was made, and that its evaluations (or one trial) found these items."""
-    graph, kept = repo.desire(revision).graph, open_store(repo.workspace())
-    folder = folder_of(
-        kept,
-        {
-            evidence.ITEMS: "\n".join(msgspec.json.encode(item).decode() for item in items),
-            evidence.FACTS: msgspec.json.encode(facts).decode(),
-        },
-    )
+    fields: dict[str, Any] = {
+        "outputs": {"evidence": evidence_of(repo, items, facts)},
+        "metrics": {} if calls is None else {"calls": calls},
+        "provenance": replace(PROVENANCE, started=f"2026-01-01T00:00:00.{next(TICKS):06d}Z"),
+    }
     outcomes = [
-        Outcome(
-            unit=unit.digest,
-            key=key,
-            part=unit.label,
-            step="x",
-            outputs={"evidence": folder},
-            metrics={} if calls is None else {"calls": calls},
-            provenance=replace(PROVENANCE, started=f"2026-01-01T00:00:00.{next(TICKS):06d}Z"),
-        )
-        for key, node in graph.nodes.items()
+        outcome(unit.digest, key=key, part=unit.label, **fields)
+        for key, node in repo.desire(revision).graph.nodes.items()
         for unit in node.units
         if trial is None or unit.trial == trial
     ]

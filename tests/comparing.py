@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 
-import msgspec
-
-from llmops.domain.records import Outcome
-from llmops.environments.workspaces import open_store
-from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import compare, comparison_plan
 from llmops.gates.compare import PreparedComparison
 from llmops.gates.comparison_plan import ComparisonRequest
 from llmops.ledger import ledger
-from tests.answers import PROVENANCE, folder_of
+from tests.answers import evidence_of, outcome
 from tests.repos import Repo
 from tests.trees import Tree, spec, system
 
@@ -64,21 +59,8 @@ def answered(
                  cluster=str(n % clusters) if clusters else "")
             for n, value in enumerate(values)
         ]  # fmt: skip
-        texts = {
-            evidence.ITEMS: "\n".join(msgspec.json.encode(item).decode() for item in items),
-            evidence.FACTS: msgspec.json.encode(facts).decode(),
-        }
-        folder = folder_of(open_store(repo.workspace()), texts)
+        outputs = {"evidence": evidence_of(repo, items, facts)}
         outcomes = [
-            Outcome(
-                unit=one,
-                key=key,
-                part="few",
-                step="x",
-                outputs={"evidence": folder},
-                metrics={"calls": calls},
-                provenance=PROVENANCE,
-            )
-            for one in (unit.digest, *made)
+            outcome(one, key=key, part="few", outputs=outputs, metrics={"calls": calls}) for one in (unit.digest, *made)
         ]
         ledger.record(repo.ledger(), outcomes, "answered")

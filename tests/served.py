@@ -6,17 +6,21 @@ import http.client
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
+
 from demo.load import Load
 from llmops.domain.records import Release
+from llmops.host import file_locks
 from llmops.ledger import ledger
 from llmops.plugins.runtime import Phase
 from llmops.releases import deployments
-from llmops.serving import gateway_client
+from llmops.serving import gateway_client, supervised
 from tests.conftest import ROOT, Shell
 from tests.trees import spec
 
@@ -30,10 +34,17 @@ MODEL = {
 }
 
 
-def deployment(tag: str, more: str = "", steps: str = "[]", fails: str = "", delay: float = 0.0) -> str:
+def deployment(
+    tag: str, more: str = "", steps: str = "[]", fails: str = "", delay: float = 0.0, name: str = "chat"
+) -> str:
     engine = f"engine: {{type: echo, config: {{tag: '{tag}', fails: '{fails}', delay: {delay}}}}}"
     body = f"model: m\n{engine}\nstrategy: {{canary: {{steps: {steps}}}}}\nprogress_deadline: 15s\n{more}"
-    return spec("Deployment", "chat", body)
+    return spec("Deployment", name, body)
+
+
+def in_two_steps(tag: str, name: str = "chat") -> str:
+    """A deployment that gets half of the traffic first, and of which no other revision stays warm."""
+    return deployment(f"{tag} ", "keep_warm: {revisions: 0}", "[{set_weight: 50}]", name=name)
 
 
 CANARY = "[{set_weight: 30}, {analysis: {duration: 1s, min_requests: 5}}, {set_weight: 60}, {pause: {duration: 0.3s}}]"
@@ -114,3 +125,32 @@ def routed(shell: Shell) -> set[str]:
 
 def listening(shell: Shell) -> set[str]:
     return {one.url for one in deployments.released_runtimes(shell.repo.workspace()).look() if one.phase is Phase.READY}
+
+
+def running(shell: Shell) -> set[int]:
+    """Give every process that has to do with this repository."""
+    found: set[int] = set()
+    for one in psutil.process_iter():
+        try:
+            if one.status() != psutil.STATUS_ZOMBIE and str(shell.repo.folder) in " ".join(one.cmdline()):
+                found |= {one.pid, *(child.pid for child in one.children(recursive=True))}
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def known(shell: Shell) -> set[int]:
+    """Give the gateway, the replicas and their supervisors, as they are written down."""
+    runtime = shell.repo.workspace().runtime
+    folders = [runtime / "gateway", *(runtime / "replicas").glob("*")]
+    return {
+        pid for one in folders for pid in (file_locks.holder(one / supervised.LOCK), supervised.look(one).pid) if pid
+    }
+
+
+def assert_nothing_else_runs(shell: Shell) -> None:
+    """Assert that everything that runs is written down; what was ended may take a moment to go."""
+    deadline = time.monotonic() + 10
+    while running(shell) != known(shell):
+        assert time.monotonic() < deadline, "a process is left that nobody knows of"
+        time.sleep(0.1)

@@ -21,6 +21,15 @@ from llmops.store import blobs
 from llmops.store.blobs import Store
 
 END = "</s>"
+TASK = """\
+task: reading
+output_type: {output}
+doc_to_text: "{{{{question}}}}"
+doc_to_target: answer
+{more}
+metric_list: [{{metric: {metric}, aggregation: mean, higher_is_better: true}}]
+"""
+CHOICE = TASK.format(output="multiple_choice", metric="acc", more="doc_to_choice: [a, b, c]")
 CHAT = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }} {% endfor %}{% if add_generation_prompt %}a:{% endif %}"
 
 

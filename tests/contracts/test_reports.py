@@ -19,9 +19,9 @@ from llmops.reports.formats.gate import REPORTS as GATE
 from llmops.reports.formats.plan import REPORTS as PLAN
 from tests.answers import GOOD, answered
 from tests.conftest import Shell
+from tests.reports import RUN, SAME, WORSE, gated, report
 from tests.repos import Repo
 from tests.trees import system
-from tests.unit.test_comments import RUN, SAME, WORSE, gated, report
 
 ROW = ComparisonRow(subject="small", units=(), note="was not evaluated")
 COMPARISON = ComparisonResult(

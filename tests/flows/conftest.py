@@ -126,6 +126,16 @@ def filled(repo: Repo, llmops: Shell) -> Shell:
 
 
 @pytest.fixture
+def prepared(repo: Repo, llmops: Shell) -> Shell:
+    """A repository with one dataset and a ledger."""
+    corpus = spec("Dataset", "corpus", "format: text\nsources: [{path: data/corpus.txt}]")
+    repo.commit({"specs/corpus.yaml": corpus, "data/corpus.txt": "A text.\n"})
+    assert llmops("init") == Exit.WELL
+    repo.commit(message="what init wrote")
+    return llmops
+
+
+@pytest.fixture
 def books(repo: Repo, llmops: Shell) -> Repo:
     """A repository with subjects to compare, and a ledger."""
     repo.commit(dict(schoolbook()))

@@ -14,8 +14,8 @@ from tests.answers import pretend
 from tests.comparing import schoolbook, survey
 from tests.completion import complete
 from tests.conftest import ROOT, Shell
-from tests.flows.test_evaluating import CHOICE
 from tests.repos import Repo
+from tests.tiny import CHOICE
 from tests.trees import spec
 
 

@@ -11,8 +11,8 @@ from llmops.domain.problems import Exit
 from llmops.execution.evidence import SuiteFacts
 from tests.comparing import HALF, MOST, answered
 from tests.conftest import ROOT, Shell
+from tests.reports import Page, is_alone
 from tests.repos import Repo
-from tests.unit.test_pages import Page, is_alone
 
 GOLDEN = ROOT / "tests" / "golden"
 

@@ -11,6 +11,7 @@ import pytest
 from llmops.domain.problems import Exit, Refused
 from llmops.git.signatures import SigningPolicy, keys_at
 from llmops.ledger import ledger
+from tests.answers import outcome
 from tests.conftest import Shell
 from tests.keys import SshKey
 from tests.trees import spec
@@ -205,16 +206,14 @@ def test_a_ledger_that_was_not_signed_is_signed_by_init(
 
 
 def test_two_signed_writers_merge_by_union(sealed: Shell, tmp_path: Path) -> None:
-    from tests.unit.test_ledger import outcome
-
     repo = sealed.repo
     seal = SigningPolicy(os.environ["LLMOPS_SIGNING_KEY"], keys_at([os.environ["LLMOPS_LEDGER_KEYS"]], repo.folder))
     other = repo.clone(tmp_path / "other")
     other.git("config", "user.name", "other")
     here, there = (ledger.locate(one.open(), repo.workspace().settings.ledger, "local", seal) for one in (repo, other))
     ledger.fetch(there)
-    ledger.record(here, [outcome(1)], "m")
-    ledger.record(there, [outcome(2)], "m")  # has not seen the other
+    ledger.record(here, [outcome("1" * 64)], "m")
+    ledger.record(there, [outcome("2" * 64)], "m")  # has not seen the other
     ledger.fetch(here)
 
     assert ledger.units(here) == ledger.units(there)

@@ -21,7 +21,7 @@ from llmops.ledger import ledger
 from llmops.store import blobs
 from tests.answers import GOOD, WORSE, answered
 from tests.conftest import Shell
-from tests.forge.test_ci import EVENTS
+from tests.forge.jobs import EVENTS
 from tests.repos import Repo
 from tests.trees import system
 

@@ -23,14 +23,14 @@ from hypothesis import strategies as st
 
 from llmops import registry
 from llmops.domain.problems import Exit, Invalid, Problem
-from llmops.domain.records import Outcome, Provenance
 from llmops.domain.resources import Key, Node
 from llmops.index import commits, database, index, outcomes
 from llmops.ledger import ledger
 from llmops.specs import diff, graph, loading
 from llmops.specs.graph import Graph
+from tests.answers import outcome
 from tests.conftest import PLUGINS, SOAK, Shell, examples
-from tests.laws.test_laws import trees
+from tests.laws.strategies import BREAKS, trees
 from tests.repos import Repo
 from tests.trees import Tree, spec, system
 
@@ -79,20 +79,6 @@ def test_every_commit_is_as_in_a_full_reading(history: list[Tree]) -> None:
             assert one.live == other.live
             assert len(one.nodes) == len(other.nodes)
         assert diff.compare(found[0], found[-1]) == diff.compare(whole[0], whole[-1])
-
-
-BREAKS = [
-    ("specs/p.yaml", "name: p", "name: q"),
-    ("specs/p.yaml", "kind: Prompt", "kind: Promt"),
-    ("specs/m.yaml", "approved", "retired"),
-    ("specs/m.yaml", "approved", "draft"),
-    ("prompts/p.jinja", "q", "qq"),
-    ("evals/t.yaml", "doc_to_text", "doc_to_txt"),
-    ("specs/t-a.yaml", "task: sft", "task: sftt"),
-    ("specs/t-a.yaml", "base: m", "base: ta"),
-    ("specs/d-a.yaml", "name: a", "name: b"),
-    ("data/a.jsonl", '"role": "user"', '"role": 3'),
-]
 
 
 @FEW
@@ -372,11 +358,6 @@ def test_the_outcomes_of_another_ledger_do_not_count(repo: Repo, llmops: Shell) 
 
     assert llmops("plan", "-o", "json") == Exit.WELL
     assert len([one for one in json.loads(llmops.out)["actions"] if one["verb"] == "train"]) == 2
-
-
-def outcome(unit: str) -> Outcome:
-    provenance = Provenance(commit="c", actor="a", run="", started="t", seconds=1.0, environment={})
-    return Outcome(unit=unit, key=Key("Dish", "d"), part="", step="s", outputs={}, metrics={}, provenance=provenance)
 
 
 def test_what_fails_while_specs_are_read_is_not_taken_for_a_full_disk(

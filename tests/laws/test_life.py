@@ -34,9 +34,8 @@ from llmops.ledger import ledger
 from llmops.serving import supervised
 from tests.conftest import SOAK, Shell, examples
 from tests.crashing import PLACES, crash, points
-from tests.flows.test_crashed_releases import assert_nothing_else_runs, deployment, running
 from tests.repos import Repo
-from tests.served import MODEL, SETTINGS, chat, content
+from tests.served import MODEL, SETTINGS, assert_nothing_else_runs, chat, content, in_two_steps, running
 from tests.trees import spec
 
 CHAT = Key("Deployment", "chat")
@@ -80,7 +79,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(tag=st.sampled_from(["one", "two", "three"]))
     def serve(self, tag: str) -> None:
-        self.repo.commit({"specs/chat.yaml": deployment("chat", tag)})
+        self.repo.commit({"specs/chat.yaml": in_two_steps(tag)})
 
     @rule()
     def serve_no_more(self) -> None:

@@ -14,27 +14,20 @@ from msgspec.structs import replace
 
 from llmops.domain.digests import digest
 from llmops.domain.problems import Broken, Exit, Held, Refused, Retry
-from llmops.domain.records import EnvironmentState, Lease, Outcome, Provenance
-from llmops.domain.resources import Key
+from llmops.domain.records import EnvironmentState, Lease, Outcome
 from llmops.git import refs
 from llmops.ledger import leases, ledger
 from llmops.ledger.leases import ApplyClaim
 from llmops.ledger.ledger import Ledger
 from llmops.specs.settings import LedgerSettings
+from tests import answers
 from tests.conftest import Shell
 from tests.repos import Repo
 
 
 def outcome(name: object, seconds: float = 1.0, *, made: str = "m", started: str = "t") -> Outcome:
-    return Outcome(
-        unit=digest(name),
-        key=Key("Training", "t"),
-        part="",
-        step="train",
-        outputs={"model": digest(made)},
-        metrics={"loss": 0.5},
-        provenance=Provenance(commit="c", actor="a", run="", started=started, seconds=seconds, environment={}),
-    )
+    provenance = replace(answers.PROVENANCE, started=started, seconds=seconds)
+    return answers.outcome(digest(name), outputs={"model": digest(made)}, metrics={"loss": 0.5}, provenance=provenance)
 
 
 @pytest.fixture
