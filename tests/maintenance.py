@@ -50,7 +50,7 @@ def age(shell: Shell, days: float = 30.0) -> None:
     where = shell.repo.ledger()
     old = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(then))
     files = {
-        path: ledger._encode(replace(one, provenance=replace(one.provenance, started=old)))
+        path: ledger.encode(replace(one, provenance=replace(one.provenance, started=old)))
         for path, one in ((path, ledger.decode(data, Outcome)) for path, data in ledger.entries(where))
     }
     tip = refs.tip(where.at, where.results)

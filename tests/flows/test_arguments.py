@@ -38,7 +38,7 @@ def test_an_empty_argument_is_wrong_usage_and_does_nothing(command: list[str], p
     before = prepared.repo.git("for-each-ref")
 
     assert prepared(*command) == Exit.USAGE
-    assert "empty" in prepared.err or "no name" in prepared.err
+    assert "empty" in prepared.err or "is not a valid name" in prepared.err
     assert prepared.repo.git("for-each-ref") == before
     assert prepared.repo.git("status", "--porcelain") == ""
 

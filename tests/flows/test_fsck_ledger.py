@@ -40,7 +40,7 @@ def test_a_ledger_of_which_git_lost_something_is_a_fault_with_a_remedy(kitchen: 
 
 def test_a_ledger_that_a_newer_llmops_wrote_is_refused_by_every_command(kitchen: Shell) -> None:
     flour = outcome(kitchen, Key("Dish", "flour"))
-    rewrite(kitchen, "refs/llmops/results", {ledger.path_of(flour.unit): ledger._encode(replace(flour, format=99))})
+    rewrite(kitchen, "refs/llmops/results", {ledger.path_of(flour.unit): ledger.encode(replace(flour, format=99))})
     for command in ("plan", "apply", "status", "gc"):
         assert kitchen(command) == Exit.NO, command
         assert "written by a newer llmops. Upgrade: pip install --upgrade git-llmops" in kitchen.err
@@ -66,7 +66,7 @@ def test_a_lock_that_a_killed_git_left_is_found_and_removed(kitchen: Shell) -> N
 
 def test_an_outcome_in_the_wrong_place_is_found(kitchen: Shell) -> None:
     flour = outcome(kitchen, Key("Dish", "flour"))
-    rewrite(kitchen, "refs/llmops/results", {f"00/{'0' * 62}.json": ledger._encode(flour)})
+    rewrite(kitchen, "refs/llmops/results", {f"00/{'0' * 62}.json": ledger.encode(flour)})
 
     assert kitchen("fsck") == Exit.NO
     assert "which belongs elsewhere" in kitchen.out
@@ -81,7 +81,7 @@ def test_an_outcome_that_cannot_be_read_is_found(kitchen: Shell) -> None:
 
 def test_results_that_were_taken_away_are_found(kitchen: Shell) -> None:
     flour = outcome(kitchen, Key("Dish", "flour"))
-    rewrite(kitchen, "refs/llmops/results", {ledger.path_of(flour.unit): ledger._encode(flour)}, over=False)
+    rewrite(kitchen, "refs/llmops/results", {ledger.path_of(flour.unit): ledger.encode(flour)}, over=False)
 
     assert kitchen("fsck") == Exit.NO
     assert "(2 in all)" in kitchen.out

@@ -135,7 +135,7 @@ def test_a_head_that_is_clearly_worse_fails_after_few_items(repo: Repo, llmops: 
     assert (code, said["made"]) == (Exit.NO, 0)
     assert said["reports"][0]["reused"]
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
-    assert "10 of 400 items were sampled, in batches; method: bets" in llmops.out
+    assert "10 of 400 items were sampled, in batches; method: betting test, valid at every look" in llmops.out
     assert llmops("plan") == Exit.WELL
     assert "evaluate" not in llmops.out
 

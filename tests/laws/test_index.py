@@ -121,10 +121,11 @@ def test_every_version_of_the_code_has_an_index_of_its_own(
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(PLUGINS, tmp_path / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(index, "PACKAGE", package)
-    names = [index._fingerprint([plugins])]
+    index.open_at(tmp_path, registry.PLUGINS, [plugins])
     assert "serving/gateway" in FOLDERS
 
-    for folder in [*(package / folder for folder in FOLDERS), tmp_path / "plugins" / "kinds"]:
+    folders = [*(package / folder for folder in FOLDERS), tmp_path / "plugins" / "kinds"]
+    for folder in folders:
         file = next(folder.glob("*.py"))
         if change == "edited":
             file.write_text(file.read_text() + "#")
@@ -137,9 +138,9 @@ def test_every_version_of_the_code_has_an_index_of_its_own(
         else:
             (folder / "__pycache__").mkdir()
             (folder / "__pycache__" / "new.pyc").touch()
-        names.append(index._fingerprint([plugins]))
+        index.open_at(tmp_path, registry.PLUGINS, [plugins])
 
-    assert len(set(names)) == (1 if change == "compiled" else len(names))
+    assert len(list(tmp_path.glob("index-*.db"))) == (1 if change == "compiled" else 1 + len(folders))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "not a file"])
@@ -199,12 +200,13 @@ KILLED = """
 import os
 from pathlib import Path
 from llmops.git import repository
-from llmops.index import commits, index
-insert = index._insert
-def killed(*given):
-    insert(*given)
-    os._exit(9)
-index._insert, index.MOST_FRESH = killed, 0
+from llmops.index import commits, database, index
+write = database.Database.write
+def killed(self, statement, *rows):
+    write(self, statement, *rows)
+    if "INTO unit" in statement:
+        os._exit(9)
+database.Database.write, index.MOST_FRESH = killed, 0
 commits.desire(commits.open_at(repository.discover(Path.cwd())), "HEAD")
 """
 

@@ -36,7 +36,7 @@ def test_a_list_of_checkpoints_that_a_kill_cut_off_stops_no_training(
     if text is not None:
         snapshot.write_text(text)
 
-    ray_train._drop_cut_snapshot(tmp_path)
+    ray_train.drop_cut_snapshot(tmp_path)
 
     assert snapshot.exists() == stays
 

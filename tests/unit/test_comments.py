@@ -55,7 +55,7 @@ def test_a_sequential_suite_says_how_many_of_how_many_items_were_asked() -> None
     text = md.render(gated(report("maths", bets)), RUN)
     all_of_them = md.render(gated(report("maths", replace(bets, items=2000))), RUN)
 
-    assert "20 of 2000 items were sampled, in batches; method: bets" in text
+    assert "20 of 2000 items were sampled, in batches; method: betting test, valid at every look" in text
     assert "1980 (99%) were not needed" in text
     assert "were not needed" not in all_of_them
 

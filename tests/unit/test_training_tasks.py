@@ -53,6 +53,6 @@ def test_a_training_in_process_sees_one_gpu(
     if visible is None:
         monkeypatch.delenv(in_process.DEVICES)
 
-    in_process._see_one_gpu()
+    in_process.see_one_gpu()
 
     assert os.environ[in_process.DEVICES] == expected
