@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,8 +19,10 @@ from llmops.ledger import ledger
 from llmops.plugins.runtime import Phase
 from llmops.releases import deployments
 from llmops.serving import gateway_client, supervised
-from tests.conftest import ROOT, Shell
+from tests import crashing
+from tests.conftest import Shell
 from tests.trees import spec
+from tests.waiting import wait_for
 
 SETTINGS = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {gateway: {port: 0, drain: 2s}}\n"
 
@@ -92,21 +92,10 @@ def change(shell: Shell, text: str) -> None:
     shell.repo.commit({"specs/chat.yaml": text})
 
 
-APPLY = """
-import sys
-from llmops import cli
-import llmops.serving.engines
-llmops.serving.engines.__path__.append({engines!r})
-sys.exit(cli.main(["-C", {folder!r}, "apply"]))
-"""
-
-
 @contextmanager
 def applying(shell: Shell) -> Iterator[subprocess.Popen[str]]:
     """Apply in a process of its own."""
-    script = APPLY.format(engines=str(ROOT / "tests/plugins/engines"), folder=str(shell.repo.folder))
-    running = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    with running:
+    with crashing.start(shell.repo.folder, "apply") as running:
         try:
             yield running
         finally:
@@ -150,7 +139,4 @@ def known(shell: Shell) -> set[int]:
 
 def assert_nothing_else_runs(shell: Shell) -> None:
     """Assert that everything that runs is written down; what was ended may take a moment to go."""
-    deadline = time.monotonic() + 10
-    while running(shell) != known(shell):
-        assert time.monotonic() < deadline, "a process is left that nobody knows of"
-        time.sleep(0.1)
+    wait_for(lambda: running(shell) == known(shell), seconds=10)

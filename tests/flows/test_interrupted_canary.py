@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -17,7 +15,8 @@ from llmops.domain.records import EnvironmentState, Lease
 from llmops.ledger import ledger
 from llmops.releases import deployments
 from llmops.serving import supervised
-from tests.conftest import ROOT, Shell
+from tests.conftest import Shell
+from tests.crashing import crash
 from tests.served import CANARY, PAUSED, applying, change, chat, content, deployment, is_in_step, load, release
 from tests.waiting import wait_for
 
@@ -107,34 +106,13 @@ def test_a_gateway_that_dies_in_an_analysis_is_waited_for_and_the_analysis_begin
     assert content(chat(stage)[1]).startswith("two ")
 
 
-KILLED = """
-import os, signal, sys
-from llmops import cli, release
-import llmops.serving.engines
-llmops.serving.engines.__path__.append({engines!r})
-inner = release.traffic.change
-left = {after!r}
-def change(*arguments):
-    global left
-    found = inner(*arguments)
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return found
-release.traffic.change = change
-cli.main(["-C", {folder!r}, "apply"])
-"""
-
-
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 def test_an_apply_that_is_killed_in_a_canary_is_taken_up(stage: Shell, after: int) -> None:
     stage("apply")
     change(stage, deployment("two ", steps=CANARY))
-    script = KILLED.format(engines=str(ROOT / "tests/plugins/engines"), after=after, folder=str(stage.repo.folder))
 
     with load(stage) as clients:
-        killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-        assert killed.returncode == -signal.SIGKILL
+        assert crash(stage.repo.folder, "after routes", after)
         assert stage("apply") == Exit.WELL
 
     assert clients.failed == []
@@ -145,8 +123,7 @@ def test_an_apply_that_is_killed_in_a_canary_is_taken_up(stage: Shell, after: in
 
 
 def test_what_runs_outlives_the_apply_and_is_found_by_another_process(stage: Shell) -> None:
-    script = KILLED.format(engines=str(ROOT / "tests/plugins/engines"), after=99, folder=str(stage.repo.folder))
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
+    assert not crash(stage.repo.folder, "nowhere", 0)
 
     assert chat(stage)[0] == 200
     assert stage("apply") == Exit.WELL

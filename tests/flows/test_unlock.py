@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from llmops.domain.problems import Exit, Retry
 from llmops.domain.records import EnvironmentState
 from llmops.ledger import leases, ledger
-from tests.conftest import ROOT, Shell
+from tests import crashing
+from tests.conftest import Shell
 from tests.maintenance import hold
 from tests.repos import Repo
 from tests.trees import spec
@@ -26,24 +27,12 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.usefixtures("plugins")
 
 
-APPLY = """
-import sys
-from llmops import cli
-import llmops.kinds
-llmops.kinds.__path__.append({kinds!r})
-sys.exit(cli.main(["-C", {folder!r}, "apply"]))
-"""
-
-
 @pytest.fixture
 def paused(repo: Repo, llmops: Shell, plugins: Path) -> Iterator[subprocess.Popen[str]]:
     """An apply of a dish that takes long, stopped in the middle."""
     repo.commit({"specs/stew.yaml": spec("Dish", "stew", "{text: stew, seconds: 60}")})
     assert llmops("init") == Exit.WELL
-    script = APPLY.format(kinds=str(ROOT / "tests/plugins/kinds"), folder=str(repo.folder))
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = crashing.start(repo.folder, "apply")
     wait_for(lambda: "begin" in plugins.read_text())
     process.send_signal(signal.SIGSTOP)
     yield process
@@ -114,7 +103,7 @@ def test_without_a_terminal_unlock_wants_to_be_told_yes(kitchen: Shell) -> None:
 
     assert kitchen("unlock") == Exit.USAGE
     assert "ci@runner:1 has held the lease of local" in kitchen.out
-    assert "cannot be seen from here" in kitchen.out
+    assert "Its process runs on another machine" in kitchen.out
     assert "--yes" in kitchen.err
     assert state_of(kitchen).lease is not None
 
