@@ -19,9 +19,9 @@ from llmops.gates import pull_request
 from llmops.host import file_locks
 from llmops.ledger import ledger
 from llmops.store import blobs
+from tests.answers import GOOD, WORSE, answered
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, WORSE, answered
-from tests.forge.test_ci import EVENTS
+from tests.forge.jobs import EVENTS
 from tests.repos import Repo
 from tests.trees import system
 
