@@ -42,7 +42,7 @@ NAVIGATION = {
     "tutorial/index": ("tutorial/0*",),
     "guides/index": (
         *("guides/two-machines", "guides/s3-store", "guides/ray-cluster", "guides/github", "guides/other-ci"),
-        *("guides/signatures", "guides/secrets", "guides/bring-a-model", "guides/import"),
+        *("guides/signatures", "guides/secrets", "guides/bring-a-model", "guides/import", "guides/python"),
         *("guides/call-a-deployment", "guides/metrics", "guides/roll-back", "guides/recover-a-lease"),
     ),
     "concepts/index": tuple(f"concepts/{name}" for name in ("digest", "plan", "gate", "rollout", "trust", "recovery")),

@@ -24,7 +24,7 @@ from unittest import mock
 
 from benchmarks import page as performance
 from benchmarks import results
-from docs import layers, tables
+from docs import layers, notebook, tables
 from llmops import cli, registry
 from llmops.domain import problems
 from llmops.domain.problems import Exit, LlmopsError
@@ -50,6 +50,7 @@ def pages() -> dict[Path, str]:
         "reference/cli.md": cli_page(),
         "reference/exit-codes.md": exits_page(),
         "decisions/index.md": decisions_page(),
+        "guides/python.md": notebook.page(Path(__file__).parent / "guides" / "python.ipynb"),
     }
     figures = results.decode((Path(__file__).parent / "performance.json").read_bytes())
     return {PAGES / name: NOTE + text for name, text in texts.items()} | {
