@@ -1,4 +1,4 @@
-"""Generates the reference, the list of decisions, and the page about performance.
+"""Generates the reference, the list of decisions, the drawing of the layers, and the page about performance.
 
 `docs/performance.md` shows the figures that `make bench` left in `docs/performance.json`.
 
@@ -24,7 +24,7 @@ from unittest import mock
 
 from benchmarks import page as performance
 from benchmarks import results
-from docs import tables
+from docs import layers, tables
 from llmops import cli, registry
 from llmops.domain import problems
 from llmops.domain.problems import Exit, LlmopsError
@@ -53,7 +53,8 @@ def pages() -> dict[Path, str]:
     }
     figures = results.decode((Path(__file__).parent / "performance.json").read_bytes())
     return {PAGES / name: NOTE + text for name, text in texts.items()} | {
-        PAGES / "performance.md": performance.page(figures)
+        PAGES / "performance.md": performance.page(figures),
+        PAGES / "layers.svg": layers.drawing(),
     }
 
 

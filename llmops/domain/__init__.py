@@ -1,1 +1,1 @@
-"""The frozen values that every other folder speaks of."""
+"""Holds the frozen values that every other folder speaks of."""

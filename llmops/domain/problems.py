@@ -1,7 +1,7 @@
 """What can be wrong, said so that a reader knows what to do next.
 
 A `Problem` is a value: it is collected, sorted and printed at the edge. An error ends the command; its class says
-what happens next and carries the exit code of docs/ARCHITECTURE.md, section 5.
+what happens next and carries its exit code.
 
 Pure.
 """

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from llmops import __version__
 from llmops.domain.problems import Broken, Misused
+from llmops.domain.version import __version__
 from llmops.forge.redact import HIDDEN, redact
 
 VERSION = "2022-11-28"

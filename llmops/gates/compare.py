@@ -166,7 +166,7 @@ def _first_test_row(body: Any, desired: Desired) -> dict[str, Any] | None:
 
 def _labelled(task: BuildTask, subjects: Iterable[ComparedSubject]) -> BuildTask:
     """Add the subject to the label of a task, where it is not the subject that the Evaluation names."""
-    subject = next(subject for subject in subjects if subject.desired is task.wanted)
+    subject = next(subject for subject in subjects if subject.desired is task.desired)
     if task.action.key not in subject.keys or task.action.key not in subject.entry.others:
         return task
     label = f"{task.action.label} of {subject.entry.name}"
@@ -191,7 +191,7 @@ def run(
             ]
             tables.append(_table(suites[0], runs, planned))
     return ComparisonResult(
-        commit=prepared.commit, tables=_adjusted(tables), made=len(result.made), failed=result.failed
+        commit=prepared.commit, tables=_adjusted(tables), made=len(result.built), failed=result.failed
     )
 
 

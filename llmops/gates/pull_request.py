@@ -136,7 +136,7 @@ def _with_budget(task: BuildTask, more: Mapping[Digest, Continuation], settings:
     """Tell a task how far its evidence grows, by the settings of base."""
     if task.action.key.kind != kind.KIND.name:
         return task
-    node = task.wanted.graph[task.action.key]
+    node = task.desired.graph[task.action.key]
     unit = next(unit for unit in node.units if unit.digest == task.action.unit)
     if (continuation := more.get(unit.digest)) is None:
         return replace(task, options=evaluation.options(node, unit, settings))
@@ -208,7 +208,7 @@ def _needs(tasks: Iterable[BuildTask]) -> dict[Digest, frozenset[Digest]]:
 
 def _costs(gate_plan: GatePlan, seconds: Mapping[Digest, float]) -> dict[Digest, Cost | None]:
     """Cost of each unit, by the prices of base."""
-    nodes = {task.action.unit: task.wanted.graph[task.action.key] for task in gate_plan.tasks}
+    nodes = {task.action.unit: task.desired.graph[task.action.key] for task in gate_plan.tasks}
     for graph in (gate_plan.head.graph, gate_plan.base.graph):
         evaluations = [graph[key] for key in gate_plan.affected if key in graph]
         nodes |= {unit.digest: node for node in evaluations for unit in node.units}
@@ -247,11 +247,13 @@ def run(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, 
     base, head = gate_plan.base, gate_plan.head
     judged = verdicts.judge_change(gate_plan.affected, head.graph, base.graph, source)
     reports = [_marked_if_skipped(report, gate_plan.skipped) for report in judged]
-    outcomes = ledger.outcomes_of(build_context.ledger, tuple(result.made.union(*(report.units for report in reports))))
+    outcomes = ledger.outcomes_of(
+        build_context.ledger, tuple(result.built.union(*(report.units for report in reports)))
+    )
     seconds = {unit: outcome.provenance.seconds for unit, outcome in outcomes.items()}
     costs = _costs(gate_plan, seconds)
     spent_before = {task.action.unit: task.previous.seconds for task in gate_plan.tasks if task.previous}
-    spent = {unit: seconds[unit] - spent_before.get(unit, 0.0) for unit in result.made}
+    spent = {unit: seconds[unit] - spent_before.get(unit, 0.0) for unit in result.built}
     planned = {task.action.unit for task in gate_plan.tasks}
     return GateResult(
         base=base.commit,
@@ -267,7 +269,7 @@ def run(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, 
         ),
         unaffected=gate_plan.unaffected,
         removed=gate_plan.removed,
-        made=len(result.made),
+        made=len(result.built),
         seconds=sum(spent.values()),
         cost=pricing.total(_costs(gate_plan, spent).values()),
         failed=result.failed,
@@ -289,7 +291,7 @@ def _build(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiato
     source = EvidenceStore(build_context.ledger, build_context.store)
     while undecided := _undecided(gate_plan, result, source):
         more = executor.build(undecided, build_context, initiator, emit)
-        result.made = (result.made - more.failed.keys()) | more.made
+        result.built = (result.built - more.failed.keys()) | more.built
         result.failed |= more.failed
         result.joined = more.joined
     return result

@@ -1,4 +1,4 @@
-"""Parses the rows of dataset files: one parser for each file format."""
+"""Reads the rows of data files: one file per parser, chosen by the ending of a file's name."""
 
 import sys
 from collections.abc import Iterator

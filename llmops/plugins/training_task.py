@@ -20,19 +20,18 @@ class TrainerInputs(Struct, frozen=True, kw_only=True):
     """The body of the Training (`llmops.kinds.training.Training`)."""
     start: str
     """The folder of the base; without a base, the folder of the new tokenizer."""
-    has_base: bool
     tokenizer: Any
     """A `PreTrainedTokenizerBase`."""
+    causal_lm: Callable[[], Any]
+    """Loads the base as a causal language model, or draws the weights of a new one."""
+    lora: Callable[[str], Any]
+    """Returns the `LoraConfig` of the spec for a task type of peft; None when every weight is trained."""
     format: str
     """The format of the rows, one of the task's `formats`."""
     rows: Iterable[Mapping[str, Any]]
     """The rows of the mixture in order, with all their columns; can be read once."""
-    causal_lm: Callable[[], Any]
-    """Loads the base; without a base, draws the weights of a new model for the tokenizer."""
-    lora: Callable[[str], Any]
-    """Configures the adapter for a task type of peft (``CAUSAL_LM``); None where all weights are trained."""
     dataset: Callable[[Sequence[str]], Any]
-    """Makes a `datasets.Dataset` of some columns of the rows. Raises an error when there is no row."""
+    """Reads the rows into a `datasets.Dataset` of these columns."""
     arguments: Mapping[str, Any]
     """Arguments for transformers' `TrainingArguments` and its subclasses in trl."""
 

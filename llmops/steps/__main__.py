@@ -31,7 +31,8 @@ from llmops.domain import orders
 from llmops.domain.digests import Digest
 from llmops.domain.orders import Job, JobResult, Order, OrderReport, Previous
 from llmops.host import disk, file_locks
-from llmops.steps.context import JobFailure, JobOutput, StepContext, now, reason
+from llmops.host.clock import now
+from llmops.steps.context import JobFailure, JobOutput, StepContext, reason
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs, mailbox
 from llmops.store.blobs import Store

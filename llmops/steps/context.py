@@ -6,7 +6,6 @@ Effects: reads and writes the store and the order's folder, looks up secrets.
 from __future__ import annotations
 
 import shutil
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -159,8 +158,3 @@ def report(folder: Path, progress: Progress) -> None:
 def body(resource: Job | Input, kind: type[B]) -> B:
     """Decode the spec of a job or an input."""
     return msgspec.json.decode(bytes(resource.body), type=kind)
-
-
-def now() -> str:
-    """Return the time in UTC, as in RFC 3339."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,4 +1,4 @@
-"""Defines the training tasks: one file for each."""
+"""Builds trainers, one file per training task: the formats that it takes, its rules, its trainer."""
 
 import sys
 

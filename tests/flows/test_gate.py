@@ -50,7 +50,7 @@ def survey(repo: Repo) -> GatePlan:
 def owed(found: GatePlan) -> set[tuple[str, str]]:
     """Give what is owed, and of which side."""
     base = found.base.graph
-    return {("base" if task.wanted.graph is base else "head", str(task.action.key)) for task in found.tasks}
+    return {("base" if task.desired.graph is base else "head", str(task.action.key)) for task in found.tasks}
 
 
 def pretend(repo: Repo, *keys: str) -> list[Digest]:
@@ -298,7 +298,7 @@ def test_a_release_is_not_judged_as_the_first_when_what_is_live_cannot_be_read(j
 
     assert llmops("apply") == Exit.NO
 
-    assert "what is live cannot be compared with" in llmops.err
+    assert "the live revision cannot be read for a comparison" in llmops.err
     assert "git fetch" in llmops.err
 
 

@@ -137,7 +137,7 @@ def test_a_problem_names_the_line_of_what_it_is_about(prepared: Shell) -> None:
 def test_an_environment_without_a_ledger_is_said_to_have_none(prepared: Shell) -> None:
     for command in ("status", "plan"):
         assert prepared(command, "-e", "prod") == Exit.WELL
-        assert "There is no ledger yet of the environment prod" in prepared.out
+        assert "The environment prod has no ledger" in prepared.out
         assert "`llmops init -e prod`" in prepared.out
         assert prepared(command) == Exit.WELL
         assert "no ledger" not in prepared.out

@@ -128,7 +128,7 @@ def opened(job: Job, context: StepContext) -> Iterator[EngineClient]:
     try:
         supervised.start(folder, replace(program, owner=os.getpid()))
         _wait_until_ready(folder, deployment)
-        route = revisions.served(
+        route = revisions.route(
             deployment.outputs["model"], command, prompt, (f"http://{replica.host}:{replica.port}",)
         )
         client = ChatClient if is_chat(job) else CompletionClient

@@ -49,12 +49,11 @@ def _inputs(config: LoopConfig, training: Training, tokenizer: PreTrainedTokeniz
     return TrainerInputs(
         training=training,
         start=config.start,
-        has_base=config.has_base,
         tokenizer=tokenizer,
-        format=config.mixture[0].format,  # the kind's review requires one format for all
-        rows=mixture,
         causal_lm=partial(models.causal_lm, config, training, tokenizer),
         lora=partial(models.lora, training),
+        format=config.mixture[0].format,  # the kind's review requires one format for all
+        rows=mixture,
         dataset=partial(rows.dataset, mixture),
         arguments=_arguments(config, training),
     )
