@@ -1,4 +1,4 @@
-"""Generates the reference, the list of decisions, the drawing of the layers, and the page about performance.
+"""Generates the reference, the list of decisions, the layers, and the page about performance.
 
 `docs/performance.md` shows the figures that `make bench` left in `docs/performance.json`.
 
@@ -199,7 +199,7 @@ An error is named for its remedy. Its message describes the problem, its place a
 
 
 def exits_page() -> str:
-    codes = [f"| {int(code)} | {code.name} | {tables.cell(code.says)} |" for code in Exit]
+    codes = [f"| {int(code)} | {code.name} | {tables.cell(code.meaning)} |" for code in Exit]
     errors = [
         f"| {error.__name__} | {int(error.exit)} | {tables.cell(summary(error))} |"
         for error in error_classes(vars(problems))

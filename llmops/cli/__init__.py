@@ -33,7 +33,7 @@ examples:
 
 exit codes:
 """
-EXIT_CODES = "\n".join(f"  {code.value:<4} {code.says}" for code in Exit)
+EXIT_CODES = "\n".join(f"  {code.value:<4} {code.meaning}" for code in Exit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,1 +1,1 @@
-"""Holds the frozen values that every other folder speaks of."""
+"""Defines the frozen values that every other folder uses."""

@@ -16,7 +16,7 @@ from llmops.git.tree import CommitFiles
 from llmops.index import index
 from llmops.index.index import Index
 from llmops.registry import DECIDING, PLUGINS
-from llmops.specs import loading
+from llmops.specs import settings_file
 from llmops.specs.graph import Graph
 from llmops.specs.settings import Settings
 
@@ -75,7 +75,7 @@ def settings_at(repo: Repository, revision: str) -> Settings:
 
 def settings_of(files: CommitFiles, name: str) -> Settings:
     """Read `llmops.yaml`; ``name`` says in messages which files these are. Raises `Invalid` with its problems."""
-    settings, problems = loading.read_settings(files, PLUGINS)
+    settings, problems = settings_file.read(files, PLUGINS)
     if problems:
         raise Invalid(problems, name)
     return settings

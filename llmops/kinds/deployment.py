@@ -13,7 +13,7 @@ from msgspec import Meta, field
 from llmops.domain.problems import FieldProblem
 from llmops.domain.records import RuntimeChoice
 from llmops.domain.resources import Key, Node, Scope
-from llmops.plugins.fields import DURATION_PATTERN, Body, Options, about, ref
+from llmops.plugins.fields import Body, Duration, Options, about, ref
 from llmops.plugins.kind import Choices, Kind
 
 
@@ -42,18 +42,16 @@ class RuntimeSpec(Body, frozen=True, kw_only=True):
 class Pause(Body, frozen=True, kw_only=True):
     """Wait, so that traffic can show something."""
 
-    duration: Annotated[str, about("How long: 30s, 5m, 1h.", pattern=DURATION_PATTERN)] | None = None
+    duration: Annotated[Duration, about("How long: 30s, 5m, 1h.")] | None = None
 
 
 class Analysis(Body, frozen=True, kw_only=True):
     """What the gateway must have seen of the new revision during this step."""
 
-    duration: Annotated[str, about("How long it is watched.", pattern=DURATION_PATTERN)] = "30s"
+    duration: Annotated[Duration, about("How long it is watched.")] = "30s"
     min_requests: Annotated[int, about("Fewer answers than this say nothing.", ge=1)] = 20
     max_error_rate: Annotated[float, about("Share of failed requests that aborts the release.", ge=0, le=1)] = 0.01
-    max_latency_p95: (
-        Annotated[str, about("Slowest 95th percentile until the last byte.", pattern=DURATION_PATTERN)] | None
-    ) = None
+    max_latency_p95: Annotated[Duration, about("Slowest 95th percentile until the last byte.")] | None = None
 
 
 class CanaryStep(Body, frozen=True, kw_only=True):
@@ -80,9 +78,7 @@ class KeepWarm(Body, frozen=True, kw_only=True):
     """Which earlier revisions stay started, so that going back is a traffic switch."""
 
     revisions: Annotated[int, about("How many good ones.", ge=0, le=5)] = 1
-    for_: Annotated[str, about("How long after they were replaced.", pattern=DURATION_PATTERN)] = field(
-        default="1h", name="for"
-    )
+    for_: Annotated[Duration, about("How long after they were replaced.")] = field(default="1h", name="for")
 
 
 class Deployment(Body, frozen=True, kw_only=True):
@@ -105,7 +101,7 @@ class Deployment(Body, frozen=True, kw_only=True):
     strategy: Annotated[Strategy, about("How a new revision takes over.", scope=Scope.NONE)] = Strategy()
     keep_warm: Annotated[KeepWarm, about("Which earlier revisions stay started.", scope=Scope.NONE)] = KeepWarm()
     progress_deadline: Annotated[
-        str, about("A new revision must be healthy within this time.", scope=Scope.NONE, pattern=DURATION_PATTERN)
+        Duration, about("A new revision must be healthy within this time.", scope=Scope.NONE)
     ] = "10m"
 
     @property

@@ -1,4 +1,4 @@
-"""Reads the rows of data files: one file per parser, chosen by the ending of a file's name."""
+"""Parses the rows of dataset files: one parser for each file format."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Defines what a training task is: a file in `llmops/tasks/` that holds one `TASK`.
+"""Defines training tasks: files in `llmops/tasks/`, each with one `TASK`.
 
 Pure.
 """
@@ -14,24 +14,25 @@ from llmops.domain.problems import FieldProblem
 
 
 class TrainerInputs(Struct, frozen=True, kw_only=True):
-    """What a task builds its trainer from. All seeds are set when it is called."""
+    """Inputs of the trainer of a task. All seeds are set."""
 
     training: Any
     """The body of the Training (`llmops.kinds.training.Training`)."""
     start: str
     """The folder of the base; without a base, the folder of the new tokenizer."""
+    has_base: bool
     tokenizer: Any
     """A `PreTrainedTokenizerBase`."""
-    causal_lm: Callable[[], Any]
-    """Loads the base as a causal language model, or draws the weights of a new one."""
-    lora: Callable[[str], Any]
-    """Returns the `LoraConfig` of the spec for a task type of peft; None when every weight is trained."""
     format: str
     """The format of the rows, one of the task's `formats`."""
     rows: Iterable[Mapping[str, Any]]
     """The rows of the mixture in order, with all their columns; can be read once."""
+    causal_lm: Callable[[], Any]
+    """Loads the base; without a base, draws the weights of a new model for the tokenizer."""
+    lora: Callable[[str], Any]
+    """Configures the adapter for a task type of peft (``CAUSAL_LM``); None where all weights are trained."""
     dataset: Callable[[Sequence[str]], Any]
-    """Reads the rows into a `datasets.Dataset` of these columns."""
+    """Makes a `datasets.Dataset` of some columns of the rows. Raises an error when there is no row."""
     arguments: Mapping[str, Any]
     """Arguments for transformers' `TrainingArguments` and its subclasses in trl."""
 

@@ -1,4 +1,4 @@
-"""Builds trainers, one file per training task: the formats that it takes, its rules, its trainer."""
+"""Defines the training tasks: one file for each."""
 
 import sys
 

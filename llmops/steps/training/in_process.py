@@ -29,7 +29,7 @@ def train(config: LoopConfig, training: Training, context: StepContext) -> None:
     """Train in this process. Raises `StepFailed` with the last line of an error of the loop."""
     context.report("loading the model")
     if training.resources.gpus:
-        _see_one_gpu()
+        see_one_gpu()
     context.blank("trainer")
     loop = importlib.import_module("llmops.steps.training.loop")
     try:
@@ -41,7 +41,7 @@ def train(config: LoopConfig, training: Training, context: StepContext) -> None:
         raise StepFailed(FAILED.format(last)) from error
 
 
-def _see_one_gpu() -> None:
+def see_one_gpu() -> None:
     """Hide the other GPUs: the Trainer would split each batch among all that it sees."""
     os.environ[DEVICES] = os.environ.get(DEVICES, "0").partition(",")[0]
 

@@ -49,11 +49,12 @@ def _inputs(config: LoopConfig, training: Training, tokenizer: PreTrainedTokeniz
     return TrainerInputs(
         training=training,
         start=config.start,
+        has_base=config.has_base,
         tokenizer=tokenizer,
-        causal_lm=partial(models.causal_lm, config, training, tokenizer),
-        lora=partial(models.lora, training),
         format=config.mixture[0].format,  # the kind's review requires one format for all
         rows=mixture,
+        causal_lm=partial(models.causal_lm, config, training, tokenizer),
+        lora=partial(models.lora, training),
         dataset=partial(rows.dataset, mixture),
         arguments=_arguments(config, training),
     )
