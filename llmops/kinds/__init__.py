@@ -1,4 +1,4 @@
-"""One file, or one folder, per kind of resource."""
+"""Lists the kinds of resources: one file, or one folder, per kind."""
 
 import sys
 
