@@ -269,7 +269,10 @@ def test_a_model_goes_through_its_stages_one_at_a_time_and_back_the_same_way(old
         ("{task: pretrain, datasets: [{name: corpus}]}", "needs architecture"),
         ("{task: sft, base: base, tokenizer: {}, datasets: [{name: rows}]}", "brings its own tokenizer"),
         ("{task: sft, base: base, lora: {}, datasets: [{name: rows}]}", "adapters are not used"),
-        ("{task: pretrain, base: base, datasets: [{name: rows}]}", "pretrain does not support the format of Dataset/rows"),
+        (
+            "{task: pretrain, base: base, datasets: [{name: rows}]}",
+            "pretrain does not support the format of Dataset/rows",
+        ),
         ("{task: sft, base: base, datasets: [{name: rows}], resources: {workers: 3}}", "shared evenly by 3 workers"),
         ("{task: sft, base: base, datasets: [{name: rows}], arguments: {output_dir: x}}", "no such field"),
         ("{task: dpo, base: base, datasets: [{name: rows}]}", '"dpo" is not allowed here'),
