@@ -1,14 +1,15 @@
-"""The whole flow on one page: from a commit to what is trained, judged and served.
+"""Applies a plan: builds what is pending, judges what is released, and converges what is live.
 
     commits.desire     commit           -> what it declares, with a digest for every resource
     proposals.propose  desired, ledger  -> a plan
     apply              plan             -> outcomes, verdicts, releases
 
-Effects: joins the modules that have them.
+Effects: those of the modules that it joins.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct
@@ -38,12 +39,12 @@ from llmops.specs.graph import Graph
 
 
 class ApplyOptions(Struct, frozen=True, kw_only=True):
-    """What an apply does only if it is asked to."""
+    """What an apply does only on request."""
 
     deletes: bool = False
-    """Remove most of what is live."""
+    """Remove most of the live resources."""
     older: bool = False
-    """Apply a commit that comes before one whose apply began."""
+    """Apply a commit that is older than one whose apply began."""
 
 
 STRICT = ApplyOptions()
@@ -55,7 +56,7 @@ class ApplyResult(Struct, frozen=True, kw_only=True):
     failed: Mapping[Digest, str] = {}
     blocked: tuple[Blocked, ...] = ()
     unwell: tuple[Unhealthy | Unfinished, ...] = ()
-    """Releases that were aborted, or that wait."""
+    """Releases that were aborted or that wait."""
     reports: tuple[SuiteReport, ...] = ()
 
     @property
@@ -75,7 +76,7 @@ def apply(
     """Carry out a plan.
 
     Raises `Held` while another run has the lease; `Retry` when the plan was applied before, is stale, is of an older
-    commit, or the lease was lost; `Refused` when most of what is live would be removed without ``options.deletes``;
+    commit, or the lease was lost; `Refused` when it removes most of the live resources without ``options.deletes``;
     `Stopped` after a signal.
     """
     plan = proposal.plan
@@ -86,13 +87,13 @@ def apply(
         is_late = not options.older and refs.is_older(workspace.ledger.at, plan.commit, state.begun)
         if is_late or state.commit == plan.commit:
             return ApplyResult(blocked=plan.blocked)
-    ledger.publish_results(workspace.ledger)  # those that an earlier run could not publish
+    ledger.publish_results(workspace.ledger)  # of an earlier run that could not publish them
     with stop.in_order():
         claim = ApplyClaim(plan=plan.id if plan.actions else "", commit=plan.commit, older=options.older)
         fence = leases.take(workspace.ledger, initiator.actor, claim)
         result = None
         try:
-            if fence != proposal.fence + 1:  # another run changed something after this was planned
+            if fence != proposal.fence + 1:  # another run has held the lease since the plan
                 proposal = proposals.confirm(plan, proposals.propose(workspace, proposal.desired, plan.base))
             context = build_context(workspace, leases.guard(fence), stop)
             result = _Apply(workspace, proposal, initiator, context, fence, emit).run()
@@ -106,7 +107,7 @@ def apply(
 def build_context(
     workspace: Workspace, guard: Callable[[EnvironmentState], EnvironmentState], stop: Stop = NEVER
 ) -> BuildContext:
-    """Open what units are built with."""
+    """Open the ledger, the store and the runner of a build."""
     return BuildContext(
         ledger=workspace.ledger,
         store=workspaces.open_store(workspace),
@@ -122,13 +123,13 @@ def _refuse_mass_deletes(plan: Plan, desired: Graph) -> None:
     removed = [str(action.key) for action in plan.actions if isinstance(action, RemoveAction)]
     if len(removed) > max(1, len(desired.live)):
         names = ", ".join(removed)
-        raise Refused(f"this removes {len(removed)} live resources: {names}. Pass --allow-deletes if you mean it.")
+        raise Refused(f"this removes {len(removed)} live resources: {names}. To confirm, pass --allow-deletes.")
 
 
 def _has_spare(workspace: Workspace, desired: Graph, state: EnvironmentState) -> bool:
-    """Whether something runs that need not stay warm any more."""
+    """Whether a revision runs that need not stay warm."""
     done = outcomes.follow(workspace.commits.index, workspace.ledger)
-    return live.have_spare(desired, state, live.observe(workspace, desired, state, done))
+    return live.have_spare(desired, state, live.observe(workspace, desired, state, done), time.time())
 
 
 class _Apply(Struct, frozen=True):
@@ -142,7 +143,7 @@ class _Apply(Struct, frozen=True):
     emit: EventSink
 
     def run(self) -> ApplyResult:
-        """Build what is pending, then release what may be released, then stop what need not run any more."""
+        """Build the pending units, release what passes its gates, then stop the revisions that need not run."""
         plan, desired = self.proposal.plan, self.proposal.desired
         tasks = [executor.task(action, desired) for action in plan.builds]
         failed = executor.build(tasks, self.build, self.initiator, self.emit).failed
@@ -160,7 +161,7 @@ class _Apply(Struct, frozen=True):
                 live.converge(action, desired, self._release_context())
             except (Unhealthy, Unfinished) as error:
                 unwell.append(error)
-        live.tidy(desired.graph.live, desired.graph, self._release_context())
+        live.tidy(desired.graph, self._release_context())
         return ApplyResult(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
 
     def _release_context(self) -> ReleaseContext:
@@ -174,9 +175,9 @@ class _Apply(Struct, frozen=True):
         )
 
     def _judge(self, action: ReleaseAction | RemoveAction) -> tuple[tuple[SuiteReport, ...], str]:
-        """Judge the evaluations that a release requires, against the revision that is live.
+        """Judge the evaluations that a release requires, against the live revision.
 
-        If that revision cannot be read, the second item says why: a regression would pass as the first evidence.
+        The second item is the reason why that revision cannot be read: a regression would pass as first evidence.
         """
         gates = action.gates if isinstance(action, ReleaseAction) else ()
         state = ledger.state(self.workspace.ledger) or EnvironmentState()
@@ -199,15 +200,15 @@ class _Apply(Struct, frozen=True):
 def _block(
     action: ReleaseAction | RemoveAction, failed: Mapping[Digest, str], reports: tuple[SuiteReport, ...], unknown: str
 ) -> Blocked | None:
-    """Explain why a release must not happen, or None."""
+    """Block a release whose dependency failed or whose gates did not pass."""
     if set(action.after) & failed.keys():
-        why, remedy = DEPENDENCY_FAILED, "See what failed above."
+        why, remedy = DEPENDENCY_FAILED, "See the error above."
     elif unknown:
-        why = f"what is live cannot be compared with: {unknown}"
+        why = f"the live revision cannot be read for a comparison: {unknown}"
         remedy = "Fetch it: `git fetch --unshallow`, or `--all`."
     elif blocking := [report for report in reports if report.judgement.blocks]:
-        words = "; ".join(f"{report.suite} is {report.judgement.verdict}" for report in blocking)
-        why, remedy = f"a required evaluation did not pass: {words}", "Change what is evaluated, or its gate."
+        failures = "; ".join(f"{report.suite} is {report.judgement.verdict}" for report in blocking)
+        why, remedy = f"a required evaluation did not pass: {failures}", "Change what is evaluated, or its gate."
     else:
         return None
     return Blocked(key=action.key, digest=action.unit, why=why, remedy=remedy)

@@ -1,6 +1,6 @@
-"""Lists the kinds there are, and the plug-ins that specs and settings choose from.
+"""Lists the kinds, and the plug-ins that specs and settings choose from.
 
-Effects: imports plug-ins when they are asked for.
+Effects: imports plug-ins on their first use.
 """
 
 from __future__ import annotations

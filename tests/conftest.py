@@ -15,7 +15,7 @@ from hypothesis import settings
 from llmops import cli
 from llmops.domain.problems import Exit
 from llmops.ledger import ledger
-from tests.repos import Repo
+from tests.repos import ROOT, Repo
 
 pytest_plugins = ["tests.clusters"]
 
@@ -50,7 +50,6 @@ def repo(tmp_path: Path) -> Repo:
 SOAK = int(os.environ.get("LLMOPS_SOAK", "0"))
 """How much longer tests run than in `make test`; `make soak` sets it."""
 PLUGINS = Path(__file__).parent / "plugins"
-ROOT = Path(__file__).parent.parent
 
 
 PLUGGED = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 from llmops.specs.settings import LedgerSettings, Settings
 
+ROOT = Path(__file__).parent.parent
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false")
 
 
@@ -77,3 +80,27 @@ class Repo:
         made.folder, made.remote = folder, self.remote
         subprocess.run(["git", "clone", "--quiet", *options, f"file://{self.remote}", str(folder)], check=True)
         return made
+
+
+OURS = ("llmops.yaml", "specs", "prompts", "models", "kb", "evals")
+
+
+def own_system() -> dict[str, bytes]:
+    """Give our own system as it would be committed now: path -> bytes."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *OURS],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    paths = [path for path in listed.stdout.decode().split("\0") if path]
+    return {path: (ROOT / path).read_bytes() for path in paths if (ROOT / path).is_file()}
+
+
+def sh(repo: Repo, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell in a repository, in which `llmops` is ours."""
+    function = f'llmops() {{ "{sys.executable}" -m llmops "$@"; }}; {line}'
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(
+        ["bash", "-c", function], cwd=repo.folder, env=variables, capture_output=True, text=True, check=False
+    )

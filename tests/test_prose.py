@@ -28,7 +28,7 @@ WORDS = re.compile(r"\b(nobody|somebody|whoever|lean(s|ed|ing)? on|is said)\b", 
 """A subject that is not a noun, a metaphor, and a passive that hides who speaks."""
 FIRST_WORDS = ("Give ", "Gives ", "Say ", "Says ")
 """First words of a docstring that repeats the signature."""
-SINCE, LONGEST_SUBJECT = "deabde8", 72
+SINCE, LONGEST_SUBJECT = "82dcab8", 72
 """The commit after which subjects of commits are checked, and their most characters."""
 LONGEST_SUMMARY = 55
 """Characters of a command's summary that fit a line of help on 80 columns, with the full stop that help drops."""

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
-from llmops import __version__
 from llmops.cli import arguments as types
 from llmops.cli import commands, failures
 from llmops.cli.arguments import Help, Parser
 from llmops.cli.terminal import open_streams, open_terminal
 from llmops.domain.problems import Exit, did_you_mean
+from llmops.domain.version import __version__
 from llmops.host import signals
 from llmops.plugins.registry import modules
 

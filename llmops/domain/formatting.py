@@ -15,6 +15,12 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def shortened(text: str, most: int) -> str:
+    """Write a text on one line of at most so many characters; ``…`` marks a cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def figures(values: Mapping[str, float]) -> str:
     """Format figures in a line: ``acc 0.83, items 316``."""
     return ", ".join(f"{name} {number(value)}" for name, value in values.items())

@@ -49,11 +49,18 @@ class Problem(Struct, frozen=True, order=True):
     what: str
     remedy: str = ""
 
+    @property
+    def place(self) -> str:
+        """``path:line``, or the path of a problem without a line."""
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+    @property
+    def message(self) -> str:
+        """The problem and its remedy, without its place."""
+        return " ".join(filter(None, (f"{self.at}:" if self.at else "", self.what, self.remedy)))
+
     def __str__(self) -> str:
-        place = f"{self.path}:{self.line}" if self.line else self.path
-        middle = f" {self.at}:" if self.at else ""
-        end = f" {self.remedy}" if self.remedy else ""
-        return f"{place}:{middle} {self.what}{end}"
+        return f"{self.place}: {self.message}"
 
 
 class FieldProblem(Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Builds pending units in order, and records each outcome in the ledger.
 
-Before an order is started its intent is in the ledger, under the name that the runner knows it by. So a run that comes
-after a crash looks for that name and joins the work, collects its results, or begins it again; never beside it.
+The ledger holds the intent of an order before the order starts, under the name that the runner uses. So a run after a
+crash looks for that name and joins the order, collects its results, or starts it again; no order runs twice at once.
 
 Effects: starts orders, reads and writes the store, the ledger and the work folder.
 """
@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -24,7 +23,7 @@ from llmops.domain.plans import BuildAction
 from llmops.domain.problems import Stopped
 from llmops.domain.records import EnvironmentState, Initiator, Intent, Outcome, Provenance
 from llmops.execution import dispatch
-from llmops.host import disk
+from llmops.host import clock, disk
 from llmops.host.signals import NEVER, Stop
 from llmops.index.commits import Desired
 from llmops.ledger import ledger
@@ -37,15 +36,15 @@ from llmops.store.blobs import Store
 
 POLL_SECONDS = 0.2
 LEAVE_SECONDS = 2.0
-"""How long running orders may take to end after a signal."""
+"""Seconds in which running orders may end after a signal."""
 MAX_ATTEMPTS = 2
-"""How often an order is started before a process that vanishes without a report counts as a failure."""
-VANISHED = "its process vanished without a report: was it killed, is memory short, or the disk of {folder} full?"
+"""Starts of an order until a process that vanishes without a report counts as failed."""
+VANISHED = "its process ended without a report. Check for a kill, the memory, and the disk of {folder}."
 DEPENDENCY_FAILED = "a dependency failed to build"
 
 
 class BuildContext(Struct, frozen=True, kw_only=True):
-    """Where units are built, and where their outcomes are recorded."""
+    """The runner of a build, and where its outcomes are recorded."""
 
     ledger: Ledger
     store: Store
@@ -61,40 +60,41 @@ class BuildTask(Struct, frozen=True):
     """One unit to build, and the commit that declares it."""
 
     action: BuildAction
-    wanted: Desired
+    desired: Desired
     options: JobOptions = JobOptions()
-    """What the step is told besides the spec."""
+    """Options of the step beside the spec."""
     previous: Previous | None = None
-    """Where an incremental job continues."""
+    """The result that an incremental job continues."""
     alike: tuple[Digest, ...] = ()
-    """Units of the same part of other resources, whose outputs may spare some of the work."""
+    """Units of the same part of other resources, whose outputs the step may reuse."""
 
 
-def task(action: BuildAction, wanted: Desired, alike: tuple[Digest, ...] = ()) -> BuildTask:
-    """Make the task of an action, with the options that its kind has for the unit. Raises `Refused`."""
-    node = wanted.graph[action.key]
+def task(action: BuildAction, desired: Desired, alike: tuple[Digest, ...] = ()) -> BuildTask:
+    """Create the task of an action, with the options of its kind for the unit. Raises `Refused`."""
+    node = desired.graph[action.key]
     unit = next(unit for unit in node.units if unit.digest == action.unit)
-    return BuildTask(action, wanted, PLUGINS.kinds[action.key.kind].options(node, unit, wanted.settings), alike=alike)
+    options = PLUGINS.kinds[action.key.kind].options(node, unit, desired.settings)
+    return BuildTask(action, desired, options, alike=alike)
 
 
 class BuildResult(Struct):
     """The outcome of a build."""
 
-    made: set[Digest] = set()
+    built: set[Digest] = set()
     failed: dict[Digest, str] = {}
-    """Units that were not built, and why. Their dependents were not begun."""
+    """Error of each unit that was not built, dependents included."""
     joined: set[Digest] = set()
-    """Units of orders that an earlier run began, with the limits of that run."""
+    """Units of orders that an earlier run started, with the limits of that run."""
 
 
 def build(tasks: Iterable[BuildTask], context: BuildContext, initiator: Initiator, emit: EventSink) -> BuildResult:
-    """Build every unit that the tasks name, and record each as soon as it is built.
+    """Build the units of all tasks, and record each as soon as it is built.
 
     Raises `Stopped` after a signal: running orders continue, and the next run joins them.
     """
     building = _Building(tuple(tasks), context, initiator, emit)
     building.adopt()
-    while building.is_busy():
+    while building.waiting or building.running:
         if context.stop.is_asked:
             building.leave()
         building.begin()
@@ -106,20 +106,12 @@ def build(tasks: Iterable[BuildTask], context: BuildContext, initiator: Initiato
 
 
 class _Running(Struct):
-    """An order on its way."""
+    """A running order."""
 
     order: OrderRef
     actions: tuple[BuildAction, ...]
     attempts: int = 1
     reported: Progress | None = None
-
-    @property
-    def folder(self) -> Path:
-        return self.order.folder
-
-    @property
-    def name(self) -> str:
-        return self.order.name
 
 
 class _Building:
@@ -131,9 +123,6 @@ class _Building:
         self.tasks = {task.action.unit: task for task in tasks}
         self.running: list[_Running] = []
         self.result = BuildResult()
-
-    def is_busy(self) -> bool:
-        return bool(self.waiting or self.running)
 
     def adopt(self) -> None:
         """Adopt orders of earlier runs: join those that run, collect those that ended, forget the others."""
@@ -166,13 +155,13 @@ class _Building:
         return intent.purpose == self.initiator.purpose and (is_ours or self.initiator.purpose == "apply")
 
     def begin(self) -> None:
-        """Start what is ready, as far as there is room, intents first."""
+        """Start as many ready orders as there is room for; their intents are recorded first."""
         self._drop_stranded()
         room = self.context.parallel - len(self.running)
         started = [self._write_order(batch) for batch in list(self._batches())[: max(room, 0)]]
         if not started:
             return
-        intents = {running.name: self._intent(running) for running in started}
+        intents = {running.order.name: self._intent(running) for running in started}
         ledger.transact(
             self.context.ledger,
             lambda state: replace(self.context.guard(state), intents=state.intents | intents),
@@ -180,7 +169,7 @@ class _Building:
         )
         for running in started:
             self.running.append(running)
-            self._emit(EventType.STARTED, running.actions, running.name)
+            self._emit(EventType.STARTED, running.actions, running.order.name)
             self.context.runner.start(running.order)
 
     def collect(self) -> None:
@@ -195,9 +184,9 @@ class _Building:
                 ledger.record(self.context.ledger, outcomes, f"results: {built}")
             self._settle(running, outcomes)
         for running in ended:
-            dispatch.sweep(running.folder)
+            dispatch.sweep(running.order.folder)
         if ended:
-            self._forget([running.name for running in ended])
+            self._forget([running.order.name for running in ended])
 
     def leave(self) -> None:
         """Collect what ends within a moment, and leave the rest to the next run. Raises `Stopped`."""
@@ -205,13 +194,13 @@ class _Building:
         while self.running and time.monotonic() < deadline:
             self.collect()
             time.sleep(POLL_SECONDS)
-        names = ", ".join(running.name for running in self.running)
+        names = ", ".join(running.order.name for running in self.running)
         left = f"{names} continues; the next run joins it" if names else "No order runs"
         raise Stopped(f"stopped by a signal; nothing new was begun. {left}. Run it again to go on.")
 
     def _batches(self) -> Iterator[tuple[BuildAction, ...]]:
-        """Group what is ready: alone, or with others whose step shares a process, once no more of them can come."""
-        ready = [action for action in self.waiting.values() if set(action.after) <= self.result.made]
+        """Group ready actions into orders. Those that share a process wait until no more of them can get ready."""
+        ready = [action for action in self.waiting.values() if set(action.after) <= self.result.built]
         alone = [action for action in ready if not self._step(action).shared]
         shared = [action for action in ready if self._step(action).shared]
         yield from ((action,) for action in alone)
@@ -223,13 +212,13 @@ class _Building:
             yield from (tuple(batch) for batch in by_step.values())
 
     def _step(self, action: BuildAction) -> Step:
-        body = self.tasks[action.unit].wanted.graph[action.key].spec.body
+        body = self.tasks[action.unit].desired.graph[action.key].spec.body
         step = PLUGINS.step(action.key.kind, body)
         assert step is not None  # noqa: S101  only resources with a step have units
         return step
 
     def _drop_stranded(self) -> None:
-        """Drop the dependents of what failed."""
+        """Drop the dependents of failed units."""
         while stranded := [a for a in self.waiting.values() if set(a.after) & self.result.failed.keys()]:
             for action in stranded:
                 del self.waiting[action.unit]
@@ -247,7 +236,7 @@ class _Building:
             store=self.context.store.url,
             cluster=self.context.runner.cluster,
         )
-        dispatch.forget_what_does_not_hold(folder, self.context.store)
+        dispatch.forget_invalid(folder, self.context.store)
         if any(job.incremental for job in jobs) and self.context.runner.look(folder) is not OrderState.RUNNING:
             dispatch.reopen(folder)
         disk.write(folder / orders.ORDER, orders.encode(order))
@@ -260,7 +249,7 @@ class _Building:
         return OrderRef(digest=digest, store=self.context.store.url, folder=folder)
 
     def _job(self, task: BuildTask) -> Job:
-        job = dispatch.job(task.action, task.wanted, self.context.ledger, self.context.store)
+        job = dispatch.job(task.action, task.desired, self.context.ledger, self.context.store)
         return replace(
             job,
             options=task.options.options,
@@ -271,31 +260,28 @@ class _Building:
 
     def _intent(self, running: _Running) -> Intent:
         return Intent(
-            name=running.name,
+            name=running.order.name,
             keys=tuple(sorted({action.key for action in running.actions})),
             units=tuple(action.unit for action in running.actions),
             purpose=self.initiator.purpose,
             commit=self.initiator.commit,
-            at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            at=clock.now(),
         )
 
     def _has_ended(self, running: _Running) -> bool:
-        order_state = self.context.runner.look(running.folder)
+        order_state = self.context.runner.look(running.order.folder)
         self._pass_on_progress(running)
         is_gone = order_state in (OrderState.LOST, OrderState.ABSENT)
         if is_gone and running.attempts < MAX_ATTEMPTS and not self.context.stop.is_asked:
             running.attempts += 1
-            self._emit(EventType.AGAIN, running.actions, running.name)
+            self._emit(EventType.AGAIN, running.actions, running.order.name)
             self.context.runner.start(running.order)
             return False
         return order_state is not OrderState.RUNNING
 
     def _pass_on_progress(self, running: _Running) -> None:
-        try:
-            progress = msgspec.json.decode((running.folder / orders.PROGRESS).read_bytes(), type=Progress)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return
-        if progress != running.reported:
+        progress = dispatch.progress(running.order.folder)
+        if progress is not None and progress != running.reported:
             running.reported = progress
             first = running.actions[0]
             label = first.label if len(running.actions) == 1 else f"and {len(running.actions) - 1} more"
@@ -304,7 +290,7 @@ class _Building:
 
     def _outcomes(self, running: _Running) -> Iterator[Outcome]:
         for action in running.actions:
-            if result := dispatch.result(running.folder, action.unit):
+            if result := dispatch.result(running.order.folder, action.unit):
                 yield self._outcome(result, action)
 
     def _outcome(self, result: JobResult, action: BuildAction) -> Outcome:
@@ -326,15 +312,15 @@ class _Building:
         )
 
     def _settle(self, running: _Running, outcomes: list[Outcome]) -> None:
-        """Report what was built and what was not."""
+        """Report the built and the failed units."""
         by_unit = {outcome.unit: outcome for outcome in outcomes}
-        vanished = VANISHED.format(folder=running.folder)
-        report = dispatch.report(running.folder) or OrderReport(vanished)
+        vanished = VANISHED.format(folder=running.order.folder)
+        report = dispatch.report(running.order.folder) or OrderReport(vanished)
         for action in running.actions:
-            event = Event(type=EventType.MADE, key=action.key, label=action.label, order=running.name)
+            event = Event(type=EventType.MADE, key=action.key, label=action.label, order=running.order.name)
             error = report.failed.get(action.unit) or report.error
             if action.unit in by_unit and not (error and self.tasks[action.unit].options.incremental):
-                self.result.made.add(action.unit)
+                self.result.built.add(action.unit)
                 outcome = by_unit[action.unit]
                 self.emit(replace(event, seconds=outcome.provenance.seconds, figures=outcome.metrics))
             else:

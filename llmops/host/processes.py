@@ -1,14 +1,18 @@
-"""Starts processes that outlive this one.
+"""Starts processes that outlive this one, and ends them.
 
-Effects: starts processes, looks at running ones.
+Effects: starts and ends processes, inspects running ones.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from llmops.host import file_locks
 
 
 def detach(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
@@ -25,6 +29,17 @@ def detach(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> in
         ],
         setsid=True,
     )
+
+
+def end(lock: Path, grace: float) -> None:
+    """End the session that the holder of a lock leads, and kill it after ``grace`` seconds."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + grace
+        while (pid := file_locks.holder(lock)) and time.monotonic() < deadline:
+            if pid > 0:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, number)
+            time.sleep(0.1)
 
 
 def has_ended(child: int) -> bool:

@@ -20,11 +20,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from llmops import __version__
 from llmops.domain import digests
 from llmops.domain.digests import HASH_VERSION, SHORT
 from llmops.domain.problems import Invalid
 from llmops.domain.resources import Key, Node
+from llmops.domain.version import __version__
 from llmops.git.tree import CommitFiles
 from llmops.index import database
 from llmops.index.database import Database, Unwritable

@@ -1,4 +1,4 @@
-"""Lists the kinds of resources: one file, or one folder, per kind."""
+"""Declares the kinds of resource, one file or folder each."""
 
 import sys
 

@@ -10,7 +10,6 @@ Effects: reads git, the ledger and the store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 
 from msgspec import Struct
 
@@ -21,6 +20,7 @@ from llmops.domain.records import EnvironmentState, Outcome, Release, Standing
 from llmops.domain.resources import Key
 from llmops.git import refs, tree
 from llmops.git.refs import Refs
+from llmops.host import clock
 from llmops.index import commits
 from llmops.index.commits import Commits
 from llmops.releases.controllers import CONTROLLERS
@@ -127,7 +127,7 @@ class MarkedBlobs:
         times = {blob.digest: blob.time for blob in listed}
         for outcome in self._outcomes.values():
             added = (times.get(digest, 0.0) for digest in outcome.outputs.values())
-            if max(when(outcome.provenance.started), *added) > limit:
+            if max(clock.parse(outcome.provenance.started), *added) > limit:
                 self.folders(outcome.outputs.values(), YOUNG)
         self._blobs((digest for digest, time in times.items() if digest and time > limit), YOUNG)
 
@@ -196,11 +196,3 @@ def protected(at: Refs, revisions: Iterable[str]) -> Iterator[Root]:
         yield Root(tip, f"HEAD of {at.remote}")
     for revision in revisions:
         yield Root(tree.commit_id(at.repo, revision), revision)
-
-
-def when(text: str) -> float:
-    """Parse an RFC 3339 time into seconds since the epoch; any other text is 0."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return 0.0

@@ -28,7 +28,7 @@ from llmops.domain.records import EnvironmentState, Intent, Outcome
 from llmops.environments import isolation, workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.execution import dispatch
-from llmops.host import file_locks
+from llmops.host import clock, file_locks
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 from llmops.maintenance import gc_mark
@@ -157,7 +157,7 @@ class _WorkFolder(Struct, frozen=True):
     def stale_intents(self, state: EnvironmentState, done: Container[Digest]) -> Iterator[str]:
         """Yield the intents whose units are all built, or that are old; none that a process works on."""
         for name, intent in state.intents.items():
-            is_over = all(unit in done for unit in intent.units) or gc_mark.when(intent.at) <= self.limit
+            is_over = all(unit in done for unit in intent.units) or clock.parse(intent.at) <= self.limit
             if is_over and not self._is_busy(self.work / name):
                 yield name
 

@@ -1,4 +1,4 @@
-"""resources that are wanted -> the units that are owed for them: what nobody made, and what this store does not hold.
+"""Finds the units that must be built before the results of given resources can be read.
 
 Effects: reads the ledger, the index and the store.
 """
@@ -31,59 +31,58 @@ class ResultRequest(Struct, frozen=True):
 
     desired: Desired
     keys: tuple[Key, ...]
-    """Those that the commit does not have are left out."""
+    """Resources that the commit lacks are ignored."""
     beside: tuple[Graph, ...] = ()
-    """Where the same parts may have been made of something else, of which a step can reuse what is alike."""
+    """Other graphs with the same parts, whose outputs a step may reuse."""
 
-    def there(self) -> tuple[Key, ...]:
-        """Give those that the commit has."""
+    def declared(self) -> tuple[Key, ...]:
+        """Keys that the commit declares."""
         return tuple(key for key in self.keys if key in self.desired.graph)
 
 
 def find(
-    workspace: Workspace, wants: Iterable[ResultRequest], done: DoneUnits
+    workspace: Workspace, requests: Sequence[ResultRequest], done: DoneUnits
 ) -> tuple[tuple[BuildTask, ...], DoneUnits]:
-    """List what has to be made before the results of all that is wanted can be read; and what is done without that."""
-    asked = tuple(wants)
-    found = _tasks(asked, done)
-    while gone := proposals.lost_units(workspace, _read(asked, found, done)):
-        done = done.but(gone)
-        found = _tasks(asked, done)
-    return found, done
+    """List the tasks that must be done before the results can be read, and the units that are done already."""
+    tasks = _tasks(requests, done)
+    while lost := proposals.lost_units(workspace, _inputs(requests, tasks, done)):
+        done = done.but(lost)
+        tasks = _tasks(requests, done)
+    return tasks, done
 
 
-def _tasks(wants: Iterable[ResultRequest], done: Container[Digest]) -> tuple[BuildTask, ...]:
-    return tuple({task.action.unit: task for want in wants for task in _missing(want, done)}.values())
+def _tasks(requests: Iterable[ResultRequest], done: Container[Digest]) -> tuple[BuildTask, ...]:
+    return tuple({task.action.unit: task for request in requests for task in _missing(request, done)}.values())
 
 
-def _missing(want: ResultRequest, done: Container[Digest]) -> Iterator[BuildTask]:
-    whole = want.desired.graph
-    needed = {key for one in want.there() for key in whole.closure(one)}
-    part = Graph({key: whole[key] for key in whole.order(needed)})
-    made = plan.make((), part, PLUGINS, CurrentState(done=done), PlanOrigin(want.desired.commit, "", ""))
-    yield from (executor.task(action, want.desired, tuple(_same(action, want.beside))) for action in made.builds)
+def _missing(request: ResultRequest, done: Container[Digest]) -> Iterator[BuildTask]:
+    desired = request.desired
+    closure = {key for declared in request.declared() for key in desired.graph.closure(declared)}
+    part = Graph({key: desired.graph[key] for key in desired.graph.order(closure)})
+    builds = plan.make((), part, PLUGINS, CurrentState(done=done), PlanOrigin(desired.commit, "", "")).builds
+    yield from (executor.task(action, desired, tuple(_alike(action, request.beside))) for action in builds)
 
 
-def _same(action: BuildAction, graphs: Iterable[Graph]) -> Iterator[Digest]:
-    """Give the units that a part of a resource has elsewhere."""
+def _alike(action: BuildAction, graphs: Iterable[Graph]) -> Iterator[Digest]:
+    """Units of the same part of a resource in other graphs."""
     for graph in graphs:
         units = graph[action.key].units if action.part and action.key in graph else ()
         yield from (unit.digest for unit in units if unit.label == action.label)
 
 
-def _read(wants: Iterable[ResultRequest], found: Iterable[BuildTask], done: Container[Digest]) -> set[Digest]:
-    """Give the results that will be read: what is wanted, and what the work that is owed begins with."""
-    read: set[Digest] = set()
-    for want in wants:
-        graph = want.desired.graph
-        owed = {task.action.key for task in found if task.wanted.graph is graph}
-        begin = {need.key for key in owed for need in graph[key].needs}
-        read |= {unit.digest for key in begin.union(want.there()) for unit in graph[key].units}
-    return {unit for unit in read if unit in done}
+def _inputs(requests: Iterable[ResultRequest], tasks: Iterable[BuildTask], done: Container[Digest]) -> set[Digest]:
+    """Done units whose results will be read: those of the requests, and the dependencies of the tasks."""
+    inputs: set[Digest] = set()
+    for request in requests:
+        graph = request.desired.graph
+        pending = {task.action.key for task in tasks if task.desired.graph is graph}
+        dependencies = {need.key for key in pending for need in graph[key].needs}
+        inputs |= {unit.digest for key in dependencies.union(request.declared()) for unit in graph[key].units}
+    return {unit for unit in inputs if unit in done}
 
 
 class Estimate(Struct, frozen=True):
-    """What work is expected to take."""
+    """Expected time and cost of some tasks."""
 
     seconds: float
     cost: Cost | None
@@ -91,18 +90,18 @@ class Estimate(Struct, frozen=True):
 
 
 def estimate(workspace: Workspace, tasks: Sequence[BuildTask], prices: Settings) -> Estimate | None:
-    """Say what tasks are expected to take; None when one of them is of a sort that was never done."""
-    nodes = {task.action.unit: task.wanted.graph[task.action.key] for task in tasks}
+    """Estimate some tasks; None when nothing like one of them was ever built."""
+    nodes = {task.action.unit: task.desired.graph[task.action.key] for task in tasks}
     past = follow(workspace.commits.index, workspace.ledger).past
-    known = plan.estimates((task.action for task in tasks), past)
-    if len(known) < len(nodes):
+    seconds = plan.estimates((task.action for task in tasks), past)
+    if len(seconds) < len(nodes):
         return None
-    return Estimate(sum(known.values()), pricing.total(costs_of(known, nodes, prices).values()))
+    return Estimate(sum(seconds.values()), pricing.total(costs_of(seconds, nodes, prices).values()))
 
 
 def costs_of(
     seconds: Mapping[Digest, float], nodes: Mapping[Digest, Node], prices: Settings
 ) -> dict[Digest, Cost | None]:
-    """Give what units cost that take so long; ``nodes`` are the resources that they belong to."""
+    """Price the seconds of units on the devices of their resources, ``nodes``; None where a device has no price."""
     devices = {unit: KINDS[node.key.kind].devices(node.spec.body) for unit, node in nodes.items() if unit in seconds}
     return {unit: pricing.of(seconds[unit], devices[unit], prices) for unit in devices}

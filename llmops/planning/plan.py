@@ -37,7 +37,7 @@ from llmops.specs.graph import Graph
 
 
 class PlanOrigin(Struct, frozen=True):
-    """What a plan is made from, by name."""
+    """The commits, the environment and the ledger of a plan, by name."""
 
     commit: str
     base: str
@@ -46,14 +46,14 @@ class PlanOrigin(Struct, frozen=True):
 
 
 class Judges(Protocol):
-    """The part of a controller (`llmops.releases.controller`) that a plan asks."""
+    """The part of a controller (`llmops.releases.controller`) that a plan uses."""
 
     def due(self, node: Node, release: Release, observed: Any) -> RequiredChange | None:
-        """Decide what makes the resource what it is declared to be; None if it is."""
+        """Decide which change the resource needs; None if it is as declared."""
 
 
 class CurrentState(Struct, frozen=True):
-    """What is known outside the tree."""
+    """What was built and what runs."""
 
     done: Container[Digest] = frozenset()
     """Units whose outcome is in the ledger."""
@@ -94,7 +94,7 @@ def make(
 
 
 def policy(graph: Graph, actions: Iterable[BuildAction | ReleaseAction]) -> Digest:
-    """Hash everything in the specs that decides how these actions are done, not what: gates, strategies, replicas."""
+    """Hash the fields that decide how these actions are done and are in no digest: gates, strategies, replicas."""
     gated = [key for action in actions for key in getattr(action, "gates", ())]
     keys = {*gated, *(action.key for action in actions)}
     return digest(
@@ -106,7 +106,7 @@ def policy(graph: Graph, actions: Iterable[BuildAction | ReleaseAction]) -> Dige
 
 
 class _Planner(Struct, frozen=True):
-    """What every choice looks at."""
+    """The inputs of every choice."""
 
     graph: Graph
     plugins: Plugins
@@ -114,7 +114,7 @@ class _Planner(Struct, frozen=True):
     changes: dict[Key, Change]
 
     def required(self, node: Node) -> RequiredChange | Blocked | None:
-        """Decide what a live resource needs. A revision that was found bad is blocked."""
+        """Decide which change a live resource needs. A bad revision is blocked."""
         release = self.current.state.releases.get(str(node.key), Release())
         revision = release.revisions.get(node.digest)
         if revision is not None and revision.standing is Standing.BAD:
@@ -158,7 +158,7 @@ class _Planner(Struct, frozen=True):
         )
 
     def release(self, node: Node, required: RequiredChange, pending: AbstractSet[Digest]) -> ReleaseAction:
-        """Turn a required change into an action. Going back waits for no gate: that revision was good."""
+        """Turn a required change into an action. A rollback waits for no gate, since that revision was good."""
         gates = tuple(need.key for need in node.needs if need.is_gate)
         judged = gates if required.verb in (Verb.RELEASE, Verb.RESUME) else ()
         waits = {unit.digest for key in (node.key, *judged) for unit in self.graph[key].units}
@@ -201,10 +201,10 @@ def _removals(graph: Graph, state: EnvironmentState) -> Iterator[RemoveAction]:
 
 
 PastDurations: TypeAlias = Callable[[Key, str], Sequence[float]]
-"""The seconds that past builds of a part of a resource took, or, if it was never built, builds of its kind."""
+"""Seconds of past builds of a part of a resource or, if it was never built, of its kind."""
 
 
 def estimates(builds: Iterable[BuildAction], past: PastDurations) -> dict[Digest, float]:
-    """Estimate the seconds that each unit takes: the median of the same resource's builds, or of its kind's."""
+    """Estimate the seconds of each unit by the median of past builds."""
     durations = {action.unit: past(action.key, action.label) for action in builds}
     return {unit: sorted(seconds)[len(seconds) // 2] for unit, seconds in durations.items() if seconds}

@@ -1,6 +1,6 @@
-"""desired, ledger -> a plan: what it takes to make an environment what a commit says.
+"""Plans how an environment becomes what a commit declares.
 
-Effects: reads git, the index, the ledger, the store and what runs.
+Effects: reads git, the index, the ledger, the store, the runtimes and the gateway.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops.domain.digests import Digest
+from llmops.domain.digests import SHORT, Digest
 from llmops.domain.plans import Cost, Plan
 from llmops.domain.problems import Invalid, Misused, Retry
 from llmops.domain.records import EnvironmentState
@@ -19,7 +19,7 @@ from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.index import commits
 from llmops.index.commits import Desired
-from llmops.index.outcomes import DoneUnits, follow
+from llmops.index.outcomes import follow
 from llmops.kinds import KINDS
 from llmops.ledger import ledger
 from llmops.planning import plan
@@ -34,134 +34,133 @@ from llmops.store import blobs
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
-    """A plan, and what it was made from."""
+    """A plan and its inputs."""
 
     plan: Plan
     old: Graph
     desired: Desired
     estimates: dict[Digest, float]
-    """Seconds that a unit is expected to take, from past runs."""
+    """Expected seconds of each unit, from past runs."""
     costs: dict[Digest, Cost] = {}
-    """What that is expected to cost, where its devices have a price."""
+    """Expected cost of each unit whose devices have a price."""
     applied: str = ""
-    """The commit that was applied last."""
+    """The commit applied last."""
     trust: Trust = "none"
-    """Which commits must be signed, as the settings say: those of this commit or of the one applied last."""
+    """The stricter trust level of the settings: of this commit, or of the one applied last."""
     notes: tuple[str, ...] = ()
     fence: int = 0
-    """That of the last lease when this was made: nobody changed the environment since, unless it rose."""
+    """Fence of the last lease. A higher fence means that another run has changed the environment since."""
 
 
 class AppliedCommit(Struct, frozen=True, kw_only=True):
-    """What is known of a commit of before."""
+    """What a past commit declared."""
 
     graph: Graph = EMPTY
     trust: Trust = "none"
     notes: tuple[str, ...] = ()
-    """Why it could not be read."""
+    """Reasons why it cannot be read."""
 
 
 def propose(workspace: Workspace, desired: Desired, base: str | None = None) -> Proposal:
-    """Plan what makes the environment what a commit says. Nothing is changed.
+    """Plan how the environment becomes what a commit declares, without changing anything.
 
-    ``base`` only chooses which changes are shown: those since the commit that was applied last, if it is not given.
+    The plan shows the changes since ``base``, by default the commit applied last.
     """
-    known = ledger.state(workspace.ledger)
-    notes = () if known else (_unknown(workspace),)
-    state = known or EnvironmentState()
+    recorded = ledger.state(workspace.ledger)
+    state = recorded or EnvironmentState()
     base = base or state.commit
     past = previous(workspace, base)
     before = past if base == state.commit else previous(workspace, state.commit)
-    old, more = past.graph, past.notes
     done = follow(workspace.commits.index, workspace.ledger)
     observed = live.observe(workspace, desired.graph, state, done)
     origin = PlanOrigin(desired.commit, base, workspace.environment, ledger.tips(workspace.ledger))
-    changes = diff.compare(old, desired.graph)
+    changes = diff.compare(past.graph, desired.graph)
     current = CurrentState(done, state, observed, done.pending(desired.graph), CONTROLLERS)
-    made = plan.make(changes, desired.graph, PLUGINS, current, origin)
-    while gone := lost_units(workspace, (one.unit for one in made.reused if made.actions)):
-        done = done.but(gone)  # what is built again may depend on more that is lost
-        pending = (current.pending or frozenset()) | {one.key for one in made.reused}
+    proposed = plan.make(changes, desired.graph, PLUGINS, current, origin)
+    while lost := lost_units(workspace, (reuse.unit for reuse in proposed.reused if proposed.actions)):
+        done = done.but(lost)  # a rebuild may depend on more that is lost
+        pending = (current.pending or frozenset()) | {reuse.key for reuse in proposed.reused}
         current = replace(current, done=done, pending=pending)
-        made = plan.make(changes, desired.graph, PLUGINS, current, origin)
-    if again := len(done.without):
-        more = (*more, f"Results of the ledger whose bytes are not in this store are made again: {again}.")
-    more = (*more, *_remarks(made, desired.graph))
-    estimates = _estimates(made, done)
+        proposed = plan.make(changes, desired.graph, PLUGINS, current, origin)
+    estimates = plan.estimates(proposed.builds, done.past)
+    notes = [] if recorded else [_unknown(workspace)]
+    notes += past.notes
+    if done.without:
+        notes.append(_lost(len(done.without)))
     return Proposal(
-        plan=made,
-        old=old,
+        plan=proposed,
+        old=past.graph,
         desired=desired,
         estimates=estimates,
-        costs=_costs(made, desired, estimates) if desired.settings.hourly_cost else {},
+        costs=_costs(proposed, desired, estimates) if desired.settings.hourly_cost else {},
         applied=state.commit,
         trust=stricter((before.trust, desired.settings.trust)),
-        notes=(*notes, *more),
+        notes=(*notes, *_remarks(proposed, desired.graph)),
         fence=state.fence,
     )
 
 
 def confirm(kept: Plan, proposal: Proposal) -> Proposal:
-    """Go on with a plan that was made earlier if the same comes out now, whatever else moved. Raises `Retry` if not."""
-    made = proposal.plan
-    if (kept.actions, kept.blocked, kept.policy) != (made.actions, made.blocked, made.policy):
-        raise Retry(
-            "the plan is stale: other actions are owed now than when it was made. Make a new one and look at it."
-        )
+    """Confirm an earlier plan, if planning now yields the same actions. Raises `Retry` if it does not."""
+    current = proposal.plan
+    if (kept.actions, kept.blocked, kept.policy) != (current.actions, current.blocked, current.policy):
+        raise Retry("the plan is stale: the pending actions have changed since. Run `llmops plan` and review it again.")
     return replace(proposal, plan=kept)
 
 
 def _unknown(workspace: Workspace) -> str:
     name = workspace.environment
-    return f"There is no ledger yet of the environment {name}, so nothing is known of it: `llmops init -e {name}`."
+    return f"The environment {name} has no ledger, so it is unknown what runs. Create one: `llmops init -e {name}`."
+
+
+def _lost(count: int) -> str:
+    subject = "1 recorded result is" if count == 1 else f"{count} recorded results are"
+    return f"{subject} missing from this store and will be rebuilt."
 
 
 def previous(workspace: Workspace, commit: str) -> AppliedCommit:
-    """Give what a commit declared that was applied before ('' is none); nothing, and why, when it cannot be read."""
+    """Read what a commit declared that was applied before, '' for none. One that cannot be read declares nothing."""
     if not commit:
         return AppliedCommit()
     try:
-        found = commits.desire(workspace.commits, commit)
+        desired = commits.desire(workspace.commits, commit)
     except Misused:
-        why = f"Commit {commit[:12]}, applied before, is not in this clone: everything shows as new."
+        note = f"Commit {commit[:SHORT]}, applied before, is not in this clone: everything shows as new."
     except Invalid:
-        why = f"The specs of {commit[:12]}, applied before, are not valid: everything shows as new."
+        note = f"The specs of {commit[:SHORT]}, applied before, are not valid: everything shows as new."
     else:
-        return AppliedCommit(graph=found.graph, trust=found.settings.trust)
-    return AppliedCommit(notes=(why,))
+        return AppliedCommit(graph=desired.graph, trust=desired.settings.trust)
+    return AppliedCommit(notes=(note,))
 
 
 def lost_units(workspace: Workspace, units: Iterable[Digest]) -> frozenset[Digest]:
-    """Find results of the ledger whose bytes are not in the store: it was lost, or is another machine's."""
-    found = ledger.outcomes_of(workspace.ledger, tuple(units))
-    if not found:
+    """Find recorded results that are missing from the store: it lost them, or another machine has them."""
+    outcomes = ledger.outcomes_of(workspace.ledger, tuple(units))
+    if not outcomes:
         return frozenset()
-    kept = workspaces.open_store(workspace)
+    store = workspaces.open_store(workspace)
     return frozenset(
         unit
-        for unit, outcome in found.items()
-        if not all(blobs.complete(kept, one) for one in outcome.outputs.values())
+        for unit, outcome in outcomes.items()
+        if not all(blobs.complete(store, digest) for digest in outcome.outputs.values())
     )
 
 
-def _remarks(made: Plan, graph: Graph) -> Iterator[str]:
-    """Say what kinds want to be known of what is new or other."""
-    touched = {change.key for change in made.changes} | {action.key for action in made.actions}
+def _remarks(proposed: Plan, graph: Graph) -> Iterator[str]:
+    """Remarks of kinds on the resources that the plan changes."""
+    touched = {change.key for change in proposed.changes} | {action.key for action in proposed.actions}
     for key in sorted(key for key in touched if key in graph):
-        if (say := KINDS[key.kind].remarks) is not None:
-            yield from (f"{key}: {words}." for words in say(graph[key].spec.body))
+        if (remarks := KINDS[key.kind].remarks) is not None:
+            yield from (f"{key}: {remark}." for remark in remarks(graph[key].spec.body))
 
 
-def _estimates(made: Plan, done: DoneUnits) -> dict[Digest, float]:
-    return plan.estimates(made.builds, done.past)
-
-
-def _costs(made: Plan, desired: Desired, estimates: dict[Digest, float]) -> dict[Digest, Cost]:
-    # Half a millisecond that only repositories with prices need.
-    of = importlib.import_module("llmops.specs.pricing").of
-    builds = [(action, desired.graph[action.key].spec.body) for action in made.actions if action.unit in estimates]
-    found = {
-        action.unit: of(estimates[action.unit], KINDS[action.key.kind].devices(body), desired.settings)
-        for action, body in builds
-    }
-    return {unit: cost for unit, cost in found.items() if cost is not None}
+def _costs(proposed: Plan, desired: Desired, estimates: dict[Digest, float]) -> dict[Digest, Cost]:
+    # The import takes half a millisecond, which repositories without prices save.
+    price = importlib.import_module("llmops.specs.pricing").of
+    costs: dict[Digest, Cost] = {}
+    for action in proposed.builds:
+        if action.unit in estimates:
+            devices = KINDS[action.key.kind].devices(desired.graph[action.key].spec.body)
+            if (cost := price(estimates[action.unit], devices, desired.settings)) is not None:
+                costs[action.unit] = cost
+    return costs

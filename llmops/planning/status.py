@@ -1,4 +1,4 @@
-"""graph, ledger, what runs -> report: how every resource stands.
+"""Describes the condition of every resource of a commit, and the history of one.
 
 Pure.
 """
@@ -18,43 +18,45 @@ from llmops.domain.resources import Key, Node, Unit
 from llmops.domain.status import Condition
 from llmops.specs.graph import Graph
 
+STANDINGS = {Standing.GOOD: "was good", Standing.BAD: "was bad", Standing.UNKNOWN: "on its way"}
+
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One resource."""
+    """The condition of one resource."""
 
     key: Key
     digest: Digest
     condition: Condition
     detail: str = ""
     figures: dict[str, dict[str, float]] = {}
-    """What was measured of each part; '' is the whole."""
+    """Metrics of each part; '' is the whole."""
 
 
 class Overview(Struct, frozen=True, kw_only=True):
-    """Everything at once."""
+    """The condition of an environment and its resources."""
 
     commit: str
     applied: str
-    """The commit that was applied last."""
+    """The commit applied last."""
     environment: str
     endpoint: str
     rows: tuple[Row, ...]
     actions: int
-    """How many actions are owed."""
+    """Number of pending actions."""
     holder: str = ""
-    """Who is applying at this moment, or was when it ended."""
+    """Holder of the lease; '' without a lease."""
     holder_is_gone: bool = False
-    """Whether the lease of that one does not count any more."""
+    """Whether that lease is no longer valid."""
     notes: tuple[str, ...] = ()
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing that should serve is down or blocked."""
+        """Whether no resource is down or blocked."""
         return not any(row.condition in (Condition.DOWN, Condition.BLOCKED) for row in self.rows)
 
 
 class StatusInputs(Struct, frozen=True, kw_only=True):
-    """What is known outside the tree."""
+    """The state of the ledger, the runtimes and the gateway."""
 
     state: EnvironmentState
     outcomes: Mapping[Digest, Outcome]
@@ -63,76 +65,78 @@ class StatusInputs(Struct, frozen=True, kw_only=True):
     controllers: Mapping[str, Describes]
     endpoint: str
     is_held: bool = False
-    """Whether the lease in the state counts."""
+    """Whether the lease in the state is valid."""
     notes: tuple[str, ...] = ()
 
 
 class Describes(Protocol):
-    """The part of a controller (`llmops.releases.controller`) that a status asks."""
+    """The part of a controller (`llmops.releases.controller`) that a status uses."""
 
     def describe(self, node: Node, release: Release, observed: Any) -> tuple[Condition, str]:
-        """Describe how a live resource stands."""
+        """Describe the condition of a live resource."""
 
 
-def overview(graph: Graph, plan: Plan, known: StatusInputs) -> Overview:
-    """Describe how every resource of a commit stands."""
-    lease = known.state.lease
+def overview(graph: Graph, plan: Plan, inputs: StatusInputs) -> Overview:
+    """Describe the condition of every resource of a commit."""
+    lease = inputs.state.lease
     return Overview(
         commit=plan.commit,
-        applied=known.state.commit,
+        applied=inputs.state.commit,
         environment=plan.environment,
-        endpoint=known.endpoint,
-        rows=tuple(_rows(graph, plan, known)),
+        endpoint=inputs.endpoint,
+        rows=tuple(_rows(graph, plan, inputs)),
         actions=len(plan.actions),
         holder=lease.holder if lease else "",
-        holder_is_gone=lease is not None and not known.is_held,
-        notes=known.notes,
+        holder_is_gone=lease is not None and not inputs.is_held,
+        notes=inputs.notes,
     )
 
 
-def _rows(graph: Graph, plan: Plan, known: StatusInputs) -> Iterator[Row]:
-    blocked = {one.key: one for one in plan.blocked}
-    busy = {unit for intent in known.state.intents.values() for unit in intent.units}
-    pending = {action.unit for action in plan.actions}  # also what was built, if its bytes are lost
+def _rows(graph: Graph, plan: Plan, inputs: StatusInputs) -> Iterator[Row]:
+    blocked = {block.key: block for block in plan.blocked}
+    busy = {unit for intent in inputs.state.intents.values() for unit in intent.units}
+    pending = {action.unit for action in plan.actions}  # also built units whose bytes are lost
     live = set(graph.live)
     for key, node in graph.nodes.items():
-        if key in live and (str(key) in known.state.releases or key in known.observed):
-            yield _live(node, known, blocked.get(key))
+        if key in live and (str(key) in inputs.state.releases or key in inputs.observed):
+            yield _live(node, inputs, blocked.get(key))
         else:
-            yield _built(node, known, busy, pending)
+            yield _built(node, inputs, busy, pending)
 
 
-def _live(node: Node, known: StatusInputs, blocked: Blocked | None) -> Row:
-    release = known.state.releases.get(str(node.key), Release())
-    controller = known.controllers[node.key.kind]
-    condition, detail = controller.describe(node, release, known.observed.get(node.key))
+def _live(node: Node, inputs: StatusInputs, blocked: Blocked | None) -> Row:
+    release = inputs.state.releases.get(str(node.key), Release())
+    controller = inputs.controllers[node.key.kind]
+    condition, detail = controller.describe(node, release, inputs.observed.get(node.key))
     if blocked is not None:
         condition, detail = Condition.BLOCKED, f"{blocked.why}; {detail}" if detail else blocked.why
     return Row(key=node.key, digest=node.digest, condition=condition, detail=detail)
 
 
-def _built(node: Node, known: StatusInputs, busy: set[Digest], pending: set[Digest]) -> Row:
-    # By today's label: the same unit may have been made under another one.
-    made = {_named(unit): known.outcomes[unit.digest].metrics for unit in node.units if unit.digest in known.outcomes}
+def _built(node: Node, inputs: StatusInputs, busy: set[Digest], pending: set[Digest]) -> Row:
+    # By the current label: the unit may have been built under another one.
+    metrics = {
+        _named(unit): inputs.outcomes[unit.digest].metrics for unit in node.units if unit.digest in inputs.outcomes
+    }
     units = {unit.digest for unit in node.units}
     detail = ""
     if not units:
         condition = Condition.DECLARED
-    elif units <= known.outcomes.keys() - pending:
-        condition, detail = Condition.DONE, _measured(made)
+    elif units <= inputs.outcomes.keys() - pending:
+        condition, detail = Condition.DONE, _measured(metrics)
     else:
         condition = Condition.RUNNING if busy & units else Condition.OWED
-    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail, figures=made)
+    return Row(key=node.key, digest=node.digest, condition=condition, detail=detail, figures=metrics)
 
 
 def _named(unit: Unit) -> str:
     return f"{unit.label} trial {unit.trial + 1}" if unit.trial else unit.label
 
 
-def _measured(made: Mapping[str, Mapping[str, float]]) -> str:
-    if len(made) == 1:
-        return figures(*made.values())
-    return "; ".join(f"{label}: {figures(found)}" for label, found in made.items())
+def _measured(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    if len(metrics) == 1:
+        return figures(*metrics.values())
+    return "; ".join(f"{label}: {figures(values)}" for label, values in metrics.items())
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -143,37 +147,33 @@ class Entry(Struct, frozen=True, kw_only=True):
     digest: Digest
     commit: str
     seconds: float | None = None
-    """How long it took to make; None of what was released."""
+    """Seconds of the build; None for a release."""
     detail: str = ""
 
 
 def history(key: Key, state: EnvironmentState, outcomes: Mapping[Digest, Outcome]) -> tuple[Entry, ...]:
-    """Give what was made and released of a resource, newest first."""
-    made = [
+    """List the builds and releases of a resource, newest first."""
+    built = [
         Entry(
-            at=one.provenance.started,
-            what=f"{one.step} {one.part}".strip(),
-            digest=one.unit,
-            commit=one.provenance.commit,
-            seconds=one.provenance.seconds,
-            detail=figures(one.metrics),
+            at=outcome.provenance.started,
+            what=f"{outcome.step} {outcome.part}".strip(),
+            digest=outcome.unit,
+            commit=outcome.provenance.commit,
+            seconds=outcome.provenance.seconds,
+            detail=figures(outcome.metrics),
         )
-        for one in outcomes.values()
-        if one.key == key
+        for outcome in outcomes.values()
+        if outcome.key == key
     ]
     release = state.releases.get(str(key), Release())
     released = [
         Entry(
-            at=one.since,
-            what="live" if digest == release.live else _standing(one.standing),
+            at=revision.since,
+            what="live" if digest == release.live else STANDINGS[revision.standing],
             digest=digest,
-            commit=one.commit,
-            detail=one.reason,
+            commit=revision.commit,
+            detail=revision.reason,
         )
-        for digest, one in release.revisions.items()
+        for digest, revision in release.revisions.items()
     ]
-    return tuple(sorted([*made, *released], key=lambda entry: (entry.at, entry.digest), reverse=True))
-
-
-def _standing(standing: Standing) -> str:
-    return {Standing.GOOD: "was good", Standing.BAD: "was bad", Standing.UNKNOWN: "on its way"}[standing]
+    return tuple(sorted([*built, *released], key=lambda entry: (entry.at, entry.digest), reverse=True))

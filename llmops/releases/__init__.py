@@ -1,1 +1,1 @@
-"""Turns a plan into what runs: a controller for each live kind."""
+"""Converges live resources to a plan, by a controller for each live kind."""

@@ -1,6 +1,6 @@
-"""Has as many replicas of a revision ready as are wanted.
+"""Keeps the declared number of replicas of a revision ready.
 
-Effects: drives runtimes, routes to what is ready, waits.
+Effects: drives runtimes, changes routes, waits.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from llmops.releases.traffic import LOOK_SECONDS, ServingContext
 
 
 class NotReadyError(Exception):
-    """Replicas did not get ready; the message says why."""
+    """Replicas did not get ready, for the reason in the message."""
 
 
-def have(candidate: ReleaseCandidate, serving: ServingContext) -> None:
-    """Have the wanted replicas ready, route to them with the share that the revision had, then stop surplus ones.
+def ensure(candidate: ReleaseCandidate, serving: ServingContext) -> None:
+    """Start missing replicas, route the revision's share to the declared number, then stop surplus ones.
 
     Raises `NotReadyError`.
     """
@@ -31,41 +31,42 @@ def have(candidate: ReleaseCandidate, serving: ServingContext) -> None:
         traffic.place(candidate.urls, candidate, serving)
         return
     replica_set, wanted = candidate.replica_set, candidate.replica_set.replicas
-    found = replicas(candidate.key, candidate.revision, serving)
-    if not _are_ready(found, wanted):
+    running = replicas(candidate.key, candidate.revision, serving)
+    if not _are_ready(running, wanted):
         text = f"starting {wanted} replica{'s' if wanted > 1 else ''} of {candidate.revision[:SHORT]}"
         serving.emit(Event(type=EventType.STARTING, key=candidate.key, text=text))
-        serving.runtimes.ensure(replace(replica_set, replicas=max(wanted, len(found))))
-        found = _wait(candidate, replica_set, serving)
-    traffic.place((replica.url for replica in found[:wanted]), candidate, serving)
-    if len(found) > wanted:
-        traffic.drain(found[wanted:], serving)
+        serving.runtimes.ensure(replace(replica_set, replicas=max(wanted, len(running))))
+        running = _wait(candidate, replica_set, serving)
+    traffic.place((replica.url for replica in running[:wanted]), candidate, serving)
+    if len(running) > wanted:
+        traffic.drain(running[wanted:], serving)
         serving.runtimes.ensure(replica_set)
-        # One that died meanwhile was started again, and listens elsewhere.
+        # A replica that died meanwhile was restarted, and has another address.
         ready = _wait(candidate, replica_set, serving)[:wanted]
         traffic.place((replica.url for replica in ready), candidate, serving)
 
 
 def _wait(candidate: ReleaseCandidate, replica_set: ReplicaSetSpec, serving: ServingContext) -> list[ReplicaStatus]:
-    """Wait until as many replicas are ready as are wanted, and return all there are."""
+    """Wait until the declared number of replicas is ready, and return all replicas."""
     wanted, deadline = replica_set.replicas, time.monotonic() + replica_set.deadline
-    while not _are_ready(found := replicas(candidate.key, candidate.revision, serving), wanted):
-        if failed := next((one for one in found[:wanted] if one.phase is Phase.FAILED), None):
+    while not _are_ready(running := replicas(candidate.key, candidate.revision, serving), wanted):
+        if failed := next((replica for replica in running[:wanted] if replica.phase is Phase.FAILED), None):
             raise NotReadyError(f"it does not start: {failed.error}")
         if time.monotonic() > deadline:
-            errors = "; ".join(dict.fromkeys(one.error for one in found if one.error))
+            errors = "; ".join(dict.fromkeys(replica.error for replica in running if replica.error))
             late = f"it was not ready within {candidate.body.progress_deadline}{f' ({errors})' if errors else ''}"
             raise NotReadyError(f"it does not start: {late}")
         context.keep_lease(serving)
         time.sleep(LOOK_SECONDS)
-    return found
+    return running
 
 
-def _are_ready(found: list[ReplicaStatus], wanted: int) -> bool:
-    """Whether the replicas that stay are ready: those that come first."""
-    return [replica.phase for replica in found[:wanted]] == [Phase.READY] * wanted
+def _are_ready(running: list[ReplicaStatus], wanted: int) -> bool:
+    """Whether the replicas that stay, which are the first, are ready."""
+    return [replica.phase for replica in running[:wanted]] == [Phase.READY] * wanted
 
 
 def replicas(key: Key, revision: Digest, serving: ServingContext) -> list[ReplicaStatus]:
     """List the replicas of a revision; they are stopped from the end."""
-    return [one for one in serving.runtimes.look() if (one.deployment, one.revision) == (key.name, revision)]
+    running = serving.runtimes.look()
+    return [replica for replica in running if (replica.deployment, replica.revision) == (key.name, revision)]

@@ -1,11 +1,10 @@
-"""What a controller works with: the ledger's record of what runs, changed only while the lease holds.
+"""Reads and changes the ledger's record of a live resource, while the lease holds.
 
 Effects: reads and writes the ledger.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -20,11 +19,11 @@ from llmops.ledger import ledger
 
 
 class ReleaseContext(Struct, frozen=True, kw_only=True):
-    """One apply, as the controllers of live kinds see it."""
+    """One apply, as seen by the controllers of live kinds."""
 
     workspace: Workspace
     fence: int
-    """The lease's number: what runs refuses a lower one."""
+    """Number of the lease; the gateway refuses a lower one."""
     commit: str
     emit: EventSink
     guard: Callable[[EnvironmentState], EnvironmentState]
@@ -33,13 +32,13 @@ class ReleaseContext(Struct, frozen=True, kw_only=True):
 
 
 def release_of(context: ReleaseContext, key: Key) -> Release:
-    """Read what the ledger says of one live resource."""
+    """Read the record of one live resource."""
     state = ledger.state(context.workspace.ledger) or EnvironmentState()
     return state.releases.get(str(key), Release())
 
 
 def change(context: ReleaseContext, key: Key, edit: Callable[[Release], Release], message: str) -> Release:
-    """Change what the ledger says of one live resource. Raises `Retry` when the lease is lost."""
+    """Change the record of one live resource. Raises `Retry` when the lease is lost."""
 
     def apply(state: EnvironmentState) -> EnvironmentState:
         held = context.guard(state)
@@ -50,14 +49,9 @@ def change(context: ReleaseContext, key: Key, edit: Callable[[Release], Release]
 
 
 def keep_lease(context: ReleaseContext) -> None:
-    """Keep the lease while something is waited for. Nothing is written before the lease is half over.
+    """Keep the lease during a wait; it is renewed when half of it is over.
 
-    Raises `Stopped` when a signal asks for it: the next run goes on with what waits.
+    Raises `Stopped` after a signal; the next run continues the wait.
     """
     context.stop.check()
     ledger.transact(context.workspace.ledger, context.guard, "lease: renewed")
-
-
-def now() -> str:
-    """The time as RFC 3339 in UTC, for records."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

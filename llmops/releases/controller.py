@@ -1,8 +1,8 @@
-"""What a controller is: it converges the resources of one live kind to what a commit declares.
+"""Defines the controller of a live kind, which converges its resources to what a commit declares.
 
-`plan`, `apply`, `status`, `gc` and `fsck` know no live kind by name; they ask its controller. A revision of a live
-resource is the digest of its node. The ledger remembers for each resource which revision is live, the rollout on its
-way and the standing of every revision (`llmops.domain.records.Release`); a controller changes that through
+`plan`, `apply`, `status`, `gc` and `fsck` know no live kind by name, and call its controller. A revision of a live
+resource is the digest of its node. The ledger records the live revision of each resource, the rollout in progress and
+the standing of every revision (`llmops.domain.records.Release`); a controller changes that record with
 `llmops.releases.context.change`.
 
 Effects: none of its own.
@@ -24,34 +24,34 @@ from llmops.releases.context import ReleaseContext
 
 
 class Controller(Protocol):
-    """Converges one live kind. Every method may be called again after a crash, in the middle of anything."""
+    """Converges one live kind. Every method may be called again after a crash at any point."""
 
     def observe(
         self, workspace: Workspace, nodes: Mapping[Key, Node], state: EnvironmentState, done: Container[Digest]
     ) -> Mapping[Key, Any]:
-        """Look at what runs of each of these resources; ``done`` are the units that are built."""
+        """Observe what runs of each resource; ``done`` are the units that are built."""
 
     def due(self, node: Node, release: Release, observed: Any) -> RequiredChange | None:
-        """Decide what makes a resource what it is declared to be; None if it is. Pure.
+        """Decide which change a resource needs; None if it is as declared. Pure.
 
-        ``observed`` is what `observe` returned for it, or None where nothing was ever released. A revision with the
-        standing *bad* never gets here: the plan blocks it.
+        ``observed`` is the result of `observe`, or None where nothing was ever released. The plan blocks revisions with
+        the standing *bad* before this call.
         """
 
     def converge(self, action: ReleaseAction, desired: Desired, context: ReleaseContext) -> None:
-        """Do what an action says. Raises `Unhealthy` when it fails, `Unfinished` when it waits for something."""
+        """Carry out an action. Raises `Unhealthy` when it fails, `Unfinished` when it has to wait."""
 
     def remove(self, key: Key, context: ReleaseContext) -> None:
-        """Stop everything that runs of a resource that is not declared any more, and record that nothing is live."""
+        """Stop a resource that is no longer declared, and record that nothing is live."""
 
-    def has_spare(self, node: Node, release: Release, observed: Any) -> bool:
-        """Whether something of the resource runs that need not run any more."""
+    def has_spare(self, node: Node, release: Release, observed: Any, now: float) -> bool:
+        """Whether `tidy` would stop anything of a resource; ``now`` is in seconds since the epoch. Pure."""
 
     def tidy(self, node: Node, context: ReleaseContext) -> None:
-        """Stop what need not run any more."""
+        """Stop the revisions of a resource that need not run any more."""
 
     def keeps(self, body: Any, release: Release, now: float) -> frozenset[Digest]:
-        """List the revisions whose results garbage collection must keep; ``now`` in seconds since the epoch. Pure."""
+        """List the revisions whose results garbage collection keeps; ``now`` is in seconds since the epoch. Pure."""
 
     def describe(self, node: Node, release: Release, observed: Any) -> tuple[Condition, str]:
-        """Describe how a resource stands, as a row of `llmops status`. Pure."""
+        """Describe the condition of a resource for a row of `llmops status`. Pure."""

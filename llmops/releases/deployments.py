@@ -1,6 +1,6 @@
-"""What runs of an environment's deployments, and what a revision of one needs to run.
+"""Observes the deployments of an environment, and describes what a revision of one needs to run.
 
-Effects: looks at runtimes and the gateway, reads the ledger.
+Effects: inspects runtimes and the gateway, reads the ledger.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from llmops.specs.graph import Graph
 
 
 class ReleaseCandidate(Struct, frozen=True, kw_only=True):
-    """A revision that is to run: how it is started and how it is spoken to."""
+    """A revision to run: how it is started and called."""
 
     key: Key
     revision: Digest
     body: Deployment
     replica_set: ReplicaSetSpec | None
-    """What a runtime starts; None if the engine is remote."""
+    """Replicas for a runtime to start; None if the engine is remote."""
     urls: tuple[str, ...] = ()
-    """Where a remote engine answers."""
+    """Addresses of a remote engine."""
     route: Callable[[tuple[str, ...]], RevisionRoute]
-    """Makes the routing entry for the addresses of its replicas, with no traffic yet."""
+    """Builds the route for the addresses of its replicas, with no traffic yet."""
 
     @property
     def deadline(self) -> float:
@@ -54,18 +54,16 @@ class ReleaseCandidate(Struct, frozen=True, kw_only=True):
 
 
 def of(graph: Graph) -> tuple[Key, ...]:
-    """List the deployments that a commit declares."""
     return tuple(key for key in graph.live if isinstance(graph[key].spec.body, Deployment))
 
 
 def gateway(workspace: Workspace) -> Gateway:
-    """The gateway of an environment."""
     return Gateway(workspace.runtime / "gateway", workspace.settings.gateway)
 
 
 def runtimes(workspace: Workspace, state: EnvironmentState, nodes: Iterable[Node] = ()) -> RuntimeSet:
-    """The runtimes of an environment: those that its releases or these deployments name."""
-    released = (one.runtime for release in state.releases.values() for one in release.revisions.values())
+    """Open the runtimes that the releases of an environment, or these deployments, name."""
+    released = (revision.runtime for release in state.releases.values() for revision in release.revisions.values())
     declared = (node.spec.body.runtime_choice for node in nodes if isinstance(node.spec.body, Deployment))
     return RuntimeSet(
         folder=workspace.runtime,
@@ -75,14 +73,14 @@ def runtimes(workspace: Workspace, state: EnvironmentState, nodes: Iterable[Node
 
 
 def released_runtimes(workspace: Workspace) -> RuntimeSet:
-    """The runtimes in which anything was released."""
+    """Open the runtimes in which anything was released."""
     return runtimes(workspace, ledger.state(workspace.ledger) or EnvironmentState())
 
 
 def observe(
     workspace: Workspace, nodes: Mapping[Key, Node], state: EnvironmentState, done: Container[Digest]
 ) -> dict[Key, Observed]:
-    """Look at what runs of each deployment."""
+    """Observe what runs of each deployment."""
     gate = gateway(workspace)
     table = gateway_client.read(gate)
     replicas = runtimes(workspace, state, nodes.values()).look()
@@ -100,22 +98,22 @@ def observe(
             running=frozenset(replica.revision for replica in own),
             weights={route.revision: route.weight for route in routes},
             prepared=frozenset([node.digest] if all(unit.digest in done for unit in node.units) else []),
-            astray=frozenset(one.revision for one in routes if set(one.urls) != ready.get(one.revision, set())),
+            astray=frozenset(route.revision for route in routes if set(route.urls) != ready.get(route.revision, set())),
             errors=tuple(replica.error for replica in own if replica.error),
         )
     return observed
 
 
 def _remote(node: Node, routes: Iterable[RevisionRoute]) -> dict[Digest, set[str]]:
-    """The addresses of a remote engine, for each revision that is routed to: nothing is started, so all are ready."""
+    """Addresses of a remote engine by routed revision. They count as ready, since no runtime starts them."""
     engine = ENGINES[node.spec.body.engine.type]
     return {route.revision: set(route.urls) for route in routes} if engine.remote else {}
 
 
 def candidate(workspace: Workspace, graph: Graph, files: Files, key: Key) -> ReleaseCandidate:
-    """Describe what a deployment's revision needs to run.
+    """Describe what the revision of a deployment needs to run.
 
-    Raises `Broken` when its model was not prepared, or its engine is not the version that the spec asks for.
+    Raises `Broken` when its model is not prepared, or another version of its engine is installed.
     """
     node = graph[key]
     body: Deployment = node.spec.body
@@ -130,18 +128,18 @@ def candidate(workspace: Workspace, graph: Graph, files: Files, key: Key) -> Rel
         body=body,
         replica_set=None if engine.remote else _replica_set(node, interface, prompt, workspace),
         urls=urls,
-        route=partial(revisions.served, node.digest, interface, prompt),
+        route=partial(revisions.route, node.digest, interface, prompt),
     )
 
 
 def _interface(body: Deployment) -> tuple[Interface, tuple[str, ...]]:
-    """How the engine of a deployment is spoken to, and where, if it is remote."""
+    """How the engine of a deployment is called, and its addresses if it is remote."""
     engine = ENGINES[body.engine.type]
     config = msgspec.convert(body.engine.config, engine.config)
     if engine.remote:
         endpoint = engine.endpoint(config)
         return endpoint, (endpoint.url,)
-    # The model and the address do not matter for how the engine is spoken to.
+    # The interface does not depend on the model and the address.
     return engine.command(config, Replica(name="", model=Path("model"), host="", port=0)), ()
 
 

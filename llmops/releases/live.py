@@ -1,11 +1,11 @@
-"""Asks the controllers about everything that is live in an environment.
+"""Calls the controller of every live resource of an environment.
 
 Effects: those of the controllers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from llmops.domain.digests import Digest
@@ -20,7 +20,7 @@ from llmops.specs.graph import Graph
 
 
 def observe(workspace: Workspace, graph: Graph, state: EnvironmentState, done: Container[Digest]) -> Mapping[Key, Any]:
-    """Look at what runs of each live resource; nothing is looked at where nothing was ever released."""
+    """Observe what runs of each live resource; nothing is observed where nothing was ever released."""
     observed: dict[Key, Any] = {}
     for kind in sorted({key.kind for key in graph.live}) if state.releases else ():
         nodes = {key: graph[key] for key in graph.live if key.kind == kind}
@@ -29,7 +29,7 @@ def observe(workspace: Workspace, graph: Graph, state: EnvironmentState, done: C
 
 
 def converge(action: ReleaseAction | RemoveAction, desired: Desired, context: ReleaseContext) -> None:
-    """Do what an action says. Raises `Unhealthy` when it fails, `Unfinished` when it waits for something."""
+    """Carry out an action. Raises `Unhealthy` when it fails, `Unfinished` when it has to wait."""
     controller = CONTROLLERS[action.key.kind]
     if isinstance(action, RemoveAction):
         controller.remove(action.key, context)
@@ -37,15 +37,15 @@ def converge(action: ReleaseAction | RemoveAction, desired: Desired, context: Re
         controller.converge(action, desired, context)
 
 
-def have_spare(graph: Graph, state: EnvironmentState, observed: Mapping[Key, Any]) -> bool:
-    """Whether something runs that need not run any more."""
+def have_spare(graph: Graph, state: EnvironmentState, observed: Mapping[Key, Any], now: float) -> bool:
+    """Whether `tidy` would stop anything."""
     return any(
-        CONTROLLERS[key.kind].has_spare(graph[key], state.releases.get(str(key), Release()), observed.get(key))
+        CONTROLLERS[key.kind].has_spare(graph[key], state.releases.get(str(key), Release()), observed.get(key), now)
         for key in graph.live
     )
 
 
-def tidy(keys: Iterable[Key], graph: Graph, context: ReleaseContext) -> None:
-    """Stop what need not run any more."""
-    for key in keys:
+def tidy(graph: Graph, context: ReleaseContext) -> None:
+    """Stop the revisions that need not run any more."""
+    for key in graph.live:
         CONTROLLERS[key.kind].tidy(graph[key], context)

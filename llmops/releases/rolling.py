@@ -1,7 +1,7 @@
 """Releases and rolls back revisions of a deployment: capacity first, then traffic.
 
-A revision gets no request before as many replicas as are wanted have answered one. Every step of a rollout is in the
-ledger before it is made, so that the next run goes on where this one was killed.
+A revision gets no request before the declared number of replicas has answered one. The ledger records each step of a
+rollout before it is taken, so that the next run continues where this one was killed.
 
 Effects: drives runtimes and the gateway, writes the ledger.
 """
@@ -18,10 +18,11 @@ from llmops.domain.plans import ReleaseAction, Verb
 from llmops.domain.problems import Unfinished, Unhealthy
 from llmops.domain.records import Release, Revision, Rollout, Standing
 from llmops.domain.resources import Key
+from llmops.host.clock import now
 from llmops.kinds.deployment import Deployment
 from llmops.releases import capacity, context, retention, rollouts, traffic
 from llmops.releases.capacity import NotReadyError
-from llmops.releases.context import change, now, release_of
+from llmops.releases.context import change, release_of
 from llmops.releases.deployments import ReleaseCandidate
 from llmops.releases.rollouts import Transition, TransitionKind
 from llmops.releases.traffic import LOOK_SECONDS, WHOLE, ServingContext
@@ -30,23 +31,23 @@ from llmops.serving.gateway import table
 
 
 def converge(action: ReleaseAction, candidate: ReleaseCandidate, serving: ServingContext) -> None:
-    """Do one release, rollback, restoration or change of scale.
+    """Carry out one release, rollback, restoration or change of scale.
 
-    Raises `Unhealthy` when the revision is aborted or does not get well, `Unfinished` when it waits for something.
+    Raises `Unhealthy` when the revision is aborted or does not get ready, `Unfinished` when it has to wait.
     """
     gateway_client.ensure(serving.gateway)
     release = release_of(serving, action.key)
     if release.rollout is not None and release.rollout.revision != candidate.revision:
-        _abandon(release.rollout.revision, candidate.key, serving, "another revision is wanted now")
+        _abandon(release.rollout.revision, candidate.key, serving, "another revision is declared now")
     is_new = action.verb in (Verb.RELEASE, Verb.RESUME)
     if action.verb is Verb.RELEASE:
         _begin(candidate, serving)
     try:
-        capacity.have(candidate, serving)
+        capacity.ensure(candidate, serving)
     except NotReadyError as error:
         if is_new:
             _abort(candidate, serving, str(error))
-        raise Unhealthy(f"{candidate.key}: {error}. Look at `llmops logs {candidate.key}`.") from None
+        raise Unhealthy(f"{candidate.key}: {error}. See `llmops logs {candidate.key}`.") from None
     if is_new and release.live:
         _roll(candidate, serving)
     _settle(candidate, serving)
@@ -54,7 +55,7 @@ def converge(action: ReleaseAction, candidate: ReleaseCandidate, serving: Servin
 
 
 def remove(key: Key, serving: ServingContext) -> None:
-    """Take a deployment out of the traffic, let it finish its requests, and stop it."""
+    """Remove the routes of a deployment, let it finish its requests, and stop it."""
     revisions = {replica.revision for replica in serving.runtimes.look() if replica.deployment == key.name}
     traffic.route(serving, lambda routes: table.without(routes, key.name))
     for revision in sorted(revisions):
@@ -64,7 +65,7 @@ def remove(key: Key, serving: ServingContext) -> None:
 
 
 def tidy(key: Key, body: Deployment, serving: ServingContext) -> None:
-    """Stop the revisions that need not stay warm, after they have finished their requests."""
+    """Stop the revisions that need not stay warm; they finish their requests first."""
     running = {replica.revision for replica in serving.runtimes.look() if replica.deployment == key.name}
     for revision in retention.spare(body, release_of(serving, key), running, time.time()):
         _stop(key, revision, serving)
@@ -73,7 +74,7 @@ def tidy(key: Key, body: Deployment, serving: ServingContext) -> None:
 
 
 def _stop(key: Key, revision: Digest, serving: ServingContext) -> None:
-    """Take a revision out of the routes, let it finish its requests, and stop it."""
+    """Remove the route of a revision, let it finish its requests, and stop it."""
     traffic.route(serving, lambda routes: table.withdrawn(routes, key.name, revision))
     _drain_and_stop(key, revision, serving)
 
@@ -84,7 +85,7 @@ def _drain_and_stop(key: Key, revision: Digest, serving: ServingContext) -> None
 
 
 def _begin(candidate: ReleaseCandidate, serving: ServingContext) -> None:
-    """Record that a new revision is on its way in, before anything is started."""
+    """Record the rollout of a new revision, before anything is started."""
     rollout = Rollout(revision=candidate.revision, step=-1, entered=time.time())
     revision = _revision(candidate, serving, Standing.UNKNOWN)
 
@@ -109,7 +110,7 @@ def _roll(candidate: ReleaseCandidate, serving: ServingContext) -> None:
     steps = candidate.body.strategy.canary.steps
     rollout = release_of(serving, candidate.key).rollout
     if rollout is not None and rollout.step >= 0:
-        # The last run may have ended between the ledger and the traffic.
+        # The last run may have ended after it wrote the ledger and before it changed the routes.
         _enter(candidate, rollouts.again(steps, rollout, time.time()), serving)
     while (rollout := release_of(serving, candidate.key).rollout) is not None:
         transition = _watch(candidate, rollout, serving)
@@ -123,9 +124,9 @@ def _roll(candidate: ReleaseCandidate, serving: ServingContext) -> None:
 
 
 def _watch(candidate: ReleaseCandidate, rollout: Rollout, serving: ServingContext) -> Transition:
-    """Wait until a step is over and decide what comes next.
+    """Wait for the end of a step, and decide what comes next.
 
-    Raises `Unfinished` when that takes long or needs a change of the spec.
+    Raises `Unfinished` when the wait is long or needs a change of the spec.
     """
     steps, key = candidate.body.strategy.canary.steps, candidate.key
     patience = time.monotonic() + candidate.deadline + rollouts.watched(steps, rollout)
@@ -155,17 +156,14 @@ def _enter(candidate: ReleaseCandidate, transition: Transition, serving: Serving
 
 
 def _settle(candidate: ReleaseCandidate, serving: ServingContext) -> None:
-    """Give all the traffic to a revision, then record that it is live and good."""
-    key, digest, since = candidate.key, candidate.revision, now()
+    """Route all traffic to a revision, then record that it is live and good."""
+    key, digest = candidate.key, candidate.revision
     traffic.shift(key, digest, WHOLE, serving)
     good = _revision(candidate, serving, Standing.GOOD)
 
     def edit(release: Release) -> Release:
         revisions = dict(release.revisions)
-        known = revisions.get(digest, good)
-        revisions[digest] = replace(
-            known, standing=Standing.GOOD, since=since, replaced=0.0, commit=serving.commit, runtime=good.runtime
-        )
+        revisions[digest] = replace(good, reason=revisions.get(digest, good).reason)
         if release.live not in ("", digest):
             revisions[release.live] = replace(revisions[release.live], replaced=time.time())
         return replace(release, live=digest, rollout=None, revisions=revisions)
@@ -177,9 +175,9 @@ def _settle(candidate: ReleaseCandidate, serving: ServingContext) -> None:
 
 
 def _abort(candidate: ReleaseCandidate, serving: ServingContext, reason: str) -> None:
-    """Take the traffic back at once, record that the revision is bad, and stop it."""
+    """Route all traffic back, record that the revision is bad, and stop it."""
     key, digest = candidate.key, candidate.revision
-    traffic.give_back(key, digest, serving)
+    traffic.withdraw(key, digest, serving)
     bad = _revision(candidate, serving, Standing.BAD, reason)
 
     def edit(release: Release) -> Release:
@@ -191,7 +189,7 @@ def _abort(candidate: ReleaseCandidate, serving: ServingContext, reason: str) ->
 
 
 def _abandon(digest: Digest, key: Key, serving: ServingContext, reason: str) -> None:
-    """Leave a rollout that is not wanted any more. It says nothing about the revision."""
-    traffic.give_back(key, digest, serving)
+    """Leave a rollout that is no longer declared; the standing of the revision stays."""
+    traffic.withdraw(key, digest, serving)
     change(serving, key, lambda release: replace(release, rollout=None), f"superseded: {key} {digest[:SHORT]}")
     serving.emit(Event(type=EventType.ABORTED, key=key, text=f"{digest[:SHORT]}: {reason}"))

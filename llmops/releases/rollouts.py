@@ -1,7 +1,7 @@
-"""strategy, what is seen -> the next step of a release: a small state machine.
+"""Decides the next step of a release: a small state machine over the strategy and the observations.
 
-`due` says what a deployment needs; `advance` takes a rollout one step on. Words and rules are those of Argo Rollouts,
-with one change that its users ask for: a revision that was good before comes back without steps and without analysis.
+`due` decides which change a deployment needs; `advance` takes a rollout one step further. Names and rules are those of
+Argo Rollouts, with one change that its users request: a revision that was good returns without steps and analysis.
 
 Pure.
 """
@@ -19,81 +19,81 @@ from llmops.domain.plans import Reason, RequiredChange, Tier, Verb
 from llmops.domain.records import Release, Rollout, Standing, Window
 from llmops.plugins.fields import seconds
 
-if TYPE_CHECKING:  # a plan in which nothing is released does without the kind
+if TYPE_CHECKING:  # a plan without a release saves importing the kind
     from llmops.kinds.deployment import Analysis, CanaryStep
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """What runs of one deployment at this moment."""
+    """What runs of one deployment."""
 
     ready: dict[Digest, int] = {}
-    """Replicas that answer, by revision."""
+    """Number of ready replicas, by revision."""
     weights: dict[Digest, int] = {}
-    """Percent of the traffic that each revision gets."""
+    """Percent of the traffic, by revision."""
     prepared: frozenset[Digest] = frozenset()
     """Revisions whose model is in the store."""
     astray: frozenset[Digest] = frozenset()
-    """Revisions whose traffic does not go to exactly the replicas that answer."""
+    """Revisions whose route is not exactly to the ready replicas."""
     running: frozenset[Digest] = frozenset()
-    """Revisions of which anything runs."""
+    """Revisions with any replica."""
     errors: tuple[str, ...] = ()
-    """What its replicas complain about."""
+    """Errors of its replicas."""
 
 
-def due(desired: Digest, replicas: int, release: Release, seen: Observed) -> RequiredChange | None:
-    """Say what makes a deployment what it shall be, or None when it is.
+def due(desired: Digest, replicas: int, release: Release, observed: Observed) -> RequiredChange | None:
+    """Decide which change a deployment needs; None if it is as declared.
 
-    A revision with the standing *bad* is not looked at here: `plan` blocks it.
+    `plan` blocks a revision with the standing *bad* before this call.
     """
     if desired != release.live:
         if release.rollout is not None and release.rollout.revision == desired:
             return RequiredChange(verb=Verb.RESUME, reason=Reason.UNFINISHED)
-        known = release.revisions.get(desired)
-        if known is not None and known.standing is Standing.GOOD:
-            return RequiredChange(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier(desired, replicas, seen))
+        revision = release.revisions.get(desired)
+        if revision is not None and revision.standing is Standing.GOOD:
+            return RequiredChange(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier(desired, replicas, observed))
         return RequiredChange(verb=Verb.RELEASE, reason=Reason.EDITED if release.live else Reason.NEW)
     if release.rollout is not None:
-        return RequiredChange(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier(desired, replicas, seen))
-    ready = seen.ready.get(desired, 0)
-    if ready == 0 or seen.weights.get(desired, 0) != 100:  # noqa: PLR2004  percent
-        return RequiredChange(verb=Verb.RESTORE, reason=Reason.DRIFT, tier=tier(desired, replicas, seen))
+        return RequiredChange(verb=Verb.ROLLBACK, reason=Reason.PREVIOUS, tier=tier(desired, replicas, observed))
+    ready = observed.ready.get(desired, 0)
+    if ready == 0 or observed.weights.get(desired, 0) != 100:  # noqa: PLR2004  percent
+        return RequiredChange(verb=Verb.RESTORE, reason=Reason.DRIFT, tier=tier(desired, replicas, observed))
     if ready != replicas:
         return RequiredChange(verb=Verb.SCALE, reason=Reason.EDITED)
-    return RequiredChange(verb=Verb.SCALE, reason=Reason.DRIFT) if desired in seen.astray else None
+    return RequiredChange(verb=Verb.SCALE, reason=Reason.DRIFT) if desired in observed.astray else None
 
 
-def tier(revision: Digest, replicas: int, seen: Observed) -> Tier:
-    """Say how soon a revision can answer: capacity first, so hot means as many replicas as are wanted."""
-    if seen.ready.get(revision, 0) >= replicas:
+def tier(revision: Digest, replicas: int, observed: Observed) -> Tier:
+    """Classify how soon a revision can take all traffic; it is hot when the declared number of replicas is ready."""
+    if observed.ready.get(revision, 0) >= replicas:
         return Tier.HOT
-    return Tier.WARM if revision in seen.prepared else Tier.COLD
+    return Tier.WARM if revision in observed.prepared else Tier.COLD
 
 
 class TransitionKind(StrEnum):
-    """Where a rollout stands after a step."""
+    """Result of looking at a rollout."""
 
-    WAIT = "wait"  # nothing to do before the time comes
+    WAIT = "wait"  # the step is not over
     ON = "on"  # the next step has begun
     DONE = "done"  # the revision has all the traffic and is good
     ABORT = "abort"  # the revision is bad
 
 
 class Transition(Struct, frozen=True, kw_only=True):
-    """What to do next with a rollout."""
+    """The next transition of a rollout."""
 
     kind: TransitionKind
     rollout: Rollout
     wait: float = 0.0
-    """Seconds until it is worth looking again."""
+    """Seconds until the next look; infinity until the spec changes."""
     reason: str = ""
     remedy: str = "Run `llmops apply` to go on."
-    """What to do when it waits for too long."""
+    """Remedy for a long wait."""
 
 
 def again(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Transition:
-    """Take up a step that was broken off. What an analysis had seen is forgotten, so it is watched from the start.
+    """Restart an interrupted step; its analysis begins again.
 
-    The steps may be others than when it began: the weight is what the step says now.
+    The steps may have changed since; the weight is that of the current step.
     """
     if not 0 <= rollout.step < len(steps):
         return Transition(kind=TransitionKind.ON, rollout=rollout)
@@ -104,15 +104,15 @@ def again(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Transi
 
 
 def watched(steps: tuple[CanaryStep, ...], rollout: Rollout) -> float:
-    """Give the seconds that a step's analysis takes at least; 0 when it has none."""
+    """Least seconds of a step's analysis; 0 without one."""
     analysis = steps[rollout.step].analysis if 0 <= rollout.step < len(steps) else None
     return seconds(analysis.duration) if analysis is not None else 0.0
 
 
 def advance(steps: tuple[CanaryStep, ...], rollout: Rollout, window: Window, now: float) -> Transition:
-    """Take a rollout on by at most one step.
+    """Advance a rollout by at most one step.
 
-    ``now`` is seconds since the epoch. The replicas of the new revision are ready when this is called.
+    ``now`` is in seconds since the epoch. The replicas of the new revision must be ready.
     """
     if rollout.step >= len(steps):
         return Transition(kind=TransitionKind.DONE, rollout=replace(rollout, weight=100))
@@ -144,20 +144,19 @@ def _enter(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Trans
 def _analyse(
     steps: tuple[CanaryStep, ...], limits: Analysis, rollout: Rollout, window: Window, now: float
 ) -> Transition:
-    reason = worse(limits, window)
-    if reason:
+    if reason := broken_limit(limits, window):
         return Transition(kind=TransitionKind.ABORT, rollout=rollout, reason=reason)
     left = rollout.entered + seconds(limits.duration) - now
     if left > 0:
         return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"watched for {limits.duration}")
     if window.requests < limits.min_requests:
-        said = f"{window.requests} of {limits.min_requests} requests seen; without traffic there is no verdict"
-        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=1.0, reason=said)
+        reason = f"{window.requests} of {limits.min_requests} requests seen; without traffic there is no verdict"
+        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=1.0, reason=reason)
     return _enter(steps, rollout, now)
 
 
-def worse(limits: Analysis, window: Window) -> str:
-    """Say which limit is broken, or ''. Fewer requests than `min_requests` break no limit."""
+def broken_limit(limits: Analysis, window: Window) -> str:
+    """Describe the limit that a window breaks, or ''. Fewer requests than `min_requests` break no limit."""
     if window.requests < limits.min_requests:
         return ""
     rate = window.errors / window.requests

@@ -30,7 +30,7 @@ WHOLE = 100
 
 
 class ServingContext(ReleaseContext, frozen=True, kw_only=True):
-    """One apply, where deployments are released: with the runtimes and the gateway."""
+    """One apply, with the runtimes and the gateway of deployments."""
 
     runtimes: RuntimeSet
     gateway: Gateway
@@ -52,18 +52,18 @@ class ServingContext(ReleaseContext, frozen=True, kw_only=True):
 
 
 def route(serving: ServingContext, edit: Callable[[RoutingTable], RoutingTable]) -> float:
-    """Change the routes; return the seconds until the gateway served them. Raises `Retry` when the lease is lost."""
+    """Change the routes; return the seconds until the gateway served them. Raises `Retry` after a lost lease."""
     return gateway_client.change(serving.gateway, serving.fence, edit)
 
 
 def place(urls: Iterable[str], candidate: ReleaseCandidate, serving: ServingContext) -> None:
-    """Route a revision to these replicas and to no others; its share stays."""
+    """Route the share of a revision to exactly these replicas."""
     entry = candidate.route(tuple(sorted(urls)))
     route(serving, lambda routes: table.placed(routes, candidate.key.name, entry))
 
 
 def shift(key: Key, revision: Digest, weight: int, serving: ServingContext) -> None:
-    """Give a revision its share of the traffic in percent, and the rest to the revision that is live."""
+    """Route ``weight`` percent of the traffic to a revision, and the rest to the live one."""
     live = context.release_of(serving, key).live
     shares = {revision: weight} | ({live: WHOLE - weight} if live != revision else {})
     if table.shares(gateway_client.read(serving.gateway), key.name).get(revision) != weight:
@@ -72,14 +72,14 @@ def shift(key: Key, revision: Digest, weight: int, serving: ServingContext) -> N
         serving.emit(Event(type=EventType.WEIGHT, key=key, text=text, seconds=took))
 
 
-def give_back(key: Key, revision: Digest, serving: ServingContext) -> None:
-    """Give all the traffic to the live revision, and none to this one."""
+def withdraw(key: Key, revision: Digest, serving: ServingContext) -> None:
+    """Remove the route of a revision, and route all traffic to the live one."""
     shares = {context.release_of(serving, key).live: WHOLE}
     route(serving, lambda routes: table.shared(table.withdrawn(routes, key.name, revision), key.name, shares))
 
 
 def counters(key: Key, revision: Digest, serving: ServingContext) -> Counters | None:
-    """Read the gateway's counters of a revision; None if it had ended with them. Then it is up again."""
+    """Read the gateway's counters of a revision; None if the gateway was down, which loses them. It is up again."""
     try:
         return gateway_client.counters(serving.gateway, key.name, revision)
     except OSError:
@@ -88,7 +88,7 @@ def counters(key: Key, revision: Digest, serving: ServingContext) -> Counters | 
 
 
 def drain(replicas: Iterable[ReplicaStatus], serving: ServingContext) -> None:
-    """Wait until the gateway has no request to these replicas in flight, for a bounded time."""
+    """Wait until these replicas have no request in flight, at most for the drain time of the settings."""
     urls = {replica.url for replica in replicas}
     deadline = time.monotonic() + seconds(serving.gateway.settings.drain)
     while urls & gateway_client.busy(serving.gateway) and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""One file per runner: where steps run."""
+"""Lists the runners, where steps run: one file each."""
 
 import sys
 

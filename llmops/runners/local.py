@@ -1,7 +1,7 @@
 """Runs each order as a child process on this machine, in a session of its own, so that it outlives its parent.
 
-The process that holds the lock in the order's folder does the order; the kernel gives the lock back when that process
-ends, however it ends. So a later run knows whether to join an order or to begin it again.
+The process of an order holds the lock in the order's folder, which the kernel releases when the process ends. So a
+later run can tell whether to join an order or to start it again.
 
 Effects: starts and ends processes.
 """
@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,18 +23,18 @@ TOKEN_FILE = "ray.token"  # noqa: S105  a file name
 GRACE_SECONDS = 5.0
 ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(256 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 """Bounds up to which glibc keeps freed memory for the next tensor (mallopt(3)). A training step allocates the same
-megabytes again and again; by default glibc hands them back in between, and the page faults took a seventh of the CPU of
-the demo's fine-tune."""
+megabytes repeatedly; by default glibc returns them in between, and the page faults took a seventh of the CPU of the
+demo's fine-tune."""
 NOISE = ("PlacementGroupCleaner",)
-"""Lines of Ray that say nothing: it looks for a dashboard that an embedded cluster does not have."""
+"""Log lines of Ray about a dashboard that an embedded cluster does not have."""
 
 
 class Config(Body, frozen=True, kw_only=True):
-    """There is nothing to choose."""
+    """There are no options."""
 
 
 class Local:
-    """Child processes here. A training of several workers starts a small Ray cluster inside one."""
+    """Runs orders on this machine. A training of several workers starts a small Ray cluster in its process."""
 
     config = Config
 
@@ -45,7 +43,7 @@ class Local:
 
 
 class LocalOrders:
-    """The child processes of this machine that do orders."""
+    """Orders of this machine."""
 
     cluster = False
 
@@ -62,21 +60,16 @@ class LocalOrders:
 
     def look(self, folder: Path) -> OrderState:
         child = self._children.get(folder)
-        gone = child is None or processes.has_ended(child)
+        has_ended = child is None or processes.has_ended(child)
         if (folder / orders.OUTCOME).exists():
             return OrderState.ENDED
-        # Until a child of ours has the lock it is on its way to it.
-        if not gone or file_locks.holder(folder / orders.LOCK):
+        # A child of ours may not have taken the lock yet.
+        if not has_ended or file_locks.holder(folder / orders.LOCK):
             return OrderState.RUNNING
         return OrderState.LOST if (folder / orders.LOCK).exists() else OrderState.ABSENT
 
     def stop(self, folder: Path) -> None:
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + GRACE_SECONDS
-            while (pid := file_locks.holder(folder / orders.LOCK)) and time.monotonic() < deadline:
-                if pid > 0:
-                    _signal(pid, how)
-                time.sleep(0.1)
+        processes.end(folder / orders.LOCK, GRACE_SECONDS)
 
     def logs(self, folder: Path) -> Iterator[str]:
         path = folder / orders.LOG
@@ -85,7 +78,7 @@ class LocalOrders:
                 yield from (line.rstrip("\n") for line in log if not any(word in line for word in NOISE))
 
     def _environment(self) -> dict[str, str]:
-        """Return the environment of a step: one thread by default, no telemetry, a Ray token of our own."""
+        """Return the environment of a step: one thread by default, no telemetry, and a private token for Ray."""
         return {
             **ALLOCATION,
             **os.environ,
@@ -104,7 +97,7 @@ class LocalOrders:
         }
 
     def _token(self) -> Path:
-        """Give the file with the secret of embedded clusters. Without it Ray writes one into the home folder."""
+        """Path of the token of embedded clusters. Without it Ray writes one into the home folder."""
         path = self._work / TOKEN_FILE
         if not path.exists():
             partial = path.with_name(f".{TOKEN_FILE}.{os.getpid()}")
@@ -112,13 +105,6 @@ class LocalOrders:
             partial.write_text(secrets.token_hex(32))
             partial.replace(path)
         return path
-
-
-def _signal(pid: int, how: signal.Signals) -> None:
-    try:
-        os.killpg(pid, how)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 RUNNER = Local()

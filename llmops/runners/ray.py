@@ -1,11 +1,11 @@
 """Runs each order as a job of a Ray cluster; its submission id is the order's name.
 
-Ray refuses an id that it knows, so starting an order is safe to repeat: the second run finds the job and joins it
+Ray refuses a repeated id, so starting an order twice is safe: the second run finds the job and joins it
 (https://docs.ray.io/en/latest/cluster/running-applications/job-submission/sdk.html). A node gets the digest of the
-order, and reads and writes everything else through the store; so every node has to reach the store, and needs llmops
-with the extras of the steps.
+order, and reads and writes everything else through the store. So every node must reach the store, and needs llmops with
+the extras of the steps.
 
-A cluster with token authentication takes the token from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as Ray's own tools do.
+The token of a cluster comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as for Ray's own tools.
 
 Effects: speaks to a Ray cluster.
 """
@@ -30,13 +30,13 @@ from llmops.plugins.runner import OrderRef, OrderState
 from llmops.store import blobs, mailbox
 
 BUSY = ("PENDING", "RUNNING")
-"""States of Ray's `JobStatus` in which a job is not over."""
+"""States of Ray's `JobStatus` before the end of a job."""
 STOP_SECONDS = 30.0
 SETTLE_SECONDS = 3.0
-"""Ray looks after each job once a second, and puts down that its supervisor died even if the job was deleted meanwhile:
-then its id is taken (`_monitor_job_internal` in Ray 2.60's job_manager.py)."""
+"""Wait before an ended job is deleted. Ray checks each job once a second and records the death of its supervisor even
+for a deleted job, whose id is then taken (`_monitor_job_internal` in job_manager.py of Ray 2.60)."""
 NO_AGENT, AGENT_SECONDS = "No available agent", 60.0
-"""What Ray says while a cluster starts, or is very busy; and for how long that is waited out."""
+"""Ray's error while a cluster starts or is overloaded, and the seconds for which it is retried."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -46,7 +46,7 @@ ENVIRONMENT = {
 
 
 class Config(Body, frozen=True, kw_only=True):
-    """Which cluster, and how its nodes run llmops."""
+    """Options of the runner."""
 
     address: Annotated[
         str, location("Address of the cluster's dashboard: http://head:8265.", pattern="^https?://(?![^/]*@)")
@@ -65,7 +65,7 @@ class Config(Body, frozen=True, kw_only=True):
 
 
 class Ray:
-    """Jobs of a Ray cluster."""
+    """Runs orders on a Ray cluster."""
 
     config = Config
 
@@ -74,14 +74,14 @@ class Ray:
 
 
 class RayOrders:
-    """The jobs of one cluster."""
+    """Orders of one cluster."""
 
     cluster = True
 
     def __init__(self, config: Config) -> None:
         self._config = config
         try:
-            # Seconds and 200 MB that a plan does without.
+            # The import takes seconds and 200 MB, which a plan saves.
             self._client = importlib.import_module("ray.job_submission").JobSubmissionClient(config.address)
         except ImportError as error:
             raise Broken(
@@ -95,17 +95,17 @@ class RayOrders:
         if self.look(order.folder) in (OrderState.RUNNING, OrderState.ENDED):
             return
         mailbox.replace(blobs.open_at(order.store), order.folder)
-        if self._status(order.folder) is not None:  # it ended without a report; its id is wanted again
+        if self._status(order.folder) is not None:  # it ended without a report; its id is needed again
             time.sleep(SETTLE_SECONDS)
             self._client.delete_job(order.name)
         deadline = time.monotonic() + AGENT_SECONDS
         while error := self._submit(order):
             if NO_AGENT not in error or time.monotonic() > deadline:
-                raise Broken(f"Ray does not take the job {order.name}: {error}")
+                raise Broken(f"Ray refuses the job {order.name}: {error}")
             time.sleep(1)
 
     def _submit(self, order: OrderRef) -> str:
-        """Submit an order, or find that another run was faster; return why Ray does not take it, or ''."""
+        """Submit an order, unless another run has; return the reason why Ray refuses it, or ''."""
         scratch = ["--scratch", self._config.scratch] if self._config.scratch else []
         argv = [self._config.python, "-m", "llmops.steps", *scratch, "--store", order.store, order.digest, order.name]
         try:
@@ -144,7 +144,7 @@ class RayOrders:
             yield from str(self._client.get_job_logs(folder.name)).splitlines()
 
     def _status(self, folder: Path) -> str | None:
-        """Ask for a job; None when the cluster does not know it."""
+        """Read the status of a job; None for an unknown job."""
         try:
             return str(self._client.get_job_status(folder.name).value)
         except RuntimeError as error:

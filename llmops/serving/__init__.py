@@ -1,1 +1,1 @@
-"""What serves: the gateway that clients reach, the engines that answer and the runtimes that keep them up."""
+"""Answers requests: a gateway for clients, engines behind it, and runtimes that keep the engines up."""

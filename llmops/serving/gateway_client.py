@@ -1,4 +1,4 @@
-"""The gateway from the outside: start it, give it routes, see what it saw.
+"""Starts the gateway, changes its routes and reads its counters.
 
 Effects: starts the gateway's process, writes the routing table, speaks HTTP to the gateway.
 """
@@ -42,13 +42,13 @@ class Gateway(Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """Where clients reach it, or '' when it never ran."""
+        """Its address, or '' before its first start."""
         program = supervised.program(self.folder)
         return f"http://{program.host}:{program.port}" if program else ""
 
 
 def ensure(gate: Gateway) -> None:
-    """Start the gateway unless it runs, and wait until it answers.
+    """Start the gateway unless it runs, and wait until it is up.
 
     Raises `Refused` when its port is taken, `Broken` when it does not come up.
     """
@@ -63,13 +63,12 @@ def ensure(gate: Gateway) -> None:
 
 def _start(gate: Gateway) -> None:
     host = gate.settings.host
-    known = supervised.program(gate.folder)
-    port = gate.settings.port or (known.port if known else supervised.free_port(host))
+    last = supervised.program(gate.folder)
+    port = gate.settings.port or (last.port if last else supervised.free_port(host))
     if not supervised.is_free(host, port):
         raise Refused(f"port {port} of {host} is taken. Set $.spec.gateway.port in llmops.yaml, or 0 for a free one.")
-    argv = (sys.executable, "-m", "llmops.serving.gateway", str(gate.folder / TABLE), host, str(port))
     program = Program(
-        argv=argv,
+        argv=(sys.executable, "-m", "llmops.serving.gateway", str(gate.folder / TABLE), host, str(port)),
         environment={},
         cwd=str(gate.folder),
         host=host,
@@ -77,12 +76,11 @@ def _start(gate: Gateway) -> None:
         health="/health",
         deadline=START_SECONDS,
     )
-    gate.folder.mkdir(parents=True, exist_ok=True)
     supervised.start(gate.folder, program)
 
 
 def read(gate: Gateway) -> RoutingTable:
-    """Give the routes as they were last written."""
+    """Read the routes that were written last."""
     try:
         return msgspec.json.decode((gate.folder / TABLE).read_bytes(), type=RoutingTable)
     except FileNotFoundError:
@@ -90,9 +88,9 @@ def read(gate: Gateway) -> RoutingTable:
 
 
 def change(gate: Gateway, fence: int, edit: Callable[[RoutingTable], RoutingTable]) -> float:
-    """Replace the routes and wait until the gateway serves them; give the seconds that this took.
+    """Replace the routes, wait until the gateway serves them, and return the seconds of that wait.
 
-    The gateway is started if it does not run. Raises `Retry` when a newer holder of the lease has changed the routes.
+    Starts the gateway if it does not run. Raises `Retry` when a newer holder of the lease has changed the routes.
     """
     ensure(gate)
     new = _write(gate, fence, edit)
@@ -107,16 +105,17 @@ def change(gate: Gateway, fence: int, edit: Callable[[RoutingTable], RoutingTabl
 
 
 def fence_off(gate: Gateway, fence: int) -> None:
-    """Let no older holder of the lease change the routes any more, whether the gateway runs or not."""
+    """Refuse later changes by older holders of the lease, whether or not the gateway runs."""
     if gate.folder.exists():
         _write(gate, fence, lambda table: table)
 
 
 def _write(gate: Gateway, fence: int, edit: Callable[[RoutingTable], RoutingTable]) -> RoutingTable:
-    """Replace the routes on the disk, unless a newer holder of the lease has; give those that are there then."""
-    with _alone(gate):
+    """Replace the routes on the disk, and return them. Raises `Retry` when a newer lease holder has changed them."""
+    with _locked(gate):
         old = read(gate)
-        new = replace(edit(old), middleware=_middleware(gate))
+        middleware = tuple(MiddlewareChoice(each.type, each.config) for each in gate.settings.middleware)
+        new = replace(edit(old), middleware=middleware)
         if old.fence > fence:
             raise Retry(LOST)
         if new == old and old.fence == fence:
@@ -126,13 +125,9 @@ def _write(gate: Gateway, fence: int, edit: Callable[[RoutingTable], RoutingTabl
         return new
 
 
-def _middleware(gate: Gateway) -> tuple[MiddlewareChoice, ...]:
-    return tuple(MiddlewareChoice(one.type, one.config) for one in gate.settings.middleware)
-
-
 @contextmanager
-def _alone(gate: Gateway) -> Iterator[None]:
-    """Be the only process that changes the routes: what is read must still be so when it is replaced."""
+def _locked(gate: Gateway) -> Iterator[None]:
+    """Lock the routes between reading and replacing them."""
     deadline = time.monotonic() + APPLY_SECONDS
     while (lock := file_locks.take(gate.folder / LOCK)) is None:
         if time.monotonic() > deadline:
@@ -144,51 +139,43 @@ def _alone(gate: Gateway) -> Iterator[None]:
 
 def _health(gate: Gateway) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(get(gate, "/health"))
+        health: dict[str, Any] = json.loads(get(gate, "/health"))
     except (OSError, ValueError):
         return None
-    return found
+    return health
 
 
 def is_up(gate: Gateway) -> bool:
-    """Whether the gateway answers."""
+    """Whether the gateway answers its health check."""
     return _health(gate) is not None
 
 
 def get(gate: Gateway, path: str) -> bytes:
-    """Ask the gateway for a path. Raises OSError when it cannot be reached or does not answer 200."""
+    """Read a path of the gateway. Raises `OSError` unless it answers with 200."""
     program = supervised.program(gate.folder)
     if program is None:
         raise ConnectionError("the gateway was never started")
-    connection = http.client.HTTPConnection(program.host, program.port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-    except http.client.HTTPException as error:
-        raise ConnectionError(str(error)) from error
-    finally:
-        connection.close()
-    if answer.status != http.client.OK:
-        raise ConnectionError(f"the gateway answered {answer.status} to {path}")
+    status, body = supervised.request(program, path)
+    if status != http.client.OK:
+        raise ConnectionError(f"the gateway answered {status} to {path}")
     return body
 
 
 class Counters(Struct, frozen=True):
-    """What the gateway has counted of one revision since it started."""
+    """Counters of one revision since the gateway started."""
 
     requests: float = 0.0
     errors: float = 0.0
     buckets: tuple[tuple[float, float], ...] = ()
-    """Answers within so many seconds, cumulative."""
+    """Upper bounds of latency in seconds, each with the number of answers within it."""
 
 
 def counters(gate: Gateway, deployment: str, revision: Digest) -> Counters:
-    """Read the gateway's counters of a revision. Requests that the client broke off or got wrong are no errors."""
-    wanted = {"deployment": deployment, "revision": revision[:SHORT]}
+    """Read the counters of a revision. Requests that the client broke off (499) or got wrong (4xx) are no errors."""
+    selector = {"deployment": deployment, "revision": revision[:SHORT]}
     requests, errors, buckets = 0.0, 0.0, []
     for name, labels, value in _samples(get(gate, "/metrics").decode()):
-        if wanted.items() <= labels.items():
+        if selector.items() <= labels.items():
             if name.endswith("_requests_total"):
                 requests += value
                 errors += value if not labels["code"].startswith(("2", "4")) else 0.0
@@ -198,7 +185,7 @@ def counters(gate: Gateway, deployment: str, revision: Digest) -> Counters:
 
 
 def busy(gate: Gateway) -> frozenset[str]:
-    """Give the addresses of the replicas that are answering requests; none when the gateway does not run."""
+    """Addresses of the replicas with requests in flight; none when the gateway does not run."""
     try:
         samples = _samples(get(gate, "/metrics").decode())
     except OSError:
@@ -207,19 +194,19 @@ def busy(gate: Gateway) -> frozenset[str]:
 
 
 def _samples(text: str) -> list[tuple[str, dict[str, str], float]]:
-    """Read Prometheus' text format as far as our own gateway writes it."""
-    found = []
+    """Parse Prometheus' text format, as far as the gateway uses it."""
+    samples = []
     for line in text.splitlines():
         if line and not line.startswith("#"):
             series, _, value = line.rpartition(" ")
-            name, _, inside = series.partition("{")
-            pairs = (pair.partition("=") for pair in inside.rstrip("}").split(",") if pair)
-            found.append((name, {label: quoted.strip('"') for label, _, quoted in pairs}, float(value)))
-    return found
+            name, _, labels = series.partition("{")
+            pairs = (pair.partition("=") for pair in labels.rstrip("}").split(",") if pair)
+            samples.append((name, {label: quoted.strip('"') for label, _, quoted in pairs}, float(value)))
+    return samples
 
 
 def window(before: Counters, after: Counters) -> Window:
-    """Give what happened between two readings."""
+    """Subtract an earlier reading of the counters from a later one."""
     old = dict(before.buckets)
     grown = [(limit, count - old.get(limit, 0.0)) for limit, count in after.buckets]
     return Window(

@@ -1,4 +1,4 @@
-"""deployment -> how its engine is started and asked: the same for a release and for an evaluation.
+"""Describes how the engine of a deployment is started and called, alike for a release and an evaluation.
 
 Pure.
 """
@@ -12,43 +12,43 @@ import msgspec
 
 from llmops.domain.digests import Digest
 from llmops.domain.resources import Key
-from llmops.kinds.deployment import EngineSpec as Wanted
+from llmops.kinds.deployment import EngineSpec
 from llmops.kinds.prompt import Prompt
 from llmops.plugins.engine import Command, Engine, Interface, Replica
 from llmops.serving.gateway.table import PromptMessage, PromptRoute, RevisionRoute
 from llmops.serving.supervised import Program
 
 
-def mismatch(key: Key, wanted: Wanted, engine: Engine) -> str:
-    """Say why a deployment cannot run here: another version of its engine is installed, or none; '' if it can."""
+def mismatch(key: Key, spec: EngineSpec, engine: Engine) -> str:
+    """Explain which installed version keeps a deployment from running here; '' if it can run."""
     installed = "" if engine.remote else engine.installed()
-    if wanted.version in (None, installed):
+    if spec.version in (None, installed):
         return ""
     return (
-        f"{key} asks for {wanted.type} {wanted.version}, and {installed or 'none'} is installed. "
+        f"{key} asks for {spec.type} {spec.version}, and {installed or 'none'} is installed. "
         "Install that version, or change engine.version."
     )
 
 
-def prompt(given: Prompt, template: str | None) -> PromptRoute:
-    """Say what requests go through; ``template`` is the text of the template file, when there is one."""
-    parameters = msgspec.to_builtins(given.parameters)
+def prompt(spec: Prompt, template: str | None) -> PromptRoute:
+    """Route requests through a prompt; ``template`` is the text of its template file, if it has one."""
+    parameters = msgspec.to_builtins(spec.parameters)
     return PromptRoute(
-        turns=tuple(PromptMessage(one.role, one.content) for one in given.turns(template)),
-        variables=given.variables,
+        turns=tuple(PromptMessage(turn.role, turn.content) for turn in spec.turns(template)),
+        variables=spec.variables,
         parameters={name: value for name, value in parameters.items() if value not in (None, [], ())},
     )
 
 
-def sampling(engine: Interface, part: PromptRoute | None) -> dict[str, Any]:
-    """Give the parameters that the first request is made with: those that the engine fixes by it."""
-    given = part.parameters if part else {}
-    return {name: value for name, value in given.items() if name in engine.fixed}
+def sampling(engine: Interface, prompt: PromptRoute | None) -> dict[str, Any]:
+    """Select the parameters of a prompt that the engine fixes at its first request."""
+    parameters = prompt.parameters if prompt else {}
+    return {name: value for name, value in parameters.items() if name in engine.fixed}
 
 
-def served(revision: Digest, engine: Interface, part: PromptRoute | None, urls: tuple[str, ...]) -> RevisionRoute:
-    """Say how a revision is asked. What its engine does not take from requests stands with what it uses, or None."""
-    fixed = sampling(engine, part)
+def route(revision: Digest, engine: Interface, prompt: PromptRoute | None, urls: tuple[str, ...]) -> RevisionRoute:
+    """Route requests to a revision that has no traffic yet. A fixed parameter without a value is None."""
+    fixed = sampling(engine, prompt)
     return RevisionRoute(
         revision=revision,
         weight=0,
@@ -57,12 +57,12 @@ def served(revision: Digest, engine: Interface, part: PromptRoute | None, urls: 
         reports=engine.reports,
         fields=engine.fields,
         fixed={name: fixed.get(name) for name in sorted(engine.fixed)},
-        prompt=part,
+        prompt=prompt,
     )
 
 
 def program(command: Command, replica: Replica, first: Mapping[str, Any], deadline: float) -> Program:
-    """Say what is kept up for one replica; ``first`` are the parameters of its first request."""
+    """Describe the program of one replica; ``first`` are the sampling parameters of its first request."""
     return Program(
         argv=command.argv,
         environment=command.environment,

@@ -19,31 +19,31 @@ from llmops.store.blobs import Store
 
 
 class RuntimeSet(Struct, frozen=True, kw_only=True):
-    """All places of an environment where replicas run, as one."""
+    """The runtimes of an environment, used as one."""
 
     folder: Path
-    """The environment's folder for what runs."""
+    """Folder of the environment's running processes."""
     open_store: Callable[[], Store]
     choices: tuple[RuntimeChoice, ...]
-    """The runtimes that deployments or their releases name."""
+    """Runtimes named by deployments or their releases."""
 
     def ensure(self, replica_set: ReplicaSetSpec) -> None:
-        """Start the missing replicas of a revision in its runtime, and stop those that are too many."""
+        """Start missing replicas of a revision in its runtime, and stop surplus ones."""
         self._open(replica_set.runtime).ensure(replica_set)
 
     def look(self) -> tuple[ReplicaStatus, ...]:
         """List the replicas in all runtimes."""
-        return tuple(replica for place in self._all() for replica in place.look())
+        return tuple(status for runtime in self._all() for status in runtime.look())
 
     def stop(self, deployment: str, revision: Digest) -> None:
-        """Stop the replicas of a revision wherever they run."""
-        for place in self._all():
-            place.stop(deployment, revision)
+        """Stop the replicas of a revision in all runtimes."""
+        for runtime in self._all():
+            runtime.stop(deployment, revision)
 
     def logs(self, deployment: str) -> Iterator[str]:
-        """Read what the replicas of a deployment have written."""
-        for place in self._all():
-            yield from place.logs(deployment)
+        """Read the logs of the replicas of a deployment."""
+        for runtime in self._all():
+            yield from runtime.logs(deployment)
 
     def _all(self) -> Iterator[Replicas]:
         return map(self._open, self.choices)

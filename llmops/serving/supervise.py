@@ -1,17 +1,17 @@
-"""``python -m llmops.serving.supervise FOLDER``: keeps one program up, until it is told to stop.
+"""Keeps one program up until a signal: ``python -m llmops.serving.supervise FOLDER``.
 
-One supervisor for each program, as in runit or s6: it outlives whoever started it, and is found by the lock it holds.
-It waits for health and one real generation before it calls the program ready (a server can be healthy while generation
-hangs), starts it again with growing pauses when it ends, and ends the whole process tree.
+Each program has a supervisor, as in runit or s6, which outlives its starter and is found by the lock that it holds. A
+program is ready after a health check and one real generation, since a healthy server can hang in generation. After an
+exit it is restarted with growing pauses; at the end its whole process tree is ended.
 
 Effects: starts and ends processes, speaks HTTP to the program, writes its folder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import http.client
-import json
 import os
 import signal
 import subprocess
@@ -26,14 +26,15 @@ import psutil
 
 from llmops.host import disk, file_locks
 from llmops.plugins.runtime import Phase
+from llmops.serving import supervised
 from llmops.serving.supervised import GRACE_SECONDS, LOCK, LOG, SPEC, STATE, Program, ProgramState
 
 POLL_SECONDS = 0.1
 HEALTH_SECONDS = 2.0
 UNHEALTHY = 5
-"""Health checks in a row that fail before a program that was ready is started again."""
+"""Failed health checks in a row after which a ready program is restarted."""
 MAX_STARTS = 3
-"""Starts in a row that may fail before the program is given up."""
+"""Failed starts in a row after which the program counts as failed."""
 LONGEST_PAUSE = 30.0
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -49,27 +50,24 @@ class Supervisor:
         self.stopping = False
 
     def run(self) -> None:
-        """Keep the program up until a signal, or until it has failed to start too often."""
+        """Keep the program up until a signal or too many failed starts."""
         failures, error = 0, ""
         while not self.stopping and failures < MAX_STARTS:
             with (self.folder / LOG).open("ab") as log:
                 self._start(log, error)
                 error = self._wait_until_ready()
-            if not error:
-                failures = 0
-                error = self._watch()
-            else:
-                failures += 1
+            failures = failures + 1 if error else 0
+            error = error or self._watch()
             self._end()
             if not self.stopping and failures < MAX_STARTS:
                 self._pause(error, failures)
         if self.stopping:
-            self._say(Phase.STOPPED)
+            self._report(Phase.STOPPED)
         else:
-            self._say(Phase.FAILED, error)
+            self._report(Phase.FAILED, error)
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """End the program when the loop comes round."""
+        """Ask the loop to end the program."""
         self.stopping = True
 
     def _start(self, log: IO[bytes], last: str) -> None:
@@ -83,28 +81,28 @@ class Supervisor:
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509  no threads here
         )
-        self._say(Phase.STARTING, last)
+        self._report(Phase.STARTING, last)
 
     def _wait_until_ready(self) -> str:
-        """Wait for health and the first answer; say what went wrong, or ''."""
+        """Wait for health and the first answer; return the error, or ''."""
         deadline = time.monotonic() + self.program.deadline
         while time.monotonic() < deadline and not self.stopping:
             if code := self._exit_code():
                 return f"{code} while it started"
-            if self._answers(self.program.health) and self._first_is_answered():
-                self._say(Phase.READY)
+            if self._is_healthy() and self._generates():
+                self._report(Phase.READY)
                 return ""
             time.sleep(POLL_SECONDS)
         return "" if self.stopping else f"it was not ready within {self.program.deadline:.0f} s"
 
     def _watch(self) -> str:
-        """Wait until the program ends, stops answering or shall stop; say why."""
+        """Wait until the program ends or hangs, and return why; '' after a signal."""
         bad, next_look = 0, time.monotonic() + HEALTH_SECONDS
         while not self.stopping:
             if code := self._exit_code():
                 return code
             if time.monotonic() >= next_look:
-                bad = 0 if self._answers(self.program.health) else bad + 1
+                bad = 0 if self._is_healthy() else bad + 1
                 next_look = time.monotonic() + HEALTH_SECONDS
             if bad >= UNHEALTHY:
                 return f"{bad} health checks in a row failed"
@@ -117,43 +115,28 @@ class Supervisor:
             return ""
         return f"it was ended by signal {-code}" if code < 0 else f"it ended with code {code}"
 
-    def _answers(self, path: str) -> bool:
+    def _is_healthy(self) -> bool:
+        return self._succeeds(self.program.health, None, HEALTH_SECONDS)
+
+    def _generates(self) -> bool:
+        first = self.program.first
+        return first is None or self._succeeds("/v1/completions", first, self.program.deadline)
+
+    def _succeeds(self, path: str, body: object, timeout: float) -> bool:
         try:
-            return self._ask("GET", path, None, timeout=HEALTH_SECONDS) == http.client.OK
+            return supervised.request(self.program, path, body, timeout)[0] == http.client.OK
         except OSError:
             return False
-
-    def _first_is_answered(self) -> bool:
-        if self.program.first is None:
-            return True
-        try:
-            status = self._ask("POST", "/v1/completions", self.program.first, timeout=self.program.deadline)
-        except OSError:
-            return False
-        return status == http.client.OK
-
-    def _ask(self, method: str, path: str, body: object, timeout: float) -> int:
-        connection = http.client.HTTPConnection(self.program.host, self.program.port, timeout=timeout)
-        try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {"content-type": "application/json"})
-            answer = connection.getresponse()
-            answer.read()
-            return answer.status
-        except http.client.HTTPException as error:
-            raise OSError(str(error)) from error
-        finally:
-            connection.close()
 
     def _pause(self, error: str, failures: int) -> None:
         self.restarts += 1
-        self._say(Phase.WAITING, error)
+        self._report(Phase.WAITING, error)
         until = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2 ** max(failures, 0))
         while time.monotonic() < until and not self.stopping:
             time.sleep(POLL_SECONDS)
 
     def _end(self) -> None:
-        """End the program and everything it started: politely, then not."""
+        """End the program and everything it started; kill what does not end in time."""
         tree = _descendants()
         for process in tree:
             _send(process, signal.SIGTERM)
@@ -163,31 +146,29 @@ class Supervisor:
         if self.child is not None:
             self.child.wait()
 
-    def _say(self, phase: Phase, error: str = "") -> None:
+    def _report(self, phase: Phase, error: str = "") -> None:
         pid = self.child.pid if self.child and phase in (Phase.STARTING, Phase.READY) else 0
         state = ProgramState(phase=phase, pid=pid, restarts=self.restarts, error=error, since=time.time())
         disk.write(self.folder / STATE, msgspec.json.encode(state))
 
 
 def _descendants() -> list[psutil.Process]:
-    """Give every process below this one; as a subreaper it inherits those whose parents ended."""
+    """Processes below this one, which as a subreaper inherits orphans."""
     return psutil.Process().children(recursive=True)
 
 
-def _send(process: psutil.Process, how: signal.Signals) -> None:
-    try:
-        process.send_signal(how)
-    except psutil.NoSuchProcess:
-        return
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end this process when the supervisor is killed, so that nothing runs unwatched."""
+    """Have the kernel kill this process when the supervisor is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main(folder: Path) -> int:
-    """Supervise the program of a folder, unless somebody does already."""
+    """Supervise the program of a folder, unless it has a supervisor."""
     lock = file_locks.take(folder / LOCK)
     if lock is None:
         return 0
@@ -198,7 +179,7 @@ def main(folder: Path) -> int:
         signal.signal(signal.SIGINT, supervisor.stop)
         if owner := supervisor.program.owner:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            supervisor.stopping = os.getppid() != owner  # it may have ended before
+            supervisor.stopping = os.getppid() != owner  # the owner has ended already
         supervisor.run()
     return 0
 

@@ -1,13 +1,14 @@
-"""Supervised programs of one folder: start, find and end them.
+"""Starts, finds, asks and ends the supervised program of a folder.
 
-Effects: starts and ends processes, reads and writes their folders.
+Effects: starts and ends processes, speaks HTTP to them, reads and writes their folders.
 """
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -23,11 +24,11 @@ from llmops.plugins.runtime import Phase
 SPEC, STATE, LOCK, LOG = "spec.json", "state.json", "lock", "log"
 APPEAR_SECONDS = 20.0
 GRACE_SECONDS = 10.0
-"""How long a program may take to end by itself."""
+"""Seconds in which a program must end before it is killed."""
 
 
 class Program(Struct, frozen=True, kw_only=True):
-    """What is kept up."""
+    """A program to keep up."""
 
     argv: tuple[str, ...]
     environment: dict[str, str]
@@ -36,15 +37,15 @@ class Program(Struct, frozen=True, kw_only=True):
     port: int
     health: str
     first: dict[str, object] | None = None
-    """A body for `/v1/completions` that must be answered before the program counts as ready."""
+    """Body of a request to `/v1/completions` that must succeed before the program counts as ready."""
     deadline: float
-    """Seconds that a start may take."""
+    """Most seconds of a start."""
     owner: int = 0
-    """The process that starts it, where it shall not outlive that one, however that one ends."""
+    """Process id of the starter if the program must not outlive it; 0 otherwise."""
 
 
 class ProgramState(Struct, frozen=True, kw_only=True):
-    """How it is; replaced in the folder whenever it changes."""
+    """State of a program; its file is replaced at every change."""
 
     phase: Phase
     pid: int = 0
@@ -54,9 +55,9 @@ class ProgramState(Struct, frozen=True, kw_only=True):
 
 
 def start(folder: Path, program: Program) -> None:
-    """Start a supervisor for a program, detached from this process; nothing is done when it runs.
+    """Start a supervisor for a program, detached from this process, unless it runs.
 
-    Of a program with an owner, this thread is the owner.
+    If the program has an owner, call this from the thread that owns it.
     """
     if file_locks.holder(folder / LOCK):
         return
@@ -70,7 +71,7 @@ def start(folder: Path, program: Program) -> None:
 
 
 def look(folder: Path) -> ProgramState:
-    """Say how a program is. One whose supervisor is gone is stopped, whatever it wrote last."""
+    """Read the state of a program. Without a supervisor it is stopped, whatever the file says."""
     try:
         state = msgspec.json.decode((folder / STATE).read_bytes(), type=ProgramState)
     except (FileNotFoundError, msgspec.DecodeError):
@@ -81,7 +82,7 @@ def look(folder: Path) -> ProgramState:
 
 
 def program(folder: Path) -> Program | None:
-    """Give what a folder's supervisor keeps up."""
+    """Read the program of a folder; None before its first start."""
     try:
         return msgspec.json.decode((folder / SPEC).read_bytes(), type=Program)
     except (FileNotFoundError, msgspec.DecodeError):
@@ -90,39 +91,46 @@ def program(folder: Path) -> Program | None:
 
 def stop(folder: Path) -> None:
     """End a supervisor and its program, and wait until both are gone."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + GRACE_SECONDS + 5
-        while (pid := file_locks.holder(folder / LOCK)) and time.monotonic() < deadline:
-            if pid > 0:
-                _signal(pid, how)
-            time.sleep(0.1)
-        if not file_locks.holder(folder / LOCK):
-            return
+    processes.end(folder / LOCK, GRACE_SECONDS + 5)
 
 
 def remove(folder: Path) -> None:
-    """Forget a program that does not run."""
+    """Remove the folder of a program that does not run."""
     if not file_locks.holder(folder / LOCK):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def logs(folder: Path) -> Iterator[str]:
-    """Give the lines that a program has written."""
+    """Read the log of a program line by line."""
     path = folder / LOG
     if path.exists():
         with path.open(errors="replace") as lines:
             yield from (line.rstrip("\n") for line in lines)
 
 
+def request(program: Program, path: str, body: object = None, timeout: float = 5.0) -> tuple[int, bytes]:
+    """Send a POST if there is a body, else a GET; return status and answer. Raises `OSError` without an answer."""
+    connection = http.client.HTTPConnection(program.host, program.port, timeout=timeout)
+    try:
+        method, data = ("GET", None) if body is None else ("POST", json.dumps(body))
+        connection.request(method, path, data, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+
+
 def free_port(host: str) -> int:
-    """Give a port that nobody listens on at this moment."""
+    """Find a free port."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a program could listen on a port at this moment."""
+    """Whether a program can listen on a port now."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -130,10 +138,3 @@ def is_free(host: str, port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _signal(pid: int, how: signal.Signals) -> None:
-    try:
-        os.kill(pid, how)
-    except ProcessLookupError:
-        return

@@ -17,11 +17,11 @@ from llmops.plugins.report import ReportContext
 from llmops.reports.formats.compare import REPORTS as COMPARE
 from llmops.reports.formats.gate import REPORTS as GATE
 from llmops.reports.formats.plan import REPORTS as PLAN
+from tests.answers import GOOD, answered
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, answered
+from tests.reports import RUN, SAME, WORSE, gated, report
 from tests.repos import Repo
 from tests.trees import system
-from tests.unit.test_comments import RUN, SAME, WORSE, gated, report
 
 ROW = ComparisonRow(subject="small", units=(), note="was not evaluated")
 COMPARISON = ComparisonResult(

@@ -184,6 +184,10 @@ def test_a_secret_is_in_nothing_that_a_process_or_its_children_print(secret: str
 
 def test_a_long_secret_is_found_before_a_short_one_within_it() -> None:
     redaction = Redaction()
-    redaction._known |= {"abc", "abcdef"}
+    redaction.add("abc")
+    redaction.add("abcdef")
 
-    assert redaction.clean("an abcdef") == "an ***"
+    cleaned = redaction.clean("an abcdef")
+    redaction.close()
+
+    assert cleaned == "an ***"

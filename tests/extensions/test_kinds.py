@@ -15,8 +15,8 @@ from llmops.registry import PLUGINS
 from tests.conftest import PLUGINS as FOLDER
 from tests.conftest import Shell
 from tests.extensions.conftest import install
-from tests.flows.test_releases import SETTINGS
 from tests.repos import Repo
+from tests.served import SETTINGS
 from tests.trees import Tree, build, spec
 
 pytestmark = pytest.mark.usefixtures("plugins")

@@ -15,8 +15,8 @@ from llmops.releases import deployments
 from llmops.serving.supervised import free_port, is_free
 from tests.conftest import PLUGINS as FOLDER
 from tests.conftest import ROOT, Shell
-from tests.flows.test_releases import MODEL, SETTINGS, ask, deployment, release
 from tests.repos import Repo
+from tests.served import MODEL, SETTINGS, ask, deployment, release
 from tests.trees import spec
 
 pytestmark = pytest.mark.usefixtures("plugins")

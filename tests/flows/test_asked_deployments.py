@@ -24,10 +24,10 @@ from llmops.serving.supervised import LOCK
 from llmops.store import blobs
 from tests import parrots
 from tests.conftest import Shell
-from tests.flows.test_releases import ask
-from tests.flows.test_sequential import wait_for_results
 from tests.repos import Repo
+from tests.served import ask
 from tests.trees import spec
+from tests.waiting import wait_for_results
 
 pytestmark = pytest.mark.slow
 

@@ -6,21 +6,17 @@ import hashlib
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 from llmops.domain.problems import Exit
-from llmops.domain.records import Outcome
 from llmops.domain.resources import Key
-from llmops.environments.workspaces import open_store
-from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import pull_request
 from llmops.gates.budgets import Budget
 from llmops.ledger import ledger
+from tests.answers import GOOD, PROVENANCE, answered, evidence_of, outcome, retrained
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, PROVENANCE, answered, folder_of, retrained
 from tests.repos import Repo
 from tests.trees import system
 
@@ -58,20 +54,11 @@ def say(repo: Repo, settings: str) -> None:
 def remember(repo: Repo, label: str, scores: list[float], started: str) -> None:
     """Write down that a suite was run before, for something that no commit declares any more."""
     items = [Item(id=str(n), question="q", target="t", answer="a", scores={"acc": one}) for n, one in enumerate(scores)]
-    files = {
-        evidence.ITEMS: "\n".join(msgspec.json.encode(item).decode() for item in items),
-        evidence.FACTS: msgspec.json.encode(SuiteFacts(metrics=("acc",))).decode(),
-    }
-    outcome = Outcome(
-        unit=hashlib.sha256(started.encode()).hexdigest(),
-        key=SUMS,
-        part=label,
-        step="x",
-        outputs={"evidence": folder_of(open_store(repo.workspace()), files)},
-        metrics={},
-        provenance=replace(PROVENANCE, started=started),
-    )
-    ledger.record(repo.ledger(), [outcome], "earlier")
+    outputs = {"evidence": evidence_of(repo, items, SuiteFacts(metrics=("acc",)))}
+    provenance = replace(PROVENANCE, started=started)
+    unit = hashlib.sha256(started.encode()).hexdigest()
+    earlier = outcome(unit, key=SUMS, part=label, outputs=outputs, provenance=provenance)
+    ledger.record(repo.ledger(), [earlier], "earlier")
 
 
 def test_without_a_budget_everything_is_run(retraining: Repo, llmops: Shell) -> None:

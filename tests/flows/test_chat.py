@@ -28,7 +28,9 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
         if asked["model"] == "nobody":
             self.send_response(404)
             self.end_headers()
-            self.wfile.write(b'{"error": {"message": "there is no deployment \\"nobody\\"; there is router."}}')
+            self.wfile.write(
+                b'{"error": {"message": "there is no deployment \\"nobody\\". Deployments with traffic: router."}}'
+            )
             return
         self.send_response(200)
         self.send_header("x-llmops-revision", "r1")
@@ -64,7 +66,7 @@ def test_a_deployment_that_is_not_there_is_wrong_usage(llmops: Shell) -> None:
     with serving() as host:
         assert llmops("chat", "nobody", "-m", "hi", "--url", f"http://{host}") == Exit.USAGE
 
-    assert llmops.err == 'there is no deployment "nobody"; there is router.\n'
+    assert llmops.err == 'there is no deployment "nobody". Deployments with traffic: router.\n'
 
 
 @pytest.mark.parametrize("tokens", ["0", "-5", "many"])

@@ -14,8 +14,8 @@ from llmops.ledger import ledger
 from tests import crashing, tiny
 from tests.conftest import SOAK, Shell
 from tests.crashing import crash
-from tests.flows.test_crashed_releases import assert_nothing_else_runs
 from tests.repos import Repo
+from tests.served import assert_nothing_else_runs
 from tests.trees import spec
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("plugins")]

@@ -182,7 +182,7 @@ def test_what_another_run_did_after_the_plan_was_made_is_not_done_again(
     clear_up(llmops)  # so that the two plans do not have the same name
     assert llmops("apply") == Exit.WELL
 
-    with pytest.raises(Retry, match="other actions are owed now"):
+    with pytest.raises(Retry, match="the pending actions have changed"):
         apply(late, made)
 
     assert cooked(plugins) == 1

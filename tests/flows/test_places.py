@@ -13,11 +13,8 @@ from llmops.git import refs, repository
 from llmops.ledger import ledger
 from llmops.specs.settings import LedgerSettings
 from tests.conftest import Shell
-from tests.flows.test_arguments import prepared, sh
-from tests.repos import Repo
+from tests.repos import Repo, sh
 from tests.trees import spec
-
-__all__ = ["prepared"]
 
 SETTINGS = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n"
 
@@ -137,7 +134,7 @@ def test_a_problem_names_the_line_of_what_it_is_about(prepared: Shell) -> None:
 def test_an_environment_without_a_ledger_is_said_to_have_none(prepared: Shell) -> None:
     for command in ("status", "plan"):
         assert prepared(command, "-e", "prod") == Exit.WELL
-        assert "There is no ledger yet of the environment prod" in prepared.out
+        assert "The environment prod has no ledger" in prepared.out
         assert "`llmops init -e prod`" in prepared.out
         assert prepared(command) == Exit.WELL
         assert "no ledger" not in prepared.out

@@ -15,10 +15,10 @@ from demo.run import SCRAPED
 from demo.stage import Stage
 from llmops.domain.problems import Exit
 from tests.conftest import Shell
-from tests.flows.test_demo import shrink
+from tests.forge.jobs import Forge, headlines, judge, merge, propose, protect
 from tests.forge.stand_in import GitHub
-from tests.forge.test_ci import Forge, headlines, judge, merge, propose, protect
 from tests.repos import Repo
+from tests.shrinking import shrink
 
 pytestmark = pytest.mark.slow
 

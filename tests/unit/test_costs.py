@@ -14,11 +14,11 @@ from llmops.kinds import KINDS
 from llmops.reports.formats.gate import REPORTS
 from llmops.specs import pricing
 from llmops.specs.settings import Settings
+from tests.answers import GOOD, answered, retrained
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, answered, retrained
+from tests.reports import RUN, SAME, gated, report
 from tests.repos import Repo
 from tests.trees import system
-from tests.unit.test_comments import RUN, SAME, gated, report
 
 PRICES = Settings(hourly_cost={"cpu": 0.05, "cuda": 2.5}, currency="USD")
 

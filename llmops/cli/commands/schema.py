@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def schemas() -> dict[str, dict[str, object]]:
-    """Give the schema of every kind, and of llmops.yaml."""
+    """Map each kind, and llmops.yaml, to its schema."""
     kinds = {kind.name: json_schema.document(kind.name, kind.body, PLUGINS.choices) for kind in KINDS.values()}
     return kinds | {"Settings": settings_file.schema(PLUGINS)}
 

@@ -1,4 +1,4 @@
-"""One file per live kind: its controller, under the name of the kind's file."""
+"""Lists the controllers: one file per live kind, named as the file of the kind."""
 
 import sys
 

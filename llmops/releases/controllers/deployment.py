@@ -5,7 +5,6 @@ Effects: drives runtimes and the gateway, writes the ledger.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Container, Mapping
 
 from llmops.domain.digests import SHORT, Digest
@@ -38,37 +37,33 @@ class Deployments:
     def converge(self, action: ReleaseAction, desired: Desired, context: ReleaseContext) -> None:
         nodes = [desired.graph[key] for key in deployments.of(desired.graph)]
         candidate = deployments.candidate(context.workspace, desired.graph, desired.files, action.key)
-        rolling.converge(action, candidate, _serving(context, nodes))
+        rolling.converge(action, candidate, ServingContext.of(context, nodes))
 
     def remove(self, key: Key, context: ReleaseContext) -> None:
-        rolling.remove(key, _serving(context, ()))
+        rolling.remove(key, ServingContext.of(context, ()))
 
-    def has_spare(self, node: Node, release: Release, observed: Observed | None) -> bool:
-        return bool(retention.spare(node.spec.body, release, (observed or NOTHING).running, time.time()))
+    def has_spare(self, node: Node, release: Release, observed: Observed | None, now: float) -> bool:
+        return bool(retention.spare(node.spec.body, release, (observed or NOTHING).running, now))
 
     def tidy(self, node: Node, context: ReleaseContext) -> None:
-        rolling.tidy(node.key, node.spec.body, _serving(context, [node]))
+        rolling.tidy(node.key, node.spec.body, ServingContext.of(context, [node]))
 
     def keeps(self, body: Deployment, release: Release, now: float) -> frozenset[Digest]:
         return retention.kept_warm(body, release, now)
 
     def describe(self, node: Node, release: Release, observed: Observed | None) -> tuple[Condition, str]:
-        seen = observed or NOTHING
-        ready, weight = seen.ready.get(release.live, 0), seen.weights.get(release.live, 0)
+        observed = observed or NOTHING
+        ready, weight = observed.ready.get(release.live, 0), observed.weights.get(release.live, 0)
         serving = f"revision {release.live[:SHORT]}, {ready} ready, {weight} % of the traffic" if release.live else ""
         if release.rollout is not None:
             rollout = release.rollout
-            on_its_way = f"{rollout.revision[:SHORT]} has {rollout.weight} % at step {rollout.step + 1}; {serving}"
-            return Condition.ROLLING, on_its_way
+            progress = f"{rollout.revision[:SHORT]} has {rollout.weight} % at step {rollout.step + 1}; {serving}"
+            return Condition.ROLLING, progress
         if not release.live:
             return Condition.OWED, ""
         if ready == 0 or weight == 0:
-            return Condition.DOWN, "; ".join([serving, *seen.errors])
+            return Condition.DOWN, "; ".join([serving, *observed.errors])
         return (Condition.LIVE if release.live == node.digest else Condition.OUTDATED), serving
-
-
-def _serving(context: ReleaseContext, nodes: list[Node] | tuple[()]) -> ServingContext:
-    return ServingContext.of(context, nodes)
 
 
 CONTROLLER = Deployments()

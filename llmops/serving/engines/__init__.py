@@ -1,4 +1,4 @@
-"""One file per engine: the programs that answer requests."""
+"""Lists the engines, the programs that answer requests: one file each."""
 
 import sys
 

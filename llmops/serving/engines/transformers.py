@@ -1,9 +1,9 @@
-"""transformers: `transformers serve`, the embedded engine that needs no GPU and no conversion.
+"""Serves models with `transformers serve`, an engine that needs no GPU and no conversion.
 
-Checked against transformers 5.23.0. With continuous batching the program fixes its sampling parameters at its first
-request (its source says so until it supports them per request), so the runtime asks first with the right ones.
+Checked against transformers 5.23.0. With continuous batching, its first request fixes the sampling parameters of all
+later ones (a limit of that version), so the runtime sends a first request with those of the prompt.
 
-Effects: asks which version is installed.
+Effects: reads the installed version.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Transformers:
             return ""
 
     def command(self, config: Config, replica: Replica) -> Command:
-        """Start beside the model and name it relatively: the program would read an '@' in a path as a revision."""
+        """Name the model by a relative path: transformers reads an '@' in a path as a revision."""
         flags = [f"--host={replica.host}", f"--port={replica.port}", f"--device={config.device}"]
         flags += [f"--dtype={config.dtype}", f"--attn-implementation={config.attn_implementation}"]
         if config.continuous_batching:

@@ -1,1 +1,1 @@
-"""The gateway: the OpenAI-compatible endpoint in front of every deployment. Plain ASGI; aiohttp to the engines."""
+"""Serves an OpenAI-compatible endpoint in front of all deployments, as plain ASGI with aiohttp to the engines."""

@@ -1,4 +1,4 @@
-"""``python -m llmops.serving.gateway TABLE HOST PORT``: serve the routing table in a file.
+"""Serves the routing table in a file: ``python -m llmops.serving.gateway TABLE HOST PORT``.
 
 Effects: listens on a port.
 """
@@ -16,7 +16,7 @@ DRAIN_SECONDS = 30
 
 
 def main(table: str, host: str, port: str) -> None:
-    """Serve until a signal; requests that have begun are finished first."""
+    """Serve until a signal, then finish the requests in flight."""
     config = uvicorn.Config(
         GatewayApp(Path(table)),
         host=host,

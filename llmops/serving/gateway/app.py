@@ -1,7 +1,7 @@
-"""The ASGI application: what clients of a deployment speak to.
+"""Answers the HTTP requests of clients as an ASGI application.
 
-`/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health` and `/metrics`; everything else is 404, so the
-engines' own control paths cannot be reached. Requests and errors have OpenAI's shape
+The paths are `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health` and `/metrics`. Any other path is 404,
+so control paths of engines cannot be reached. Requests and errors have OpenAI's shape
 (https://platform.openai.com/docs/api-reference).
 
 Effects: speaks HTTP to engines, reads the routing table's file.
@@ -42,12 +42,12 @@ class GatewayApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run(receive, send)
         elif scope["type"] == "http":
             await self._answer(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """Run from the server's start to its end: the client session and the watch on the table."""
+    async def _run(self, receive: Receive, send: Send) -> None:
+        """Hold the client session and watch the routing table, from the start of the server to its end."""
         await receive()
         timeout = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
         connector = aiohttp.TCPConnector(limit=0)
@@ -64,34 +64,34 @@ class GatewayApp:
         path, method = scope["path"], scope["method"]
         try:
             if path not in PATHS:
-                raise BadRequest(f"there is nothing at {path}.", status=404, code="not_found")
+                raise BadRequest(f"unknown path {path}.", status=404, code="not_found")
             if method != PATHS[path]:
                 raise BadRequest(f"{path} takes {PATHS[path]}, not {method}.", status=405, code="method_not_allowed")
             if path in COMPLETIONS:
                 await self._complete(scope, receive, send)
             else:
-                await self._tell(path, send)
+                await self._inform(path, send)
         except BadRequest as bad:
-            await send_json(send, bad.status, error_body(bad))
+            await _send_json(send, bad.status, _error_body(bad))
 
-    async def _tell(self, path: str, send: Send) -> None:
+    async def _inform(self, path: str, send: Send) -> None:
         if path == "/metrics":
-            await send_body(send, 200, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+            await _send_body(send, 200, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
         elif path == "/v1/models":
             names = self._routes.names()
             models = [{"id": name, "object": "model", "created": 0, "owned_by": "llmops"} for name in names]
-            await send_json(send, 200, {"object": "list", "data": models})
+            await _send_json(send, 200, {"object": "list", "data": models})
         else:
             table = self._routes.table
-            await send_json(send, 200, {"status": "ok", "generation": table.generation, "fence": table.fence})
+            await _send_json(send, 200, {"status": "ok", "generation": table.generation, "fence": table.fence})
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._proxy is not None  # noqa: S101  the server starts with the lifespan
-        body = await read_json(receive)
+        body = await _read_json(receive)
         name = body.get("model")
         if not isinstance(name, str) or name not in self._routes.names():
-            known = ", ".join(self._routes.names()) or "none"
-            message = f'there is no deployment "{name}"; there is {known}.'
+            names = ", ".join(self._routes.names()) or "none"
+            message = f'there is no deployment "{name}". Deployments with traffic: {names}.'
             raise BadRequest(message, status=404, param="model", code="model_not_found")
         exchange = Exchange(
             path=scope["path"],
@@ -104,7 +104,7 @@ class GatewayApp:
         await self._routes.through(self._proxy.forward)(exchange)
 
 
-async def read_json(receive: Receive) -> dict[str, Any]:
+async def _read_json(receive: Receive) -> dict[str, Any]:
     """Read a request's body as a JSON object. Raises `BadRequest`."""
     data = bytearray()
     more = True
@@ -125,19 +125,17 @@ async def read_json(receive: Receive) -> dict[str, Any]:
     return body
 
 
-def error_body(bad: BadRequest) -> dict[str, Any]:
-    """Give an error in OpenAI's shape."""
+def _error_body(bad: BadRequest) -> dict[str, Any]:
+    """Encode an error as the OpenAI API does."""
     kind = "invalid_request_error" if bad.status < 500 else "server_error"  # noqa: PLR2004  HTTP
     return {"error": {"message": str(bad), "type": kind, "param": bad.param, "code": bad.code}}
 
 
-async def send_json(send: Send, status: int, value: Any) -> None:
-    """Answer with JSON."""
-    await send_body(send, status, json.dumps(value).encode(), "application/json")
+async def _send_json(send: Send, status: int, value: Any) -> None:
+    await _send_body(send, status, json.dumps(value).encode(), "application/json")
 
 
-async def send_body(send: Send, status: int, body: bytes, kind: str) -> None:
-    """Answer with bytes."""
+async def _send_body(send: Send, status: int, body: bytes, kind: str) -> None:
     headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,6 +1,6 @@
-"""What the gateway counts: every metric name stands here.
+"""Counts the requests of the gateway, and names every metric.
 
-Effects: keeps counters.
+Effects: updates counters.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Metrics:
     def answering(self, *labels: str) -> Iterator[None]:
         """Count a request of a deployment, revision and replica while it is answered.
 
-        A replica with none has no line: its address will not come again once it has ended.
+        An idle replica has no line, since addresses of ended replicas do not return.
         """
         self._add(1, labels)
         try:
@@ -61,5 +61,5 @@ class Metrics:
             self._busy.remove(*labels)
 
     def text(self) -> bytes:
-        """Write all of them in Prometheus' text format 0.0.4."""
+        """Write the metrics in Prometheus' text format 0.0.4."""
         return bytes(generate_latest(self.registry))

@@ -1,7 +1,7 @@
-"""One request from a client to an engine and back, streaming.
+"""Forwards a request from a client to an engine, and streams the answer back.
 
-A replica that cannot be connected to is skipped for the next one, then for another revision; once an answer has begun
-it is never asked for again.
+A replica that refuses the connection is skipped for the next one, then for another revision. A request whose answer has
+begun is never repeated.
 
 Effects: speaks HTTP to engines.
 """
@@ -38,15 +38,15 @@ class Proxy:
         self._turns: dict[str, Iterator[int]] = {}
 
     async def forward(self, exchange: Exchange) -> None:
-        """Answer one request. Raises `BadRequest` when no replica can be reached or it cannot be translated."""
+        """Answer one request. Raises `BadRequest` when it cannot be translated, or no replica can be reached."""
         tried = 0
-        for served in self._routes.candidates(exchange.deployment):
-            asked = translate(exchange.path, exchange.body, served)
-            for url in self._in_turn(served):
+        for route in self._routes.candidates(exchange.deployment):
+            request = translate(exchange.path, exchange.body, route)
+            for url in self._in_turn(route):
                 tried += 1
-                with self._counted(exchange.deployment, served, url) as count:
+                with self._counted(exchange.deployment, route, url) as count:
                     try:
-                        upstream = await self._session.post(f"{url}{exchange.path}", json=asked.body)
+                        upstream = await self._session.post(f"{url}{exchange.path}", json=request.body)
                     except aiohttp.ClientConnectorError:
                         count.code = "unreachable"
                         continue
@@ -56,34 +56,34 @@ class Proxy:
                             f"the engine did not answer: {error}", status=502, code="engine_failed"
                         ) from None
                     async with upstream:
-                        await self._pass_back(exchange, served, asked, upstream, count)
+                        await self._pass_back(exchange, route, request, upstream, count)
                     return
         raise BadRequest(f"none of {tried} replicas can be reached; try again soon.", status=503, code="no_replica")
 
-    def _in_turn(self, served: RevisionRoute) -> list[str]:
-        """Give the replicas, another one first each time."""
-        turn = next(self._turns.setdefault(served.revision, itertools.count()))
-        first = turn % len(served.urls) if served.urls else 0
-        return [*served.urls[first:], *served.urls[:first]]
+    def _in_turn(self, route: RevisionRoute) -> list[str]:
+        """Rotate the replicas, so that each is first in turn."""
+        turn = next(self._turns.setdefault(route.revision, itertools.count()))
+        first = turn % len(route.urls) if route.urls else 0
+        return [*route.urls[first:], *route.urls[:first]]
 
     async def _pass_back(
         self,
         exchange: Exchange,
-        served: RevisionRoute,
-        asked: EngineRequest,
+        route: RevisionRoute,
+        request: EngineRequest,
         upstream: aiohttp.ClientResponse,
         count: Count,
     ) -> None:
         count.code = str(upstream.status)
         if upstream.status >= 400:  # noqa: PLR2004  HTTP
-            raise BadRequest(_reason(await _whole(upstream, count)), status=upstream.status, code="engine_refused")
+            raise BadRequest(_reason(await _read(upstream, count)), status=upstream.status, code="engine_refused")
         streaming = upstream.content_type == EVENT_STREAM
-        named = _renamer(served.reports, exchange.deployment)
-        body = b"" if streaming else named(await _whole(upstream, count))
+        rename = _renamer(route.reports, exchange.deployment)
+        body = b"" if streaming else rename(await _read(upstream, count))
         headers = [
             (b"content-type", (EVENT_STREAM if streaming else "application/json").encode()),
-            (b"x-llmops-revision", served.revision[:SHORT].encode()),
-            *([(b"x-llmops-ignored", ", ".join(asked.ignored).encode())] if asked.ignored else []),
+            (b"x-llmops-revision", route.revision[:SHORT].encode()),
+            *([(b"x-llmops-ignored", ", ".join(request.ignored).encode())] if request.ignored else []),
             *([] if streaming else [(b"content-length", str(len(body)).encode())]),
         ]
         await exchange.send({"type": "http.response.start", "status": upstream.status, "headers": headers})
@@ -91,12 +91,12 @@ class Proxy:
         if not streaming:
             await exchange.send({"type": "http.response.body", "body": body})
             return
-        await self._stream(exchange, upstream, named, count)
+        await self._stream(exchange, upstream, rename, count)
 
     async def _stream(
-        self, exchange: Exchange, upstream: aiohttp.ClientResponse, named: Callable[[bytes], bytes], count: Count
+        self, exchange: Exchange, upstream: aiohttp.ClientResponse, rename: Callable[[bytes], bytes], count: Count
     ) -> None:
-        """Pass events on one by one; stop the engine's work when the client goes away."""
+        """Pass on events one by one; stop the engine when the client disconnects."""
         gone = asyncio.create_task(_disconnected(exchange.receive))
         last = b""
         try:
@@ -104,7 +104,7 @@ class Proxy:
                 if gone.done():
                     count.code = "499"
                     return
-                last = named(event)
+                last = rename(event)
                 await exchange.send({"type": "http.response.body", "body": last, "more_body": True})
         except (aiohttp.ClientError, TimeoutError) as error:
             count.code = "502"
@@ -119,8 +119,8 @@ class Proxy:
         await exchange.send({"type": "http.response.body", "body": end, "more_body": False})
 
     @contextmanager
-    def _counted(self, deployment: str, served: RevisionRoute, url: str) -> Iterator[Count]:
-        labels = (deployment, served.revision[:SHORT])
+    def _counted(self, deployment: str, route: RevisionRoute, url: str) -> Iterator[Count]:
+        labels = (deployment, route.revision[:SHORT])
         count = Count(time.perf_counter(), self._metrics.first.labels(*labels))
         try:
             with self._metrics.answering(*labels, url):
@@ -134,18 +134,18 @@ class Proxy:
 
 
 class Count:
-    """What is counted of one attempt."""
+    """Measures one attempt."""
 
     def __init__(self, started: float, first: Any) -> None:
         self.started, self._first = started, first
         self.code = str(SERVER_ERROR)
 
     def begun(self) -> None:
-        """Note that the answer has begun."""
+        """Record the time to the first byte."""
         self._first.observe(time.perf_counter() - self.started)
 
 
-async def _whole(upstream: aiohttp.ClientResponse, count: Count) -> bytes:
+async def _read(upstream: aiohttp.ClientResponse, count: Count) -> bytes:
     """Read an answer to its end. Raises `BadRequest` when the engine breaks off."""
     try:
         return await upstream.read()
@@ -155,19 +155,19 @@ async def _whole(upstream: aiohttp.ClientResponse, count: Count) -> bytes:
 
 
 async def _events(upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Give whole server-sent events as they come."""
-    waiting = b""
+    """Split the stream into server-sent events."""
+    partial = b""
     async for chunk in upstream.content.iter_any():
-        waiting += chunk
-        *whole, waiting = waiting.split(b"\n\n")
-        for event in whole:
+        partial += chunk
+        *events, partial = partial.split(b"\n\n")
+        for event in events:
             yield event + b"\n\n"
-    if waiting.strip():
-        yield waiting + b"\n\n"
+    if partial.strip():
+        yield partial + b"\n\n"
 
 
 def _renamer(reports: str, deployment: str) -> Callable[[bytes], bytes]:
-    """Put the deployment's name where the engine says its own."""
+    """Replace the engine's name of the model by the name of the deployment."""
     old, new = f'"model":"{reports}"'.encode(), f'"model":"{deployment}"'.encode()
     return lambda data: data.replace(old, new, 1)
 
@@ -178,12 +178,11 @@ async def _disconnected(receive: Callable[[], Awaitable[MutableMapping[str, Any]
 
 
 def _reason(body: bytes) -> str:
-    """Give an engine's own words about what is wrong."""
+    """Extract the error message of an engine."""
     try:
-        found = json.loads(body)
+        error = json.loads(body)
     except ValueError:
         return body.decode(errors="replace")[:500] or "the engine gave no reason"
-    if isinstance(found, dict):
-        inner = found.get("error", found.get("detail", found))
-        found = inner.get("message", inner) if isinstance(inner, dict) else inner
-    return str(found)
+    if isinstance(error, dict):
+        error = error.get("error", error.get("detail", error))
+    return str(error.get("message", error) if isinstance(error, dict) else error)

@@ -1,4 +1,4 @@
-"""request -> what the engine is asked: the prompt is rendered, parameters and fields are those of the revision.
+"""Translates a client's request into one for an engine: renders the prompt and fixes the parameters of the revision.
 
 Pure.
 """
@@ -14,11 +14,11 @@ from llmops.language.prompts import InvalidVariables
 from llmops.serving.gateway.table import PromptRoute, RevisionRoute
 
 LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
-"""OpenAI calls it by the second name since 2024; engines and prompts know the first."""
+"""OpenAI uses the second name since 2024; engines and prompts use the first."""
 
 
 class BadRequest(Exception):
-    """A request that cannot be answered, in the words of the OpenAI API's errors."""
+    """A request that cannot be answered, with the fields of an OpenAI error."""
 
     def __init__(self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -26,62 +26,65 @@ class BadRequest(Exception):
 
 
 class EngineRequest(Struct, frozen=True):
-    """What the engine is asked, and which of the client's fields it does not honour."""
+    """A request to an engine, and the client's fields that it ignores."""
 
     body: dict[str, Any]
     ignored: tuple[str, ...]
 
 
-def translate(path: str, body: dict[str, Any], served: RevisionRoute) -> EngineRequest:
-    """Turn a client's request for a deployment into one for the engine of a revision.
+def translate(path: str, body: dict[str, Any], route: RevisionRoute) -> EngineRequest:
+    """Translate a client's request for a deployment into one for the engine of a revision.
 
-    What the prompt or the engine fixes wins over the client; such fields are listed, not refused. Raises `BadRequest`.
+    Fields fixed by the prompt or the engine override the client's; these are listed, not refused. Raises `BadRequest`.
     """
-    asked = _one_limit(body if served.prompt is None else _through(path, body, served.prompt))
-    fixed = served.fixed | (served.prompt.parameters if served.prompt else {})
-    meant = {name: LIMIT if name == NEW_LIMIT else name for name in body}
-    ignored = sorted(name for name, known in meant.items() if known in fixed and body[name] != fixed[known])
-    asked = {name: value for name, value in asked.items() if name in served.fields and name not in fixed}
-    given = {name: value for name, value in fixed.items() if name in served.fields and value is not None}
-    return EngineRequest({**asked, **given, "model": served.model}, tuple(ignored))
+    translated = _rename_limit(body if route.prompt is None else _render(path, body, route.prompt))
+    fixed = route.fixed | (route.prompt.parameters if route.prompt else {})
+    canonical = {name: LIMIT if name == NEW_LIMIT else name for name in body}
+    ignored = sorted(name for name, field in canonical.items() if field in fixed and body[name] != fixed[field])
+    free = {name: value for name, value in translated.items() if name in route.fields and name not in fixed}
+    set_ = {name: value for name, value in fixed.items() if name in route.fields and value is not None}
+    return EngineRequest({**free, **set_, "model": route.model}, tuple(ignored))
 
 
-def _one_limit(body: dict[str, Any]) -> dict[str, Any]:
-    """Call the limit of an answer by one name, so that what fixes one of them fixes both."""
+def _rename_limit(body: dict[str, Any]) -> dict[str, Any]:
+    """Use one name for the token limit, so that fixing one name fixes both."""
     if NEW_LIMIT not in body:
         return body
     rest = {name: value for name, value in body.items() if name != NEW_LIMIT}
     return rest if body[NEW_LIMIT] is None else {**rest, LIMIT: body[NEW_LIMIT]}
 
 
-def _through(path: str, body: dict[str, Any], prompt: PromptRoute) -> dict[str, Any]:
+def _render(path: str, body: dict[str, Any], prompt: PromptRoute) -> dict[str, Any]:
     if path != "/v1/chat/completions":
         raise BadRequest(
             "this deployment has a prompt, so it answers only on /v1/chat/completions.", code="unsupported"
         )
     messages = body.get("messages")
-    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise BadRequest("messages must be a list of objects.", param="messages")
-    values, history = _values(body, messages, prompt)
+    values, history = _variables(body, messages, prompt)
     try:
         turns = prompts.fill(prompt.turns, prompt.variables, values)
     except InvalidVariables as error:
         raise BadRequest(str(error), param=f"variables.{error.variable}" if error.variable else "variables") from None
-    system = [one for one in turns if one["role"] == "system"]
-    rest = [one for one in turns if one["role"] != "system"]
-    asked = {name: value for name, value in body.items() if name != "variables"}
-    return {**asked, "messages": [*system, *history, *rest]}
+    system = [turn for turn in turns if turn["role"] == "system"]
+    others = [turn for turn in turns if turn["role"] != "system"]
+    rest = {name: value for name, value in body.items() if name != "variables"}
+    return {**rest, "messages": [*system, *history, *others]}
 
 
-def _values(
+def _variables(
     body: dict[str, Any], messages: list[dict[str, Any]], prompt: PromptRoute
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Give the variables, and the messages that stay: a lone variable is filled by the last user message."""
-    given = body.get("variables")
-    if given is not None:
-        if not isinstance(given, dict):
+    """Take the variables from a request, and return them with the other messages.
+
+    A lone variable takes the last user message.
+    """
+    variables = body.get("variables")
+    if variables is not None:
+        if not isinstance(variables, dict):
             raise BadRequest("variables must be an object.", param="variables")
-        return given, messages
+        return variables, messages
     if not prompt.variables:
         return {}, messages
     if len(prompt.variables) > 1:
@@ -95,7 +98,7 @@ def _values(
 
 
 def text_of(message: dict[str, Any]) -> str:
-    """Give the text of a message, whose content may be a list of parts."""
+    """Text of a message, whose content may be a list of parts."""
     content = message.get("content")
     if isinstance(content, list):
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))

@@ -1,4 +1,4 @@
-"""The routing table in memory: read again whenever its file is replaced.
+"""Holds the routing table, and reads it again when its file is replaced.
 
 Effects: reads the table's file.
 """
@@ -22,14 +22,14 @@ WATCH_SECONDS = 0.02
 LOG = logging.getLogger("llmops.gateway")
 
 
-def _in_front(handler: Handler, last: Next) -> Next:
+def _wrap(handler: Handler, last: Next) -> Next:
     async def answer(exchange: Exchange) -> None:
         await handler(exchange, last)
 
     return answer
 
 
-def _opened(choice: MiddlewareChoice) -> Handler:
+def _open(choice: MiddlewareChoice) -> Handler:
     """Load a middleware. Raises `KeyError`, `Broken` or `ValidationError`."""
     middleware = MIDDLEWARE[choice.type]
     handler: Handler = middleware.open(msgspec.convert(choice.config, middleware.config))
@@ -37,7 +37,7 @@ def _opened(choice: MiddlewareChoice) -> Handler:
 
 
 class Routes:
-    """What the gateway knows of the deployments."""
+    """The routing table that the gateway serves, with its middleware."""
 
     def __init__(self, path: Path, metrics: Metrics) -> None:
         self.table = RoutingTable()
@@ -47,20 +47,20 @@ class Routes:
         self._handlers: tuple[Handler, ...] = ()
 
     async def watch(self) -> None:
-        """Look for a new file, again and again: one stat call costs 5 microseconds."""
+        """Look for a new file every 20 ms; one stat call takes 5 microseconds."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             self.reload()
 
     def reload(self) -> None:
-        """Take the table if its file is a new one."""
+        """Load the table if its file is new."""
         try:
-            found = self._path.stat()
+            stat = self._path.stat()
         except FileNotFoundError:
             return
-        if (found.st_ino, found.st_mtime_ns) == self._seen:
+        if (stat.st_ino, stat.st_mtime_ns) == self._seen:
             return
-        self._seen = (found.st_ino, found.st_mtime_ns)
+        self._seen = (stat.st_ino, stat.st_mtime_ns)
         try:
             self._take(msgspec.json.decode(self._path.read_bytes(), type=RoutingTable))
         except (msgspec.DecodeError, FileNotFoundError):
@@ -73,32 +73,30 @@ class Routes:
             LOG.error("a table with fence %d came after one with %d; it is not taken", table.fence, self.table.fence)
             return
         if table.middleware != self.table.middleware:
-            self._handlers = tuple(map(_opened, table.middleware))
-        changed = {name for name, served in table.routes.items() if served != self.table.routes.get(name)}
-        gone = self.table.routes.keys() - table.routes.keys()
-        self._balances = {name: one for name, one in self._balances.items() if name not in changed | gone}
-        self._balances |= {name: Balance(table.routes[name]) for name in changed}
+            self._handlers = tuple(map(_open, table.middleware))
+        self._balances = {
+            name: self._balances[name] if routes == self.table.routes.get(name) else Balance(routes)
+            for name, routes in table.routes.items()
+        }
         self._metrics.weight.clear()
-        for name, served in table.routes.items():
-            for one in served:
-                self._metrics.weight.labels(name, one.revision[:SHORT]).set(one.weight)
+        for name, routes in table.routes.items():
+            for route in routes:
+                self._metrics.weight.labels(name, route.revision[:SHORT]).set(route.weight)
         self._metrics.generation.set(table.generation)
         self.table = table
 
     def through(self, last: Next) -> Next:
-        """Chain the middleware in front of what answers a request."""
+        """Chain the middleware in front of the last handler."""
         for handler in reversed(self._handlers):
-            last = _in_front(handler, last)
+            last = _wrap(handler, last)
         return last
 
     def names(self) -> list[str]:
-        """Give the deployments that have a revision with traffic."""
-        return sorted(name for name, served in self.table.routes.items() if any(one.weight for one in served))
+        """Names of the deployments with traffic."""
+        return sorted(name for name, routes in self.table.routes.items() if any(route.weight for route in routes))
 
     def candidates(self, deployment: str) -> list[RevisionRoute]:
-        """Give the revision whose turn it is, then the others with traffic, in case it cannot be reached."""
-        served = self.table.routes.get(deployment, ())
+        """Routes with traffic: first the one whose turn it is, then those that replace it if it cannot be reached."""
         chosen = self._balances[deployment].choose() if deployment in self._balances else None
-        first = [one for one in served if one.revision == chosen]
-        others = sorted((one for one in served if one.weight and one.revision != chosen), key=lambda one: -one.weight)
-        return [*first, *others]
+        routes = [route for route in self.table.routes.get(deployment, ()) if route.weight]
+        return sorted(routes, key=lambda route: (route.revision != chosen, -route.weight))

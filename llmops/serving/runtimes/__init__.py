@@ -1,4 +1,4 @@
-"""One file per runtime: where replicas of engines run."""
+"""Lists the runtimes, where replicas of engines run: one file each."""
 
 import sys
 

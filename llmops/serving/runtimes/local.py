@@ -1,7 +1,7 @@
-"""local: replicas are supervised processes on this machine, on loopback.
+"""Runs replicas as supervised processes on this machine, listening on loopback.
 
-``replicas/<deployment>-<revision>-<n>/`` holds one supervisor each; ``models/<digest>/model`` what they serve, linked
-from the store. All of it is found again by the next process, and after a reboot started again by the next apply.
+``replicas/<deployment>-<revision>-<n>/`` is the folder of a replica's supervisor. ``models/<digest>/model`` is its
+model, linked from the store. The next run finds both again; after a reboot the next apply restarts the replicas.
 
 Effects: starts and ends processes, reads and writes the runtime folder.
 """
@@ -29,7 +29,7 @@ LABEL = "replica.json"
 
 
 class Label(Struct, frozen=True):
-    """Whose replica a folder holds."""
+    """Identifies the replica of a folder."""
 
     deployment: str
     revision: Digest
@@ -38,11 +38,11 @@ class Label(Struct, frozen=True):
 
 
 class Config(Body, frozen=True, kw_only=True):
-    """There is nothing to choose."""
+    """There are no options."""
 
 
 class Local:
-    """Processes of this machine."""
+    """The runtime of this machine."""
 
     config = Config
 
@@ -67,7 +67,7 @@ class LocalReplicas:
                 self._start(replica_set, number, folder)
 
     def look(self) -> tuple[ReplicaStatus, ...]:
-        return tuple(self._running(label, folder) for label, folder in self._labels())
+        return tuple(self._status(label, folder) for label, folder in self._labels())
 
     def stop(self, deployment: str, revision: Digest) -> None:
         for _, folder in reversed(self._of(deployment, revision)):
@@ -90,7 +90,7 @@ class LocalReplicas:
         disk.write(folder / LABEL, msgspec.json.encode(label))
         supervised.start(folder, revisions.program(command, replica, replica_set.sampling, replica_set.deadline))
 
-    def _running(self, label: Label, folder: Path) -> ReplicaStatus:
+    def _status(self, label: Label, folder: Path) -> ReplicaStatus:
         state, program = supervised.look(folder), supervised.program(folder)
         return ReplicaStatus(
             deployment=label.deployment,
@@ -103,13 +103,14 @@ class LocalReplicas:
         )
 
     def _labels(self) -> Iterator[tuple[Label, Path]]:
-        """Give all replicas by number. They are ended from the end, so those that stay come first."""
+        """List the replicas by number; the last are stopped first."""
         paths = (self._folder / "replicas").glob(f"*/{LABEL}")
-        found = ((msgspec.json.decode(path.read_bytes(), type=Label), path.parent) for path in paths)
-        yield from sorted(found, key=lambda one: (one[0].deployment, one[0].revision, one[0].number))
+        labels = ((msgspec.json.decode(path.read_bytes(), type=Label), path.parent) for path in paths)
+        yield from sorted(labels, key=lambda each: (each[0].deployment, each[0].revision, each[0].number))
 
     def _of(self, deployment: str, revision: Digest) -> list[tuple[Label, Path]]:
-        return [(la, at) for la, at in self._labels() if (la.deployment, la.revision) == (deployment, revision)]
+        replicas = self._labels()
+        return [each for each in replicas if (each[0].deployment, each[0].revision) == (deployment, revision)]
 
     def _end(self, folder: Path) -> None:
         supervised.stop(folder)

@@ -17,8 +17,9 @@ from llmops.domain.records import EnvironmentState, Release, Revision, Standing
 from llmops.domain.resources import Key, Node
 from llmops.domain.status import Condition
 from llmops.environments.workspaces import Workspace
+from llmops.host.clock import now
 from llmops.index.commits import Desired
-from llmops.releases.context import ReleaseContext, change, now, release_of
+from llmops.releases.context import ReleaseContext, change, release_of
 from tests.plugins.kinds.beacon import Beacon
 
 
@@ -57,7 +58,7 @@ class Beacons:
         change(context, key, lambda release: replace(release, live=""), f"remove: {key}")
         context.emit(Event(type=EventType.REMOVED, key=key))
 
-    def has_spare(self, node: Node, release: Release, observed: str | None) -> bool:
+    def has_spare(self, node: Node, release: Release, observed: str | None, now: float) -> bool:
         return False
 
     def tidy(self, node: Node, context: ReleaseContext) -> None:

@@ -14,7 +14,7 @@ from llmops.plugins.kind import Step
 
 
 class Config(Body, frozen=True, kw_only=True):
-    """There is nothing to choose."""
+    """There are no options."""
 
 
 class Shouting:

@@ -1,4 +1,4 @@
-"""One file per middleware: what the gateway does with a request on its way to an engine, and with the answer."""
+"""Lists the middleware, which handles requests on their way to an engine and the answers: one file each."""
 
 import sys
 
