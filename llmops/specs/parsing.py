@@ -228,9 +228,10 @@ def only_document(path: str, files: Files) -> tuple[Location | None, Any, list[P
         problem = Problem(path, 0, "", f"{path} cannot be a {oddity}.", "Commit a regular file.")
         return None, None, [problem] if oddity else []
     try:
-        documents = [(number, one) for number, one in enumerate(yaml_reader.load(files[path])) if one.value is not None]
+        loaded = enumerate(yaml_reader.load(files[path]))
     except yaml_reader.Unreadable as error:
         return None, None, [Problem(path, error.line, "", error.what, error.remedy)]
+    documents = [(number, document) for number, document in loaded if document.value is not None]
     if len(documents) > 1:
         what = "a second document begins here, and nothing would read it."
         return None, None, [Problem(path, documents[1][1].line, "", what, "Join them, or remove one.")]

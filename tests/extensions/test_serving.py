@@ -99,8 +99,8 @@ def test_a_canary_goes_from_a_program_to_a_remote_engine_and_back(stage: Shell, 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("engine: {type: elsewhere, config: {url: 'http://h'}}\nmodel: m", "is remote and serves a model of its own"),
-        ("engine: {type: shouting}", "the engine shouting serves a model, and none is named"),
+        ("engine: {type: elsewhere, config: {url: 'http://h'}}\nmodel: m", "is remote and has a model of its own"),
+        ("engine: {type: shouting}", "the engine shouting needs a model"),
     ],
 )
 def test_a_program_serves_a_model_and_a_remote_engine_its_own(stage: Shell, body: str, message: str) -> None:
