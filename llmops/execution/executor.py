@@ -78,8 +78,6 @@ def task(action: BuildAction, desired: Desired, alike: tuple[Digest, ...] = ()) 
 
 
 class BuildResult(Struct):
-    """The outcome of a build."""
-
     built: set[Digest] = set()
     failed: dict[Digest, str] = {}
     """Error of each unit that was not built, dependents included."""
@@ -106,8 +104,6 @@ def build(tasks: Iterable[BuildTask], context: BuildContext, initiator: Initiato
 
 
 class _Running(Struct):
-    """A running order."""
-
     order: OrderRef
     actions: tuple[BuildAction, ...]
     attempts: int = 1
