@@ -185,7 +185,7 @@ class _Building:
             self._forget([running.order.name for running in ended])
 
     def leave(self) -> None:
-        """Collect what ends within a moment, and leave the rest to the next run. Raises `Stopped`."""
+        """Collect orders that end within seconds, and leave the rest to the next run. Raises `Stopped`."""
         deadline = time.monotonic() + LEAVE_SECONDS
         while self.running and time.monotonic() < deadline:
             self.collect()
