@@ -1,7 +1,7 @@
 """Applies a plan: builds what is pending, judges what is released, and converges what is live.
 
-    commits.desire     commit           -> what it declares, with a digest for every resource
-    proposals.propose  desired, ledger  -> a plan
+    commits.desire     commit           -> settings and graph, with a digest for every resource
+    proposals.propose  desired, ledger  -> plan
     apply              plan             -> outcomes, verdicts, releases
 
 Effects: those of the modules that it joins.
@@ -51,8 +51,6 @@ STRICT = ApplyOptions()
 
 
 class ApplyResult(Struct, frozen=True, kw_only=True):
-    """The result of an apply."""
-
     failed: Mapping[Digest, str] = {}
     blocked: tuple[Blocked, ...] = ()
     unwell: tuple[Unhealthy | Unfinished, ...] = ()

@@ -55,7 +55,9 @@ def refusal(workspace: Workspace, commit: str, since: str, level: Trust, policy:
     bad = {signature.commit: signature for signature in read if not signature.is_good}
     if not bad:
         return ""
-    lines = [f"{commit[:SHORT]} ({one.subject}): {one.standing}{signatures.named(one)}" for commit, one in bad.items()]
+    lines = [
+        f"{commit[:SHORT]} ({each.subject}): {each.standing}{signatures.named(each)}" for commit, each in bad.items()
+    ]
     more = f"; and {len(lines) - MOST_COMMITS} more" if len(lines) > MOST_COMMITS else ""
     what, remedies = "; ".join(lines[:MOST_COMMITS]) + more, " ".join(_remedies(bad.values(), policy))
     return f"commit {commit[:SHORT]} is not trusted (trust: {required}). {what}. {remedies}"

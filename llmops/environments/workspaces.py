@@ -28,7 +28,7 @@ from llmops.store.blobs import Store
 
 
 class Workspace(Struct, frozen=True, kw_only=True):
-    """One repository as one environment sees it."""
+    """One repository, as seen by one environment."""
 
     commits: Commits
     settings: Settings
@@ -41,7 +41,6 @@ class Workspace(Struct, frozen=True, kw_only=True):
 
     @property
     def repo(self) -> Repository:
-        """The git repository."""
         return self.commits.repo
 
     @property

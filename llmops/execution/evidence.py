@@ -54,7 +54,6 @@ class SuiteFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def decode(data: bytes) -> tuple[Item, ...]:
-    """Decode a file of items."""
     decoder = msgspec.json.Decoder(Item)
     return tuple(decoder.decode(line) for line in data.splitlines())
 

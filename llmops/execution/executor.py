@@ -78,8 +78,6 @@ def task(action: BuildAction, desired: Desired, alike: tuple[Digest, ...] = ()) 
 
 
 class BuildResult(Struct):
-    """The outcome of a build."""
-
     built: set[Digest] = set()
     failed: dict[Digest, str] = {}
     """Error of each unit that was not built, dependents included."""
@@ -106,8 +104,6 @@ def build(tasks: Iterable[BuildTask], context: BuildContext, initiator: Initiato
 
 
 class _Running(Struct):
-    """A running order."""
-
     order: OrderRef
     actions: tuple[BuildAction, ...]
     attempts: int = 1
@@ -189,7 +185,7 @@ class _Building:
             self._forget([running.order.name for running in ended])
 
     def leave(self) -> None:
-        """Collect what ends within a moment, and leave the rest to the next run. Raises `Stopped`."""
+        """Collect orders that end within seconds, and leave the rest to the next run. Raises `Stopped`."""
         deadline = time.monotonic() + LEAVE_SECONDS
         while self.running and time.monotonic() < deadline:
             self.collect()

@@ -1,1 +1,1 @@
-"""Caches what was read of git, so that a plan costs what the change costs."""
+"""Caches the resources of commits, so that a plan costs what the change costs."""

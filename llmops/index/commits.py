@@ -22,8 +22,6 @@ from llmops.specs.settings import Settings
 
 
 class Commits(Struct, frozen=True):
-    """The repository of a clone, and its index."""
-
     repo: Repository
     index: Index
 
@@ -82,11 +80,11 @@ def settings_of(files: CommitFiles, name: str) -> Settings:
 
 
 def named(commit: str, revision: str) -> str:
-    """Name a commit together with the revision that it was asked for by."""
+    """Name a commit, with the revision that it was resolved from."""
     return f"commit {commit[:SHORT]}" + (f" ({revision})" if not commit.startswith(revision) else "")
 
 
 def desire_files(commits: Commits, name: str, files: CommitFiles) -> Desired:
-    """Read what a tree without a commit declares: a merge, or a working copy. Raises as `desire`."""
+    """Read what a tree without a commit declares, such as a merge or a working copy. Raises as `desire`."""
     settings, graph = index.desire(commits.index, files)
     return Desired(name, files, settings, graph)

@@ -19,15 +19,15 @@ from typing import Any
 from llmops.domain.problems import Broken
 
 BUSY_SECONDS = 5.0
-"""How long a writer waits for another one."""
+"""Seconds that a writer waits for another one."""
 
 
 class Unwritable(Exception):
-    """Nothing can be written now: another process writes, or space or permission is missing."""
+    """The file cannot be written: another process writes, or space or permission is missing."""
 
 
 class Database:
-    """One connection to a file, or to memory. The state that it reads is that of the first query, until it writes."""
+    """One connection to a file, or to memory. Until it writes, it reads the state at its first query."""
 
     def __init__(self, path: Path | None, schema: str) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class Database:
 
     def __del__(self) -> None:
         if hasattr(self, "_connection"):
-            self._connection.close()  # else the garbage collector closes it, and other processes wait
+            self._connection.close()  # the garbage collector would close it later, while other processes wait
 
     def read(self, statement: str, *values: object) -> list[Any]:
         """Run a query. Raises `Broken` when the file cannot be read; one that is damaged is removed."""
@@ -55,7 +55,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Write all that a block writes, or nothing, over the newest state, which is read from then on.
+        """Write everything in a block, or nothing, over the newest state, which is read from then on.
 
         Raises `Unwritable`, and `Broken` for a file that is damaged.
         """
@@ -88,7 +88,7 @@ class Database:
 
 
 def open_at(path: Path, schema: str) -> Database:
-    """Open a file, and begin a new one in place of a damaged one; in memory, where none can be written."""
+    """Open a file, replace a damaged one, and use memory if no file can be written."""
     for _ in range(2):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,14 +101,14 @@ def open_at(path: Path, schema: str) -> Database:
 
 
 def remove(path: Path | None) -> None:
-    """Remove a file and those that SQLite writes beside it."""
+    """Remove a file, with the ones that SQLite writes beside it."""
     for side in ("", "-wal", "-shm") if path else ():
         with contextlib.suppress(OSError):
             path.with_name(path.name + side).unlink()  # type: ignore[union-attr]
 
 
 def sweep(folder: Path, pattern: str, seconds: float) -> None:
-    """Remove the databases that were not written for so long."""
+    """Remove databases not written for some seconds."""
     for path in folder.glob(pattern):
         with contextlib.suppress(FileNotFoundError):  # another process sweeps, too
             if path.stat().st_mtime < time.time() - seconds:

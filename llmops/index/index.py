@@ -1,8 +1,8 @@
 """Keeps the resources of one tree, so that a plan costs what the change costs.
 
 A generation is every resource of one tree: its digest, its dependents and the files that it names. The graph of any
-other tree is built over it, from the specs that differ. Beside it stand the outcomes of the ledger, and the units that
-lack one. The index is a cache: whatever cannot be read, or was written by other code, is read again from git.
+other tree is built over it, from the specs that differ. The index also holds the outcomes of the ledger, and the units
+that lack one. It is a cache: data that cannot be read, or that other code wrote, is read again from git.
 
 Effects: reads and writes a database below the git directory, reads git.
 """
@@ -38,9 +38,9 @@ from llmops.specs.lock_file import Pins
 from llmops.specs.settings import Settings
 
 MOST_FRESH = 100
-"""How many resources may differ from the generation before a new one is written."""
+"""Resources that may differ from the generation before a new one is written."""
 AT_ONCE = 500
-"""How many resources are written together."""
+"""Resources that are written together."""
 UNUSED_SECONDS = 30 * 86400
 PACKAGE = Path(__file__).parent.parent
 SCHEMA = """
@@ -70,9 +70,9 @@ class Index:
 
 
 def open_at(folder: Path, plugins: Plugins, packages: Iterable[Any]) -> Index:
-    """Open the index in a folder, or begin one. ``packages`` hold the plug-ins whose code decides what is in it.
+    """Open the index in a folder, or create one. ``packages`` hold the plug-ins whose code decides its content.
 
-    Every version of the code has a file of its own, and so reads nothing that another version wrote.
+    Each version of the code has a file of its own, so it reads nothing that another version wrote.
     """
     path = folder / f"index-{_fingerprint(packages)[:SHORT]}.db"
     if not path.exists():
@@ -81,7 +81,7 @@ def open_at(folder: Path, plugins: Plugins, packages: Iterable[Any]) -> Index:
 
 
 def _fingerprint(packages: Iterable[Any]) -> str:
-    """Name the code that decides what is in an index, by the size and the time of its files."""
+    """Identify the code that decides the content of an index, by the sizes and times of its files."""
     roots = {str(PACKAGE), *installed_code(), *(str(root) for package in packages for root in package.__path__)}
     files = sorted({path: stat for root in roots for path, stat in _below(root)}.items())
     stats = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in files]
@@ -107,7 +107,7 @@ class Generation:
         self.tree, self.settings = about(database, "tree"), about(database, "settings")
         self.nodes: Mapping[Key, Node] = _Nodes(database, kinds)
         self.is_read = False
-        """Whether a graph reads from it. Then this process goes on to no other one."""
+        """Whether a graph reads from it, so that this process must not switch to another one."""
 
     def ranks(self) -> Iterable[tuple[int, Key]]:
         return _ranks(self._database)
@@ -153,7 +153,7 @@ class _Nodes(Mapping[Key, Node]):
                 raise KeyError(key)
             data, checksum = rows[0]
             if zlib.crc32(data) != checksum:
-                raise self._database.damaged(f"{key} is not what was written")
+                raise self._database.damaged(f"the checksum of {key} is wrong")
             self._decoded[key] = closures.to_node(msgspec.msgpack.decode(data, type=ResolvedSpec), self._kinds)
         return self._decoded[key]
 
@@ -173,7 +173,7 @@ def desire(index: Index, files: CommitFiles) -> tuple[Settings, Graph]:
     built = None if problems else _read_changes(index, files, settings)
     if built is not None and len(built.fresh) > MOST_FRESH and not index.generation.is_read:
         _write(index, files.tree, settings, built)
-        built = _read_changes(index, files, settings)  # the generation that it was built over is gone
+        built = _read_changes(index, files, settings)  # its generation was replaced
     if built is None:
         with _collector_paused():
             return _read_whole(index, files)
@@ -182,7 +182,7 @@ def desire(index: Index, files: CommitFiles) -> tuple[Settings, Graph]:
 
 
 def _read_changes(index: Index, files: CommitFiles, settings: Settings) -> Graph | None:
-    """Build a graph over the generation. None where there is none for these settings, or something is wrong."""
+    """Build a graph over the generation; None without one for these settings, or for an invalid commit."""
     generation = index.generation
     changed = files.changed_since(generation.tree) if generation.tree else None
     if changed is None or _folders(settings) != generation.settings:
@@ -195,7 +195,7 @@ def _read_changes(index: Index, files: CommitFiles, settings: Settings) -> Graph
 
 
 def _read_whole(index: Index, files: CommitFiles) -> tuple[Settings, Graph]:
-    """Read every spec, and write the generation, unless a graph reads from the last one."""
+    """Read every spec; write the generation, unless a graph reads from the last one."""
     reader = CommitReader(files, index.plugins, _read_packed)
     built = graph.build(reader.parsed(), files, index.plugins)
     if not index.generation.is_read:
@@ -207,7 +207,7 @@ def _read_whole(index: Index, files: CommitFiles) -> tuple[Settings, Graph]:
 
 
 def _read_packed(paths: Sequence[str], files: CommitFiles, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:
-    """Read files of specs, and hold each spec as the bytes that the index stores: a fraction of the memory."""
+    """Read files of specs, and hold each spec as the bytes of the index, which take a fraction of the memory."""
     for file in loading.read_all(paths, files, plugins, lock):
         with suppress(OverflowError, UnicodeEncodeError):  # then the commit cannot be written
             file.drafts = [closures.packed(draft) for draft in file.drafts]
@@ -231,7 +231,7 @@ def _folders(settings: Settings) -> str:
 
 
 def _write(index: Index, tree: str, settings: Settings, built: Graph) -> None:
-    """Write a generation, if that is possible, and go on to the newest one."""
+    """Write a generation if possible, and switch to the newest one."""
     with suppress(Unwritable), index.database.writing():
         _write_rows(index, tree, settings, built)
     index.generation = Generation(index.database, index.plugins.kinds)
@@ -266,9 +266,9 @@ def _delete(database: Database, nodes: Mapping[str, Node]) -> None:
 
 
 def _insert(database: Database, specs: Mapping[str, ResolvedSpec], kinds: Kinds) -> None:
-    """Insert resources. Raises `Unwritable` for a name that is not UTF-8, and for a number of more than 64 bits.
+    """Insert resources. Raises `Unwritable` for a name that is not UTF-8, or a number of more than 64 bits.
 
-    A commit with one of those is read whole every time.
+    A commit with one of those is read completely every time.
     """
     try:
         nodes = [_node_row(key, spec, kinds[spec.key.kind].live) for key, spec in specs.items()]

@@ -20,7 +20,7 @@ from llmops.specs.graph import Graph
 PENDING = "SELECT key FROM unit INDEXED BY unit_pending WHERE pending"
 """Without the index SQLite reads the whole table: 1.5 ms of a plan at 10,000 specs, 15 at 100,000."""
 LIKE = 100
-"""How many of the latest runs of a kind an estimate looks at."""
+"""Latest runs of a kind that an estimate uses."""
 
 
 class DoneUnits:
@@ -39,7 +39,7 @@ class DoneUnits:
         return unit not in self.without and bool(self._kept.read(query, unit))
 
     def but(self, lost: AbstractSet[Digest]) -> DoneUnits:
-        """Return the same units without some whose bytes are lost."""
+        """Exclude units whose bytes are lost."""
         return DoneUnits(self._index, self._kept, self.without | lost)
 
     def pending(self, graph: Graph) -> frozenset[Key]:
@@ -64,18 +64,18 @@ class DoneUnits:
 
 
 def follow(index: Index, source: Ledger) -> DoneUnits:
-    """Bring the outcomes up to the ledger's; in memory, when the file cannot be written."""
+    """Update the outcomes from the ledger, in memory if the file cannot be written."""
     path = index.database.path
     kept = database.open_at(path, SCHEMA) if path else index.database
     try:
-        _bring_up(kept, source)
+        _update(kept, source)
     except Unwritable:
         kept = Database(None, SCHEMA)
-        _bring_up(kept, source)
+        _update(kept, source)
     return DoneUnits(index, kept)
 
 
-def _bring_up(kept: Database, source: Ledger) -> None:
+def _update(kept: Database, source: Ledger) -> None:
     tip, _ = ledger.tips(source)
     if about(kept, "results") == tip:
         return

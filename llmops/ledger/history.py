@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
-import msgspec
 import pygit2
 from msgspec import Struct
 
@@ -30,8 +29,6 @@ INCOMPLETE = "Fetch all of it with `git fetch --unshallow`; if that does not hel
 
 
 class Severity(StrEnum):
-    """Severity of a finding."""
-
     PROBLEM = "problem"
     NOTE = "note"  # nothing to do
 
@@ -46,8 +43,12 @@ class Finding(Struct, frozen=True, kw_only=True):
     repaired: bool = False
 
 
-def _problem(where: str, what: str, remedy: str) -> Finding:
+def problem(where: str, what: str, remedy: str) -> Finding:
     return Finding(grade=Severity.PROBLEM, where=where, what=what, remedy=remedy)
+
+
+def note(where: str, what: str, remedy: str) -> Finding:
+    return Finding(grade=Severity.NOTE, where=where, what=what, remedy=remedy)
 
 
 def check_results(where: Ledger) -> Iterator[Finding]:
@@ -55,7 +56,7 @@ def check_results(where: Ledger) -> Iterator[Finding]:
     try:
         yield from _ResultsCheck(where).run()
     except (Absent, KeyError, pygit2.GitError) as error:
-        yield _problem(where.results, f"its history cannot be read: {error}.", INCOMPLETE)
+        yield problem(where.results, f"its history cannot be read: {error}.", INCOMPLETE)
 
 
 def check_signatures(where: Ledger, ref: str, seal: SigningPolicy) -> Iterator[Finding]:
@@ -74,11 +75,11 @@ def check_signatures(where: Ledger, ref: str, seal: SigningPolicy) -> Iterator[F
             unsigned += 1
         elif not signature.is_good:
             what = f"of commit {signature.commit[:SHORT]}, {signature.standing}{signatures.named(signature)}."
-            yield _problem(ref, what, INSPECT.format(ref=ref))
+            yield problem(ref, what, INSPECT.format(ref=ref))
     if unsigned:
         what = f"unsigned commits before the first signed one: {unsigned}."
         remedy = "They were accepted when the next commit was signed; there is nothing to do."
-        yield Finding(grade=Severity.NOTE, where=ref, what=what, remedy=remedy)
+        yield note(ref, what, remedy)
 
 
 class _ResultsCheck:
@@ -96,7 +97,7 @@ class _ResultsCheck:
                 yield from self._removals(commit, shards, parent)
 
     def _foreign_files(self, commit: Any, shards: dict[str, Any]) -> Iterator[Finding]:
-        """Find files that are not an outcome at its path."""
+        """Find files that are no outcome at its path."""
         for name, entry in shards.items():
             foreign = {name}
             if isinstance(entry, pygit2.Tree) and _is_hexadecimal(name, 2):
@@ -106,7 +107,7 @@ class _ResultsCheck:
             for path in sorted(foreign - self._reported):
                 self._reported.add(path)
                 what = f"{path} was not written by llmops; it is in commit {str(commit.id)[:SHORT]}."
-                yield _problem(self._where.results, what, INSPECT.format(ref=self._where.results))
+                yield problem(self._where.results, what, INSPECT.format(ref=self._where.results))
 
     def _removals(self, commit: Any, shards: dict[str, Any], parent: Any) -> Iterator[Finding]:
         """Find outcomes of a parent that a commit lacks."""
@@ -119,7 +120,7 @@ class _ResultsCheck:
                 removed |= {f"{name}/{file}" for file in self._files(entry) - kept}
         if removed:
             what = f"commit {str(commit.id)[:SHORT]} removes results: {min(removed)} ({len(removed)} in all)."
-            yield _problem(self._where.results, what, INSPECT.format(ref=self._where.results))
+            yield problem(self._where.results, what, INSPECT.format(ref=self._where.results))
 
     def _files(self, shard: Any) -> frozenset[str]:
         if shard.id not in self._names:
@@ -136,19 +137,15 @@ def _is_hexadecimal(text: str, length: int) -> bool:
     return len(text) == length and set(text) <= HEXADECIMAL
 
 
-class _Fence(Struct):
-    fence: int = 0
-
-
 def check_releases(where: Ledger) -> Iterator[Finding]:
     """Find foreign files in the state of an environment, and a fence that fell."""
     try:
         root = refs.folder_of(where.at, refs.tip(where.at, where.releases))
         if names := sorted(root.keys() ^ {STATE_FILE}):
-            yield _problem(where.releases, f"unexpected or missing files: {', '.join(names)}.", _inspect(where))
+            yield problem(where.releases, f"unexpected or missing files: {', '.join(names)}.", _inspect(where))
         yield from _fences(where)
     except (Absent, KeyError, pygit2.GitError) as error:
-        yield _problem(where.releases, f"its history cannot be read: {error}.", INCOMPLETE)
+        yield problem(where.releases, f"its history cannot be read: {error}.", INCOMPLETE)
 
 
 def _inspect(where: Ledger) -> str:
@@ -160,15 +157,14 @@ def _fences(where: Ledger) -> Iterator[Finding]:
     least: int | None = None
     for version in ledger.state_history(where):
         name = f"commit {version.commit[:SHORT]}"
-        try:
-            fence = msgspec.json.decode(version.data, type=_Fence).fence
-        except msgspec.DecodeError:
-            yield _problem(where.releases, f"{name} has no valid state.", _inspect(where))
+        fence = version.fence
+        if fence is None:
+            yield problem(where.releases, f"{name} has no valid state.", _inspect(where))
             return
         if least is not None and fence > least:
             what = f"the fence fell from {fence} in {name} to {least}: an expired lease holder could write again."
             remedy = f"Stop old runs; every `llmops apply` raises the fence by one. {_inspect(where)}"
-            yield _problem(where.releases, what, remedy)
+            yield problem(where.releases, what, remedy)
             return
         least = fence if least is None else min(least, fence)
 
@@ -178,8 +174,8 @@ def read_state(where: Ledger) -> EnvironmentState | Finding:
     try:
         state = ledger.state(where)
     except LlmopsError as error:
-        return _problem(where.releases, str(error), _inspect(where))
+        return problem(where.releases, str(error), _inspect(where))
     if state is None:
         remedy = f"Fetch it if it exists elsewhere, or create one with `llmops init -e {where.environment}`."
-        return _problem(where.releases, "this clone does not have it, so it is unknown what runs.", remedy)
+        return problem(where.releases, "this clone does not have it, so it is unknown what runs.", remedy)
     return state

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -39,13 +38,13 @@ class ApplyClaim(Struct, frozen=True, kw_only=True):
     plan: str = ""
     """Id of the plan, or ''."""
     commit: str = ""
-    """'' for work that is not about a commit."""
+    """Commit of the apply, or '' for maintenance."""
     older: bool = False
     """Whether the commit may be older than one whose apply began."""
 
 
 NO_COMMIT = ApplyClaim()
-"""For maintenance."""
+"""The claim of maintenance."""
 
 
 def take(where: Ledger, actor: str, claim: ApplyClaim = NO_COMMIT) -> int:
@@ -139,15 +138,11 @@ def revoke(where: Ledger, lease: Lease) -> int:
     return ledger.transact(where, change, f"lease: taken from {lease.holder}").fence
 
 
-class _Fence(Struct):
-    fence: int = 0
-
-
 def taken_at(where: Ledger, lease: Lease) -> float:
     """Time at which a lease was acquired, in seconds since the epoch."""
     taken = time.time()
     for version in ledger.state_history(where):
-        if msgspec.json.decode(version.data or b"{}", type=_Fence).fence != lease.fence:
+        if version.fence != lease.fence:
             break
         taken = version.at
     return taken

@@ -40,18 +40,11 @@ class Ledger(Struct, frozen=True):
     releases: str
 
     @property
-    def remote(self) -> str:
-        """Name of the authoritative remote; '' for a local ledger."""
-        return self.at.remote
-
-    @property
     def environment(self) -> str:
-        """Name of the environment."""
         return self.releases.rpartition("/")[2]
 
     @property
     def refs(self) -> tuple[str, str]:
-        """Names of both refs."""
         return self.results, self.releases
 
 
@@ -62,7 +55,7 @@ def locate(repo: Repository, settings: LedgerSettings, environment: str, seal: S
     if remote == "origin" and remote not in remotes:
         remote = ""
     if remote and remote not in remotes:
-        raise Refused(f'llmops.yaml: $.spec.ledger.remote: there is no git remote "{remote}". Add it, or set null.')
+        raise Refused(f'llmops.yaml: $.spec.ledger.at.remote: there is no git remote "{remote}". Add it, or set null.')
     return Ledger(Refs(repo, remote, seal), settings.results, f"{settings.releases}/{environment}")
 
 
@@ -82,7 +75,7 @@ def start(ledger: Ledger) -> bool:
         for attempt in range(ATTEMPTS):
             fetch(ledger)
             local = refs.tip(ledger.at, ref)
-            if local and (not ledger.remote or refs.tracked(ledger.at, ref)):
+            if local and (not ledger.at.remote or refs.tracked(ledger.at, ref)):
                 break
             new = local or refs.write(ledger.at, files, "ledger: begin", ())
             if refs.publish(ledger.at, ref, local, new):
@@ -190,14 +183,14 @@ def record(ledger: Ledger, outcomes: Iterable[Outcome], message: str) -> None:
 
 def publish_results(ledger: Ledger) -> None:
     """Push local results, merged with those that others pushed meanwhile."""
-    for attempt in range(ATTEMPTS if ledger.remote else 0):
+    for attempt in range(ATTEMPTS if ledger.at.remote else 0):
         tip = _existing_tip(ledger, ledger.results)
         remote = refs.tracked(ledger.at, ledger.results)
         if tip == remote or refs.push(ledger.at, ledger.results, remote, tip):
             return
         refs.back_off(attempt)
         fetch(ledger)
-    if ledger.remote:
+    if ledger.at.remote:
         raise Retry("other clones keep pushing results. Those of this run are kept locally; run it again to push them.")
 
 
@@ -249,6 +242,10 @@ def state(ledger: Ledger) -> EnvironmentState | None:
     return decode(data, EnvironmentState) if data is not None else None
 
 
+class _Fence(Struct):
+    fence: int = 0
+
+
 class StateVersion(Struct, frozen=True):
     """One version of the state in the history of the ref."""
 
@@ -257,6 +254,14 @@ class StateVersion(Struct, frozen=True):
     """Seconds since the epoch."""
     data: bytes
     """Encoded state; empty where the commit has none."""
+
+    @property
+    def fence(self) -> int | None:
+        """Fence of the state; None where the state is invalid."""
+        try:
+            return msgspec.json.decode(self.data, type=_Fence).fence
+        except msgspec.DecodeError:
+            return None
 
 
 def state_history(ledger: Ledger) -> Iterator[StateVersion]:

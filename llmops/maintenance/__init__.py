@@ -1,1 +1,1 @@
-"""Finds results that are unused, damaged or missing, and removes what is of no use."""
+"""Finds unused, damaged and missing results, and removes useless files."""

@@ -1,6 +1,6 @@
 """Verifies the ledger and the store: every file has the digest of its name, and every result is complete.
 
-A repair removes only what is of no use: corrupt blobs, files of interrupted writes, and stale locks of git refs. The
+A repair removes only useless files: corrupt blobs, files of interrupted writes, and stale locks of git refs. The
 next apply that needs a result with a removed file rebuilds it.
 
 Effects: reads git, the ledger, the store and the locks of git; a repair removes files.
@@ -23,7 +23,7 @@ from llmops.environments.workspaces import Workspace
 from llmops.git import refs
 from llmops.git.signatures import UNSIGNED, SigningPolicy
 from llmops.ledger import history, ledger
-from llmops.ledger.history import Finding, Severity
+from llmops.ledger.history import Finding, Severity, note, problem
 from llmops.ledger.ledger import Ledger
 from llmops.maintenance import gc_mark
 from llmops.maintenance.gc_mark import Root
@@ -36,8 +36,6 @@ REPAIR = "Remove it: `llmops fsck --repair`. Its result is rebuilt when it is ne
 
 
 class FsckOptions(Struct, frozen=True, kw_only=True):
-    """Options of a check."""
-
     now: float
     """Seconds since the epoch."""
     seal: SigningPolicy = UNSIGNED
@@ -49,7 +47,7 @@ class FsckOptions(Struct, frozen=True, kw_only=True):
 
 
 class FsckReport(Struct, frozen=True, kw_only=True):
-    """The findings, and the size of what was checked."""
+    """The findings, and the amount of checked data."""
 
     findings: tuple[Finding, ...]
     """Problems first."""
@@ -106,14 +104,6 @@ def check(
     )
 
 
-def _problem(where: str, what: str, remedy: str) -> Finding:
-    return Finding(grade=Severity.PROBLEM, where=where, what=what, remedy=remedy)
-
-
-def _note(where: str, what: str, remedy: str) -> Finding:
-    return Finding(grade=Severity.NOTE, where=where, what=what, remedy=remedy)
-
-
 def _outcomes(where: Ledger) -> tuple[dict[Digest, Outcome], list[Finding]]:
     """Read every outcome of the ledger, and find those that are corrupt or misplaced."""
     outcomes: dict[Digest, Outcome] = {}
@@ -123,13 +113,13 @@ def _outcomes(where: Ledger) -> tuple[dict[Digest, Outcome], list[Finding]]:
             outcome: Outcome = ledger.decode(data, Outcome)
         except LlmopsError as error:
             remedy = "Fixing this requires push access to the ref."
-            findings.append(_problem(f"{where.results}:{path}", str(error), remedy))
+            findings.append(problem(f"{where.results}:{path}", str(error), remedy))
             continue
         if ledger.path_of(outcome.unit) == path:
             outcomes[outcome.unit] = outcome
         else:
             what = f"it is the outcome of {outcome.key}, unit {outcome.unit[:SHORT]}, which belongs elsewhere."
-            findings.append(_problem(f"{where.results}:{path}", what, history.INSPECT.format(ref=where.results)))
+            findings.append(problem(f"{where.results}:{path}", what, history.INSPECT.format(ref=where.results)))
     return outcomes, findings
 
 
@@ -147,7 +137,7 @@ def _live(workspace: Workspace, states: Mapping[str, EnvironmentState]) -> tuple
                     workspace.commits, Root(release.revisions[release.live].commit, f"{name}: live")
                 )
             except (LlmopsError, KeyError) as error:
-                unknown.append(_problem(name, f"the live revision cannot be checked: {error}", "Fetch its commit."))
+                unknown.append(problem(name, f"the live revision cannot be checked: {error}", "Fetch its commit."))
                 continue
             if key in graph and graph[key].digest == release.live:
                 required = (need.key for need in graph[key].needs if need.is_gate)
@@ -160,7 +150,7 @@ def _intents(states: Mapping[str, EnvironmentState], outcomes: Mapping[Digest, O
         for name, intent in state.intents.items():
             if all(unit in outcomes for unit in intent.units):
                 what = f"the intent of {intent.at} is stale: all its units are built."
-                yield _note(
+                yield note(
                     f"{name} in {environment}", what, "The next `llmops apply` or `llmops gc --prune` removes it."
                 )
 
@@ -169,7 +159,7 @@ def _git_locks(workspace: Workspace, environments: Iterable[Ledger], how: FsckOp
     """Find locks of the ledger's refs that a killed git left: they block every write."""
     for path in refs.left_over_locks(workspace.ledger.at, (ref for where in environments for ref in where.refs)):
         what = "a killed git left this lock, and the ref cannot be written."
-        finding = _problem(str(path), what, "Remove it: `llmops fsck --repair --offline`.")
+        finding = problem(str(path), what, "Remove it: `llmops fsck --repair --offline`.")
         if how.repair:
             path.unlink(missing_ok=True)
         yield replace(finding, repaired=how.repair)
@@ -189,10 +179,10 @@ class _StoreContents:
         """Find corrupt blobs and interrupted writes; with a repair, remove them."""
         corrupt = self._open(outcomes)
         corrupt |= self._wrong_sizes() if self._how.quick else self._wrong_bytes(emit)
-        findings = [_problem(blob.path, what, REPAIR) for blob, what in corrupt.items()]
+        findings = [problem(blob.path, what, REPAIR) for blob, what in corrupt.items()]
         stale = [blob for blob in self.listed if not blob.digest and self._how.now - blob.time > STALE_SECONDS]
         what = "an interrupted write left this file, which only takes space."
-        findings += [_note(blob.path, what, "Remove it: `llmops fsck --repair --offline`.") for blob in stale]
+        findings += [note(blob.path, what, "Remove it: `llmops fsck --repair --offline`.") for blob in stale]
         if not self._how.repair:
             return findings
         for _ in blobs.remove(self._store, [*corrupt, *stale]):
@@ -251,13 +241,13 @@ def _missing(
             if unit in live:
                 what = f"{live[unit]} is live and depends on it. {what[0].upper()}{what[1:]}"
                 remedy = "Restore it from a copy of the store, or let the next `llmops apply` that needs it rebuild it."
-                yield _problem(where, what, remedy)
+                yield problem(where, what, remedy)
             else:
-                yield _note(where, what, "It is rebuilt when it is needed.")
+                yield note(where, what, "It is rebuilt when it is needed.")
 
 
 def _without_outcome(outcomes: Mapping[Digest, Outcome], live: Mapping[Digest, str]) -> Iterator[Finding]:
     for unit, name in live.items():
         if unit not in outcomes:
             what = f"it is live and depends on the result {unit[:SHORT]}, which is not in the ledger."
-            yield _problem(name, what, "Fetch the ledger; if it is not there either, `llmops apply` rebuilds it.")
+            yield problem(name, what, "Fetch the ledger; if it is not there either, `llmops apply` rebuilds it.")

@@ -34,7 +34,7 @@ UNKNOWN = "results that this ledger does not name, perhaps of another repository
 
 
 class RetentionPolicy(Struct, frozen=True, kw_only=True):
-    """What is kept beside the running revisions."""
+    """The results to keep beside those of running revisions."""
 
     now: float
     """Seconds since the epoch."""
@@ -43,8 +43,7 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
     protect: tuple[str, ...] = ()
     """Revisions of git, beside HEAD, main and the remote's HEAD."""
     good: int | None = None
-    """How many earlier good revisions of each deployment are kept, beside the warm ones; None keeps all."""
-
+    """Earlier good revisions to keep of each live resource, beside the warm ones; None keeps all."""
     unknown: bool = True
     """Keep results that the ledger does not name: a store may serve several repositories."""
 
@@ -77,8 +76,6 @@ def graph_of(index: Commits, root: Root) -> Graph:
 
 
 class MarkedBlobs:
-    """The blobs that are kept."""
-
     def __init__(self, index: Commits, store: Store, outcomes: dict[Digest, Outcome]) -> None:
         self._commits, self._store, self._outcomes = index, store, outcomes
         self._graphs: dict[str, Graph] = {}
@@ -116,11 +113,11 @@ class MarkedBlobs:
             self._blobs(job.files.values(), why)
             for outputs in (*job.alike, job.previous.outputs if job.previous else {}):
                 self.folders(outputs.values(), why)
-            for given in job.inputs.values():
-                self._blobs(given.files.values(), why)
-                self.folders(given.outputs.values(), why)
-        for one in results:
-            self.folders(one.outputs.values(), why)
+            for dependency in job.inputs.values():
+                self._blobs(dependency.files.values(), why)
+                self.folders(dependency.outputs.values(), why)
+        for result in results:
+            self.folders(result.outputs.values(), why)
 
     def young(self, listed: Iterable[Stored], limit: float) -> None:
         """Keep new blobs, and the files of new results."""
@@ -178,7 +175,7 @@ class MarkedBlobs:
         yield from (("good before", digest) for *_, digest in sorted(good, reverse=True)[: keep.good])
 
     def _all_of(self, key: Key, why: str) -> None:
-        """Keep every result of a resource, because the one that a revision depends on is unknown."""
+        """Keep every result of a resource, if it is unknown which one a revision depends on."""
         for outcome in self._outcomes.values():
             if outcome.key == key:
                 self.folders(outcome.outputs.values(), why)

@@ -41,7 +41,7 @@ UNNAMED, INTERRUPTED = "no result of the ledger", "interrupted writes"
 
 
 class BlobShare(Struct, frozen=True, kw_only=True):
-    """A share of the store: what it is, or why it is kept."""
+    """A share of the store, by what it is or why it is kept."""
 
     what: str
     blobs: int
@@ -49,14 +49,14 @@ class BlobShare(Struct, frozen=True, kw_only=True):
 
 
 class Folder(Struct, frozen=True, kw_only=True):
-    """The folder of an order that ended, or of an interrupted gate; it is unused."""
+    """The unused folder of an ended order or an interrupted gate."""
 
     name: str
     bytes: int
 
 
 class Survey(Struct, frozen=True, kw_only=True):
-    """What is kept, and what is unused."""
+    """The kept and the unused results."""
 
     roots: tuple[Root, ...]
     kept: tuple[BlobShare, ...]
@@ -64,19 +64,19 @@ class Survey(Struct, frozen=True, kw_only=True):
     blobs: tuple[Stored, ...]
     """The unused blobs, manifests first: no folder is ever left with half of its files."""
     garbage: tuple[BlobShare, ...]
-    """The same, by the resource that they were built for."""
+    """The unused blobs by the resource that they were built for."""
     folders: tuple[Folder, ...]
     intents: dict[str, tuple[str, ...]]
     """Stale intents, by environment."""
 
     @property
     def bytes(self) -> int:
-        """Size of what is removed; files of a running replica are freed when it ends."""
+        """Bytes that a prune frees; files of a running replica are freed when it ends."""
         return sum(blob.size for blob in self.blobs) + sum(folder.bytes for folder in self.folders)
 
 
 def survey(workspace: Workspace, environments: Iterable[Ledger], keep: RetentionPolicy) -> Survey:
-    """Find what is unused; change nothing.
+    """Find unused results, without changing anything.
 
     Raises `Refused` if a ledger or a root cannot be read, `Broken` if the store or the runner cannot be read.
     """
@@ -147,8 +147,6 @@ def _shares(blobs_: Iterable[tuple[str, Stored]]) -> tuple[BlobShare, ...]:
 
 
 class _WorkFolder(Struct, frozen=True):
-    """The folder of orders."""
-
     work: Path
     runner: Orders
     limit: float
@@ -211,7 +209,7 @@ def _latest(files: Iterable[Path]) -> float:
 
 
 def prune(workspace: Workspace, environments: Iterable[Ledger], survey: Survey, renew: Callable[[], None]) -> None:
-    """Remove what is unused, under the leases of all environments, which ``renew`` renews."""
+    """Remove unused results under the leases of all environments, which ``renew`` renews."""
     store = workspaces.open_store(workspace)
     for _ in blobs.remove(store, survey.blobs):
         renew()
@@ -231,7 +229,7 @@ def _without(names: Container[str], state: EnvironmentState) -> EnvironmentState
 
 
 def _remove_order(folder: Path, store: Store) -> None:
-    """Remove an order with its mailbox, unless a process has taken it up."""
+    """Remove an order with its mailbox, unless a process runs it."""
     if (lock := file_locks.take(folder / orders.LOCK)) is not None:
         with lock:
             mailbox.remove(store, folder.name)

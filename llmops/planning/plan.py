@@ -106,8 +106,6 @@ def policy(graph: Graph, actions: Iterable[BuildAction | ReleaseAction]) -> Dige
 
 
 class _Planner(Struct, frozen=True):
-    """The inputs of every choice."""
-
     graph: Graph
     plugins: Plugins
     current: CurrentState

@@ -119,7 +119,7 @@ def _lost(count: int) -> str:
 
 
 def previous(workspace: Workspace, commit: str) -> AppliedCommit:
-    """Read what a commit declared that was applied before, '' for none. One that cannot be read declares nothing."""
+    """Read what an earlier commit ('' is none) declared; nothing, with a note, if it cannot be read."""
     if not commit:
         return AppliedCommit()
     try:

@@ -22,8 +22,6 @@ STANDINGS = {Standing.GOOD: "was good", Standing.BAD: "was bad", Standing.UNKNOW
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """The condition of one resource."""
-
     key: Key
     digest: Digest
     condition: Condition
@@ -77,7 +75,6 @@ class Describes(Protocol):
 
 
 def overview(graph: Graph, plan: Plan, inputs: StatusInputs) -> Overview:
-    """Describe the condition of every resource of a commit."""
     lease = inputs.state.lease
     return Overview(
         commit=plan.commit,

@@ -30,27 +30,27 @@ def ensure(candidate: ReleaseCandidate, serving: ServingContext) -> None:
     if candidate.replica_set is None:
         traffic.place(candidate.urls, candidate, serving)
         return
-    replica_set, wanted = candidate.replica_set, candidate.replica_set.replicas
+    replica_set, declared = candidate.replica_set, candidate.replica_set.replicas
     running = replicas(candidate.key, candidate.revision, serving)
-    if not _are_ready(running, wanted):
-        text = f"starting {wanted} replica{'s' if wanted > 1 else ''} of {candidate.revision[:SHORT]}"
+    if not _are_ready(running, declared):
+        text = f"starting {declared} replica{'s' if declared > 1 else ''} of {candidate.revision[:SHORT]}"
         serving.emit(Event(type=EventType.STARTING, key=candidate.key, text=text))
-        serving.runtimes.ensure(replace(replica_set, replicas=max(wanted, len(running))))
+        serving.runtimes.ensure(replace(replica_set, replicas=max(declared, len(running))))
         running = _wait(candidate, replica_set, serving)
-    traffic.place((replica.url for replica in running[:wanted]), candidate, serving)
-    if len(running) > wanted:
-        traffic.drain(running[wanted:], serving)
+    traffic.place((replica.url for replica in running[:declared]), candidate, serving)
+    if len(running) > declared:
+        traffic.drain(running[declared:], serving)
         serving.runtimes.ensure(replica_set)
         # A replica that died meanwhile was restarted, and has another address.
-        ready = _wait(candidate, replica_set, serving)[:wanted]
+        ready = _wait(candidate, replica_set, serving)[:declared]
         traffic.place((replica.url for replica in ready), candidate, serving)
 
 
 def _wait(candidate: ReleaseCandidate, replica_set: ReplicaSetSpec, serving: ServingContext) -> list[ReplicaStatus]:
     """Wait until the declared number of replicas is ready, and return all replicas."""
-    wanted, deadline = replica_set.replicas, time.monotonic() + replica_set.deadline
-    while not _are_ready(running := replicas(candidate.key, candidate.revision, serving), wanted):
-        if failed := next((replica for replica in running[:wanted] if replica.phase is Phase.FAILED), None):
+    declared, deadline = replica_set.replicas, time.monotonic() + replica_set.deadline
+    while not _are_ready(running := replicas(candidate.key, candidate.revision, serving), declared):
+        if failed := next((replica for replica in running[:declared] if replica.phase is Phase.FAILED), None):
             raise NotReadyError(f"it does not start: {failed.error}")
         if time.monotonic() > deadline:
             errors = "; ".join(dict.fromkeys(replica.error for replica in running if replica.error))
@@ -61,9 +61,9 @@ def _wait(candidate: ReleaseCandidate, replica_set: ReplicaSetSpec, serving: Ser
     return running
 
 
-def _are_ready(running: list[ReplicaStatus], wanted: int) -> bool:
+def _are_ready(running: list[ReplicaStatus], declared: int) -> bool:
     """Whether the replicas that stay, which are the first, are ready."""
-    return [replica.phase for replica in running[:wanted]] == [Phase.READY] * wanted
+    return [replica.phase for replica in running[:declared]] == [Phase.READY] * declared
 
 
 def replicas(key: Key, revision: Digest, serving: ServingContext) -> list[ReplicaStatus]:

@@ -80,7 +80,6 @@ def released_runtimes(workspace: Workspace) -> RuntimeSet:
 def observe(
     workspace: Workspace, nodes: Mapping[Key, Node], state: EnvironmentState, done: Container[Digest]
 ) -> dict[Key, Observed]:
-    """Observe what runs of each deployment."""
     gate = gateway(workspace)
     table = gateway_client.read(gate)
     replicas = runtimes(workspace, state, nodes.values()).look()

@@ -22,8 +22,6 @@ MOST_COMMITS = 1000
 
 
 class Undo(Struct, frozen=True):
-    """The commits to revert."""
-
     target: Digest
     at: str
     """The last commit that had the target."""

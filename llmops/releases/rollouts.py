@@ -70,8 +70,6 @@ def tier(revision: Digest, replicas: int, observed: Observed) -> Tier:
 
 
 class TransitionKind(StrEnum):
-    """Result of looking at a rollout."""
-
     WAIT = "wait"  # the step is not over
     ON = "on"  # the next step has begun
     DONE = "done"  # the revision has all the traffic and is good
@@ -79,8 +77,6 @@ class TransitionKind(StrEnum):
 
 
 class Transition(Struct, frozen=True, kw_only=True):
-    """The next transition of a rollout."""
-
     kind: TransitionKind
     rollout: Rollout
     wait: float = 0.0

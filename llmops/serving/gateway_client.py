@@ -35,8 +35,6 @@ LOST = "this run has lost its lease to another one, which changed the routes. Ru
 
 
 class Gateway(Struct, frozen=True):
-    """The gateway of one environment."""
-
     folder: Path
     settings: GatewaySettings
 

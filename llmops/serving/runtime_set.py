@@ -32,16 +32,13 @@ class RuntimeSet(Struct, frozen=True, kw_only=True):
         self._open(replica_set.runtime).ensure(replica_set)
 
     def look(self) -> tuple[ReplicaStatus, ...]:
-        """List the replicas in all runtimes."""
         return tuple(status for runtime in self._all() for status in runtime.look())
 
     def stop(self, deployment: str, revision: Digest) -> None:
-        """Stop the replicas of a revision in all runtimes."""
         for runtime in self._all():
             runtime.stop(deployment, revision)
 
     def logs(self, deployment: str) -> Iterator[str]:
-        """Read the logs of the replicas of a deployment."""
         for runtime in self._all():
             yield from runtime.logs(deployment)
 

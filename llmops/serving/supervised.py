@@ -28,8 +28,6 @@ GRACE_SECONDS = 10.0
 
 
 class Program(Struct, frozen=True, kw_only=True):
-    """A program to keep up."""
-
     argv: tuple[str, ...]
     environment: dict[str, str]
     cwd: str
@@ -101,7 +99,6 @@ def remove(folder: Path) -> None:
 
 
 def logs(folder: Path) -> Iterator[str]:
-    """Read the log of a program line by line."""
     path = folder / LOG
     if path.exists():
         with path.open(errors="replace") as lines:
@@ -123,7 +120,6 @@ def request(program: Program, path: str, body: object = None, timeout: float = 5
 
 
 def free_port(host: str) -> int:
-    """Find a free port."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -40,13 +40,13 @@ PARTIAL = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.[0-9a-f]{16}")
 TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 """The keys under which fsspec's file systems report the time of a file."""
 OVER = "over:"
-"""The beginning of the address of a store over another one: ``over:file:///scratch|s3://bucket``."""
+"""Prefix of the address of a layered store: ``over:file:///scratch|s3://bucket``."""
 FIRST = b'{"files":'
-"""The first bytes of every manifest."""
+"""First bytes of every manifest."""
 SMALL = 2**16
-"""Bytes up to which a file is read at once: 1,000 bytes take 6 us so, and 11 us by `hashlib.file_digest`."""
+"""Bytes up to which a file is read at once: 1,000 bytes take 6 us, and 11 us by `hashlib.file_digest`."""
 REMOVED_AT_ONCE = 1000
-"""How many files one call removes: the limit of S3's DeleteObjects."""
+"""Most files that one call removes: the limit of S3's DeleteObjects."""
 
 
 class Entry(Struct, frozen=True):
@@ -68,16 +68,14 @@ class Stored(Struct, frozen=True, kw_only=True):
     """One file in the listing of a store."""
 
     digest: Digest
-    """'' for a file that is being written, or whose writer was killed."""
+    """'' for an unfinished file."""
     path: str
     size: int
     time: float
-    """When it was last added, in seconds since the epoch; infinity if the store does not report it."""
+    """Time of the last addition, in seconds since the epoch; infinity if the store does not report it."""
 
 
 class Store(Struct, frozen=True):
-    """A content-addressed store."""
-
     url: str
     files: Any
     """An fsspec file system, or `Disk`."""
@@ -150,7 +148,7 @@ def add_file(store: Store, path: Path) -> Entry:
 
 
 def _add(store: Store, path: str) -> Entry:
-    digest, stats = _examined(path)
+    digest, stats = _hash(path)
     if not _touch(store, digest, stats.st_size):
         with _place(store, digest) as partial:
             if not (store.local and disk.adopt(path, partial)):
@@ -158,7 +156,7 @@ def _add(store: Store, path: str) -> Entry:
     return Entry(digest, stats.st_size, bool(stats.st_mode & stat.S_IXUSR))
 
 
-def _examined(path: str) -> tuple[Digest, os.stat_result]:
+def _hash(path: str) -> tuple[Digest, os.stat_result]:
     with open(path, "rb", buffering=0) as file:
         stats = os.fstat(file.fileno())
         is_small = stats.st_size <= SMALL
@@ -236,7 +234,7 @@ def fetch(store: Store, digest: Digest, target: Path, *, executable: bool = Fals
         if executable or not (store.local and disk.link(source, str(partial))):
             store.files.get_file(source, str(partial))
             partial.chmod(0o555 if executable else 0o444)
-        if _examined(str(partial))[0] != digest:
+        if _hash(str(partial))[0] != digest:
             raise _corrupt(store, digest)
         partial.replace(target)
     finally:
@@ -291,7 +289,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def listing(store: Store) -> Iterator[Stored]:
-    """List every blob and every unfinished file, in no order. Files of others are left out.
+    """List every blob and every unfinished file, in no order; other files are ignored.
 
     Raises `OSError` when the store cannot be listed.
     """
@@ -335,5 +333,5 @@ def remove(store: Store, gone: Iterable[Stored]) -> Iterator[int]:
     files = list(gone)
     for start in range(0, len(files), REMOVED_AT_ONCE):
         with contextlib.suppress(FileNotFoundError):
-            store.files.rm([one.path for one in files[start : start + REMOVED_AT_ONCE]])
+            store.files.rm([stored.path for stored in files[start : start + REMOVED_AT_ONCE]])
         yield min(start + REMOVED_AT_ONCE, len(files))

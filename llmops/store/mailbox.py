@@ -22,9 +22,9 @@ SHARED = (orders.PROGRESS, orders.OUTCOME)
 
 
 def fetch_order(store: Store, digest: Digest, folder: Path) -> None:
-    """Write the order of this digest, and what was reported of it, into a folder of the machine that runs it.
+    """Write an order, and the files of its mailbox, into a folder of the machine that runs it.
 
-    What an earlier run left there and the mailbox does not hold was forgotten on purpose, so that it is done again.
+    Files in the folder that the mailbox lacks are removed: they were removed there so that they are built again.
     Raises `Broken` if the mailbox holds another order, or none.
     """
     data = _read(store, folder.name, orders.ORDER)
@@ -38,7 +38,7 @@ def fetch_order(store: Store, digest: Digest, folder: Path) -> None:
 
 
 def push(store: Store, folder: Path) -> None:
-    """Bring what changed in an order's folder to its mailbox. The outcome comes last: then everything else is there."""
+    """Copy changed files of an order's folder to its mailbox, the outcome last."""
     there = _listed(store, folder.name)
     for name in _files(folder):
         data = (folder / name).read_bytes()
@@ -47,7 +47,7 @@ def push(store: Store, folder: Path) -> None:
 
 
 def replace(store: Store, folder: Path) -> None:
-    """Make the mailbox what the folder is, with its order: what was forgotten here must not come back."""
+    """Make the mailbox equal to the folder, so that files removed here do not return."""
     gone = _listed(store, folder.name) - set(_files(folder))
     store.files.rm([_path(store, folder.name, name) for name in sorted(gone)])
     _write(store, folder.name, orders.ORDER, (folder / orders.ORDER).read_bytes())
@@ -55,7 +55,7 @@ def replace(store: Store, folder: Path) -> None:
 
 
 def pull(store: Store, folder: Path) -> None:
-    """Bring what is in the mailbox to an order's folder; the outcome comes last."""
+    """Copy changed files of the mailbox to an order's folder, the outcome last."""
     for name in sorted(_listed(store, folder.name), key=lambda name: name == orders.OUTCOME):
         data = _read(store, folder.name, name)
         path = folder / name
@@ -65,24 +65,23 @@ def pull(store: Store, folder: Path) -> None:
 
 
 def remove(store: Store, name: str) -> None:
-    """Remove the mailbox of an order."""
     store.files.rm([_path(store, name, file) for file in sorted(_all(store, name))])
 
 
 def _files(folder: Path) -> list[str]:
-    """The files of a folder that are exchanged, the outcome last."""
+    """Exchanged files of a folder, the outcome last."""
     results = [f"{orders.RESULTS}/{path.name}" for path in sorted((folder / orders.RESULTS).glob("*.json"))]
     return [*results, *(name for name in SHARED if (folder / name).exists())]
 
 
 def _listed(store: Store, name: str) -> set[str]:
-    """The files of a mailbox besides the order."""
+    """Files of a mailbox without the order."""
     return _all(store, name) - {orders.ORDER}
 
 
 def _all(store: Store, name: str) -> set[str]:
     root = _path(store, name, "")
-    if forget := getattr(store.files, "invalidate_cache", None):  # fsspec remembers what it listed
+    if forget := getattr(store.files, "invalidate_cache", None):  # fsspec caches listings
         forget()
     with contextlib.suppress(FileNotFoundError):
         return {path.removeprefix(root) for path in store.files.find(root.rstrip("/"), detail=True)}

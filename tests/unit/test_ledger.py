@@ -221,7 +221,7 @@ def test_without_a_remote_the_ledger_is_local(tmp_path: Path) -> None:
     ledger.start(where)
     ledger.record(where, [outcome(1)], "m")
 
-    assert where.remote == ""
+    assert where.at.remote == ""
     assert ledger.units(where) == {digest(1)}
 
 

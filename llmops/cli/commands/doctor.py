@@ -158,7 +158,7 @@ def _ledger(workspace: Workspace, *, offline: bool) -> Finding:
         create = "llmops init" if is_default else f"llmops init -e {workspace.environment}"
         return Finding("ledger", f"the environment {workspace.environment} has none", f"Create it: `{create}`.")
     lease = state_of(workspace).lease
-    shared = f"shared through {workspace.ledger.remote}" if workspace.ledger.remote else "only in this clone"
+    shared = f"shared through {workspace.ledger.at.remote}" if workspace.ledger.at.remote else "only in this clone"
     held = f", held by {lease.holder}" if lease and leases.is_held(lease) else ""
     return Finding("ledger", f"{len(ledger.units(workspace.ledger))} results, {shared}{held}")
 

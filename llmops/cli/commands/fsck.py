@@ -64,7 +64,7 @@ def _fetch(where: Ledger) -> Finding | None:
         ledger.fetch(where)
     except Refused as error:
         remedy = "It was not fetched; the local ledger was checked."
-        return Finding(grade=Severity.PROBLEM, where=where.remote or "here", what=str(error), remedy=remedy)
+        return Finding(grade=Severity.PROBLEM, where=where.at.remote or "here", what=str(error), remedy=remedy)
     return None
 
 

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         raise Invalid(problems)
     where = locate(arguments, repo, settings).ledger
     verb = "Created the ledger" if ledger.start(where) else "The ledger exists"
-    shared = f"shared through {where.remote}" if where.remote else "only in this clone, which has no remote"
+    shared = f"shared through {where.at.remote}" if where.at.remote else "only in this clone, which has no remote"
     terminal.print(f"{verb}: {where.results} and {where.releases}, {shared}.")
     if where.at.seal.key and (signed := ledger.countersign(where)):
         terminal.print(f"Signed the existing ledger: {' and '.join(signed)}.")

@@ -33,8 +33,6 @@ PATHS = {**dict.fromkeys(COMPLETIONS, "POST"), "/v1/models": "GET", "/health": "
 
 
 class GatewayApp:
-    """One gateway process."""
-
     def __init__(self, table: Path) -> None:
         self._metrics = Metrics()
         self._routes = Routes(table, self._metrics)

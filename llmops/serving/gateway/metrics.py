@@ -25,8 +25,6 @@ LABELS = ("deployment", "revision")
 
 
 class Metrics:
-    """The counters of one gateway."""
-
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(REQUESTS, "Requests answered.", (*LABELS, "code"), registry=self.registry)
