@@ -7,13 +7,16 @@ import json
 import os
 import secrets
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from llmops import cli
 from llmops.domain.problems import Exit
+from llmops.domain.records import EnvironmentState
 from llmops.ledger import ledger
 from tests.repos import ROOT, Repo
 
@@ -97,16 +100,29 @@ class Shell:
         self.out, self.err = self.capsys.readouterr()
         return code
 
+    def json(self, *arguments: str, code: Exit = Exit.WELL) -> Any:
+        """Run a command that ends with this code, and decode what it printed."""
+        assert self(*arguments, "-o", "json") == code, self.err
+        return json.loads(self.out)
+
+    def begin(self, files: Mapping[str, str | bytes]) -> None:
+        """Commit files and what `llmops init` writes beside them."""
+        self.repo.commit(files)
+        assert self("init") == Exit.WELL, self.err
+        self.repo.commit(message="what init wrote")
+
+    def state(self, environment: str = "local") -> EnvironmentState:
+        """Read the state of an environment, which there is."""
+        state = ledger.state(self.repo.ledger(environment))
+        assert state is not None
+        return state
+
     def is_clean(self) -> None:
         """Assert that nothing is owed, nothing is held, and `fsck` finds nothing, not even something to mention."""
         assert self("apply") == Exit.WELL, self.err
-        assert self("plan", "-o", "json") == Exit.WELL, self.err
-        assert json.loads(self.out)["actions"] == []
-        state = ledger.state(self.repo.ledger())
-        assert state is not None
-        assert (state.lease, state.intents) == (None, {})
-        self("fsck", "-o", "json")
-        assert json.loads(self.out)["findings"] == []
+        assert self.json("plan")["actions"] == []
+        assert (self.state().lease, self.state().intents) == (None, {})
+        assert self.json("fsck")["findings"] == []
 
 
 @pytest.fixture

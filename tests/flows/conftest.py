@@ -110,18 +110,14 @@ def release_once_more(shell: Shell, text: str) -> None:
 @pytest.fixture
 def judged(repo: Repo, llmops: Shell) -> Repo:
     """A repository whose evaluation names its metric, with evidence that it is good."""
-    repo.commit(dict(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}")))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}"))
     return repo
 
 
 @pytest.fixture
 def filled(repo: Repo, llmops: Shell) -> Shell:
     """A repository with the small system and a ledger."""
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit(message="what init wrote")
+    llmops.begin(system())
     return llmops
 
 
@@ -129,18 +125,14 @@ def filled(repo: Repo, llmops: Shell) -> Shell:
 def prepared(repo: Repo, llmops: Shell) -> Shell:
     """A repository with one dataset and a ledger."""
     corpus = spec("Dataset", "corpus", "format: text\nsources: [{path: data/corpus.txt}]")
-    repo.commit({"specs/corpus.yaml": corpus, "data/corpus.txt": "A text.\n"})
-    assert llmops("init") == Exit.WELL
-    repo.commit(message="what init wrote")
+    llmops.begin({"specs/corpus.yaml": corpus, "data/corpus.txt": "A text.\n"})
     return llmops
 
 
 @pytest.fixture
 def books(repo: Repo, llmops: Shell) -> Repo:
     """A repository with subjects to compare, and a ledger."""
-    repo.commit(dict(schoolbook()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(schoolbook())
     return repo
 
 
@@ -159,7 +151,5 @@ def unsigned(repo: Repo, llmops: Shell, monkeypatch: pytest.MonkeyPatch) -> Shel
     """A repository with one dish, where nothing is signed and no variable says whom to trust."""
     for name in ("LLMOPS_TRUST", "LLMOPS_TRUSTED_KEYS", "LLMOPS_SIGNING_KEY", "LLMOPS_LEDGER_KEYS"):
         monkeypatch.delenv(name, raising=False)
-    repo.commit({"specs/flour.yaml": spec("Dish", "flour", "text: flour")})
-    assert llmops("init") == Exit.WELL
-    repo.commit(message="what init wrote")
+    llmops.begin({"specs/flour.yaml": spec("Dish", "flour", "text: flour")})
     return llmops

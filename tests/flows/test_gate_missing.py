@@ -16,9 +16,7 @@ from tests.trees import system
 @pytest.fixture
 def change(repo: Repo, llmops: Shell) -> Repo:
     """A repository with a ledger, and a last commit that edits the data that a training learns from."""
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(system())
     repo.edit("specs/tuned.yaml", "task: sft", "seed: 7\ntask: sft".replace("\n", "\n  "))
     repo.commit()
     return repo

@@ -31,9 +31,7 @@ WHO = Initiator(actor="stranger", run="", commit="c", purpose="gate")
 @pytest.fixture
 def change(repo: Repo, llmops: Shell) -> Repo:
     """A last commit, by somebody else, that adds a row to the data that a training learns from."""
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(system())
     rows = (repo.folder / "data/rows.jsonl").read_text()
     repo.commit({"data/rows.jsonl": rows + rows.replace("1+1", "0+2")}, "from elsewhere")
     answered(repo, "HEAD~1", {"acc": GOOD})

@@ -118,9 +118,7 @@ def test_results_are_shared_between_two_clones_over_http(
     repo: Repo, llmops: Shell, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     as_the_checkout_does(repo)
-    repo.commit(ROWS)
-    assert llmops("init") == Exit.WELL, llmops.err
-    repo.commit()
+    llmops.begin(ROWS)
     repo.git("push", "--quiet", "origin", "main")
     assert llmops("ci", "--event", "push", "--apply") == Exit.WELL, llmops.err
     assert server.pushes >= 3
