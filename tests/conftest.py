@@ -18,7 +18,7 @@ from llmops import cli
 from llmops.domain.problems import Exit
 from llmops.domain.records import EnvironmentState
 from llmops.ledger import ledger
-from tests.repos import ROOT, Repo
+from tests.repos import ROOT, Copies, Repo
 
 pytest_plugins = ["tests.clusters"]
 
@@ -41,12 +41,22 @@ _SECRET.write_text(secrets.token_hex(32))
 os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN_PATH"] = "token", str(_SECRET)
 
 
+@pytest.fixture(scope="session")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
+    return Copies(tmp_path_factory.mktemp("copies"))
+
+
 @pytest.fixture
-def repo(tmp_path: Path) -> Repo:
+def repo(tmp_path: Path, copies: Copies) -> Repo:
     """A repository with a bare remote and one commit, which is pushed."""
-    made = Repo(tmp_path)
-    made.commit({"llmops.yaml": "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n"}, "first")
-    made.git("push", "--quiet", "--set-upstream", "origin", "main")
+
+    def make() -> None:
+        made = Repo(tmp_path)
+        made.commit({"llmops.yaml": "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n"}, "first")
+        made.git("push", "--quiet", "--set-upstream", "origin", "main")
+
+    made = Repo.at(tmp_path / "work")
+    copies("pushed", made, make)
     return made
 
 

@@ -16,19 +16,22 @@ from llmops.gates.budgets import Budget
 from llmops.ledger import ledger
 from tests.answers import GOOD, PROVENANCE, answered, evidence_of, outcome, retrained
 from tests.conftest import Shell
-from tests.repos import Repo
+from tests.repos import Copies, Repo
 from tests.trees import system
 
 SUMS = Key("Evaluation", "sums")
 
 
 @pytest.fixture
-def retraining(repo: Repo, llmops: Shell) -> Repo:
+def retraining(filled: Shell, copies: Copies) -> Repo:
     """A change whose training and whose two suites take a second each; base was asked a hundred questions."""
-    llmops.begin(system())
-    answered(repo, "HEAD", {"acc": GOOD})
-    retrained(repo)
-    return repo
+
+    def make() -> None:
+        answered(filled.repo, "HEAD", {"acc": GOOD})
+        retrained(filled.repo)
+
+    copies("retraining", filled.repo, make)
+    return filled.repo
 
 
 def dry(llmops: Shell, *options: str) -> dict[str, Any]:

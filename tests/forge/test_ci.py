@@ -37,16 +37,22 @@ from tests.forge.jobs import (
 )
 from tests.forge.npm import Description
 from tests.forge.stand_in import TOKEN, Answer, GitHub
-from tests.repos import Repo
+from tests.repos import Copies, Repo
 
 
 @pytest.fixture
-def forge(repo: Repo, llmops: Shell, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forge:
+def forge(
+    repo: Repo, llmops: Shell, copies: Copies, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Forge:
     """A repository whose main is evaluated, and a branch on which a change begins."""
-    llmops.begin(one_suite())
-    repo.git("push", "--quiet", "origin", "main")
-    answered(repo, "HEAD", {"acc": GOOD})
-    repo.git("switch", "--quiet", "--create", "change")
+
+    def make() -> None:
+        llmops.begin(one_suite())
+        repo.git("push", "--quiet", "origin", "main")
+        answered(repo, "HEAD", {"acc": GOOD})
+        repo.git("switch", "--quiet", "--create", "change")
+
+    copies("forge", repo, make)
     return Forge(repo, llmops, github, tmp_path, monkeypatch)
 
 
