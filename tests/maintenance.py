@@ -58,8 +58,7 @@ def age(shell: Shell, days: float = 30.0) -> None:
 
 
 def gc(shell: Shell, *options: str) -> Any:
-    assert shell("gc", "-o", "json", *options) == Exit.WELL, shell.err
-    return json.loads(shell.out)
+    return shell.json("gc", *options)
 
 
 def fsck(shell: Shell, *options: str) -> Any:

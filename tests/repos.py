@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from llmops.environments import workspaces
@@ -35,6 +37,13 @@ class Repo:
         if remote:
             self.git("init", "--quiet", "--bare", "--initial-branch=main", str(self.remote))
             self.git("remote", "add", "origin", str(self.remote))
+
+    @classmethod
+    def at(cls, folder: Path, remote: Path | None = None) -> Repo:
+        """Name a working copy that lies there, or will."""
+        made = object.__new__(cls)
+        made.folder, made.remote = folder, remote or folder.with_name("remote.git")
+        return made
 
     def git(self, *arguments: str, check: bool = True, stdin: str = "") -> str:
         done = subprocess.run(
@@ -76,10 +85,33 @@ class Repo:
 
     def clone(self, folder: Path, *options: str) -> Repo:
         """Clone the remote."""
-        made = object.__new__(Repo)
-        made.folder, made.remote = folder, self.remote
         subprocess.run(["git", "clone", "--quiet", *options, f"file://{self.remote}", str(folder)], check=True)
-        return made
+        return Repo.at(folder, self.remote)
+
+
+class Copies:
+    """Repositories that take long to make: made once by each process of the tests, and copied for each test."""
+
+    def __init__(self, spare: Path) -> None:
+        self._spare = spare
+
+    def __call__(self, name: str, repo: Repo, make: Callable[[], object]) -> None:
+        """Make what a name stands for in a repository and its remote, or put a copy of it there."""
+        spare = Repo.at(self._spare / name / "work")
+        if not spare.folder.exists():
+            make()
+            _copy(repo, spare)
+            return
+        for folder in (repo.folder, repo.remote):
+            shutil.rmtree(folder, ignore_errors=True)
+        _copy(spare, repo)
+        config = repo.folder / ".git" / "config"
+        config.write_text(re.sub(r"url = .*/remote\.git", f"url = {repo.remote}", config.read_text()))
+
+
+def _copy(source: Repo, target: Repo) -> None:
+    for old, new in ((source.folder, target.folder), (source.remote, target.remote)):
+        shutil.copytree(old, new, symlinks=True)
 
 
 OURS = ("llmops.yaml", "specs", "prompts", "models", "kb", "evals")

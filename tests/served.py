@@ -15,7 +15,6 @@ import psutil
 from demo.load import Load
 from llmops.domain.records import Release
 from llmops.host import file_locks
-from llmops.ledger import ledger
 from llmops.plugins.runtime import Phase
 from llmops.releases import deployments
 from llmops.serving import gateway_client, supervised
@@ -54,8 +53,7 @@ PAUSED = deployment("two ", steps="[{set_weight: 30}, {pause: {duration: 3s}}]")
 
 
 def release(shell: Shell) -> Release:
-    state = ledger.state(shell.repo.ledger())
-    assert state is not None
+    state = shell.state()
     return state.releases["Deployment/chat"]
 
 

@@ -67,9 +67,7 @@ def test_the_forms_are_listed_without_importing_them(repo: Repo, llmops: Shell, 
 
 
 def test_a_report_is_added_as_one_file(repo: Repo, llmops: Shell, plugins: Path) -> None:
-    repo.commit(dict(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}")))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}"))
     answered(repo, "HEAD", {"acc": GOOD})
     repo.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
     repo.commit()

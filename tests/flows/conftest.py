@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,37 +12,12 @@ from tests.comparing import schoolbook
 from tests.conftest import Shell
 from tests.keys import SshKey
 from tests.maintenance import age, better
-from tests.repos import Repo
+from tests.repos import Copies, Repo
 from tests.trees import spec, system
 
 
-class Copies:
-    """Repositories that took long to make: made once, and copied for each test."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, Path] = {}
-
-    def give(self, name: str, repo: Repo, make: Callable[[], None], spare: Path) -> None:
-        """Make what a name stands for in a repository, or put a copy of it there."""
-        if name in self._made:
-            for part in ("work", "remote.git"):
-                shutil.rmtree(repo.folder.parent / part)
-                shutil.copytree(self._made[name] / part, repo.folder.parent / part)
-            repo.git("remote", "set-url", "origin", str(repo.remote))
-            return
-        make()
-        for part in ("work", "remote.git"):
-            shutil.copytree(repo.folder.parent / part, spare / part)
-        self._made[name] = spare
-
-
-@pytest.fixture(scope="session")
-def copies() -> Copies:
-    return Copies()
-
-
 @pytest.fixture
-def kitchen(repo: Repo, llmops: Shell, copies: Copies, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def kitchen(repo: Repo, llmops: Shell, copies: Copies) -> Shell:
     """Three dishes that were made."""
 
     def make() -> None:
@@ -59,19 +32,19 @@ def kitchen(repo: Repo, llmops: Shell, copies: Copies, tmp_path_factory: pytest.
         assert llmops("init") == Exit.WELL
         assert llmops("apply") == Exit.WELL
 
-    copies.give("kitchen", repo, make, tmp_path_factory.mktemp("kitchen"))
+    copies("kitchen", repo, make)
     return llmops
 
 
 @pytest.fixture
-def changed(kitchen: Shell, copies: Copies, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def changed(kitchen: Shell, copies: Copies) -> Shell:
     """The same a month after HEAD changed two of them."""
 
     def make() -> None:
         better(kitchen, "dough", "sourdough")
         age(kitchen)
 
-    copies.give("changed", kitchen.repo, make, tmp_path_factory.mktemp("changed"))
+    copies("changed", kitchen.repo, make)
     return kitchen
 
 
@@ -108,39 +81,33 @@ def release_once_more(shell: Shell, text: str) -> None:
 
 
 @pytest.fixture
-def judged(repo: Repo, llmops: Shell) -> Repo:
-    """A repository whose evaluation names its metric, with evidence that it is good."""
-    repo.commit(dict(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}")))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+def judged(repo: Repo, llmops: Shell, copies: Copies) -> Repo:
+    """A repository whose evaluation names its metric."""
+    files = system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}")
+    copies("judged", repo, lambda: llmops.begin(files))
     return repo
 
 
 @pytest.fixture
-def filled(repo: Repo, llmops: Shell) -> Shell:
+def filled(repo: Repo, llmops: Shell, copies: Copies) -> Shell:
     """A repository with the small system and a ledger."""
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit(message="what init wrote")
+    copies("filled", repo, lambda: llmops.begin(system()))
     return llmops
 
 
 @pytest.fixture
-def prepared(repo: Repo, llmops: Shell) -> Shell:
+def prepared(repo: Repo, llmops: Shell, copies: Copies) -> Shell:
     """A repository with one dataset and a ledger."""
     corpus = spec("Dataset", "corpus", "format: text\nsources: [{path: data/corpus.txt}]")
-    repo.commit({"specs/corpus.yaml": corpus, "data/corpus.txt": "A text.\n"})
-    assert llmops("init") == Exit.WELL
-    repo.commit(message="what init wrote")
+    files = {"specs/corpus.yaml": corpus, "data/corpus.txt": "A text.\n"}
+    copies("prepared", repo, lambda: llmops.begin(files))
     return llmops
 
 
 @pytest.fixture
-def books(repo: Repo, llmops: Shell) -> Repo:
+def books(repo: Repo, llmops: Shell, copies: Copies) -> Repo:
     """A repository with subjects to compare, and a ledger."""
-    repo.commit(dict(schoolbook()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    copies("books", repo, lambda: llmops.begin(schoolbook()))
     return repo
 
 
@@ -155,11 +122,10 @@ def eve(tmp_path_factory: pytest.TempPathFactory) -> SshKey:
 
 
 @pytest.fixture
-def unsigned(repo: Repo, llmops: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
+def unsigned(repo: Repo, llmops: Shell, copies: Copies, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A repository with one dish, where nothing is signed and no variable says whom to trust."""
     for name in ("LLMOPS_TRUST", "LLMOPS_TRUSTED_KEYS", "LLMOPS_SIGNING_KEY", "LLMOPS_LEDGER_KEYS"):
         monkeypatch.delenv(name, raising=False)
-    repo.commit({"specs/flour.yaml": spec("Dish", "flour", "text: flour")})
-    assert llmops("init") == Exit.WELL
-    repo.commit(message="what init wrote")
+    files = {"specs/flour.yaml": spec("Dish", "flour", "text: flour")}
+    copies("unsigned", repo, lambda: llmops.begin(files))
     return llmops

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import pytest
@@ -17,26 +16,26 @@ from llmops.gates.budgets import Budget
 from llmops.ledger import ledger
 from tests.answers import GOOD, PROVENANCE, answered, evidence_of, outcome, retrained
 from tests.conftest import Shell
-from tests.repos import Repo
+from tests.repos import Copies, Repo
 from tests.trees import system
 
 SUMS = Key("Evaluation", "sums")
 
 
 @pytest.fixture
-def retraining(repo: Repo, llmops: Shell) -> Repo:
+def retraining(filled: Shell, copies: Copies) -> Repo:
     """A change whose training and whose two suites take a second each; base was asked a hundred questions."""
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
-    answered(repo, "HEAD", {"acc": GOOD})
-    retrained(repo)
-    return repo
+
+    def make() -> None:
+        answered(filled.repo, "HEAD", {"acc": GOOD})
+        retrained(filled.repo)
+
+    copies("retraining", filled.repo, make)
+    return filled.repo
 
 
 def dry(llmops: Shell, *options: str) -> dict[str, Any]:
-    assert llmops("gate", "--base", "HEAD~1", "--dry-run", "-o", "json", *options) == Exit.WELL
-    found: dict[str, Any] = json.loads(llmops.out)
+    found: dict[str, Any] = llmops.json("gate", "--base", "HEAD~1", "--dry-run", *options)
     return found
 
 
@@ -123,8 +122,7 @@ def test_what_is_left_out_is_inconclusive_in_every_report_and_never_neutral(retr
         assert llmops("gate", "--base", "HEAD~2", "--budget", "0s", "-o", form) == Exit.NO
         shown = llmops.out.replace("&#96;", "`").replace("&#95;", "_")
         assert shown.count(says) >= 2, form  # both suites
-    assert llmops("gate", "--base", "HEAD~2", "--budget", "0s", "-o", "json") == Exit.NO
-    found = json.loads(llmops.out)
+    found = llmops.json("gate", "--base", "HEAD~2", "--budget", "0s", code=Exit.NO)
     assert found["verdict"] == "inconclusive"
     assert found["summary"] == "Inconclusive: the budget does not cover sums, few. That is not a pass."
     assert [one["judgement"]["on_inconclusive"] for one in found["reports"]] == ["fail", "fail"]
@@ -143,8 +141,7 @@ def test_the_settings_of_the_base_may_limit_it_and_the_command_line_decides(retr
     assert runs(dry(llmops, "--budget", "none")) == ["Training/tuned", "sums", "few"]
     retraining.edit("llmops.yaml", "2s", "2h")
     retraining.commit()
-    assert llmops("gate", "--base", "HEAD~2", "--dry-run", "-o", "json") == Exit.WELL
-    assert runs(json.loads(llmops.out)) == ["Training/tuned", "few"]
+    assert runs(llmops.json("gate", "--base", "HEAD~2", "--dry-run")) == ["Training/tuned", "few"]
 
 
 def test_a_budget_may_be_money(retraining: Repo, llmops: Shell) -> None:
@@ -195,9 +192,7 @@ def test_a_price_of_what_is_no_device_is_said_where_it_stands(retraining: Repo, 
 
 
 def test_what_was_never_run_is_left_out_and_said_so(repo: Repo, llmops: Shell) -> None:
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(system())
     retrained(repo)
     found = dry(llmops, "--budget", "2h")
     assert runs(found) == []
@@ -215,10 +210,10 @@ def test_what_only_a_suite_waits_for_that_is_left_out_is_not_made(retraining: Re
 
 
 def test_a_status_says_of_what_is_left_out_that_nothing_is_known(retraining: Repo, llmops: Shell) -> None:
-    assert llmops("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "2s", "--dry-run", "-o", "json") == Exit.WELL
-    assert json.loads(llmops.out)["outputs"]["owed"] == "2"
-    assert llmops("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "0s", "-o", "json") == Exit.NO
-    found = json.loads(llmops.out)
+    assert (
+        llmops.json("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "2s", "--dry-run")["outputs"]["owed"] == "2"
+    )
+    found = llmops.json("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "0s", code=Exit.NO)
     last = {one["context"]: one for one in found["statuses"]}
     assert last["llmops/few"]["state"] == last["llmops/sums"]["state"] == "error"
     assert "the budget does not cover it" in last["llmops/few"]["description"]

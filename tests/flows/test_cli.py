@@ -213,11 +213,7 @@ def test_an_empty_argument_is_said_by_its_name(repo: Repo, llmops: Shell) -> Non
 
 
 def test_an_empty_repository_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    empty = object.__new__(Repo)
-    empty.folder = tmp_path / "empty"
-    empty.folder.mkdir()
-    empty.git("init", "--quiet")
-    shell = Shell(empty, capsys)
+    shell = Shell(Repo(tmp_path, remote=False), capsys)
 
     assert shell("check") != Exit.WELL
     assert "commit" in shell.err
@@ -225,9 +221,7 @@ def test_an_empty_repository_says_what_to_do(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_folder_outside_of_any_repository_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    nowhere = object.__new__(Repo)
-    nowhere.folder = tmp_path
-    shell = Shell(nowhere, capsys)
+    shell = Shell(Repo.at(tmp_path), capsys)
 
     assert shell("check") != Exit.WELL
     assert "git init" in shell.err

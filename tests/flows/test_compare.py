@@ -97,8 +97,7 @@ def test_a_dry_run_says_what_would_be_asked_and_writes_nothing(books: Repo, llmo
 
     assert "  to evaluate: Evaluation/sums few of base\n" in llmops.out
     assert "  to train: Training/tuned\n" in llmops.out
-    assert llmops("compare", "base", "tuned", "-E", "sums", "--dry-run", "-o", "json") == Exit.WELL
-    assert len(json.loads(llmops.out)["owed"]) == 8
+    assert len(llmops.json("compare", "base", "tuned", "-E", "sums", "--dry-run")["owed"]) == 8
     assert books.git("for-each-ref") == before
 
 
@@ -193,7 +192,7 @@ def test_real_models_are_asked_once_and_never_again(
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     rows = "".join(json.dumps({"question": f"Line {n}?", "answer": "abc"[n % 3]}) + "\n" for n in range(30))
     prompt = "template: prompts/{}.jinja\nvariables: {{question: {{type: string}}}}"
-    repo.commit(
+    llmops.begin(
         {
             **tiny.files(tmp_path / "m1", 1),
             **tiny.files(tmp_path / "m2", 2),
@@ -217,17 +216,12 @@ def test_real_models_are_asked_once_and_never_again(
             ),
         }
     )
-    assert llmops("init") == Exit.WELL
-    repo.commit()
 
-    assert llmops("compare", "m1", "m2", "beg", "m2+beg", "--suite", "reading", "-o", "json") == Exit.WELL, llmops.err
-
-    told = json.loads(llmops.out)
+    told = llmops.json("compare", "m1", "m2", "beg", "m2+beg", "--suite", "reading")
     assert [row["reused"] for row in told["tables"][0]["rows"]] == [False] * 4
     assert [row["score"]["items"] for row in told["tables"][0]["rows"]] == [30] * 4
     assert "Evaluation/reading reading of m2+beg: done" in llmops.err
-    assert llmops("compare", "beg", "m1", "--suite", "reading", "-o", "json") == Exit.WELL
-    assert json.loads(llmops.out)["made"] == 0
+    assert llmops.json("compare", "beg", "m1", "--suite", "reading")["made"] == 0
     assert llmops("apply") == Exit.WELL, llmops.err
     assert "to evaluate" not in llmops.out
     repo.edit("specs/all.yaml", "{model: m1, prompt: ask}", "{model: m2, prompt: beg}")

@@ -7,21 +7,16 @@ import pytest
 from llmops.domain.problems import Exit
 from llmops.environments.workspaces import open_store
 from llmops.store import blobs
-from tests.answers import forget, owed, pretend, survey
+from tests.answers import forget, owed, pretend, retrained, survey
 from tests.conftest import Shell
 from tests.repos import Repo
-from tests.trees import system
 
 
 @pytest.fixture
-def change(repo: Repo, llmops: Shell) -> Repo:
-    """A repository with a ledger, and a last commit that edits the data that a training learns from."""
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
-    repo.edit("specs/tuned.yaml", "task: sft", "seed: 7\ntask: sft".replace("\n", "\n  "))
-    repo.commit()
-    return repo
+def change(filled: Shell) -> Repo:
+    """A repository with a ledger, and a last commit that edits a training."""
+    retrained(filled.repo)
+    return filled.repo
 
 
 MADE = ("Dataset/corpus", "Dataset/rows", "Training/base", "Training/tuned", "Evaluation/sums")

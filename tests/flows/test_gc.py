@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -179,8 +178,7 @@ def test_going_back_after_a_gc_makes_nothing(thrice: Shell) -> None:
     tip = ledger.tips(thrice.repo.ledger())[0]
     thrice.repo.git("revert", "--no-edit", "HEAD")
 
-    assert thrice("plan", "-o", "json") == Exit.WELL
-    assert [one["verb"] for one in json.loads(thrice.out)["actions"]] == ["rollback"]
+    assert [one["verb"] for one in thrice.json("plan")["actions"]] == ["rollback"]
     assert thrice("apply") == Exit.WELL
 
     assert (ledger.units(thrice.repo.ledger()), ledger.tips(thrice.repo.ledger())[0]) == (before, tip)

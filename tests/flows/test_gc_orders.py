@@ -103,6 +103,5 @@ def test_an_intent_that_nobody_will_take_up_again_keeps_nothing_and_is_forgotten
 
     assert gc(kitchen, "--prune")["intents"] == {"local": ["dish-bread-0123456789ab"]}
 
-    state = ledger.state(kitchen.repo.ledger())
-    assert state is not None
+    state = kitchen.state()
     assert (state.intents, state.lease) == ({}, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from llmops.domain.problems import Exit
-from llmops.ledger import ledger
 from tests.conftest import Shell
 from tests.maintenance import age, hold, stored
 from tests.trees import spec
@@ -22,8 +21,7 @@ def test_nothing_is_removed_while_another_run_holds_the_lease_of_any_environment
 
     assert "ci@runner:1 is applying" in changed.err
     assert stored(changed) == there
-    state = ledger.state(changed.repo.ledger())
-    assert state is not None
+    state = changed.state()
     assert state.lease is None, "the lease of the first environment was not given back"
     assert changed("gc") == Exit.WELL
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
-import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from llmops.domain.problems import Exit
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 from tests.trees import spec
+from tests.websites import Website, serving
 
 
 def test_lock_pins_an_address_and_the_spec_is_valid_afterwards(repo: Repo, llmops: Shell, tmp_path: Path) -> None:
@@ -100,33 +98,22 @@ def test_an_address_that_cannot_be_read_is_a_fault_and_changes_nothing(
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
+class Hub(Website):
     """Answers as the hub's API does about one model and one dataset (https://huggingface.co/docs/hub/api)."""
 
     KNOWN = ("/api/models/org/model/revision/main", "/api/datasets/Rowan/hellaswag")
 
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         known = self.path.partition("?")[0] in self.KNOWN
         name = "/".join(self.path.split("/")[3:5])
-        body = json.dumps({"id": name, "sha": COMMIT} if known else {"error": "Repository not found"}).encode()
-        self.send_response(200 if known else 404)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        body = {"id": name, "sha": COMMIT} if known else {"error": "Repository not found"}
+        self.reply(200 if known else 404, body, content_type="application/json")
 
 
 @pytest.fixture
 def hub() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(Hub) as host:
+        yield f"http://{host}"
 
 
 def lock(repo: Repo, hub: str) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from llmops.domain.problems import Exit, Retry
-from llmops.ledger import ledger
 from llmops.releases import deployments
 from llmops.serving import gateway_client
 from llmops.serving.gateway.table import RoutingTable
@@ -25,8 +24,7 @@ def test_routes_that_lead_astray_are_put_right_by_the_next_apply(stage: Shell) -
     """As after a run that was killed between starting replicas and giving them traffic."""
     change(stage, deployment("one ", more="replicas: 2"))
     stage("apply")
-    state = ledger.state(stage.repo.ledger())
-    assert state is not None
+    state = stage.state()
     gate = deployments.gateway(stage.repo.workspace())
 
     def forget_one(table: RoutingTable) -> RoutingTable:

@@ -85,7 +85,7 @@ def evaluation(gate: str) -> dict[str, str | bytes]:
 
 def begin(repo: Repo, llmops: Shell, gate: str) -> None:
     """Commit a model that is always right, and what asks it."""
-    repo.commit(
+    llmops.begin(
         {
             "evals/letters.yaml": TASK,
             "data/rows.jsonl": ROWS,
@@ -95,8 +95,6 @@ def begin(repo: Repo, llmops: Shell, gate: str) -> None:
             **evaluation(gate),
         }
     )
-    assert llmops("init") == Exit.WELL, llmops.err
-    repo.commit()
 
 
 def gate(llmops: Shell, base: str = "HEAD~1") -> tuple[int, dict[str, Any], dict[str, Any]]:

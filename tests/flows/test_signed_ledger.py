@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -73,8 +72,10 @@ def test_fsck_lists_a_tip_that_is_not_believed_among_all_else_that_is_wrong(seal
     blob.chmod(0o644)
     blob.write_text("rotten")
 
-    assert sealed("fsck", "--offline", "-o", "json") == Exit.NO
-    found = {(one["where"], one["what"].partition(",")[0]) for one in json.loads(sealed.out)["findings"]}
+    found = {
+        (one["where"], one["what"].partition(",")[0])
+        for one in sealed.json("fsck", "--offline", code=Exit.NO)["findings"]
+    }
     foreign = {ref: f"of commit {repo.git('rev-parse', ref)[:12]}" for ref in REFS}
     assert set(foreign.items()) <= found
     assert any("the file is corrupt" in what for _, what in found), found
@@ -86,8 +87,7 @@ def test_fsck_takes_nothing_from_a_remote_that_is_not_believed_and_looks_at_what
     repo.git("push", "--quiet", "origin", f"{foreign}:{ref}")
     before = repo.git("rev-parse", ref)
 
-    assert sealed("fsck", "-o", "json") == Exit.NO
-    problems = [one for one in json.loads(sealed.out)["findings"] if one["grade"] == "problem"]
+    problems = [one for one in sealed.json("fsck", code=Exit.NO)["findings"] if one["grade"] == "problem"]
     assert [one["where"] for one in problems] == ["origin"]
     assert "is not trusted" in problems[0]["what"]
     assert repo.git("rev-parse", ref) == before

@@ -15,7 +15,6 @@ import pytest
 from msgspec.structs import replace
 
 from llmops.domain.problems import Exit, Retry
-from llmops.domain.records import EnvironmentState
 from llmops.ledger import leases, ledger
 from tests import crashing
 from tests.conftest import Shell
@@ -71,8 +70,7 @@ def test_the_fence_rises_and_the_next_run_gets_a_higher_one(kitchen: Shell) -> N
 
     assert kitchen("unlock", "--yes") == Exit.WELL
 
-    state = ledger.state(kitchen.repo.ledger())
-    assert state is not None
+    state = kitchen.state()
     assert (state.lease, state.fence) == (None, 8)
     with pytest.raises(Retry):
         leases.guard(7)(state)
@@ -105,22 +103,16 @@ def test_without_a_terminal_unlock_wants_to_be_told_yes(kitchen: Shell) -> None:
     assert "ci@runner:1 has held the lease of local" in kitchen.out
     assert "Its process runs on another machine" in kitchen.out
     assert "--yes" in kitchen.err
-    assert state_of(kitchen).lease is not None
+    assert kitchen.state().lease is not None
 
 
 def test_on_a_terminal_unlock_asks(kitchen: Shell) -> None:
     hold(kitchen, "local")
 
     assert "Nothing was changed." in answer(kitchen, "n")
-    assert state_of(kitchen).lease is not None
+    assert kitchen.state().lease is not None
     assert "is free" in answer(kitchen, "y")
-    assert state_of(kitchen).lease is None
-
-
-def state_of(shell: Shell) -> EnvironmentState:
-    found = ledger.state(shell.repo.ledger())
-    assert found is not None
-    return found
+    assert kitchen.state().lease is None
 
 
 def answer(shell: Shell, word: str) -> str:
@@ -142,11 +134,11 @@ def test_a_lease_that_nobody_holds_needs_no_unlocking(kitchen: Shell) -> None:
 
 def test_a_lease_that_changed_hands_is_not_taken(kitchen: Shell) -> None:
     hold(kitchen, "local")
-    seen = state_of(kitchen).lease
+    seen = kitchen.state().lease
     assert seen is not None
     leases.revoke(kitchen.repo.ledger(), seen)
     leases.take(kitchen.repo.ledger(), "me")
 
     with pytest.raises(Retry, match="no longer holds the lease"):
         leases.revoke(kitchen.repo.ledger(), seen)
-    assert msgspec.json.encode(state_of(kitchen).lease) != b"null"
+    assert msgspec.json.encode(kitchen.state().lease) != b"null"

@@ -22,22 +22,23 @@ from llmops.store import blobs
 from tests.answers import GOOD, WORSE, answered
 from tests.conftest import Shell
 from tests.forge.jobs import EVENTS
-from tests.repos import Repo
-from tests.trees import system
+from tests.repos import Copies, Repo
 
 WHO = Initiator(actor="stranger", run="", commit="c", purpose="gate")
 
 
 @pytest.fixture
-def change(repo: Repo, llmops: Shell) -> Repo:
+def change(filled: Shell, copies: Copies) -> Repo:
     """A last commit, by somebody else, that adds a row to the data that a training learns from."""
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
-    rows = (repo.folder / "data/rows.jsonl").read_text()
-    repo.commit({"data/rows.jsonl": rows + rows.replace("1+1", "0+2")}, "from elsewhere")
-    answered(repo, "HEAD~1", {"acc": GOOD})
-    repo.git("push", "--quiet", "origin", "HEAD~1:main")
+    repo = filled.repo
+
+    def make() -> None:
+        rows = (repo.folder / "data/rows.jsonl").read_text()
+        repo.commit({"data/rows.jsonl": rows + rows.replace("1+1", "0+2")}, "from elsewhere")
+        answered(repo, "HEAD~1", {"acc": GOOD})
+        repo.git("push", "--quiet", "origin", "HEAD~1:main")
+
+    copies("stranger", repo, make)
     return repo
 
 

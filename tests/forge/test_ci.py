@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -38,18 +37,22 @@ from tests.forge.jobs import (
 )
 from tests.forge.npm import Description
 from tests.forge.stand_in import TOKEN, Answer, GitHub
-from tests.repos import Repo
+from tests.repos import Copies, Repo
 
 
 @pytest.fixture
-def forge(repo: Repo, llmops: Shell, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forge:
+def forge(
+    repo: Repo, llmops: Shell, copies: Copies, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Forge:
     """A repository whose main is evaluated, and a branch on which a change begins."""
-    repo.commit(dict(one_suite()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
-    repo.git("push", "--quiet", "origin", "main")
-    answered(repo, "HEAD", {"acc": GOOD})
-    repo.git("switch", "--quiet", "--create", "change")
+
+    def make() -> None:
+        llmops.begin(one_suite())
+        repo.git("push", "--quiet", "origin", "main")
+        answered(repo, "HEAD", {"acc": GOOD})
+        repo.git("switch", "--quiet", "--create", "change")
+
+    copies("forge", repo, make)
     return Forge(repo, llmops, github, tmp_path, monkeypatch)
 
 
@@ -396,9 +399,7 @@ def test_a_scheduled_run_applies_what_is_owed(
     repo: Repo, llmops: Shell, github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = "apiVersion: llmops/v1alpha1\nkind: Dataset\nmetadata: {name: rows}\nspec: {format: text, sources: [{path: kb/a.txt}]}\n"
-    repo.commit({"specs/rows.yaml": rows, "kb/a.txt": "a\n"})
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin({"specs/rows.yaml": rows, "kb/a.txt": "a\n"})
     repo.git("push", "--quiet", "origin", "main")
     job = Forge(repo, llmops, github, tmp_path, monkeypatch)
     assert job("schedule", "--apply") == Exit.WELL, llmops.err
@@ -421,8 +422,7 @@ def test_away_from_github_the_same_is_done_and_what_would_be_said_is_printed(for
 
 def test_machines_get_what_was_said_as_json(forge: Forge) -> None:
     worse(forge.repo)
-    assert forge.llmops("ci", "--base", "main", "-o", "json") == Exit.NO
-    said = json.loads(forge.llmops.out)
+    said = forge.llmops.json("ci", "--base", "main", code=Exit.NO)
     assert said["outputs"]["verdict"] == "fail"
     assert said["statuses"][-1]["state"] == "failure"
     assert said["comment"].startswith("### ❌ Fail: sums")
@@ -432,9 +432,7 @@ def test_machines_get_one_document_when_there_is_no_verdict_either(forge: Forge)
     forge.repo.edit("specs/tuned.yaml", "base: ", "base: no-")
     forge.repo.commit()
 
-    assert forge.llmops("ci", "--base", "HEAD~1", "-o", "json") == Exit.NO
-
-    said = json.loads(forge.llmops.out)
+    said = forge.llmops.json("ci", "--base", "HEAD~1", code=Exit.NO)
     assert said["error"]["problems"][0]["path"] == "specs/tuned.yaml"
     assert said["statuses"][-1]["state"] == "failure"
 

@@ -137,8 +137,7 @@ def stand(
     """The demonstration's main branch, trained and evaluated."""
     stage = Stage(tmp_path / "demo", adjust=adjust)
     stage.set_up()
-    repo = object.__new__(Repo)
-    repo.folder, repo.remote = stage.work, stage.remote
+    repo = Repo.at(stage.work, stage.remote)
     llmops = Shell(repo, capsys)
     assert llmops("init") == Exit.WELL
     stage.commit("the first system")

@@ -326,8 +326,7 @@ def test_damage_that_is_met_later_is_said_and_mended_by_the_next_run(repo: Repo,
     """Whatever page is hit: the first run may end with a fault that says so, the second is well, and both are true."""
     repo.commit(dict(system()))
     assert llmops("init") == Exit.WELL
-    assert llmops("plan", "-o", "json") == Exit.WELL
-    whole, path = json.loads(llmops.out)["actions"], index_of(repo)
+    whole, path = llmops.json("plan")["actions"], index_of(repo)
     kept = path.read_bytes()
     for page in range(len(kept) // 4096):
         path.write_bytes(kept[: page * 4096 + 100] + b"\xa5" * 3900 + kept[(page + 1) * 4096 - 96 :])
@@ -351,15 +350,13 @@ def test_the_outcomes_of_another_ledger_do_not_count(repo: Repo, llmops: Shell) 
     units = [unit for node in repo.desire().graph.nodes.values() for unit in node.units]
     made = [outcome(unit.digest) for unit in units]
     ledger.record(repo.ledger(), made, "made")
-    assert llmops("plan", "-o", "json") == Exit.WELL
-    assert [one for one in json.loads(llmops.out)["actions"] if one["verb"] == "train"] == []
+    assert [one for one in llmops.json("plan")["actions"] if one["verb"] == "train"] == []
 
     settings = "{ledger: {results: refs/heads/llmops/results, releases: refs/heads/llmops/releases}}"
     repo.commit({"llmops.yaml": f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {settings}\n"})
     assert llmops("init") == Exit.WELL
 
-    assert llmops("plan", "-o", "json") == Exit.WELL
-    assert len([one for one in json.loads(llmops.out)["actions"] if one["verb"] == "train"]) == 2
+    assert len([one for one in llmops.json("plan")["actions"] if one["verb"] == "train"]) == 2
 
 
 def test_what_fails_while_specs_are_read_is_not_taken_for_a_full_disk(

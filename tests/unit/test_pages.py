@@ -145,9 +145,7 @@ def test_what_could_not_be_made_is_an_error_and_no_failure() -> None:
 @pytest.fixture
 def worse(repo: Repo, llmops: Shell) -> Repo:
     """A last commit that makes a suite worse."""
-    repo.commit(dict(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}")))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}"))
     answered(repo, "HEAD", {"acc": GOOD})
     repo.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
     repo.commit()
