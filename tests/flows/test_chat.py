@@ -42,7 +42,7 @@ def test_a_deployment_that_is_not_there_is_wrong_usage(llmops: Shell) -> None:
     with serving(Endpoint) as host:
         assert llmops("chat", "nobody", "-m", "hi", "--url", f"http://{host}") == Exit.USAGE
 
-    assert llmops.err == 'there is no deployment "nobody"; there is router.\n'
+    assert llmops.err == 'there is no deployment "nobody". Deployments with traffic: router.\n'
 
 
 @pytest.mark.parametrize("tokens", ["0", "-5", "many"])
