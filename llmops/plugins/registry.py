@@ -52,22 +52,14 @@ class Registry(Mapping[str, Any]):
     def _load(self, name: str) -> Any:
         file = _snake(name) if self._in_capitals else name
         if name.isidentifier() and file in self.files():
-            plugin = self._import(name, f"{self._package.__name__}.{file}", self._member)
+            plugin = load(self._group, name, f"{self._package.__name__}.{file}", self._member)
         elif name in installed(self._group):
-            module, _, attribute = installed(self._group)[name].partition(":")
-            plugin = self._import(name, module, attribute or self._member)
+            plugin = load(self._group, name, installed(self._group)[name], self._member)
         else:
             raise KeyError(name)
         if getattr(plugin, "name", name) != name:
             raise KeyError(name)
         return plugin
-
-    def _import(self, name: str, module: str, attribute: str) -> Any:
-        """Import a plug-in. Raises `Broken` if a library is missing, or the module does not define the object."""
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise Broken(f"the plug-in {name} ({self._group}, {module}) cannot be loaded: {error}.") from error
 
     def names(self) -> list[str]:
         """List the plug-ins; imports none."""
@@ -88,6 +80,18 @@ class Registry(Mapping[str, Any]):
         return [name for name in modules(self._package) if not name.startswith("_")]
 
 
+def load(group: str, name: str, value: str, member: str = "") -> Any:
+    """Import a plug-in by ``module:attribute``, or by the module and its member.
+
+    Raises `Broken` if a library is missing, or the module does not define the object.
+    """
+    module, _, attribute = value.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute or member)
+    except (ImportError, AttributeError) as error:
+        raise Broken(f"the plug-in {name} ({group}, {module}) cannot be loaded: {error}.") from error
+
+
 def modules(package: ModuleType) -> list[str]:
     """List the modules and packages in a package; imports none."""
     entries = [entry for folder in package.__path__ for entry in os.scandir(folder)]
@@ -98,19 +102,19 @@ def modules(package: ModuleType) -> list[str]:
 @cache
 def installed(group: str) -> Mapping[str, str]:
     """List a group of entry points of installed distributions: name -> ``module:attribute``."""
-    return {name: value for own, name, value in _entry_points() if own == group}
+    return {name: value for own, name, value in entry_points() if own == group}
 
 
 def installed_code() -> tuple[str, ...]:
     """List the files and folders with the code of all installed plug-ins."""
-    tops = sorted({value.partition(":")[0].partition(".")[0] for _, _, value in _entry_points()})
+    tops = sorted({value.partition(":")[0].partition(".")[0] for _, _, value in entry_points()})
     specs = [PathFinder.find_spec(top) for top in tops]
     paths = [path for spec in specs if spec for path in (spec.submodule_search_locations or (spec.origin,)) if path]
     return tuple(sorted(paths))
 
 
 @cache
-def _entry_points() -> tuple[tuple[str, str, str], ...]:
+def entry_points() -> tuple[tuple[str, str, str], ...]:
     """Read the group, name and value of all entry points for llmops."""
     entries = []
     for path in _entry_point_files():

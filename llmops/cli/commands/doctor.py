@@ -1,6 +1,6 @@
 """doctor: Check this machine, the ledger and the store.
 
-Checks git, the installed extras, the ledger, the store, the runner and the gateway, and prints a remedy for each
+Checks git, the installed extras and plug-ins, the ledger, the store, the runner and the gateway, and prints a remedy for each
 problem. Exits 1 if there is a problem.
 
 examples:
@@ -31,6 +31,7 @@ from llmops.environments.workspaces import Workspace
 from llmops.git import command, refs
 from llmops.index import commits
 from llmops.ledger import leases, ledger
+from llmops.plugins import registry
 from llmops.plugins.runtime import Phase
 from llmops.releases import deployments
 from llmops.reports.formatting import columns
@@ -84,6 +85,7 @@ def _lines(findings: list[Finding], terminal: Terminal) -> Iterator[str]:
 def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield _package()
     yield from _extras()
+    yield from _plugins()
     try:
         repo = open_repository(arguments)
         yield _git(repo.around)
@@ -138,6 +140,16 @@ def _extras() -> Iterator[Finding]:
             yield Finding(f"extra {extra}", f"not installed: {', '.join(missing)} (pip install 'git-llmops[{extra}]')")
         else:
             yield Finding(f"extra {extra}", ", ".join(versions))
+
+
+def _plugins() -> Iterator[Finding]:
+    """List the plug-ins of other distributions, each with its entry point."""
+    for group, name, value in registry.entry_points():
+        try:
+            registry.load(group, name, value, "__name__")
+            yield Finding(f"plug-in {name}", f"{group}, from {value}")
+        except LlmopsError as error:
+            yield Finding(f"plug-in {name}", f"{group}, from {value}, does not work", str(error))
 
 
 def _git(folder: Path) -> Finding:
