@@ -1,7 +1,7 @@
 """doctor: Check this machine, the ledger and the store.
 
-Checks git, the installed extras and plug-ins, the ledger, the store, the runner and the gateway, and prints a remedy for each
-problem. Exits 1 if there is a problem.
+Checks git, the installed extras and plug-ins, the ledger, the store, the runner and the gateway, and prints a remedy
+for each problem. Exits 1 if there is a problem.
 
 examples:
   llmops doctor
