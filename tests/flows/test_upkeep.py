@@ -854,7 +854,7 @@ def test_without_a_terminal_unlock_wants_to_be_told_yes(kitchen: Shell) -> None:
 
     assert kitchen("unlock") == Exit.USAGE
     assert "ci@runner:1 has held the lease of local" in kitchen.out
-    assert "runs on another machine" in kitchen.out
+    assert "cannot be seen from here" in kitchen.out
     assert "--yes" in kitchen.err
     assert state_of(kitchen).lease is not None
 
