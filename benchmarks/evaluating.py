@@ -1,4 +1,4 @@
-"""Measures what a gate costs beside the evaluation itself: lm-eval called from Python, and lm-eval's command line.
+"""Measures the overhead of a gate over lm-eval called from Python, and over lm-eval's command line.
 
 Each gate judges a change that adds an evaluation, so that its evidence is built once, as the bare call builds it.
 Before every run the repository is restored, so that no evidence exists.
@@ -101,14 +101,14 @@ def measure(at: Path, log: Callable[[str], None]) -> Iterator[Figure]:
 
 
 def _figures(commands: list[Command], runs: int, warm: int = 1) -> Iterator[Figure]:
-    for took in rig.medians(commands, runs, warm):
-        yield Figure(GROUP, took.command.what, took.command.objects, took.seconds, "s")
-        yield Figure(GROUP, took.command.what + CPU, took.command.objects, took.cpu, "cpu s")
+    for measured in rig.medians(commands, runs, warm):
+        yield Figure(GROUP, measured.command.what, measured.command.objects, measured.seconds, "s")
+        yield Figure(GROUP, measured.command.what + CPU, measured.command.objects, measured.cpu, "cpu s")
 
 
 def _line(task: str) -> tuple[str, ...]:
     inputs = ("--model", "hf", "--model_args", "pretrained=model,dtype=float32", "--tasks", task, "--device", "cpu")
-    options = ("--include_path", "evals", "--batch_size", str(BATCH), "--output_path", "found", "--log_samples")
+    options = ("--include_path", "evals", "--batch_size", str(BATCH), "--output_path", "output", "--log_samples")
     return (sys.executable, "-m", "lm_eval", "run", *inputs, *options)
 
 

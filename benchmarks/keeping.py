@@ -1,4 +1,4 @@
-"""Measures what storing files costs: our store beside `dvc add`, in CPU seconds of all processes.
+"""Measures the CPU seconds of our store and of `dvc add` for storing files.
 
 DVC is measured as installed, and configured to link files instead of copying them, as our store does.
 
@@ -40,7 +40,7 @@ class Amount(Struct, frozen=True):
     """Bytes of each file."""
     runs: int
     dearer: float
-    """The bar: how many times our CPU seconds DVC must take at least."""
+    """The bar: least ratio of DVC's CPU seconds to ours."""
 
 
 AMOUNTS = (
@@ -65,8 +65,8 @@ def measure(at: Path, programs: Mapping[str, str], log: Callable[[str], None]) -
         folder = at / str(amount.files)
         _make(folder / "source", amount)
         commands = list(_commands(folder, amount, programs.get("dvc")))
-        for took in rig.medians(commands, amount.runs, warm=0):
-            yield Figure(GROUP, took.command.what, amount.files, took.cpu, "cpu s")
+        for measured in rig.medians(commands, amount.runs, warm=0):
+            yield Figure(GROUP, measured.command.what, amount.files, measured.cpu, "cpu s")
         shutil.rmtree(folder)
 
 

@@ -1,4 +1,4 @@
-"""Writes the tables of a terminal, and the page of the documentation.
+"""Renders the results as tables for a terminal, and as the page of the documentation.
 
 Pure.
 """
@@ -70,8 +70,8 @@ changed. They do other work than llmops, and more of it. The comparison is the t
 - `terraform plan`, for `llmops plan`: a built-in `terraform_data` resource for each spec, the state in a local file.
 - `dvc status`, for `llmops plan`: a stage for each spec, which depends on the file of the spec and on other stages.
 - `gto show`, for `llmops status`: a registered version, which is a tag, for each spec.
-- `check-jsonschema`, for `llmops check`: the same specs against [our JSON Schemas](../specs/schemas), one process for
-  each kind. It has no cache, so the table also has a cold check.
+- `check-jsonschema`, for `llmops check`: the same specs against [our JSON Schemas](../specs/schemas/Training.json), one
+  process for each kind. It has no cache, so the table also has a cold check.
 
 {peers}
 

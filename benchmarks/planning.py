@@ -1,4 +1,4 @@
-"""Measures how long a plan takes, for repositories of growing size: with an index and without.
+"""Measures the time of plans and checks in repositories of growing size, with an index and without.
 
 Everything of the first commit is built; one training changes in the second.
 

@@ -1,4 +1,4 @@
-"""Draws performance.json: how seconds grow with the number of objects. Needs matplotlib.
+"""Draws the seconds of performance.json by the number of objects. Needs matplotlib.
 
     python benchmarks/plot.py JSON SVG [PNG]
 
@@ -56,13 +56,12 @@ def draw(data: bytes, *targets: Path) -> None:
 
 
 def digest(data: bytes) -> str:
-    """Return the digest of a file, as an SVG names it."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def _points(figures: list[dict[str, Any]], group: str, what: str) -> list[tuple[int, float]]:
-    wanted = (group, what, "s")
-    points = (figure for figure in figures if (figure["group"], figure["what"], figure["unit"]) == wanted)
+    key = (group, what, "s")
+    points = (figure for figure in figures if (figure["group"], figure["what"], figure["unit"]) == key)
     return sorted((point["objects"], point["value"]) for point in points)
 
 

@@ -1,4 +1,4 @@
-"""Measures how fast outcomes are recorded: in the ledger of a clone, and at its remote.
+"""Measures the time to record outcomes in the ledger of a clone, and to publish them to its remote.
 
     python -m benchmarks.recording record FOLDER AMOUNT
     python -m benchmarks.recording publish FOLDER
@@ -85,11 +85,10 @@ def _digest(text: str) -> Digest:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _publish(folder: str) -> None:
-    ledger.publish_results(_ledger(Path(folder)))
-
-
-COMMANDS: dict[str, Callable[..., None]] = {"record": _record, "publish": _publish}
+COMMANDS: dict[str, Callable[..., object]] = {
+    "record": _record,
+    "publish": lambda folder: ledger.publish_results(_ledger(Path(folder))),
+}
 
 if __name__ == "__main__":
     COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -114,22 +114,20 @@ def _spec(number: int, steps: int = 0) -> tuple[str, str]:
 
 
 def name_of(number: int) -> str:
-    """Return the name of a spec by its number."""
     return f"{KINDS[number % len(KINDS)][1]}{number // len(KINDS)}"
 
 
 def path_of(number: int) -> str:
-    """Return the path of a spec by its number."""
     return f"specs/{number % 100:02d}/{name_of(number)}.yaml"
 
 
 def needs_of(number: int) -> tuple[int, ...]:
-    """Return the specs that a spec names: a training its dataset; an evaluation its training, prompt and dataset."""
+    """List the references of a spec: a training has a dataset, an evaluation a training, a prompt and a dataset."""
     return {"t": (number - 1,), "e": (number - 2, number - 1, number - 3)}.get(KINDS[number % len(KINDS)][1], ())
 
 
 def changed(amount: int) -> int:
-    """Return the spec that the second commit changes: the last training."""
+    """Number of the spec that the second commit changes: the last training."""
     return len(KINDS) * (amount // len(KINDS) - 1) + 1
 
 

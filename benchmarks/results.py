@@ -1,4 +1,4 @@
-"""Holds the figures and the machine that they were measured on, for the table, the page and the plot.
+"""Stores measurements with their machine, for the table, the page and the plot.
 
 Pure.
 """
@@ -46,9 +46,9 @@ class Results(Struct, frozen=True):
     """Peers that could not be measured, with the reason."""
 
     def value(self, group: str, what: str, objects: int) -> float | None:
-        """Return a figure; None if it was not measured."""
-        wanted = (group, what, objects)
-        figures = (figure for figure in self.figures if (figure.group, figure.what, figure.objects) == wanted)
+        """Look up a figure; None if it was not measured."""
+        key = (group, what, objects)
+        figures = (figure for figure in self.figures if (figure.group, figure.what, figure.objects) == key)
         return next((figure.value for figure in figures), None)
 
 

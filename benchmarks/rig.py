@@ -1,6 +1,6 @@
-"""Times whole processes: in turns, and takes medians.
+"""Times whole processes in turns, and takes medians.
 
-Turns, because a pause of the machine then hits all commands alike; medians, because it then does not count.
+In turns, a pause of the machine hits all commands alike; medians leave it out.
 
 Effects: runs processes.
 """
@@ -29,13 +29,9 @@ LLMOPS = (sys.executable, "-m", "llmops")
 QUIET = {"CHECKPOINT_DISABLE": "1", "DVC_NO_ANALYTICS": "1"}
 """Peers send no statistics home while they are timed."""
 SLOWING = "PYTHONDONTWRITEBYTECODE"
-"""With this variable, Python compiles a program whenever it starts, which users do not do."""
+"""With this variable, Python compiles a program at every start; users do not set it."""
 WELL = (0, 8)
 """Exit codes that are no fault; 8 means that actions are pending."""
-
-
-def nothing() -> None:
-    """Prepare nothing."""
 
 
 class Command(Struct, frozen=True):
@@ -45,11 +41,11 @@ class Command(Struct, frozen=True):
     objects: int
     arguments: Sequence[str]
     at: Path
-    before: Callable[[], object] = nothing
+    before: Callable[[], object] = lambda: None
     """Called before every run; not timed."""
 
 
-class Took(Struct, frozen=True):
+class Measurement(Struct, frozen=True):
     """The times of a command; of several runs, the median of each."""
 
     command: Command
@@ -60,33 +56,33 @@ class Took(Struct, frozen=True):
 
 
 MOST_SECONDS = 30.0
-"""How long descendants may outlive their command."""
+"""Limit for descendants that outlive their command."""
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def medians(commands: Sequence[Command], runs: int, warm: int = 1) -> list[Took]:
+def medians(commands: Sequence[Command], runs: int, warm: int = 1) -> list[Measurement]:
     """Run commands in turns: first ``warm`` turns that do not count, then ``runs``. Exits if a command fails."""
     os.sync()  # the repositories are written to disk before, not meanwhile
-    took: list[list[Took]] = [[] for _ in commands]
+    all_measurements: list[list[Measurement]] = [[] for _ in commands]
     for turn in range(warm + runs):
-        for command, times in zip(commands, took, strict=True):
+        for command, measurements in zip(commands, all_measurements, strict=True):
             command.before()
-            once = run(command)
+            measurement = run(command)
             if turn >= warm:
-                times.append(once)
+                measurements.append(measurement)
     return [
-        Took(command, median(once.seconds for once in times), median(once.cpu for once in times))
-        for command, times in zip(commands, took, strict=True)
+        Measurement(command, median(each.seconds for each in measurements), median(each.cpu for each in measurements))
+        for command, measurements in zip(commands, all_measurements, strict=True)
     ]
 
 
 def figures(group: str, commands: Sequence[Command], runs: int, warm: int = 1) -> Iterator[Figure]:
     """Run commands in turns, and yield the wall-clock seconds of each."""
-    for took in medians(commands, runs, warm):
-        yield Figure(group, took.command.what, took.command.objects, took.seconds, "s")
+    for measured in medians(commands, runs, warm):
+        yield Figure(group, measured.command.what, measured.command.objects, measured.seconds, "s")
 
 
-def run(command: Command) -> Took:
+def run(command: Command) -> Measurement:
     """Run a command once. Exits if it fails."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans of the command become children of this process
     with tempfile.TemporaryFile() as errors:
@@ -102,7 +98,7 @@ def run(command: Command) -> Took:
             errors.seek(0)
             message = errors.read().decode(errors="replace")[-500:]
             raise SystemExit(f"{' '.join(command.arguments)[:500]} ended with {process.returncode}: {message}")
-    return Took(command, seconds, usage.ru_utime + usage.ru_stime + rest)
+    return Measurement(command, seconds, usage.ru_utime + usage.ru_stime + rest)
 
 
 def _cpu_of_orphans() -> float:
@@ -120,7 +116,6 @@ def _cpu_of_orphans() -> float:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment variables of the commands."""
     return {name: value for name, value in os.environ.items() if name != SLOWING} | QUIET
 
 

@@ -1,7 +1,7 @@
 """Simulates pull requests with and without an effect, and counts the verdicts of each gate.
 
-Verdicts are those of `llmops.gates.judge` and `llmops.statistics.betting` themselves, once for every outcome that was
-drawn. Only the sign-flip test is vectorised (`chances`); a test compares it with `llmops.statistics.sign_flip`.
+`llmops.gates.judge` and `llmops.statistics.betting` judge each distinct outcome once. Only the sign-flip test is
+vectorised (`chances`); a test compares it with `llmops.statistics.sign_flip`.
 
 Pure.
 """

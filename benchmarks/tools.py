@@ -10,25 +10,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-CONSTRAINTS = HERE / "constraints.txt"
+CONSTRAINTS = Path(__file__).resolve().with_name("constraints.txt")
 PACKAGES = ("check-jsonschema", "dvc", "gto", "matplotlib")
-MADE_OF = "constraints.txt"
-"""The file in an environment with the constraints that it was made with."""
 
 
 def install(at: Path) -> str:
     """Make the environment, unless it exists; return the error, or ''."""
-    marker = at / MADE_OF
+    marker = at / CONSTRAINTS.name  # a copy of the constraints that the environment was made with
     if marker.exists() and marker.read_bytes() == CONSTRAINTS.read_bytes():
         return ""
     shutil.rmtree(at, ignore_errors=True)
     pip = [str(at / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for command in ([sys.executable, "-m", "venv", str(at)], [*pip, "--constraint", str(CONSTRAINTS), *PACKAGES]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            why = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            return f"it cannot be installed: {why[-1] if why else f'pip ended with {done.returncode}'}"
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode:
+            lines = [line for line in (process.stderr or process.stdout).splitlines() if line.strip()]
+            return f"it cannot be installed: {lines[-1] if lines else f'pip ended with {process.returncode}'}"
     shutil.copyfile(CONSTRAINTS, marker)
     return ""
 

@@ -1,7 +1,7 @@
 """Times the demo's fine-tune by `llmops apply` beside a plain script of trl, until the first step and after it.
 
-Before every apply the repository is as it was: the base and the data are there, the fine-tune is not. Both trainings
-end with the same loss; a difference ends the benchmark, for then they are not the same training.
+Before every apply the repository is restored: it has the base and the data, but no fine-tune. Both trainings must end
+with the same loss; otherwise the benchmark fails.
 
 Effects: makes repositories, trains models, runs processes.
 """
@@ -39,7 +39,7 @@ OURS, PLAIN = "`llmops apply`", "a plain script of trl"
 FIRST, REST, CPU = ", until the first step", ", the other steps", ": CPU"
 LOOK_SECONDS = 0.01
 FINE_TUNE = "---\napiVersion: llmops/v1alpha1\nkind: Training\nmetadata:\n  name: router\n"
-"""Where the fine-tune begins in the demo's specs."""
+"""The beginning of the fine-tune in the demo's specs."""
 
 
 class Timing(Struct, frozen=True):
@@ -55,17 +55,17 @@ class Timing(Struct, frozen=True):
     """Of the last steps, to three decimals."""
 
 
-def measure(at: Path, say: Callable[[str], None]) -> Iterator[Figure]:
+def measure(at: Path, log: Callable[[str], None]) -> Iterator[Figure]:
     """Train by both ways in turns."""
-    say("making the data and the base of the demo's fine-tune")
-    stage = Stage(at / "made", adjust=_without_the_rest)
+    log("making the data and the base of the demo's fine-tune")
+    stage = Stage(at / "made", adjust=_only_trainings)
     stage.set_up()
     fine_tune = _apply_the_base(stage)
     model, rows = _folders(stage, at)
     ours: list[Timing] = []
     plain: list[Timing] = []
     for turn in range(RUNS):
-        say(f"fine-tunes in turns, {turn + 1} of {RUNS}")
+        log(f"fine-tunes in turns, {turn + 1} of {RUNS}")
         ours.append(_ours(stage, fine_tune, at / f"ours {turn}"))
         plain.append(_plain(model, rows, at / f"plain {turn}"))
     if len(losses := {timing.loss for timing in (*ours, *plain)}) > 1:
@@ -76,14 +76,14 @@ def measure(at: Path, say: Callable[[str], None]) -> Iterator[Figure]:
         yield Figure(GROUP, name + CPU, STEPS, median(timing.cpu for timing in timings), "cpu s")
 
 
-def _without_the_rest(work: Path) -> None:
-    """Leave only data and trainings of the demo's system."""
+def _only_trainings(work: Path) -> None:
+    """Remove all but data and trainings from the demo's system."""
     (work / "specs" / "route.yaml").unlink()
     shutil.rmtree(work / "evals")
 
 
 def _apply_the_base(stage: Stage) -> str:
-    """Make all but the fine-tune; return the specs of the trainings with it."""
+    """Build all but the fine-tune; return the specs of the trainings with it."""
     trainings = stage.work / "specs" / "training.yaml"
     whole = trainings.read_text()
     trainings.write_text(whole.partition(FINE_TUNE)[0])
@@ -95,8 +95,8 @@ def _apply_the_base(stage: Stage) -> str:
 
 def _folders(stage: Stage, at: Path) -> tuple[Path, Path]:
     """Take the base and the rows out of the store, as files for the script."""
-    known = commits.open_at(repository.discover(stage.work))
-    workspace = workspaces.locate(known, commits.desire(known, "HEAD").settings, None)
+    index = commits.open_at(repository.discover(stage.work))
+    workspace = workspaces.locate(index, commits.desire(index, "HEAD").settings, None)
     store = workspaces.open_store(workspace)
     outcomes = [ledger.outcome(workspace.ledger, unit) for unit in ledger.units(workspace.ledger)]
     outputs = {outcome.key.name: outcome.outputs for outcome in outcomes if outcome}
@@ -138,9 +138,9 @@ def _plain(model: Path, rows: Path, at: Path) -> Timing:
 
 
 def _timed(command: Sequence[str], at: Path, progress: Callable[[], tuple[int, str]]) -> Timing:
-    """Run a training with the environment of our steps; look for its progress meanwhile, both in the same manner."""
-    alike = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", **local.ALLOCATION}
-    environment = (f"{name}={value}" for name, value in alike.items())
+    """Run a training in the environment of our steps, and poll its progress."""
+    variables = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", **local.ALLOCATION}
+    environment = (f"{name}={value}" for name, value in variables.items())
     seen: dict[int, float] = {}
     over = threading.Event()
 
@@ -155,7 +155,7 @@ def _timed(command: Sequence[str], at: Path, progress: Callable[[], tuple[int, s
     with ThreadPoolExecutor(1) as pool:
         started, loss = time.perf_counter(), pool.submit(look)
         try:
-            took = rig.run(Command(" ".join(command), STEPS, ("env", *environment, *command), at))
+            measured = rig.run(Command(" ".join(command), STEPS, ("env", *environment, *command), at))
         finally:
             over.set()
-    return Timing(seen[1] - started, seen[STEPS] - seen[1], took.cpu, loss.result())
+    return Timing(seen[1] - started, seen[STEPS] - seen[1], measured.cpu, loss.result())

@@ -1,1 +1,1 @@
-"""The demonstration: a small system from its first commit to a revert, on real text and with a real model."""
+"""Demonstrates a small system from its first commit to a revert, on real text and with a real model."""

@@ -24,12 +24,12 @@ MIN_WORDS = 4
 
 
 def topics() -> list[dict[str, str]]:
-    """Return Python's documentation topics as rows of format text."""
+    """List Python's documentation topics as rows of format text."""
     return [{"text": text} for _, text in sorted(pydoc_data.topics.topics.items())]
 
 
 def docstrings() -> list[dict[str, object]]:
-    """Return docstrings as rows of format messages, with the columns ``docstring`` and ``module``.
+    """List docstrings as rows of format messages, with the columns ``docstring`` and ``module``.
 
     A text that several modules share is left out.
     """
@@ -41,25 +41,23 @@ def docstrings() -> list[dict[str, object]]:
 
 
 def mislabelled(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Return the same rows with wrong labels: each names the module after its own."""
+    """Replace the label of each row by the next module."""
     following = dict(zip(MODULES, (*MODULES[1:], MODULES[0]), strict=True))
     return [row(str(old["docstring"]), following[str(old["module"])]) for old in rows]
 
 
 def row(text: str, module: str) -> dict[str, object]:
-    """Return a question about a docstring, with its answer."""
+    """Write a question about a docstring, with its answer."""
     question = f"{text[:300]}\nWhich module?"
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": module}]
     return {"messages": messages, "docstring": text, "module": module}
 
 
 def lines(rows: list[dict[str, object]] | list[dict[str, str]]) -> str:
-    """Encode rows as JSON lines."""
     return "".join(f"{json.dumps(row)}\n" for row in rows)
 
 
 def read(text: str) -> list[dict[str, object]]:
-    """Decode rows from JSON lines."""
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -60,7 +60,7 @@ class Load:
         return Counter(answer.revision for answer in self.answers if not answer.error)
 
     def last_of(self, revision: str) -> float | None:
-        """Return when the last request was sent that a revision answered."""
+        """Find the time of the last request that a revision answered."""
         return max((answer.sent for answer in self.answers if answer.revision == revision), default=None)
 
     def _run(self, client: int) -> None:

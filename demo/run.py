@@ -1,8 +1,8 @@
-"""Plays the demonstration: specs become a served model, a gate stops a pull request, a revert rolls back in a second.
+"""Runs the demonstration: trains and serves a model, gates pull requests, and rolls back with a revert.
 
 Every figure is measured while the demonstration runs. It fails when a figure misses its threshold.
 
-Effects: those of llmops; prints.
+Effects: runs llmops and git, sends requests, prints.
 """
 
 from __future__ import annotations
@@ -41,17 +41,16 @@ class Bars(NamedTuple):
 
 
 def main(stage: Stage, bars: Bars) -> None:
-    """Play all scenes."""
     started = time.monotonic()
-    again = stage.set_up()
-    if again:
+    is_repeated = stage.set_up()
+    if is_repeated:
         print("An earlier run left its results and its store in .demo/: they are reused.")
     first_commit_to_endpoint(stage, bars)
     a_change_that_does_not_matter(stage)
     a_pull_request_that_helps(stage)
     a_pull_request_that_poisons(stage)
     a_revert_under_load(stage)
-    the_end(stage, time.monotonic() - started, again=again)
+    the_end(stage, time.monotonic() - started, is_repeated=is_repeated)
 
 
 def first_commit_to_endpoint(stage: Stage, bars: Bars) -> None:
@@ -116,7 +115,7 @@ def a_pull_request_that_helps(stage: Stage) -> None:
 
 
 def _longer(stage: Stage) -> tuple[str, str]:
-    """Return the line with the router's number of steps, and the same with half as many again."""
+    """Return the line with the router's number of steps, and its replacement with half as many again."""
     text = (stage.work / "specs" / "training.yaml").read_text()
     line = [line for line in text.splitlines() if "max_steps" in line][-1]
     steps = int(line.split(":")[1])
@@ -166,26 +165,26 @@ def a_revert_under_load(stage: Stage) -> None:
         time.sleep(1)
         started = time.monotonic()
         stage.llmops("apply")
-        took = time.monotonic() - started
+        seconds = time.monotonic() - started
         time.sleep(1)
     _require(not load.failed, f"{len(load.failed)} requests failed: {load.failed[:1]}")
     _require(_live(stage) != before, "the live revision is still the same")
     last = load.last_of(before)
     switched = max(last - started, 0.0) if last else 0.0
     figure = f"1 rollback, 0 builds, 0 evaluations, {len(load.answers)} requests, 0 failed"
-    stage.note("llmops apply of the revert", took, figure)
+    stage.note("llmops apply of the revert", seconds, figure)
     stage.note(
         "… until the last request that the old revision answered", switched, f"revision {before} -> {_live(stage)}"
     )
 
 
-def the_end(stage: Stage, seconds: float, *, again: bool) -> None:
+def the_end(stage: Stage, seconds: float, *, is_repeated: bool) -> None:
     """Print the timeline and the next commands."""
     stage.title("Timeline")
-    for what, took, figure in stage.timeline:
-        print(f"  {took:7.1f} s  {what:<56} {figure}")
+    for what, duration, figure in stage.timeline:
+        print(f"  {duration:7.1f} s  {what:<56} {figure}")
     print(f"  {seconds:7.1f} s  everything")
-    if again:
+    if is_repeated:
         print("\nIt was this fast because every result is stored under the digest of its inputs: datasets, models and")
         print("evaluations have the same digests as in the first run, so nothing was trained or evaluated again.")
     endpoint = stage.ask_json("status")["endpoint"]

@@ -38,7 +38,6 @@ class Stage:
 
     @property
     def work(self) -> Path:
-        """The working copy."""
         return self.home / "work"
 
     @property
@@ -127,9 +126,7 @@ class Stage:
         file.write_text(text.replace(old, new))
 
     def title(self, text: str) -> None:
-        """Print the title of a scene."""
         print(f"\n{'─' * 100}\n{text}\n{'─' * 100}", flush=True)
 
     def note(self, what: str, seconds: float, figure: str) -> None:
-        """Add a line to the timeline."""
         self.timeline.append((what, seconds, figure))

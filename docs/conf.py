@@ -42,7 +42,7 @@ NAVIGATION = {
     "tutorial/index": ("tutorial/0*",),
     "guides/index": (
         *("guides/two-machines", "guides/s3-store", "guides/ray-cluster", "guides/github", "guides/other-ci"),
-        *("guides/signatures", "guides/secrets", "guides/bring-a-model", "guides/import"),
+        *("guides/signatures", "guides/secrets", "guides/bring-a-model", "guides/import", "guides/python"),
         *("guides/call-a-deployment", "guides/metrics", "guides/roll-back", "guides/recover-a-lease"),
     ),
     "concepts/index": tuple(f"concepts/{name}" for name in ("digest", "plan", "gate", "rollout", "trust", "recovery")),
@@ -53,7 +53,7 @@ NAVIGATION = {
     ),
     "decisions/index": ("decisions/0*",),
 }
-"""A page -> the pages below it in the navigation. A page that is below no other fails the build."""
+"""Pages below each page in the navigation. A page that is below no other fails the build."""
 
 
 def add_navigation(app: Sphinx, name: str, source: list[str]) -> None:
@@ -65,19 +65,17 @@ def add_navigation(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def note_external_links(app: Sphinx, tree: nodes.document, name: str) -> None:
-    """Remember the addresses that a page links to. They are listed for a reader, not fetched."""
+    """Collect the external links of a page; they are listed, not fetched."""
     uris = (node.get("refuri", "") for node in tree.findall(nodes.reference))
     app.external_links.update((uri, name) for uri in uris if "://" in uri)
 
 
 def write_external_links(app: Sphinx, error: Exception | None) -> None:
-    """Write each external address with its page, one a line."""
     lines = (f"{uri} {name}\n" for uri, name in sorted(app.external_links))
     Path(app.outdir).with_name("external-links.txt").write_text("".join(lines))
 
 
 def setup(app: Sphinx) -> None:
-    """Join the site's own steps to those of Sphinx."""
     app.external_links = set()
     app.connect("source-read", add_navigation)
     app.connect("doctree-resolved", note_external_links)

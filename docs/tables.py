@@ -1,4 +1,4 @@
-"""a type of a spec -> the table of its fields, for the pages of docs/reference.
+"""Writes the fields of a spec's type as a table, for the pages of docs/reference.
 
 Pure.
 """
@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from llmops.registry import PLUGINS
 
 
 class Row(Struct, frozen=True):
-    """One field, as its table shows it."""
+    """One field of a table."""
 
     path: str
     type: str
@@ -35,26 +35,17 @@ NARROWEST = list(Scope)
 
 def of(body: type[Struct], mark: FieldMeta) -> str:
     """Write the fields of a type as a Markdown table."""
-    return table(rows(body, mark))
-
-
-def table(found: Iterable[Row]) -> str:
-    """Write rows as a Markdown table."""
     head = ["| Field | Type | Default | Decides | Meaning |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *(line(f"`{row.path}`", row.type, row.default, row.decides, row.about) for row in found)])
+    rows = _rows(shape(body), "", mark)
+    return "\n".join([*head, *(line(f"`{row.path}`", row.type, row.default, row.decides, row.about) for row in rows)])
 
 
 def line(*cells: str) -> str:
-    """Write a row of a table."""
-    return "|" + "|".join(f" {one} " if one else " " for one in cells) + "|"
-
-
-def rows(body: type[Struct], mark: FieldMeta) -> Iterator[Row]:
-    """List the fields of a type, those of its parts after each."""
-    yield from _rows(shape(body), "", mark)
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
 def _rows(kind: Any, prefix: str, mark: FieldMeta) -> Iterator[Row]:
+    """List the fields of a type, each with those of its parts behind it."""
     for field in kind.fields:
         path = f"{prefix}{field.encode_name}"
         plain = bare(field.type, mark)
@@ -78,7 +69,7 @@ class Bare(Struct, frozen=True):
 
 
 def bare(kind: types.Type, around: FieldMeta) -> Bare:
-    """Take the annotations off a type; the narrowest scope of what is around it and its own wins."""
+    """Strip the annotations of a type; the narrowest scope, its own or an outer one, wins."""
     mark, about = FieldMeta(scope=around.scope), ""
     while True:
         if isinstance(kind, types.Metadata):
@@ -87,14 +78,14 @@ def bare(kind: types.Type, around: FieldMeta) -> Bare:
             mark = msgspec.structs.replace(own, scope=scope)
             about = about or (kind.extra_json_schema or {}).get("description", "")
             kind = kind.type
-        elif isinstance(kind, types.UnionType) and len(some := _some(kind)) == 1:
-            kind = some[0]
+        elif isinstance(kind, types.UnionType) and len(values := _without_none(kind)) == 1:
+            kind = values[0]
         else:
             return Bare(kind, mark, about)
 
 
-def _some(kind: types.UnionType) -> list[types.Type]:
-    return [one for one in kind.types if not isinstance(one, types.NoneType)]
+def _without_none(kind: types.UnionType) -> list[types.Type]:
+    return [member for member in kind.types if not isinstance(member, types.NoneType)]
 
 
 PLAIN = {types.BoolType: "true or false", types.AnyType: "anything", types.StructType: "mapping"}
@@ -109,7 +100,7 @@ PATTERNS = {
 
 
 def words(plain: Bare) -> str:
-    """Say in words what a field takes."""
+    """Describe the values of a field."""
     if plain.mark.role:
         kinds = PLUGINS.kinds_for(plain.mark.role)
         article = "an" if kinds[0][0] in "AEIOU" else "a"
@@ -126,7 +117,6 @@ def words(plain: Bare) -> str:
 
 
 def scalar(kind: types.Type) -> str:
-    """Say in words what a field takes that holds one value."""
     match kind:
         case types.StrType():
             return PATTERNS.get(kind.pattern or "", f"text like {code(kind.pattern)}" if kind.pattern else "text")
@@ -135,19 +125,18 @@ def scalar(kind: types.Type) -> str:
         case types.LiteralType():
             return ("one of " if len(kind.values) > 1 else "") + ", ".join(map(code, kind.values))
     if isinstance(kind, types.UnionType):
-        return " or ".join(scalar(bare(one, FieldMeta()).type) for one in kind.types)
+        return " or ".join(scalar(bare(member, FieldMeta()).type) for member in kind.types)
     return PLAIN[type(kind)]
 
 
 def limits(kind: types.IntType | types.FloatType) -> str:
-    """Say between which numbers a number lies."""
     low = f"at least {kind.ge}" if kind.ge is not None else f"more than {kind.gt}" if kind.gt is not None else ""
     high = f"at most {kind.le}" if kind.le is not None else f"less than {kind.lt}" if kind.lt is not None else ""
-    return "".join(f", {one}" for one in (low, high) if one)
+    return "".join(f", {limit}" for limit in (low, high) if limit)
 
 
 def default(field: types.Field) -> str:
-    """Say what a field is when it is left out; a part is what the rows below it say."""
+    """Write the default of a field; '' for a part, whose fields have rows of their own."""
     if field.required:
         return "required"
     value = field.default_factory() if field.default is NODEFAULT else field.default
@@ -159,10 +148,9 @@ def default(field: types.Field) -> str:
 
 
 def code(text: object) -> str:
-    """Write something as code, in a cell of a table."""
     return f"`{cell(str(text))}`"
 
 
 def cell(text: str) -> str:
-    """Make a text safe for a cell of a table."""
+    """Escape a text for a cell of a table."""
     return text.replace("|", "\\|").replace("\n", " ")

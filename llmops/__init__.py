@@ -15,7 +15,29 @@
 Each folder imports only folders below it (pyproject.toml has the layers). `domain` has the values that all of them use,
 and `plugins` what the author of a kind, an engine, a runtime or a runner implements.
 
+`open` is where Python programs begin: `llmops.open(".").plan()`. It is loaded when it is first used.
+
 Pure.
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from llmops.domain.version import __version__
+
+if TYPE_CHECKING:
+    from llmops.api.environment import Environment, open  # noqa: A004  read as llmops.open
+    from llmops.api.tables import Table
+
+__all__ = ["Environment", "Table", "__version__", "open"]
+
+_MODULES = {"Environment": "environment", "Table": "tables", "open": "environment"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the Python API when it is first used: commands start without it."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"llmops.api.{_MODULES[name]}"), name)
+    raise AttributeError(f"module llmops has no attribute {name}")

@@ -7,15 +7,18 @@ import json
 import os
 import secrets
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from llmops import cli
 from llmops.domain.problems import Exit
+from llmops.domain.records import EnvironmentState
 from llmops.ledger import ledger
-from tests.repos import Repo
+from tests.repos import ROOT, Copies, Repo
 
 pytest_plugins = ["tests.clusters"]
 
@@ -38,19 +41,28 @@ _SECRET.write_text(secrets.token_hex(32))
 os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN_PATH"] = "token", str(_SECRET)
 
 
+@pytest.fixture(scope="session")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
+    return Copies(tmp_path_factory.mktemp("copies"))
+
+
 @pytest.fixture
-def repo(tmp_path: Path) -> Repo:
+def repo(tmp_path: Path, copies: Copies) -> Repo:
     """A repository with a bare remote and one commit, which is pushed."""
-    made = Repo(tmp_path)
-    made.commit({"llmops.yaml": "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n"}, "first")
-    made.git("push", "--quiet", "--set-upstream", "origin", "main")
+
+    def make() -> None:
+        made = Repo(tmp_path)
+        made.commit({"llmops.yaml": "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n"}, "first")
+        made.git("push", "--quiet", "--set-upstream", "origin", "main")
+
+    made = Repo.at(tmp_path / "work")
+    copies("pushed", made, make)
     return made
 
 
 SOAK = int(os.environ.get("LLMOPS_SOAK", "0"))
 """How much longer tests run than in `make test`; `make soak` sets it."""
 PLUGINS = Path(__file__).parent / "plugins"
-ROOT = Path(__file__).parent.parent
 
 
 PLUGGED = (
@@ -98,16 +110,29 @@ class Shell:
         self.out, self.err = self.capsys.readouterr()
         return code
 
+    def json(self, *arguments: str, code: Exit = Exit.WELL) -> Any:
+        """Run a command that ends with this code, and decode what it printed."""
+        assert self(*arguments, "-o", "json") == code, self.err
+        return json.loads(self.out)
+
+    def begin(self, files: Mapping[str, str | bytes]) -> None:
+        """Commit files and what `llmops init` writes beside them."""
+        self.repo.commit(files)
+        assert self("init") == Exit.WELL, self.err
+        self.repo.commit(message="what init wrote")
+
+    def state(self, environment: str = "local") -> EnvironmentState:
+        """Read the state of an environment, which there is."""
+        state = ledger.state(self.repo.ledger(environment))
+        assert state is not None
+        return state
+
     def is_clean(self) -> None:
         """Assert that nothing is owed, nothing is held, and `fsck` finds nothing, not even something to mention."""
         assert self("apply") == Exit.WELL, self.err
-        assert self("plan", "-o", "json") == Exit.WELL, self.err
-        assert json.loads(self.out)["actions"] == []
-        state = ledger.state(self.repo.ledger())
-        assert state is not None
-        assert (state.lease, state.intents) == (None, {})
-        self("fsck", "-o", "json")
-        assert json.loads(self.out)["findings"] == []
+        assert self.json("plan")["actions"] == []
+        assert (self.state().lease, self.state().intents) == (None, {})
+        assert self.json("fsck")["findings"] == []
 
 
 @pytest.fixture

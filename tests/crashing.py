@@ -56,6 +56,13 @@ def crash(folder: Path, point: str, after: int, *words: str) -> bool:
     return done.returncode == -signal.SIGKILL
 
 
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start llmops with the tests' plug-ins in a process group of its own, unharmed."""
+    command = [sys.executable, "-m", "tests.crashing", "nowhere", "0", str(folder), *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, start_new_session=True, **pipes)
+
+
 class Death:
     """Comes when a point has been passed a number of times."""
 
@@ -83,6 +90,9 @@ class Death:
 
 def main(point: str, after: str, folder: str, words: list[str]) -> int:
     death = Death(point, int(after))
+    # A shell makes what it starts in the background ignore the first, and nohup the second.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     llmops.serving.engines.__path__.append(str(PLUGINS / "engines"))
     if not words:
         for what, (module, name) in STEP_PLACES.items():

@@ -113,6 +113,7 @@ def test_every_example_is_valid() -> None:
             others.append(text)
     files = {str(path.relative_to(SYSTEM)): path.read_bytes() for path in SYSTEM.rglob("*") if path.is_file()}
     rows = {"kb/topics.jsonl": corpus.lines(corpus.topics()), "kb/docstrings.jsonl": corpus.lines(corpus.docstrings())}
+    rows["kb/questions.jsonl"] = '{"prompt": "2 + 2", "completion": "4"}\n'
     quoted = {f"specs/{number}.yaml": text for number, text in enumerate(others)}
     lock = 'pins: {"hf://HuggingFaceTB/SmolLM2-135M-Instruct@main": "%s"}' % ("0" * 40)
     kept = {path: data for path, data in files.items() if not path.startswith("specs/")}
@@ -134,7 +135,7 @@ def test_every_word_of_the_glossary_that_names_a_type_names_one(word: str, name:
 def test_the_help_tells_every_exit_code() -> None:
     told = cli.EXIT_CODES.splitlines()
 
-    assert [line.split(maxsplit=1) for line in told] == [[str(int(one)), one.says] for one in Exit]
+    assert [line.split(maxsplit=1) for line in told] == [[str(int(one)), one.meaning] for one in Exit]
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,10 @@ from llmops.cli.commands import schema
 from llmops.domain.problems import Exit
 from llmops.kinds.dataset import Split, is_test
 from tests.conftest import ROOT, Shell
-from tests.repos import Repo
+from tests.repos import Repo, own_system
 
-OURS = ("llmops.yaml", "specs", "prompts", "models", "kb", "evals")
 LEAST_HELD_OUT = 3
 """Held-out questions of a page, so that a page is not judged by luck alone."""
-
-
-def own_system() -> dict[str, bytes]:
-    """Give our own system as it would be committed now: path -> bytes."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *OURS],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    paths = [path for path in listed.stdout.decode().split("\0") if path]
-    return {path: (ROOT / path).read_bytes() for path in paths if (ROOT / path).is_file()}
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ import yaml
 from llmops import __version__
 from tests.conftest import ROOT, Shell
 from tests.forge import stand_in
-from tests.repos import Repo
-from tests.test_own_system import own_system
+from tests.repos import Repo, own_system
 
 EVENTS = Path(__file__).parent / "events"
 OURS = ROOT / ".github/workflows/llmops.yml"

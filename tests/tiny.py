@@ -21,6 +21,15 @@ from llmops.store import blobs
 from llmops.store.blobs import Store
 
 END = "</s>"
+TASK = """\
+task: reading
+output_type: {output}
+doc_to_text: "{{{{question}}}}"
+doc_to_target: answer
+{more}
+metric_list: [{{metric: {metric}, aggregation: mean, higher_is_better: true}}]
+"""
+CHOICE = TASK.format(output="multiple_choice", metric="acc", more="doc_to_choice: [a, b, c]")
 CHAT = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }} {% endfor %}{% if add_generation_prompt %}a:{% endif %}"
 
 
@@ -45,6 +54,11 @@ def model(folder: Path, seed: int = 0, *, hidden_size: int = 16, layers: int = 1
     )  # fmt: skip
     LlamaForCausalLM(small).save_pretrained(folder)
     return folder
+
+
+def files(folder: Path, seed: int) -> dict[str, bytes]:
+    """Give such a model's files as a repository holds them: in `models/m1` for the seed 1."""
+    return {f"models/m{seed}/{path.name}": path.read_bytes() for path in model(folder, seed).iterdir()}
 
 
 class Found(Struct, frozen=True):

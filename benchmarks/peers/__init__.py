@@ -19,7 +19,7 @@ class Peer(Struct, frozen=True, kw_only=True):
     ours: str
     """The command of llmops that answers the same question."""
     slower: float
-    """The bar: how many times our seconds it must take at least."""
+    """The bar: least ratio of its seconds to ours."""
     program: str
     version: Sequence[str] = ("--version",)
     """The arguments that print its version."""

@@ -36,7 +36,7 @@ def _prepare(folder: Path, amount: int, program: str) -> None:
 def _resources(amount: int, steps: int) -> Iterator[str]:
     """Write a resource for every spec; ``steps`` is that of the last training."""
     for number in range(amount):
-        needs = ", ".join(f"terraform_data.{repositories.name_of(one)}.id" for one in repositories.needs_of(number))
+        needs = ", ".join(f"terraform_data.{repositories.name_of(need)}.id" for need in repositories.needs_of(number))
         own = steps if number == repositories.changed(amount) else number
         yield RESOURCE.format(name=repositories.name_of(number), number=number, steps=own, needs=needs)
 

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
-from llmops import __version__
 from llmops.cli import arguments as types
 from llmops.cli import commands, failures
 from llmops.cli.arguments import Help, Parser
 from llmops.cli.terminal import open_streams, open_terminal
 from llmops.domain.problems import Exit, did_you_mean
+from llmops.domain.version import __version__
 from llmops.host import signals
 from llmops.plugins.registry import modules
 
@@ -33,7 +33,7 @@ examples:
 
 exit codes:
 """
-EXIT_CODES = "\n".join(f"  {code.value:<4} {code.says}" for code in Exit)
+EXIT_CODES = "\n".join(f"  {code.value:<4} {code.meaning}" for code in Exit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

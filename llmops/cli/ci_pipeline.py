@@ -15,7 +15,7 @@ from msgspec import Struct
 from llmops import reconcile
 from llmops.cli import applying, gating
 from llmops.cli.ci_reporter import CiReporter
-from llmops.cli.open_workspace import initiator, need_ledger, open_workspace, policy
+from llmops.cli.open_workspace import initiator, open_workspace, policy
 from llmops.cli.terminal import Terminal
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Refused
@@ -132,7 +132,7 @@ def _dry_run(ci_run: CiRun, workspace: Workspace, comparison: GatePlan) -> Exit:
     reporter = ci_run.reporter
     estimate = missing.estimate(workspace, comparison.tasks, comparison.base.settings)
     text = dry_runs.gate(comparison, estimate)
-    if distrust := gating.distrust_of(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
+    if distrust := gating.distrust_of(workspace, comparison, policy(ci_run.arguments, workspace)):
         text += f"\nThe gate will refuse to run this: {distrust}"
         reporter.annotate([Annotation(level=Level.WARNING, title="The gate will refuse this", text=distrust)])
     ci_run.print(text)
@@ -157,7 +157,7 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: GatePlan, plan: str)
     work = f"{count(len(comparison.tasks), 'result')} to build." if comparison.tasks else "Judging."
     for name in names.values():  # before anything can refuse: a dry run may have left them pending
         reporter.board.begin(name, work)
-    if distrust := gating.distrust_of(workspace, comparison, policy(ci_run.arguments, workspace.repo)):
+    if distrust := gating.distrust_of(workspace, comparison, policy(ci_run.arguments, workspace)):
         raise Refused(distrust)
     with gating.building(workspace, stop) as context:
         gated = pull_request.run(comparison, context, initiator(ci_run.trigger.head, "gate"), ci_run.terminal.emit)
@@ -253,9 +253,9 @@ def _stays(ci_run: CiRun, workspace: Workspace) -> str:
 
 def _apply(ci_run: CiRun, workspace: Workspace, proposal: Proposal) -> Exit:
     reporter, terminal = ci_run.reporter, ci_run.terminal
-    need_ledger(workspace, "llmops cannot tell what is built and what runs")
+    workspaces.need_ledger(workspace, "llmops cannot tell what is built and what runs")
     trust.require(
-        workspace, proposal.desired.commit, proposal.applied, proposal.trust, policy(ci_run.arguments, workspace.repo)
+        workspace, proposal.desired.commit, proposal.applied, proposal.trust, policy(ci_run.arguments, workspace)
     )
     name = reporter.context(APPLY)
     reporter.board.begin(name, plans.summary(proposal))

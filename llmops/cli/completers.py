@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from llmops import registry
-from llmops.cli.open_repository import open_repository, settings_at
+from llmops.cli.open_repository import open_repository
 from llmops.domain.resources import Key
 from llmops.git import command, tree
+from llmops.index import commits
 from llmops.specs import loading
 
 Completer: TypeAlias = Callable[..., list[str]]
@@ -72,7 +73,7 @@ def revisions(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[st
 def environments(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """List the environments that have a ledger in this clone."""
     try:
-        where = f"{settings_at(open_repository(parsed_args), 'HEAD').ledger.releases}/"
+        where = f"{commits.settings_at(open_repository(parsed_args), 'HEAD').ledger.releases}/"
     except Exception:  # noqa: BLE001  completion must never fail
         return []
     refs = _refs(parsed_args, where, form="%(refname)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from llmops import reconcile
 from llmops.cli.open_workspace import state_of
@@ -28,7 +28,6 @@ from llmops.index import commits
 from llmops.index.commits import Desired
 from llmops.planning import proposals
 from llmops.plugins import fields
-from llmops.plugins.fields import DURATION_PATTERN
 from llmops.reports import gates
 from llmops.reports.formatting import short
 from llmops.specs.settings import Trust, stricter
@@ -49,7 +48,7 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
 def _budget(text: str) -> Budget:
     if text == "none":
         return Budget()
-    if re.fullmatch(DURATION_PATTERN, text):
+    with suppress(ValueError):
         return Budget(seconds=fields.seconds(text))
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return Budget(money=float(text))

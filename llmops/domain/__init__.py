@@ -1,1 +1,1 @@
-"""The frozen values that every other folder speaks of."""
+"""Defines the frozen values that every other folder uses."""

@@ -14,10 +14,10 @@ Digest: TypeAlias = str
 """64 hexadecimal digits: the SHA-256 of a canonical JSON text or of bytes."""
 
 HASH_VERSION = 1
-"""Part of every closure. A new number renames, and so rebuilds, every resource."""
+"""Part of every closure. A new number changes every digest, and so rebuilds every resource."""
 
 SHORT = 12
-"""How many digits of a digest messages and file names show."""
+"""Digits of a digest in messages and file names."""
 
 
 def sha256(data: bytes) -> Digest:

@@ -1,4 +1,4 @@
-"""What happens while a plan is carried out, for whoever watches.
+"""Defines the events of a run, for terminals and CI logs.
 
 Pure.
 """
@@ -14,8 +14,6 @@ from llmops.domain.resources import Key
 
 
 class EventType(StrEnum):
-    """What happened."""
-
     STARTED = "started"
     JOINED = "joined"
     PROGRESS = "progress"
@@ -23,23 +21,21 @@ class EventType(StrEnum):
     MADE = "made"
     FAILED = "failed"
     SKIPPED = "skipped"
-    STARTING = "starting"  # replicas of a revision
+    STARTING = "starting"  # replicas of a revision start
     WEIGHT = "weight"
     WAITING = "waiting"
     LIVE = "live"
     ABORTED = "aborted"
     REMOVED = "removed"
-    ENDED = "ended"  # a revision that need not stay warm
+    ENDED = "ended"  # a revision is no longer kept warm
     JUDGED = "judged"
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One thing that happened."""
-
     type: EventType
     key: Key
     label: str = ""
-    """Which part of the resource."""
+    """Name of the part of the resource."""
     text: str = ""
     order: str = ""
     done: int = 0

@@ -1,12 +1,12 @@
-"""Work in writing: what a process is told to make, and what it says back.
+"""Defines orders, the jobs that a process is told to run, and the files through which it reports.
 
-An order is a folder that the runner's machines see:
+An order has a folder:
 
-    order.json      what to do (`Order`)
+    order.json      the jobs (`Order`)
     lock            held by the process that does it; its pid is inside
-    log             everything that the process prints
-    progress.json   how far it is (`Progress`), replaced now and then
-    results/        one `JobResult` for each unit that is finished, or of what there is of it, if it grows
+    log             the output of the process
+    progress.json   its progress (`Progress`), replaced now and then
+    results/        one `JobResult` for each finished unit, and for the latest result of an incremental one
     outcome.json    written last (`OrderReport`)
 
 Pure.
@@ -25,7 +25,7 @@ PROGRESS, RESULTS, OUTCOME = "progress.json", "results", "outcome.json"
 
 
 class Input(Struct, frozen=True, kw_only=True):
-    """A resource that a job leans on: what it says and what was made of it."""
+    """A resource that a job depends on: its spec and its outputs."""
 
     key: Key
     body: Raw
@@ -47,24 +47,24 @@ class Job(Struct, frozen=True, kw_only=True):
     unit: Digest
     key: Key
     field: str = ""
-    """The list field of which it builds one item; '' builds the whole resource."""
+    """The list field whose item it builds; '' builds the whole resource."""
     index: int | None = None
-    """Which item of that list."""
+    """Position in that list."""
     body: Raw
     files: dict[str, Digest] = {}
     """Files of the repository by path, each in the store."""
     pins: dict[str, str] = {}
-    """The pinned version of things outside git, by their names."""
+    """Exact versions of things outside git, by name."""
     inputs: dict[str, Input] = {}
-    """The resources that it depends on, by the place that names them: ``base``, ``datasets[0].name``."""
+    """The resources that it depends on, by the field that names them: ``base``, ``datasets[0].name``."""
     options: Raw = Raw(b"null")
-    """What the step is told besides the spec, in a shape of its own; in no digest."""
+    """Options of the step besides the spec, in its own shape; in no digest."""
     incremental: bool = False
-    """Whether the step yields the result again and again, each time with more. How far it got is recorded."""
+    """Whether the step yields growing results, each of which is recorded."""
     previous: Previous | None = None
-    """Where an incremental job continues."""
+    """The result that an incremental job continues."""
     alike: tuple[dict[str, Digest], ...] = ()
-    """Outputs of the same part of other resources: what is the same in them need not be built again."""
+    """Outputs of the same part of other resources, whose equal content need not be built again."""
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -72,24 +72,20 @@ class Order(Struct, frozen=True, kw_only=True):
 
     name: str
     step: str
-    """The module that does it."""
+    """Name of the module."""
     jobs: tuple[Job, ...]
     store: str
     cluster: bool = False
-    """Whether the process runs inside a Ray cluster, which it then uses instead of starting its own."""
+    """Whether the process runs inside a Ray cluster and uses it, instead of starting its own."""
 
 
 class Progress(Struct, frozen=True):
-    """How far an order is."""
-
     text: str
     done: int = 0
     total: int = 0
 
 
 class JobResult(Struct, frozen=True, kw_only=True):
-    """What came of one job."""
-
     unit: Digest
     outputs: dict[str, Digest]
     metrics: dict[str, float]
@@ -99,26 +95,25 @@ class JobResult(Struct, frozen=True, kw_only=True):
 
 
 class OrderReport(Struct, frozen=True):
-    """How an order ended."""
+    """The end of an order."""
 
     error: str = ""
-    """Why it broke off; '' if it came to its end."""
+    """Reason why it stopped early; '' if it did not."""
     failed: dict[Digest, str] = {}
-    """Units that came to nothing, each with its own reason."""
+    """Units that failed, each with its reason."""
 
     @property
     def is_well(self) -> bool:
-        """Whether all was made that it was to make."""
+        """Whether every unit was built."""
         return not (self.error or self.failed)
 
 
 def name(jobs: tuple[Job, ...]) -> str:
-    """Name an order by what it makes, so that whoever orders the same finds what runs already."""
+    """Name an order by its units, so that another run that orders the same joins it."""
     first = jobs[0]
     whole = jobs[0].unit if len(jobs) == 1 else digest(sorted(job.unit for job in jobs))
     return f"{first.key.kind.lower()}-{first.key.name[:40]}-{whole[:SHORT]}"
 
 
 def encode(value: Struct) -> bytes:
-    """Write any of these for its file."""
     return msgspec.json.encode(value)

@@ -1,4 +1,4 @@
-"""What differs between two commits, what is done about it, and what a gate says of it.
+"""Defines changes between commits, the plan that applies them, and the verdicts of gates.
 
 Pure.
 """
@@ -15,18 +15,18 @@ from llmops.domain.resources import Key
 
 
 class Sign(StrEnum):
-    """How a resource differs between two commits, as it is printed."""
+    """The kind of a change, as it is printed."""
 
     ADD = "+"
     EDIT = "~"
     FOLLOW = "^"
     DROP = "-"
-    KEEP = "="  # edited in a way that decides nothing
-    BACK = "<"  # goes back to what was there before
+    KEEP = "="  # edited without an effect on the digest
+    BACK = "<"  # returns to an earlier revision
 
 
 class Change(Struct, frozen=True):
-    """One resource that is not the same in two graphs, and why."""
+    """A resource that differs between two graphs, with the reasons."""
 
     sign: Sign
     key: Key
@@ -36,34 +36,30 @@ class Change(Struct, frozen=True):
 
 
 class Cost(Struct, frozen=True):
-    """An amount of money."""
-
     amount: float
     currency: str = ""
-    """As llmops.yaml calls it; '' where it does not."""
+    """The setting ``currency``; '' if there is none."""
 
     def __str__(self) -> str:
         return f"{'< 0.01' if 0 < self.amount < 0.01 else f'{self.amount:.2f}'} {self.currency}".rstrip()  # noqa: PLR2004  a cent
 
 
 class Verdict(StrEnum):
-    """What a gate says."""
-
     PASS = "pass"  # noqa: S105  not a password
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
 
 
 class Tier(StrEnum):
-    """How soon an earlier revision can answer again."""
+    """How fast an earlier revision can serve again."""
 
-    HOT = "hot"  # its replicas are up: a traffic switch
+    HOT = "hot"  # its replicas run: a traffic switch
     WARM = "warm"  # its model is in the store: a start
-    COLD = "cold"  # its model must be made again
+    COLD = "cold"  # its model must be built again
 
 
 class Verb(StrEnum):
-    """What is done to a live resource. What is built is done by a step, whose name is the verb."""
+    """Actions on live resources. The verb of a build is the name of its step."""
 
     RELEASE = "release"
     RESUME = "resume"
@@ -74,52 +70,50 @@ class Verb(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an action is owed."""
+    """Why an action is planned."""
 
     NEW = "new"
     EDITED = "edited"
     FOLLOWS = "follows"
-    OWED = "owed"  # unchanged, but never done
+    OWED = "owed"  # unchanged, but never built
     UNFINISHED = "unfinished"
-    PREVIOUS = "previous"  # a revision that was good before
-    DRIFT = "drift"  # what runs is not what was released
+    PREVIOUS = "previous"  # an earlier good revision
+    DRIFT = "drift"  # the running revision is not the released one
     DROPPED = "dropped"
 
 
 class _Action(Struct, frozen=True, kw_only=True):
-    """One thing to do."""
-
     sign: Sign
     key: Key
     unit: Digest
     label: str = ""
-    """What people call the part of the resource."""
+    """Name of the part of the resource."""
     reason: Reason
     because: tuple[str, ...] = ()
     after: tuple[Digest, ...] = ()
-    """Units of this plan that have to be built first."""
+    """Units of this plan that must be built first."""
 
 
 class BuildAction(_Action, frozen=True, kw_only=True, tag_field="action", tag="build"):
-    """Build a unit that is not built yet."""
+    """Build a pending unit."""
 
     verb: str
-    """The name of the step: train, evaluate, prepare."""
+    """Name of the step: train, evaluate, prepare."""
     part: str = ""
-    """Where the part stands in the spec: ``suites[0]``; '' is the whole resource."""
+    """Position of the part in the spec: ``suites[0]``; '' is the whole resource."""
 
 
 class ReleaseAction(_Action, frozen=True, kw_only=True, tag_field="action", tag="release"):
-    """Converge what runs to a revision; ``unit`` is the digest of the revision."""
+    """Converge a live resource to a revision, whose digest is ``unit``."""
 
     verb: Verb
     gates: tuple[Key, ...] = ()
-    """Evaluations that have to pass first."""
+    """Evaluations that must pass first."""
     tier: Tier | None = None
 
 
 class RemoveAction(_Action, frozen=True, kw_only=True, tag_field="action", tag="remove"):
-    """Stop something that is not declared any more; ``unit`` is the digest of the revision that is live."""
+    """Stop a resource that is no longer declared; ``unit`` is the digest of its live revision."""
 
     verb: Verb = Verb.REMOVE
 
@@ -128,7 +122,7 @@ Action: TypeAlias = BuildAction | ReleaseAction | RemoveAction
 
 
 class RequiredChange(Struct, frozen=True, kw_only=True):
-    """What it takes to make a live resource what it is declared to be."""
+    """The change that converges a live resource to its spec."""
 
     verb: Verb
     reason: Reason
@@ -136,7 +130,7 @@ class RequiredChange(Struct, frozen=True, kw_only=True):
 
 
 class Reuse(Struct, frozen=True, kw_only=True):
-    """Something that is needed and was made before."""
+    """A needed unit that was built before."""
 
     key: Key
     part: str
@@ -145,7 +139,7 @@ class Reuse(Struct, frozen=True, kw_only=True):
 
 
 class Blocked(Struct, frozen=True, kw_only=True):
-    """Something that is wanted and will not be done."""
+    """A resource that cannot be converged, with the reason."""
 
     key: Key
     digest: Digest
@@ -154,15 +148,15 @@ class Blocked(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What it takes to make an environment what a commit says."""
+    """The actions that converge an environment to a commit."""
 
     commit: str
     base: str
     environment: str
     ledger: tuple[str, str]
-    """Object ids of the two ledger refs that the plan was made from."""
+    """Object ids of the two ledger refs that the plan is based on."""
     policy: Digest
-    """Digest of everything in the specs that decides how, not what: gates, strategies, replicas."""
+    """Digest of the operational fields of the specs: gates, strategies, replicas."""
     changes: tuple[Change, ...]
     actions: tuple[Action, ...]
     reused: tuple[Reuse, ...]
@@ -172,15 +166,15 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def builds(self) -> tuple[BuildAction, ...]:
-        """The units to build, each after those that it depends on."""
+        """The builds, in order of their dependencies."""
         return tuple(action for action in self.actions if isinstance(action, BuildAction))
 
     @property
     def releases(self) -> tuple[ReleaseAction | RemoveAction, ...]:
-        """What is done to live resources, in this order."""
+        """The actions on live resources, in order."""
         return tuple(action for action in self.actions if not isinstance(action, BuildAction))
 
     @property
     def id(self) -> Digest:
-        """Name the plan by all that it says."""
+        """Digest of the whole plan."""
         return digest(self)

@@ -1,7 +1,7 @@
-"""What can be wrong, said so that a reader knows what to do next.
+"""Defines problems in the files of users, and errors by their remedy.
 
-A `Problem` is a value: it is collected, sorted and printed at the edge. An error ends the command; its class says
-what happens next and carries the exit code of docs/ARCHITECTURE.md, section 5.
+A `Problem` is a value: it is collected, sorted and printed at the edge. An error ends the command; its class stands for
+the remedy and has the exit code.
 
 Pure.
 """
@@ -18,31 +18,30 @@ from msgspec import Struct
 
 
 class Exit(IntEnum):
-    """What the exit code of a command says."""
+    """Exit codes of commands."""
 
-    says: str
-    """The same in words, for people."""
+    meaning: str
 
-    def __new__(cls, code: int, says: str) -> Self:
+    def __new__(cls, code: int, meaning: str) -> Self:
         member = int.__new__(cls, code)
         member._value_ = code
-        member.says = says
+        member.meaning = meaning
         return member
 
     WELL = 0, "done, or nothing to do"
     NO = 1, "the answer is no: problems, a failed gate, a blocked release"
     USAGE = 2, "the command line is wrong"
     FAULT = 3, "something broke; there is no verdict"
-    STALE = 4, "the plan is stale or a race was lost; trying again is safe"
+    STALE = 4, "the plan is stale or a race was lost; a retry is safe"
     HELD = 5, "another run holds the lease"
-    UNHEALTHY = 6, "applied, but what runs is not healthy"
-    RUNNING = 7, "not finished; the next run takes it up"
+    UNHEALTHY = 6, "applied, but a deployment is not healthy"
+    RUNNING = 7, "not finished; the next run continues it"
     CHANGES = 8, "plan --detailed-exitcode: there is something to do"
     INTERRUPTED = 130, "stopped by a signal"
 
 
 class Problem(Struct, frozen=True, order=True):
-    """Something wrong in a user's file: where, what, why it matters or what to do."""
+    """An error in a user's file: its place, a description and a remedy."""
 
     path: str
     line: int
@@ -50,15 +49,22 @@ class Problem(Struct, frozen=True, order=True):
     what: str
     remedy: str = ""
 
+    @property
+    def place(self) -> str:
+        """``path:line``, or the path of a problem without a line."""
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+    @property
+    def message(self) -> str:
+        """The problem and its remedy, without its place."""
+        return " ".join(filter(None, (f"{self.at}:" if self.at else "", self.what, self.remedy)))
+
     def __str__(self) -> str:
-        place = f"{self.path}:{self.line}" if self.line else self.path
-        middle = f" {self.at}:" if self.at else ""
-        end = f" {self.remedy}" if self.remedy else ""
-        return f"{place}:{middle} {self.what}{end}"
+        return f"{self.place}: {self.message}"
 
 
 class FieldProblem(Struct, frozen=True):
-    """A problem whose file is not known yet: where it is in the body (``lora.r``), what is wrong, what to do."""
+    """A problem whose file is not known yet: its place in the body (``lora.r``), a description and a remedy."""
 
     at: str
     what: str
@@ -69,7 +75,7 @@ LOOKS_LIKE = "Did you mean"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Suggest the closest known word as a sentence, or list what there is, or say nothing."""
+    """Suggest the closest known word, or list a few words, or return ''."""
     words = sorted(set(known))
     close = importlib.import_module("difflib").get_close_matches(word, words, n=1, cutoff=0.6)
     if close:
@@ -80,30 +86,30 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 REMEDIES = {
-    errno.ENOSPC: "Make space there",
-    errno.EDQUOT: "Make space there, or ask for a larger quota",
+    errno.ENOSPC: "Free space there",
+    errno.EDQUOT: "Free space there, or raise the quota",
     errno.EROFS: "Make it writable",
-    errno.EACCES: "See whose it is and who may write there",
-    errno.EPERM: "See whose it is and who may write there",
+    errno.EACCES: "Check its owner and permissions",
+    errno.EPERM: "Check its owner and permissions",
 }
 
 
 def os_refusal(error: OSError) -> str:
-    """Say what the operating system refused: where, why, and what to do."""
+    """Describe an error of the operating system: the file, the reason and a remedy."""
     where = error.filename2 or error.filename
     why = str(error.strerror or error).rstrip(".")
-    remedy = REMEDIES.get(error.errno or 0, "See to that")
-    return f"{f'{where}: ' if where else ''}{why}. {remedy}, and run it again: what was done is kept."
+    remedy = REMEDIES.get(error.errno or 0, "Correct this")
+    return f"{f'{where}: ' if where else ''}{why}. {remedy}, and run it again: finished work is kept."
 
 
 class LlmopsError(Exception):
-    """The command cannot go on; the message is for the user."""
+    """The command cannot continue; the message is for the user."""
 
     exit = Exit.FAULT
 
 
 class Invalid(LlmopsError):
-    """Fix the files: these are all the problems of the commit; ``where`` says which, in words."""
+    """Fix the files: these are all the problems of the commit, which ``where`` describes."""
 
     exit = Exit.NO
 
@@ -113,18 +119,18 @@ class Invalid(LlmopsError):
 
 
 class Refused(LlmopsError):
-    """The answer is no, and trying again will not change it."""
+    """The answer is no, and a retry does not change it."""
 
     exit = Exit.NO
 
 
 class Closed(Refused):
-    """Whoever computed this may not write it down; a path that would have is a fault of ours."""
+    """An untrusted run must not write here; a code path that tries to is a bug."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what} is closed to this run: what a change computes whose writers are not ours is no evidence. "
-            "Somebody who may push brings it into a branch of this repository, after reading it."
+            f"{what} is closed to this run: results of an untrusted change are no evidence. "
+            "After a review, push the change to a branch of this repository."
         )
 
 
@@ -135,13 +141,13 @@ class Misused(LlmopsError):
 
 
 class Broken(LlmopsError):
-    """Something outside the specs failed; there is no verdict."""
+    """Something outside of the specs failed; there is no verdict."""
 
     exit = Exit.FAULT
 
 
 class Retry(LlmopsError):
-    """Run it again: the plan is stale or another writer was faster; nothing was harmed."""
+    """Run it again: the plan is stale or another writer was faster; nothing is lost."""
 
     exit = Exit.STALE
 
@@ -153,18 +159,18 @@ class Held(LlmopsError):
 
 
 class Unhealthy(LlmopsError):
-    """Applied, but what runs is not well."""
+    """Applied, but a deployment is not healthy."""
 
     exit = Exit.UNHEALTHY
 
 
 class Stopped(LlmopsError):
-    """Run it again: somebody asked the process to stop, and it left its work in order."""
+    """Run it again: a signal stopped the process, and it left its work in order."""
 
     exit = Exit.INTERRUPTED
 
 
 class Unfinished(LlmopsError):
-    """Run it again later: work goes on and the next run takes it up."""
+    """Run it again later: work continues and the next run adopts it."""
 
     exit = Exit.RUNNING

@@ -1,4 +1,4 @@
-"""What the ledger remembers: what was made, and what runs.
+"""Defines the records of the ledger: outcomes, releases and leases.
 
 Pure.
 """
@@ -23,7 +23,7 @@ class Initiator(Struct, frozen=True, kw_only=True):
 
 
 class Provenance(Struct, frozen=True, kw_only=True):
-    """Who made an outcome, from what, where and when."""
+    """The run that built an outcome, its time and its environment."""
 
     commit: str
     actor: str
@@ -34,7 +34,7 @@ class Provenance(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What came of a unit of work: digests of what it made, and its figures."""
+    """The result of a unit: digests of its outputs, and its metrics."""
 
     unit: Digest
     key: Key
@@ -48,7 +48,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Standing(StrEnum):
-    """What is known of a revision of a deployment."""
+    """The state of knowledge about a revision of a deployment."""
 
     UNKNOWN = "unknown"
     GOOD = "good"
@@ -63,86 +63,86 @@ class RuntimeChoice(Struct, frozen=True, kw_only=True):
 
 
 class Revision(Struct, frozen=True, kw_only=True):
-    """One revision of a live resource that was released, or tried."""
+    """A revision of a live resource that was released, or whose rollout began."""
 
     commit: str
     standing: Standing
     since: str
-    """When it took its standing, RFC 3339 in UTC."""
+    """Time of its standing, RFC 3339 in UTC."""
     reason: str = ""
     replaced: float = 0.0
-    """When another revision took its traffic, seconds since the epoch; 0 while it is live or never was."""
+    """When another revision took its traffic, in seconds since the epoch; 0 if none did."""
     runtime: RuntimeChoice = RuntimeChoice()
-    """Where it runs, so that it is found whatever the spec says later."""
+    """Where it runs, whatever a later spec names."""
 
 
 class Rollout(Struct, frozen=True, kw_only=True):
-    """A new revision on its way in."""
+    """A new revision that is taking over."""
 
     revision: Digest
     step: int
-    """Which step of the strategy it is in; -1 while it starts."""
+    """Index of the step of the strategy; -1 while it starts."""
     entered: float
-    """When the step began, seconds since the epoch."""
+    """When the step began, in seconds since the epoch."""
     weight: int = 0
 
 
 class Release(Struct, frozen=True, kw_only=True):
-    """What runs of one deployment, as the ledger has it."""
+    """The revisions of one deployment."""
 
     live: Digest = ""
-    """The revision with the traffic, or '' before the first."""
+    """The revision with the traffic; '' before the first."""
     rollout: Rollout | None = None
     revisions: dict[Digest, Revision] = {}
 
 
 class Intent(Struct, frozen=True, kw_only=True):
-    """A side effect that was about to happen: its external name says where to look for it."""
+    """An order that was about to start; its name leads to its folder."""
 
     name: str
     keys: tuple[Key, ...]
-    """For people who read the ref."""
+    """For readers of the ref."""
     units: tuple[Digest, ...]
     purpose: str
-    """``apply`` or ``gate``: who takes it up again."""
+    """``apply`` or ``gate``: the command that resumes it."""
     commit: str
     at: str
-    """When it was written down, RFC 3339 in UTC; for people."""
+    """Time of the record, RFC 3339 in UTC; for readers of the ref."""
 
 
 class Lease(Struct, frozen=True, kw_only=True):
     """The right to change an environment."""
 
     holder: str
-    """user@host:pid, for people"""
+    """user@host:pid, for readers."""
     process: str = ""
-    """Which process it is, so that whoever comes later can see whether it runs; '' when that cannot be seen."""
+    """Identity of the holder's process, by which others check that it runs; '' if they cannot."""
     fence: int
-    """Rises with every holder; what runs refuses a lower one."""
+    """Rises with every holder; supervisors refuse a lower one."""
     until: float
-    """When it lapses, seconds since the epoch."""
+    """When it lapses, in seconds since the epoch."""
 
 
 class EnvironmentState(Struct, frozen=True, kw_only=True):
-    """What runs in one environment: one commit of its ledger ref."""
+    """State of one environment: one commit of its ledger ref."""
 
     releases: dict[str, Release] = {}
     intents: dict[str, Intent] = {}
     lease: Lease | None = None
     fence: int = 0
     consumed: tuple[str, ...] = ()
-    """The last plans that were applied; none is applied twice."""
+    """The last applied plans; none is applied twice."""
     commit: str = ""
-    """The last commit that was applied."""
+    """The last applied commit."""
     begun: str = ""
-    """The last commit whose apply began, whatever came of it: one that comes before it is older."""
+    """The last commit whose apply began, finished or not; its ancestors are older."""
     format: int = 1
 
 
 class Window(Struct, frozen=True, kw_only=True):
-    """What the gateway saw of the new revision since the step began."""
+    """Counters of the gateway for the new revision since the step began."""
 
     requests: int = 0
     errors: int = 0
     latency_p95: float | None = None
-    """Seconds until the last byte; None when nothing was answered."""
+    """Seconds until the last byte; None without an answer."""

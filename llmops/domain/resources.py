@@ -1,4 +1,4 @@
-"""The nouns: frozen values that compare, hash and print.
+"""Defines resources: keys, specs, references, units and the nodes of a graph.
 
 Pure.
 """
@@ -13,7 +13,7 @@ from llmops.domain.digests import Digest
 
 
 class Key(Struct, frozen=True, order=True, gc=False):
-    """What a resource is called: ``Training/router``."""
+    """Name of a resource: ``Training/router``."""
 
     kind: str
     name: str
@@ -23,67 +23,65 @@ class Key(Struct, frozen=True, order=True, gc=False):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``Kind/name``; without a slash the kind is empty."""
+        """Parse ``Kind/name``; without a slash the kind is empty."""
         kind, slash, name = text.partition("/")
         return cls(kind, name) if slash else cls("", kind)
 
 
 class Files(Protocol):
-    """The files of one commit: content that cannot change, so that reading it is pure."""
+    """The files of one commit. They cannot change, so reading them is pure."""
 
     def __contains__(self, path: object, /) -> bool:
         """Whether the commit holds a regular file there."""
 
-    def __getitem__(self, path: str, /) -> bytes:
-        """Give the bytes of a file."""
+    def __getitem__(self, path: str, /) -> bytes: ...
 
     def names(self, folder: str = "") -> tuple[str, ...]:
-        """Give the paths of everything under a folder, sorted, odd entries included."""
+        """List the paths of everything under a folder, sorted, with odd entries."""
 
     def size(self, path: str) -> int:
-        """Give a file's length in bytes without reading it."""
+        """Size of a file in bytes, without reading it."""
 
-    def sha256(self, path: str) -> Digest:
-        """Give the digest of a file's bytes."""
+    def sha256(self, path: str) -> Digest: ...
 
     def expect(self, paths: Iterable[str]) -> None:
-        """Say which files are read next, so that they can be brought together."""
+        """Announce the files that are read next, so that they are fetched at once."""
 
     def oddity(self, path: str) -> str:
-        """Say what an entry is when it is no regular file ("symbolic link", "submodule"), or ''."""
+        """Type of an entry that is no regular file ("symbolic link", "submodule"), or ''."""
 
 
 class Scope(StrEnum):
-    """What a field of a spec decides."""
+    """The digests that a field of a spec is part of."""
 
-    BUILD = "build"  # what a step makes, and so what is served
-    LIVE = "live"  # what is served, not what a step makes
-    NONE = "none"  # how it is done or shown: in no digest
+    BUILD = "build"  # affects the outputs of a step, and so the revision
+    LIVE = "live"  # affects the revision only
+    NONE = "none"  # operational or cosmetic: in no digest
 
 
 class Fact(Struct, frozen=True, array_like=True, gc=False):
-    """One value that a spec states, where it differs from the default."""
+    """A value in a spec that differs from the default."""
 
     at: str
-    """Where it stands in the spec: ``suites[0].task``."""
+    """Place in the spec: ``suites[0].task``."""
     value: str | int | float | bool | None
     scope: Scope
 
 
 class Ref(Struct, frozen=True, array_like=True, gc=False):
-    """One resource that a spec names, before it is looked up."""
+    """A reference to a resource, before it is resolved."""
 
     at: str
     kinds: tuple[str, ...]
-    """The kinds that it may name: those that fill the role which the field asks for."""
+    """The kinds that it may name: those that provide the role of the field."""
     name: str
     scope: Scope
     is_gate: bool = False
-    """Whether what it names must pass before the resource is released."""
+    """Whether the named resource must pass before this one is released."""
 
 
 class FileUse(Struct, frozen=True, array_like=True, gc=False):
-    """One file of the repository that a spec names."""
+    """A file of the repository that a spec names."""
 
     at: str
     path: str
@@ -91,17 +89,17 @@ class FileUse(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Pin(Struct, frozen=True, array_like=True, gc=False):
-    """One thing outside git that a spec depends on, and the version that it is pinned at ('' is not pinned yet)."""
+    """A thing outside git that a spec depends on, and its exact version ('' is not pinned)."""
 
     at: str
     name: str
     value: str = ""
     is_moving: bool = False
-    """Whether only the lock fixes it."""
+    """Whether only the lock pins it."""
 
 
 class Spec(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """One declared resource, typed, with everything it states and names."""
+    """A declared resource, typed, with its facts and references."""
 
     key: Key
     body: Any
@@ -118,17 +116,17 @@ class Spec(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
 
 class Need(Struct, frozen=True, array_like=True, gc=False):
-    """An edge of the graph: this field of the resource names that one."""
+    """An edge of the graph: a field of the resource names another one."""
 
     at: str
-    """Where the spec names it: ``suites[0].dataset``."""
+    """Place of the reference: ``suites[0].dataset``."""
     key: Key
     scope: Scope
     is_gate: bool = False
     field: str = ""
     """The field of the body that ``at`` begins with: ``suites``."""
     index: int | None = None
-    """Which item of that field it belongs to, if the field is a list."""
+    """Position of the item that it belongs to, if that field is a list."""
 
 
 def need(ref: Ref, key: Key) -> Need:
@@ -144,26 +142,26 @@ def place_in(at: str) -> tuple[str, int | None]:
 
 
 class Unit(Struct, frozen=True, array_like=True, gc=False):
-    """The smallest thing that is made once: its digest names everything that decides it."""
+    """The smallest thing that is built once; its digest covers everything that determines it."""
 
     digest: Digest
     field: str = ""
-    """The list field of which it builds one item; '' builds the whole resource."""
+    """The list field whose item it builds; '' builds the whole resource."""
     index: int | None = None
-    """Which item of that list."""
+    """Position in that list."""
     label: str = ""
-    """What people call the part."""
+    """Name of the part."""
     trial: int = 0
-    """Which of several samples of the part it is; the first has the digest that the part has without others."""
+    """Number of the sample of the part, from 0; sample 0 has the digest of a part without trials."""
 
     @property
     def part(self) -> str:
-        """Where the part stands in the spec: ``suites[0]``, or '' for the whole."""
+        """Place of the part in the spec: ``suites[0]``; '' for the whole."""
         return "" if self.index is None else f"{self.field}[{self.index}]"
 
 
 class FileDigest(Struct, frozen=True, array_like=True, gc=False):
-    """A file of a closure: where the spec names it, its ending and its bytes."""
+    """A file of a closure: its place in the spec, its ending and its digest."""
 
     at: str
     suffix: str
@@ -171,7 +169,7 @@ class FileDigest(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A resource in the graph, named by everything that it leans on."""
+    """A resource in the graph, with its digest and those that it depends on."""
 
     spec: Spec
     digest: Digest
@@ -179,47 +177,44 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     files: tuple[FileDigest, ...]
     units: tuple[Unit, ...]
     depth: int = 0
-    """How many resources stand below it, one upon the other: 0 leans on none."""
+    """Length of the longest chain of dependencies below it."""
 
     @property
     def key(self) -> Key:
-        """What the resource is called."""
         return self.spec.key
 
 
 class KnownCommit(Protocol):
-    """A commit without a problem that was read before, where it can be asked about single resources."""
+    """A valid commit that was read before and can be queried for single resources."""
 
     @property
-    def nodes(self) -> Mapping[Key, Node]:
-        """Its resources."""
+    def nodes(self) -> Mapping[Key, Node]: ...
 
     def ranks(self) -> Iterable[tuple[int, Key]]:
-        """Give depth and key of every resource, sorted."""
+        """Depth and key of every resource, sorted."""
 
     def dependents(self, key: Key) -> Iterable[Key]:
-        """Give the resources that lean on this one, in any scope."""
+        """List the resources that depend on this one, in any scope."""
 
     def referrers(self, name: str) -> Iterable[Key]:
-        """Give the resources that refer to something of this name."""
+        """List the resources with a reference to this name."""
 
     def declared_in(self, path: str) -> Iterable[Key]:
-        """Give the resources that a file of specs declares."""
+        """List the resources that a spec file declares."""
 
     def users(self, path: str) -> Iterable[Key]:
-        """Give the resources that name this file, or this folder."""
+        """List the resources that name this file or folder."""
 
     def live(self) -> Iterable[Key]:
-        """Give the resources of kinds that are released."""
+        """List the resources of live kinds."""
 
 
 class DetachedNodes(Struct, frozen=True):
-    """Resources that others can be built over as if nobody leaned on them."""
+    """Resources without dependents, over which others can be built."""
 
     nodes: Mapping[Key, Node] = {}
 
     def ranks(self) -> Iterable[tuple[int, Key]]:
-        """Give depth and key of every resource."""
         return ((node.depth, key) for key, node in self.nodes.items())
 
     def _none(self, *_: object) -> tuple[()]:

@@ -1,4 +1,4 @@
-"""How a resource stands.
+"""Defines the conditions of resources.
 
 Pure.
 """
@@ -9,14 +9,12 @@ from enum import StrEnum
 
 
 class Condition(StrEnum):
-    """How a resource stands."""
-
     DONE = "done"  # built
-    DECLARED = "declared"  # there is nothing to build
+    DECLARED = "declared"  # has nothing to build
     OWED = "owed"  # not built yet
     RUNNING = "running"  # being built
     LIVE = "live"  # serves, as declared
-    ROLLING = "rolling"  # on its way in
-    OUTDATED = "outdated"  # serves, but something else is declared
+    ROLLING = "rolling"  # being rolled out
+    OUTDATED = "outdated"  # serves an earlier spec
     BLOCKED = "blocked"
     DOWN = "down"

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops.domain.problems import Broken
+from llmops.domain.problems import Broken, Refused
 from llmops.git.repository import Repository
 from llmops.git.signatures import UNSIGNED, SigningPolicy
 from llmops.index.commits import Commits
@@ -69,6 +69,15 @@ def read_only(workspace: Workspace) -> Workspace:
     return replace(
         workspace, ledger=replace(workspace.ledger, at=replace(workspace.ledger.at, closed=True)), closed=True
     )
+
+
+def need_ledger(workspace: Workspace, consequence: str) -> None:
+    """Raise `Refused` if the environment has no ledger yet; ``consequence`` says why that matters."""
+    if not ledger.exists(workspace.ledger):
+        raise Refused(
+            f"the environment {workspace.environment} has no ledger, so {consequence}. "
+            f"Create it: `llmops init -e {workspace.environment}`."
+        )
 
 
 def store_url(workspace: Workspace) -> str:

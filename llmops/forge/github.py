@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from llmops import __version__
 from llmops.domain.problems import Broken, Misused
+from llmops.domain.version import __version__
 from llmops.forge.redact import HIDDEN, redact
 
 VERSION = "2022-11-28"
@@ -70,15 +70,13 @@ class Silence(Broken):
 
 
 class Reply(Struct, frozen=True):
-    """The answer to a request."""
-
     status: int
     headers: dict[str, str]
     """By lower-case names."""
     body: bytes
 
     def value(self) -> Any:
-        """Decode the body; None if it is no JSON."""
+        """Decode the body; None if it is not JSON."""
         try:
             return msgspec.json.decode(self.body) if self.body else None
         except msgspec.DecodeError:
@@ -217,7 +215,7 @@ def _seconds(text: str) -> float:
 
 
 def _until(headers: dict[str, str]) -> float:
-    """Return the seconds until the rate limit is reset, by GitHub's own clock."""
+    """Compute the seconds until the rate limit is reset, by GitHub's own clock."""
     now = parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else 0.0
     return max(_seconds(headers.get("x-ratelimit-reset", "")) - now, 0.0) if now else SECONDARY_WAIT
 
@@ -233,7 +231,7 @@ def _refusal(what: str, reply: Reply, needs: str) -> str:
 
 
 def _accepted(reply: Reply) -> str:
-    """Return the permission that GitHub names in its answer, as a workflow writes it."""
+    """Read the permission that GitHub names in its answer, and write it as in a workflow."""
     first = reply.headers.get("x-accepted-github-permissions", "").partition(";")[0]
     return ", ".join(part.strip().replace("=", ": ") for part in first.split(",")) if first else ""
 

@@ -33,7 +33,7 @@ class CiJob(Struct, frozen=True, kw_only=True):
 
 
 def is_one(variables: Mapping[str, str]) -> bool:
-    """Whether these variables are those of GitHub Actions, or of a program that runs its workflows elsewhere."""
+    """Whether these variables are those of GitHub Actions, or of a program that runs its workflows."""
     return bool(variables.get("GITHUB_EVENT_NAME") and variables.get("GITHUB_EVENT_PATH"))
 
 

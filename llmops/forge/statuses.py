@@ -1,4 +1,4 @@
-"""Sets commit statuses: pending at once, and settled whatever happens.
+"""Sets commit statuses: pending at once, and always settled.
 
 https://docs.github.com/rest/commits/statuses
 
@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from llmops.domain.formatting import shortened
 from llmops.domain.problems import Broken
 from llmops.forge.github import Client, Refusal
 
@@ -69,7 +70,10 @@ class StatusBoard:
     """The statuses of one run; it settles those that it began."""
 
     def __init__(self, send: Callable[[Status], None], edit: Callable[[str], str] = str) -> None:
-        self._send, self._edit = send, edit  # descriptions are edited before they are cut: half a secret is one, too
+        self._send, self._edit = (
+            send,
+            edit,
+        )  # descriptions are edited before they are cut: half a secret is secret
         self._open: dict[str, None] = {}
         self.statuses: list[Status] = []
         self.trouble: list[str] = []
@@ -97,7 +101,7 @@ class StatusBoard:
             self.settle(name, state, description)
 
     def _set(self, name: str, state: StatusState, description: str) -> None:
-        status = Status(name, state, _short(self._edit(description)))
+        status = Status(name, state, shortened(self._edit(description), LONGEST))
         self.statuses.append(status)
         if self._refused or self._silences == PATIENCE:
             return
@@ -108,8 +112,3 @@ class StatusBoard:
             self._refused = isinstance(error, Refusal)
             self._silences += 1
             self.trouble.append(f"The status {status.context} could not be set. {error}")
-
-
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= LONGEST else f"{flat[: LONGEST - 1]}…"

@@ -45,8 +45,8 @@ class Annotation(Struct, frozen=True, kw_only=True):
 def of_problems(problems: Iterable[Problem]) -> Iterator[Annotation]:
     """Annotate the lines of problems."""
     for problem in problems:
-        text = " ".join(filter(None, (f"{problem.at}:" if problem.at else "", problem.what, problem.remedy)))
-        yield Annotation(level=Level.ERROR, title="llmops check", text=text, file=problem.path, line=problem.line)
+        path, line = problem.path, problem.line
+        yield Annotation(level=Level.ERROR, title="llmops check", text=problem.message, file=path, line=line)
 
 
 def shown(annotations: Iterable[Annotation]) -> list[Annotation]:

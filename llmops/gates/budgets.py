@@ -28,7 +28,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     """In the currency of the settings."""
 
     def can_price(self, price: Price) -> bool:
-        """Whether a price is known in the terms of this budget."""
+        """Whether a price has the unit of this budget."""
         return self.money is None or price.cost is not None
 
     def covers(self, price: Price) -> bool:
@@ -57,44 +57,41 @@ class SuiteCandidate(Struct, frozen=True, kw_only=True):
 
 
 class SkippedSuite(Struct, frozen=True, kw_only=True):
-    """A suite that the budget does not reach."""
+    """A suite that the budget does not cover."""
 
     evaluation: Key
     suite: str
     price: Price | None = None
     """Price of all its units; None when one of them was never built before."""
     reached_by: Budget | None = None
-    """Smallest budget that reaches it; None when its price is unknown."""
+    """Smallest budget that covers it; None when its price is unknown."""
 
 
 class Selection(Struct, frozen=True):
-    """The suites that a budget covers, and those that it does not."""
-
     selected: tuple[SuiteCandidate, ...]
     skipped: tuple[SkippedSuite, ...]
 
     @property
     def units(self) -> frozenset[Digest]:
-        """All units that are built."""
         return frozenset[Digest]().union(*(candidate.units for candidate in self.selected))
 
 
 def select(candidates: Iterable[SuiteCandidate], prices: Mapping[Digest, Price], budget: Budget) -> Selection:
     """Select suites in the order of `rank` until the budget is spent; suites of unknown price are skipped."""
-    priced = {unit for unit, price in prices.items() if budget.can_price(price)}
-    known, unknown = list[SuiteCandidate](), list[SuiteCandidate]()
+    priced_units = {unit for unit, price in prices.items() if budget.can_price(price)}
+    priced, unpriced = list[SuiteCandidate](), list[SuiteCandidate]()
     for candidate in candidates:
-        (known if candidate.units <= priced else unknown).append(candidate)
+        (priced if candidate.units <= priced_units else unpriced).append(candidate)
     selected, skipped = list[SuiteCandidate](), list[SkippedSuite]()
     spent: set[Digest] = set()
-    for candidate in rank(known, prices, by_money=budget.seconds is None and budget.money is not None):
+    for candidate in rank(priced, prices, by_money=budget.seconds is None and budget.money is not None):
         spent |= candidate.units
         total = _total(spent, prices)
         if not skipped and budget.covers(total):
             selected.append(candidate)
         else:
             skipped.append(_skipped(candidate, _total(candidate.units, prices), _budget_of(total, budget)))
-    skipped += map(_skipped, sorted(unknown, key=_name))
+    skipped += map(_skipped, sorted(unpriced, key=_name))
     return Selection(tuple(selected), tuple(skipped))
 
 
@@ -146,5 +143,5 @@ def _budget_of(price: Price, like: Budget) -> Budget:
 
 
 def _total(units: Iterable[Digest], prices: Mapping[Digest, Price]) -> Price:
-    known = [prices[unit] for unit in units]
-    return Price(math.fsum(price.seconds for price in known), pricing.total(price.cost for price in known))
+    own = [prices[unit] for unit in units]
+    return Price(math.fsum(price.seconds for price in own), pricing.total(price.cost for price in own))

@@ -67,8 +67,6 @@ class ComparisonTable(Struct, frozen=True, kw_only=True):
 
 
 class ComparisonResult(Struct, frozen=True, kw_only=True):
-    """All tables of a comparison."""
-
     commit: str
     tables: tuple[ComparisonTable, ...]
     made: int = 0
@@ -104,12 +102,11 @@ def prepare(workspace: Workspace, desired: Desired, comparison_plan: ComparisonP
     subjects, problems = [], []
     for entry in comparison_plan.entries:
         try:
-            subject = _restated(desired, entry)
-            subjects.append(subject)
-            own_problems = list(_prompt_problems(subject))
+            subjects.append(_restated(desired, entry))
+            own = list(_prompt_problems(subjects[-1]))
         except Invalid as error:
-            own_problems = list(error.problems)
-        problems += [replace(one, what=f"with {entry.name} as its subject: {one.what}") for one in own_problems]
+            own = list(error.problems)
+        problems += [replace(problem, what=f"with {entry.name} as its subject: {problem.what}") for problem in own]
     if problems:
         raise Invalid(problems, "what was to be compared")
     done = follow(workspace.commits.index, workspace.ledger)
@@ -169,7 +166,7 @@ def _first_test_row(body: Any, desired: Desired) -> dict[str, Any] | None:
 
 def _labelled(task: BuildTask, subjects: Iterable[ComparedSubject]) -> BuildTask:
     """Add the subject to the label of a task, where it is not the subject that the Evaluation names."""
-    subject = next(one for one in subjects if one.desired is task.desired)
+    subject = next(subject for subject in subjects if subject.desired is task.desired)
     if task.action.key not in subject.keys or task.action.key not in subject.entry.others:
         return task
     label = f"{task.action.label} of {subject.entry.name}"
@@ -188,7 +185,10 @@ def run(
     tables = []
     for key in prepared.subjects[0].keys:
         for suites in zip(*(pairing.suites_of(key, nodes) for nodes in graphs), strict=True):
-            runs = [_read(name, suite, source) for name, suite in zip(names, suites, strict=True)]
+            runs = [
+                _SubjectEvidence(name, suite.units, trials.read(suite.units, source))
+                for name, suite in zip(names, suites, strict=True)
+            ]
             tables.append(_table(suites[0], runs, planned))
     return ComparisonResult(
         commit=prepared.commit, tables=_adjusted(tables), made=len(result.built), failed=result.failed
@@ -196,15 +196,9 @@ def run(
 
 
 class _SubjectEvidence(Struct, frozen=True):
-    """Stored evidence of one subject on one suite."""
-
     name: str
     units: tuple[Digest, ...]
     evidence: SuiteEvidence | None
-
-
-def _read(name: str, suite: SuiteRef, source: EvidenceStore) -> _SubjectEvidence:
-    return _SubjectEvidence(name, suite.units, trials.read(suite.units, source))
 
 
 def _table(suite: SuiteRef, runs: list[_SubjectEvidence], planned: set[Digest]) -> ComparisonTable:

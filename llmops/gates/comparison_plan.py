@@ -1,4 +1,4 @@
-"""Resolves the request of a comparison: which subjects are compared, and on which suites of which Evaluations.
+"""Resolves the request of a comparison to its subjects and suites.
 
 A subject is the name of a Model, a Training or a Prompt, or both as ``model+prompt``. What it leaves open stays as in
 the Evaluation; ``model+`` is the model without a prompt. A Deployment is a subject by itself.
@@ -101,13 +101,13 @@ def _resolve_suite(name: str, labels: Mapping[Key, tuple[str, ...]], errors: lis
         names = " or ".join(f"{key.name}/{label}" for key, label in matches)
         errors.append(f'"{name}" names several suites. Write {names}.')
         return None
-    known = [label for own in labels.values() for label in own]
-    errors.append(f'no suite is called "{name}". {_suggestion(name, known)}'.rstrip())
+    existing = [label for own in labels.values() for label in own]
+    errors.append(f'no suite is called "{name}". {_suggestion(name, existing)}'.rstrip())
     return None
 
 
-def _suggestion(name: str, known: Collection[str]) -> str:
-    return did_you_mean(name, known) if known else NOTHING
+def _suggestion(name: str, existing: Collection[str]) -> str:
+    return did_you_mean(name, existing) if existing else NOTHING
 
 
 def _resolve(name: str, graph: Graph, kinds: tuple[str, ...], errors: list[str]) -> Key | None:
@@ -123,8 +123,8 @@ def _resolve(name: str, graph: Graph, kinds: tuple[str, ...], errors: list[str])
     elif asked.kind and asked.kind not in kinds:
         errors.append(f"{name} is not a {expected}. Name a {expected}.")
     else:
-        known = [key.name for key in graph.nodes if key.kind in (candidates[0].kind if asked.kind else kinds)]
-        errors.append(f'no {expected} is called "{asked.name}". {_suggestion(asked.name, known)}'.rstrip())
+        existing = [key.name for key in graph.nodes if key.kind in (candidates[0].kind if asked.kind else kinds)]
+        errors.append(f'no {expected} is called "{asked.name}". {_suggestion(asked.name, existing)}'.rstrip())
     return None
 
 

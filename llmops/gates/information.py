@@ -44,5 +44,4 @@ def expected_information(suite: SuiteRef, done: DoneUnits, source: EvidenceStore
 
 
 def _target(gate: Gate) -> float:
-    """The drop that a gate looks for."""
     return (gate.margin if gate.rule == "non_inferiority" else None) or gate.detect

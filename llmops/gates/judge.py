@@ -115,7 +115,7 @@ class _PreparedScores(Struct, frozen=True, kw_only=True):
 
 
 def judge(gate: Gate, head: Scores, base: Scores | None) -> Judgement:
-    """Judge one suite whose higher scores are better."""
+    """Judge one suite by itself; higher scores are better."""
     return judge_together([GateCase(gate=gate, head=head, base=base)])[0]
 
 
@@ -136,7 +136,7 @@ def judge_together(cases: Sequence[GateCase]) -> tuple[Judgement, ...]:
 def is_decided(case: GateCase, family_size: int) -> bool:
     """Whether more items cannot change the verdict of a sequential suite.
 
-    Its verdict holds whatever those of the other suites of the family are; or the suite cannot be judged at all.
+    Its verdict is independent of the other suites of the family; or the suite cannot be judged at all.
     """
     scores = _prepare(case)
     if isinstance(scores, Judgement):
@@ -154,16 +154,16 @@ def _prepare(case: GateCase) -> _PreparedScores | Judgement:
         base = None if base is None else _all_negated(base)
     is_minimum = gate.rule == "minimum"
     if problem := unusable(head) or ("" if is_minimum or base is None else unusable(base)):
-        return _inconclusive(gate, problem, len(head))
+        return inconclusive(gate.rule, problem, len(head))
     if case.total and (score := _outside_unit_interval(case.head, (not is_minimum and base and case.base) or {})):
-        return _inconclusive(gate, UNBOUNDED.format(score), len(head))
+        return inconclusive(gate.rule, UNBOUNDED.format(score), len(head))
     if is_minimum:
         return _head_alone(gate, head, base, case)
     if base is None:
         return _without_baseline(gate, head, case)
     ids = sorted(head.keys() & base.keys())
     if not ids:
-        return _inconclusive(gate, "head and base have no item in common", 0)
+        return inconclusive(gate.rule, "head and base have no item in common")
     left_out = len(head.keys() | base.keys()) - len(ids)
     return _PreparedScores(
         gate=gate,
@@ -175,8 +175,9 @@ def _prepare(case: GateCase) -> _PreparedScores | Judgement:
     )
 
 
-def _inconclusive(gate: Gate, note: str, items: int) -> Judgement:
-    return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=note, items=items)
+def inconclusive(rule: str, note: str, items: int = 0) -> Judgement:
+    """Judge a suite without usable evidence: it blocks the change, regardless of `on_inconclusive`."""
+    return Judgement(verdict=Verdict.INCONCLUSIVE, rule=rule, note=note, items=items)
 
 
 def _head_alone(gate: Gate, head: Scores, base: Scores | None, case: GateCase) -> _PreparedScores:
@@ -256,13 +257,7 @@ def _test(scores: _PreparedScores, family_size: int) -> TestResult:
     gate = scores.gate
     if scores.total:
         reference = 0.0 if scores.scores[0][1] is not None else gate.value or 0.0
-        result = paired_tests.sequential(_differences(scores), gate.alpha)
-        return replace(
-            result,
-            estimate=result.estimate + reference,
-            low=result.low + reference,
-            high=result.high + reference,
-        )
+        return paired_tests.sequential(_differences(scores), gate.alpha).shifted(reference)
     pairs = [(head, base) for head, base in scores.scores if base is not None]
     if pairs:
         return paired_tests.paired(
@@ -315,7 +310,7 @@ def _note(scores: _PreparedScores, result: TestResult, verdict: Verdict) -> str:
 def _no_regression(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  outcome of the test
     """Fail on evidence of worse; else pass if a drop of ``detect`` was detectable.
 
-    A drop outside the bounds was detectable whatever the power: items that got better are no noise.
+    A drop outside the bounds was detectable at any power: items that got better are no noise.
     """
     was_detectable = result.detectable <= gate.detect or result.low > -gate.detect
     return Verdict.FAIL if is_worse else Verdict.PASS if was_detectable else Verdict.INCONCLUSIVE

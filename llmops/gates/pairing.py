@@ -40,7 +40,6 @@ class SuiteRef(Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """Its name in reports."""
         return self.suite.label
 
     @property
@@ -50,7 +49,6 @@ class SuiteRef(Struct, frozen=True):
 
     @property
     def criteria(self) -> GateCriteria:
-        """How it is judged."""
         judge = self.suite.judge
         return GateCriteria(self.suite.metric, self.suite.gate, judge.min_agreement if judge else None)
 
@@ -82,7 +80,7 @@ class SuiteRef(Struct, frozen=True):
 
         spec = self.node.spec
         facts = [(f.at.removeprefix(part), f.value) for f in spec.facts if f.scope is Scope.BUILD and is_own(f.at)]
-        # Labels decide how far a judge is trusted, not what it is asked.
+        # Labels decide how far a judge is trusted, not its questions.
         asked_files = (f for f in self.node.files if is_own(f.at) and f.at != f"{part}.judge.labels")
         files = [(f.at.removeprefix(part), f.sha256) for f in asked_files]
         needs = [(n.at.removeprefix(part), self.graph[n.key].digest) for n in self.node.needs if is_own(n.at)]
@@ -100,7 +98,7 @@ def pairs(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[Suite
         for key in base.nodes
         if key.kind == KIND.name
         for suite in suites_of(key, base)
-        if not _has_suite(head, suite)
+        if suite.label not in {other.label for other in suites_of(key, head)}
     ]
     for key in keys:
         by_label = {suite.label: suite for suite in suites_of(key, base)}
@@ -113,10 +111,6 @@ def suites_of(key: Key, graph: Graph) -> list[SuiteRef]:
     if key not in graph:
         return []
     return [SuiteRef(graph, graph[key], index) for index in range(len(graph[key].spec.body.suites))]
-
-
-def _has_suite(graph: Graph, suite: SuiteRef) -> bool:
-    return suite.label in {other.label for other in suites_of(suite.node.key, graph)}
 
 
 def _renamed_from(suite: SuiteRef, removed: Iterable[SuiteRef]) -> SuiteRef | None:

@@ -1,4 +1,4 @@
-"""Gates a pull request: evaluates what it affects and judges it by the gates of its base.
+"""Gates a pull request: evaluates the affected suites and judges them by the gates of its base.
 
 Only what differs is evaluated; the rest is in the ledger. Evidence is named by the questions and the subject, so a
 rebase, a squash or the merge itself reuses it.
@@ -23,9 +23,8 @@ from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
 from llmops.execution.executor import BuildContext, BuildResult, BuildTask
-from llmops.gates import budgets, information, pairing, sampling, verdicts
+from llmops.gates import budgets, information, judge, pairing, sampling, verdicts
 from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteCandidate
-from llmops.gates.judge import Judgement
 from llmops.gates.pairing import SuiteRef
 from llmops.gates.sampling import Continuation
 from llmops.gates.trials import EvidenceStore
@@ -93,7 +92,7 @@ class GatePlan(Struct, frozen=True, kw_only=True):
     tasks: tuple[BuildTask, ...] = ()
     """Missing builds: of head, and of base where its evidence is missing."""
     skipped: tuple[SkippedSuite, ...] = ()
-    """Suites that the budget does not reach; builds for them alone are not in the tasks."""
+    """Suites that the budget does not cover; builds for them alone are not in the tasks."""
 
     @property
     def has_effect(self) -> bool:
@@ -278,12 +277,12 @@ def run(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, 
 
 
 def _marked_if_skipped(report: SuiteReport, skipped: Iterable[SkippedSuite]) -> SuiteReport:
-    """Discard the verdict of a suite that the budget did not reach, whatever older evidence there is."""
-    suite = next((one for one in skipped if (one.evaluation, one.suite) == (report.evaluation, report.suite)), None)
-    if suite is None:
+    """Discard the verdict of a suite that the budget does not cover, even if older evidence exists."""
+    suites = (suite for suite in skipped if (suite.evaluation, suite.suite) == (report.evaluation, report.suite))
+    if (left_out := next(suites, None)) is None:
         return report
-    judgement = Judgement(verdict=Verdict.INCONCLUSIVE, rule=report.judgement.rule, note="the budget does not reach it")
-    return replace(report, judgement=judgement, left_out=suite)
+    judgement = judge.inconclusive(report.judgement.rule, "the budget does not cover it")
+    return replace(report, judgement=judgement, left_out=left_out)
 
 
 def _build(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, emit: EventSink) -> BuildResult:
@@ -299,15 +298,15 @@ def _build(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiato
 
 
 def _undecided(gate_plan: GatePlan, result: BuildResult, source: EvidenceStore) -> tuple[BuildTask, ...]:
-    """Tasks of joined suites that are undecided, and of what they are compared with; their dependencies are built."""
+    """Tasks of joined suites that are undecided, and of their baselines; their dependencies are built."""
     if not result.joined:
         return ()
     more = _continuations(gate_plan, source, ())
     if result.joined.isdisjoint(more):
         return ()
-    tasks = {task.action.unit: task for task in gate_plan.tasks}
+    units = more.keys() - result.failed.keys()
     return tuple(
         _with_budget(replace(task, action=replace(task.action, after=())), more, gate_plan.base.settings)
-        for unit, task in tasks.items()
-        if unit in more and unit not in result.failed
+        for task in gate_plan.tasks
+        if task.action.unit in units
     )

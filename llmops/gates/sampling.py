@@ -28,7 +28,7 @@ from llmops.statistics import betting
 
 
 class Continuation(Struct, frozen=True):
-    """How a unit goes on: with which budget, from what an earlier run found."""
+    """The budget of a unit that needs more items, and the result of an earlier run, from which it continues."""
 
     budget: SamplingBudget
     previous: Previous | None = None
@@ -46,11 +46,12 @@ def continuations(
     ``outcomes`` are those of units whose bytes are in the store.
     """
     family = list(cases)
-    found: dict[Digest, Continuation] = {}
-    for case in family:
-        if case.head.suite.sequential:
-            found |= dict(_of_suite(case, len(family), outcomes, settings))
-    return found
+    sequential = [case for case in family if case.head.suite.sequential]
+    return {
+        unit: continuation
+        for case in sequential
+        for unit, continuation in _of_suite(case, len(family), outcomes, settings)
+    }
 
 
 def _of_suite(
@@ -60,17 +61,17 @@ def _of_suite(
     is_minimum = case.gate.rule == "minimum"
     base = None if is_minimum else case.base
     sides = [side for side in (base, case.head) if side is not None]
-    found = [_continuation(side, case.gate, outcomes, settings) for side in sides]
+    resumed = [_continuation(side, case.gate, outcomes, settings) for side in sides]
     if is_minimum and case.base and case.base.unit not in outcomes:
         shown = _continuation(case.base, case.gate, outcomes, settings)
         yield case.base.unit, _judged_by(shown, case.gate, family_size)
     has_evidence = all(side.unit in outcomes for side in sides)
-    if has_evidence and (case.case is None or judge.is_decided(case.case, family_size) or not _can_continue(found)):
+    if has_evidence and (case.case is None or judge.is_decided(case.case, family_size) or not _can_continue(resumed)):
         return
     if base is not None:
-        yield base.unit, found[0]
+        yield base.unit, resumed[0]
     can_decide = base is not None or is_minimum
-    head = _judged_by(found[-1], case.gate if can_decide else None, family_size)
+    head = _judged_by(resumed[-1], case.gate if can_decide else None, family_size)
     budget = replace(head.budget, metric=case.report.metric or None, against=base.unit if base else "")
     yield case.head.unit, replace(head, budget=budget)
 
@@ -81,7 +82,6 @@ def _judged_by(continuation: Continuation, gate: Gate | None, family_size: int) 
 
 
 def _continuation(side: SuiteRef, gate: Gate, outcomes: Mapping[Digest, Outcome], settings: Settings) -> Continuation:
-    """The limits of one side, with what it was asked before."""
     budget = sampling.limits(gate, side.node.key, side.node.spec.body, settings)
     outcome = outcomes.get(side.unit)
     if outcome is None:

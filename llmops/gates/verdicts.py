@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
-from llmops.domain.plans import Cost, Verdict
+from llmops.domain.plans import Cost
 from llmops.domain.resources import Key
 from llmops.gates import judge, pairing, trials
 from llmops.gates.budgets import SkippedSuite
@@ -47,14 +47,12 @@ class TaskFigures(Struct, frozen=True, kw_only=True):
 
 
 class SuiteReport(Struct, frozen=True, kw_only=True):
-    """One suite and its judgement."""
-
     evaluation: Key
     suite: str
     metric: str
     judgement: Judgement
     note: str = ""
-    """Restriction of what was compared."""
+    """Restriction of the comparison."""
     gate_changed: bool = False
     """Head has another gate or metric than base; that of base applies."""
     is_new: bool = False
@@ -80,7 +78,7 @@ class SuiteReport(Struct, frozen=True, kw_only=True):
     reused: bool = False
     """All evidence existed before this run."""
     left_out: SkippedSuite | None = None
-    """Set where the budget did not reach the suite."""
+    """Set where the budget does not cover the suite."""
 
 
 class PreparedCase(Struct, frozen=True, kw_only=True):
@@ -125,9 +123,9 @@ def collect(keys: Iterable[Key], head: Graph, base: Graph, source: EvidenceStore
 
 def _judge(cases: Iterable[PreparedCase]) -> tuple[SuiteReport, ...]:
     prepared = tuple(cases)
-    judgements = iter(judge.judge_together([one.case for one in prepared if one.case is not None]))
+    judgements = iter(judge.judge_together([suite.case for suite in prepared if suite.case is not None]))
     return tuple(
-        one.report if one.case is None else replace(one.report, judgement=next(judgements)) for one in prepared
+        suite.report if suite.case is None else replace(suite.report, judgement=next(judgements)) for suite in prepared
     )
 
 
@@ -137,7 +135,7 @@ def _prepare(criteria: GateCriteria, suite: SuiteRef, baseline: SuiteRef | None,
     report = _report(criteria, suite, sides)
     comparable = sides.baseline if sides.is_comparable else None
     if problem := _problem(criteria, sides):
-        report = replace(report, judgement=_inconclusive(criteria.gate, problem))
+        report = replace(report, judgement=judge.inconclusive(criteria.gate.rule, problem))
         return PreparedCase(report=report, gate=criteria.gate, head=suite, base=comparable)
     case = _case(criteria.gate, sides)
     if sides.head is not None and sides.base is not None and sides.is_comparable:
@@ -159,12 +157,11 @@ class _Sides(Struct, frozen=True, kw_only=True):
 
 
 def _load(criteria: GateCriteria, suite: SuiteRef, baseline: SuiteRef | None, source: EvidenceStore) -> _Sides:
-    is_comparable = _is_comparable(suite, baseline)
     head_units, base_units, note = _units(criteria.gate, suite, baseline)
     head = trials.read(head_units, source)
     return _Sides(
         baseline=baseline if criteria.gate.against == "base" else None,
-        is_comparable=is_comparable,
+        is_comparable=_is_comparable(suite, baseline),
         head=head,
         base=trials.read(base_units, source),
         units=(*head_units, *base_units),
@@ -210,8 +207,8 @@ def _problem(criteria: GateCriteria, sides: _Sides) -> str:
         return problem
     if sides.baseline is not None and sides.is_comparable and sides.base is None:
         return f"base {MISSING}; to evaluate it, run `llmops gate --base` with its commit"
-    evidence = {"head": sides.head, "base": sides.base}
-    if silent := [side for side, one in evidence.items() if one is not None and one.is_silent]:
+    sources = {"head": sides.head, "base": sides.base}
+    if silent := [side for side, evidence in sources.items() if evidence is not None and evidence.is_silent]:
         return f"no model call is recorded for {' and '.join(silent)}, so there is no evidence"
     return sides.head.judge_problem(sides.metric, criteria.min_agreement)
 
@@ -230,27 +227,23 @@ def _case(gate: Gate, sides: _Sides) -> GateCase:
     )
 
 
-def _inconclusive(gate: Gate, note: str) -> Judgement:
-    return Judgement(verdict=Verdict.INCONCLUSIVE, rule=gate.rule, note=note)
-
-
 def _report(criteria: GateCriteria, suite: SuiteRef, sides: _Sides) -> SuiteReport:
     head, base, metric = sides.head, sides.base, sides.metric
     return SuiteReport(
         evaluation=suite.node.key,
         suite=suite.label,
         metric=metric,
-        judgement=_inconclusive(criteria.gate, ""),
+        judgement=judge.inconclusive(criteria.gate.rule, ""),
         note=sides.note,
         figures=_figures(head, base, metric),
         units=sides.units,
-        seconds=sum(one.seconds for one in (head, base) if one is not None),
+        seconds=sum(evidence.seconds for evidence in (head, base) if evidence is not None),
         agreement=head.facts.agreement if head and metric in head.facts.judged else None,
     )
 
 
 def _figures(head: SuiteEvidence | None, base: SuiteEvidence | None, metric: str) -> TaskFigures | None:
-    of_base, of_head = (one.facts.figures.get(metric) if one else None for one in (base, head))
+    of_base, of_head = (evidence.facts.figures.get(metric) if evidence else None for evidence in (base, head))
     return None if of_base is None and of_head is None else TaskFigures(base=of_base, head=of_head)
 
 

@@ -187,8 +187,8 @@ def changed(objects: Objects, old: str, new: str, prefix: str = "") -> Iterator[
                 folders.setdefault(path, ["", ""])[number] = oid.hex()
             else:
                 yield path
-    for path, (one, other) in folders.items():
-        yield from changed(objects, one, other, f"{path}/")
+    for path, (old_oid, new_oid) in folders.items():
+        yield from changed(objects, old_oid, new_oid, f"{path}/")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -115,7 +115,7 @@ def _standing(letter: str, key: str, words: str) -> SignatureStatus:
         return _LETTERS.get(letter, SignatureStatus.UNKNOWN)
     if not key.startswith(_SSH_KEY):
         return SignatureStatus.GOOD  # a key of the given keyring, which GnuPG need not trust
-    return SignatureStatus.EXPIRED if any(one in words for one in _DATES) else SignatureStatus.UNKNOWN
+    return SignatureStatus.EXPIRED if any(message in words for message in _DATES) else SignatureStatus.UNKNOWN
 
 
 @lru_cache(4096)
@@ -200,9 +200,9 @@ def outside(path: str, top: Path) -> Path:
 
 def keys_at(paths: Iterable[str], top: Path) -> Keys:
     """Locate keys: a file contains allowed signers, a folder is a GnuPG home. Raises as `outside`."""
-    found = [outside(path, top) for path in paths]
-    files, folders = [path for path in found if path.is_file()], [path for path in found if path.is_dir()]
+    places = [outside(path, top) for path in paths]
+    files, folders = [path for path in places if path.is_file()], [path for path in places if path.is_dir()]
     if len(files) > 1 or len(folders) > 1:
-        names = " and ".join(map(str, found))
+        names = " and ".join(map(str, places))
         raise Misused(f"{names}: name at most one file of allowed signers and one GnuPG home.")
-    return Keys(*(str(places[0]) if places else "" for places in (files, folders)))
+    return Keys(*(str(listed[0]) if listed else "" for listed in (files, folders)))

@@ -106,7 +106,7 @@ def named(path: Path | str) -> Iterator[None]:
 
 
 def link(source: str, target: str) -> bool:
-    """Give a file a second name. False if the file system cannot do that."""
+    """Link a file to a second name. False if the file system cannot do that."""
     try:
         os.link(os.path.realpath(source) if os.path.islink(source) else source, target)
     except OSError:
@@ -115,7 +115,7 @@ def link(source: str, target: str) -> bool:
 
 
 def adopt(source: str, target: str) -> bool:
-    """Give a file a second name, read-only and as new. False if that fails, as for another user's file."""
+    """Link a file to a second name, read-only and as new. False if that fails, as for another user's file."""
     if not link(source, target):
         return False
     try:

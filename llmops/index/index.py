@@ -20,20 +20,21 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from llmops import __version__
 from llmops.domain import digests
 from llmops.domain.digests import HASH_VERSION, SHORT
 from llmops.domain.problems import Invalid
 from llmops.domain.resources import Key, Node
+from llmops.domain.version import __version__
 from llmops.git.tree import CommitFiles
 from llmops.index import database
 from llmops.index.database import Database, Unwritable
 from llmops.plugins.plugins import Plugins
 from llmops.plugins.registry import installed_code
-from llmops.specs import closures, graph, loading
+from llmops.specs import closures, graph, loading, settings_file
 from llmops.specs.closures import Kinds, ResolvedSpec
 from llmops.specs.graph import Graph
-from llmops.specs.loading import CommitReader, ParsedFile, Pins
+from llmops.specs.loading import CommitReader, ParsedFile
+from llmops.specs.lock_file import Pins
 from llmops.specs.settings import Settings
 
 MOST_FRESH = 100
@@ -168,7 +169,7 @@ class _Nodes(Mapping[Key, Node]):
 
 def desire(index: Index, files: CommitFiles) -> tuple[Settings, Graph]:
     """Read what a tree declares, as far as it differs from the generation. Raises `Invalid` with every problem."""
-    settings, problems = loading.read_settings(files, index.plugins)
+    settings, problems = settings_file.read(files, index.plugins)
     built = None if problems else _read_changes(index, files, settings)
     if built is not None and len(built.fresh) > MOST_FRESH and not index.generation.is_read:
         _write(index, files.tree, settings, built)

@@ -1,4 +1,4 @@
-"""One file, or one folder, per kind of resource."""
+"""Declares the kinds of resource, one file or folder each."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Dataset: rows in one of TRL's formats, checked row by row and split by content.
+"""Declares a Dataset: rows in one of TRL's formats, checked row by row and split by content.
 
 Formats are those of https://huggingface.co/docs/trl/dataset_formats; more columns than a format asks for are kept.
 
@@ -23,7 +23,7 @@ from llmops.plugins.sources import Source, misplaced_token
 Format: TypeAlias = Literal["text", "messages", "prompt_completion", "preference", "prompt", "rows"]
 
 MOST_PROBLEMS = 10
-"""How many bad rows of one file are listed; the rest are counted."""
+"""Most listed bad rows of one file; the rest are counted."""
 
 
 class Message(Struct):
@@ -43,13 +43,11 @@ class TextRow(Struct):
 
 
 class MessagesRow(Struct):
-    """A conversation."""
-
     messages: Annotated[list[Message], Meta(min_length=1)]
 
 
 class PromptCompletionRow(Struct):
-    """What is asked and what shall be answered; the loss is on the answer."""
+    """A prompt and its answer; the loss is on the answer."""
 
     prompt: Turns
     completion: Turns
@@ -64,7 +62,7 @@ class PreferenceRow(Struct):
 
 
 class PromptRow(Struct):
-    """Only what is asked."""
+    """A prompt without an answer."""
 
     prompt: Turns
 
@@ -80,36 +78,36 @@ ROWS: dict[str, Any] = {
 
 
 class Split(Body, frozen=True, kw_only=True):
-    """How rows are divided: by a hash of the row, so that a row never changes sides when others come or go."""
+    """Split of the rows by a hash of each, so that no row changes sides when others are added or removed."""
 
     test_fraction: Annotated[float, about("Share of rows kept for evaluation.", gt=0, lt=1)]
-    seed: Annotated[int, about("Another seed, another division.", ge=0)] = 0
+    seed: Annotated[int, about("Seed of the split.", ge=0)] = 0
     by: Annotated[
         tuple[str, ...],
-        about("Columns whose content decides the side; empty means the whole row. A corrected label then stays put."),
+        about("Columns that determine the side; empty means the whole row. Edits of other columns do not move a row."),
     ] = ()
 
 
 class Dataset(Body, frozen=True, kw_only=True):
     """Rows to train on or to evaluate with."""
 
-    format: Annotated[Format, about("Columns of a row, as TRL names them; `rows` asks for none.")]
+    format: Annotated[Format, about("Columns of a row, as TRL names them; `rows` requires none.")]
     sources: Annotated[
         tuple[Source, ...],
         about(
-            "Files (.jsonl; .txt and .md for format text; and what installed parsers read), in this order.",
+            "Files (.jsonl; .txt and .md for format text; others with an installed parser), in this order.",
             min_length=1,
         ),
     ]
-    split: Annotated[Split | None, about("Without it every row is in both the train and the test side.")] = None
+    split: Annotated[Split | None, about("Split into train and test rows; default: every row is in both.")] = None
 
 
 def check(dataset: Dataset, _: Choices) -> Iterable[FieldProblem]:
-    """Each source is one file whose ending says how it is read."""
+    """Check that each source is one file with a parser."""
     for index, source in enumerate(dataset.sources):
         at = f"sources[{index}]"
         if (source.path is None) == (source.uri is None):
-            yield FieldProblem(at, "a source is either a path or a uri.", "Give exactly one of them.")
+            yield FieldProblem(at, "a source is either a path or a uri.", "Set exactly one of them.")
         yield from misplaced_token(source, at)
         name = source.path or source.uri or ""
         if parsers.find(name, dataset.format) is None:
@@ -117,13 +115,13 @@ def check(dataset: Dataset, _: Choices) -> Iterable[FieldProblem]:
 
 
 def endings(format_: Format) -> str:
-    """List the file endings that a format is read from, in words."""
+    """List the file endings of a format, in words."""
     *others, last = parsers.suffixes(format_)
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def examine(dataset: Dataset, files: Files) -> Iterable[Problem]:
-    """Check every row of every file in the repository."""
+    """Check every row of the files in the repository."""
     by = dataset.split.by if dataset.split else ()
     for source in dataset.sources:
         if source.path is not None:
@@ -139,7 +137,7 @@ def _sample(path: str, wrong: list[BadRow]) -> Iterator[Problem]:
 
 
 def wrong_rows(name: str, data: bytes, format_: Format, by: tuple[str, ...] = ()) -> Iterator[BadRow]:
-    """Find every row that is not of the format, or lacks a column of ``by``."""
+    """Find the rows that do not fit the format, or lack a column of ``by``."""
     parser, is_empty = _parser(name, format_), True
     for row in parser.rows(data, ROWS[format_]):
         is_empty = False
@@ -150,11 +148,11 @@ def wrong_rows(name: str, data: bytes, format_: Format, by: tuple[str, ...] = ()
             what = f"the row has no column {' and '.join(missing)}, by which the dataset is split."
             yield BadRow(row.line, "$", what)
     if is_empty:
-        yield BadRow(1, "", "the file holds no row.")
+        yield BadRow(1, "", "the file has no rows.")
 
 
 def rows(name: str, data: bytes, format_: Format) -> Iterator[dict[str, Any]]:
-    """Read the rows of a file; those that cannot be read are left out (`wrong_rows` finds them)."""
+    """Read the valid rows of a file; `wrong_rows` finds the others."""
     return (row.value for row in _parser(name, format_).rows(data, dict[str, Any]) if isinstance(row, Row))
 
 
@@ -165,14 +163,14 @@ def _parser(name: str, format_: Format) -> Parser:
 
 
 def is_test(row: dict[str, Any], split: Split) -> bool:
-    """Whether a row is kept for evaluation: its hash, as a number in [0, 1), is below the fraction."""
+    """Whether a row is in the test split: its hash, as a number in [0, 1), is below the fraction."""
     part = {name: row.get(name) for name in split.by} if split.by else row
     text = msgspec.json.encode([split.seed, part], order="sorted")
     return int(digests.sha256(text)[:16], 16) / 2**64 < split.test_fraction
 
 
 def pins(dataset: Dataset) -> Iterable[Pin]:
-    """Every address at the digest of what is there, and the version of every parser that has one."""
+    """Pin the addresses at their digests, and the parsers that have a version."""
     for index, source in enumerate(dataset.sources):
         if source.uri is not None:
             yield Pin(f"sources[{index}].digest", source.uri, source.digest or "")

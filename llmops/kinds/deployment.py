@@ -1,6 +1,6 @@
-"""Deployment: a model behind an OpenAI-compatible endpoint, and how a new revision of it takes over.
+"""Declares a Deployment: a model behind an OpenAI-compatible endpoint, and the rollout of its revisions.
 
-The words of the strategy are those of Argo Rollouts (https://argo-rollouts.readthedocs.io/en/stable/features/canary/).
+The vocabulary of the strategy is that of Argo Rollouts (https://argo-rollouts.readthedocs.io/en/stable/features/canary/).
 
 Pure.
 """
@@ -13,117 +13,110 @@ from msgspec import Meta, field
 from llmops.domain.problems import FieldProblem
 from llmops.domain.records import RuntimeChoice
 from llmops.domain.resources import Key, Node, Scope
-from llmops.plugins.fields import DURATION_PATTERN, Body, Options, about, ref
+from llmops.plugins.fields import Body, Duration, Options, about, ref
 from llmops.plugins.kind import Choices, Kind
 
 
 class EngineSpec(Body, frozen=True, kw_only=True):
-    """What answers: an external program that speaks the OpenAI API."""
+    """An external program that speaks the OpenAI API, or a remote endpoint."""
 
-    type: Annotated[str, about("Which engine: transformers, …", scope=Scope.LIVE, pattern="^[a-z][a-z0-9_]*$")] = (
+    type: Annotated[str, about("An engine: transformers, …", scope=Scope.LIVE, pattern="^[a-z][a-z0-9_]*$")] = (
         "transformers"
     )
     version: (
         Annotated[
-            str, about("Version of the program; a release is refused when another one is installed.", scope=Scope.LIVE)
+            str, about("Required version of the program; a release fails if another is installed.", scope=Scope.LIVE)
         ]
         | None
     ) = None
-    config: Annotated[Options, about("The program's own options, in its own words.", scope=Scope.LIVE)] = {}
+    config: Annotated[Options, about("The program's own options.", scope=Scope.LIVE)] = {}
 
 
 class RuntimeSpec(Body, frozen=True, kw_only=True):
-    """Where it runs, with options."""
+    """A runtime with options."""
 
-    type: Annotated[str, about("Which runtime: local, …", pattern="^[a-z][a-z0-9_]*$")]
+    type: Annotated[str, about("Name of the runtime: local, …", pattern="^[a-z][a-z0-9_]*$")]
     config: Annotated[Options, about("The runtime's own options.")] = {}
 
 
 class Pause(Body, frozen=True, kw_only=True):
-    """Wait, so that traffic can show something."""
+    """A wait at the present weight."""
 
-    duration: Annotated[str, about("How long: 30s, 5m, 1h.", pattern=DURATION_PATTERN)] | None = None
+    duration: Annotated[Duration, about("Duration: 30s, 5m, 1h; default: until the spec changes.")] | None = None
 
 
 class Analysis(Body, frozen=True, kw_only=True):
-    """What the gateway must have seen of the new revision during this step."""
+    """Limits for the gateway's counters of the new revision since the step began; beyond one the release is aborted."""
 
-    duration: Annotated[str, about("How long it is watched.", pattern=DURATION_PATTERN)] = "30s"
-    min_requests: Annotated[int, about("Fewer answers than this say nothing.", ge=1)] = 20
-    max_error_rate: Annotated[float, about("Share of failed requests that aborts the release.", ge=0, le=1)] = 0.01
-    max_latency_p95: (
-        Annotated[str, about("Slowest 95th percentile until the last byte.", pattern=DURATION_PATTERN)] | None
-    ) = None
+    duration: Annotated[Duration, about("Minimum duration.")] = "30s"
+    min_requests: Annotated[int, about("Minimum number of requests for a verdict.", ge=1)] = 20
+    max_error_rate: Annotated[float, about("Maximum share of failed requests.", ge=0, le=1)] = 0.01
+    max_latency_p95: Annotated[Duration, about("Maximum 95th percentile until the last byte.")] | None = None
 
 
 class CanaryStep(Body, frozen=True, kw_only=True):
-    """One step: exactly one of the three."""
+    """One step: exactly one of the fields."""
 
-    set_weight: Annotated[int, about("Percent of the requests that the new revision gets.", ge=0, le=100)] | None = None
+    set_weight: Annotated[int, about("Percentage of requests for the new revision.", ge=0, le=100)] | None = None
     pause: Annotated[Pause | None, about("Wait.")] = None
-    analysis: Annotated[Analysis | None, about("Compare what was seen with limits; abort when it is worse.")] = None
+    analysis: Annotated[Analysis | None, about("Compare the gateway's counters with limits, and abort beyond.")] = None
 
 
 class Canary(Body, frozen=True, kw_only=True):
-    """A new revision takes over in steps."""
+    """A rollout in steps."""
 
-    steps: Annotated[tuple[CanaryStep, ...], about("In this order; at the end the weight is 100.")] = ()
+    steps: Annotated[tuple[CanaryStep, ...], about("Steps in order; at the end the weight is 100.")] = ()
 
 
 class Strategy(Body, frozen=True, kw_only=True):
-    """How a new revision takes over; without steps it does so at once when it is healthy."""
+    """The rollout of a new revision; without steps it gets all traffic as soon as it is healthy."""
 
-    canary: Annotated[Canary, about("In steps.")] = Canary()
+    canary: Annotated[Canary, about("Rollout in steps.")] = Canary()
 
 
 class KeepWarm(Body, frozen=True, kw_only=True):
-    """Which earlier revisions stay started, so that going back is a traffic switch."""
+    """Earlier revisions that keep running, so that a rollback is a traffic switch."""
 
-    revisions: Annotated[int, about("How many good ones.", ge=0, le=5)] = 1
-    for_: Annotated[str, about("How long after they were replaced.", pattern=DURATION_PATTERN)] = field(
-        default="1h", name="for"
-    )
+    revisions: Annotated[int, about("Number of good revisions.", ge=0, le=5)] = 1
+    for_: Annotated[Duration, about("Duration after their replacement.")] = field(default="1h", name="for")
 
 
 class Deployment(Body, frozen=True, kw_only=True):
-    """A model that serves. Its name is the `model` that clients ask for."""
+    """A served model. Its name is the `model` of requests."""
 
-    model: Annotated[str, ref("model", about="What serves; only a remote engine goes without.")] | None = None
-    prompt: Annotated[str, ref("prompt", about="Every request goes through this prompt.", scope=Scope.LIVE)] | None = (
-        None
-    )
-    engine: Annotated[EngineSpec, about("What answers.", plugin="engines")] = EngineSpec()
+    model: Annotated[str, ref("model", about="The served model; a remote engine has none.")] | None = None
+    prompt: Annotated[str, ref("prompt", about="Prompt that every request fills.", scope=Scope.LIVE)] | None = None
+    engine: Annotated[EngineSpec, about("The engine.", plugin="engines")] = EngineSpec()
     runtime: Annotated[
         Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")] | RuntimeSpec,
-        about("Where it runs: the name of a runtime, or one with options.", scope=Scope.NONE, plugin="runtimes"),
+        about("Name of a runtime, or a runtime with options.", scope=Scope.NONE, plugin="runtimes"),
     ] = "local"
-    replicas: Annotated[int, about("Copies of the engine.", scope=Scope.NONE, ge=1, le=64)] = 1
+    replicas: Annotated[int, about("Number of copies of the engine.", scope=Scope.NONE, ge=1, le=64)] = 1
     requires: Annotated[
         tuple[Annotated[str, ref("evaluation", about="An evaluation.", is_gate=True)], ...],
-        about("Evaluations of this model that must pass before a new revision is released.", scope=Scope.NONE),
+        about("Evaluations of this model that must pass before the release of a new revision.", scope=Scope.NONE),
     ] = ()
-    strategy: Annotated[Strategy, about("How a new revision takes over.", scope=Scope.NONE)] = Strategy()
-    keep_warm: Annotated[KeepWarm, about("Which earlier revisions stay started.", scope=Scope.NONE)] = KeepWarm()
-    progress_deadline: Annotated[
-        str, about("A new revision must be healthy within this time.", scope=Scope.NONE, pattern=DURATION_PATTERN)
-    ] = "10m"
+    strategy: Annotated[Strategy, about("Rollout of a new revision.", scope=Scope.NONE)] = Strategy()
+    keep_warm: Annotated[KeepWarm, about("Earlier revisions that keep running.", scope=Scope.NONE)] = KeepWarm()
+    progress_deadline: Annotated[Duration, about("Maximum time until a new revision is healthy.", scope=Scope.NONE)] = (
+        "10m"
+    )
 
     @property
     def runtime_choice(self) -> RuntimeChoice:
-        """The runtime with its options."""
         if isinstance(self.runtime, str):
             return RuntimeChoice(type=self.runtime)
         return RuntimeChoice(type=self.runtime.type, config=self.runtime.config)
 
 
 def check(deployment: Deployment, plugins: Choices) -> Iterable[FieldProblem]:
-    """A program serves a model; steps are one thing each, and weights rise."""
+    """Check that a program has a model, that steps have one field each, and that weights rise."""
     name = deployment.engine.type
     is_remote = plugins.choice("engines", name).remote
     if deployment.model is None and not is_remote:
-        yield FieldProblem("model", f"the engine {name} serves a model, and none is named.", "Name a model.")
+        yield FieldProblem("model", f"the engine {name} needs a model.", "Add model.")
     if deployment.model is not None and is_remote:
-        yield FieldProblem("model", f"the engine {name} is remote and serves a model of its own.", "Remove model.")
+        yield FieldProblem("model", f"the engine {name} is remote and has a model of its own.", "Remove model.")
     weight = 0
     for index, step in enumerate(deployment.strategy.canary.steps):
         role = f"strategy.canary.steps[{index}]"
@@ -132,19 +125,19 @@ def check(deployment: Deployment, plugins: Choices) -> Iterable[FieldProblem]:
             yield FieldProblem(role, "a step is one of set_weight, pause and analysis.", "Make several steps of it.")
         if step.set_weight is not None:
             if step.set_weight < weight:
-                yield FieldProblem(f"{role}.set_weight", "the weight falls.", "Let the weights rise from step to step.")
+                yield FieldProblem(f"{role}.set_weight", "the weight falls.", "Raise the weight from step to step.")
             weight = step.set_weight
 
 
 def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterable[FieldProblem]:
-    """A required evaluation is about the model that serves, or about this very deployment."""
+    """Check that required evaluations are about the served model, or about this deployment."""
     model = next((need.key for need in node.needs if need.field == "model"), None)
     for need in node.needs:
         if need.is_gate and not {model, node.key} & _subjects(nodes[need.key]):
             yield FieldProblem(
                 need.at,
                 f"{need.key} does not evaluate {model}.",
-                "Require one whose subject is it, or this deployment.",
+                "Require one whose subject is that model, or this deployment.",
             )
 
 

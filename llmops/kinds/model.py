@@ -1,4 +1,4 @@
-"""Model: weights and tokenizer that come from outside, pinned.
+"""Declares a Model: weights and tokenizer from outside, pinned.
 
 Pure.
 """
@@ -33,82 +33,80 @@ class Hub(Body, frozen=True, kw_only=True):
 
 
 class ModelSource(Source, frozen=True, kw_only=True):
-    """Where a model's files come from: exactly one of `hf`, `path` (a folder) and `uri`."""
+    """Source of the files: exactly one of `hf`, `path` (a folder) and `uri`."""
 
     hf: Annotated[Hub | None, about("A repository of the Hugging Face hub.")] = None
 
 
 class AllowPickle(Body, frozen=True, kw_only=True):
-    """Weights that are pickled, and so can run code when they are loaded, are taken."""
+    """Permission for pickled weights, which can run code when they are loaded."""
 
-    reason: Annotated[str, about("Why it has to be, and why they are trusted; plans show it.", min_length=1)]
+    reason: Annotated[str, about("Reason to need and to trust them; plans show it.", min_length=1)]
 
 
 class Model(Body, frozen=True, kw_only=True):
-    """A model that is taken, not made here: its source, licence, card and stage of life."""
+    """A model from outside: its source, licence, card and stage."""
 
-    source: Annotated[ModelSource, about("Where the weights come from.")]
+    source: Annotated[ModelSource, about("Source of the weights.")]
     allow_pickle: Annotated[
         AllowPickle | None,
-        about("Take pickled weights (.bin, .pt, .pth, .ckpt, .pkl) where there are no safetensors.", scope=Scope.NONE),
+        about("Use pickled weights (.bin, .pt, .pth, .ckpt, .pkl) if there are no safetensors.", scope=Scope.NONE),
     ] = None
     license: Annotated[str, about("SPDX identifier of the licence, such as Apache-2.0.", scope=Scope.NONE)] | None = (
         None
     )
     card: Annotated[str, file("Model card, Markdown under models/.", scope=Scope.NONE)] | None = None
     modality: Annotated[
-        Literal["text", "vision", "audio", "multimodal"], about("What the model reads.", scope=Scope.NONE)
+        Literal["text", "vision", "audio", "multimodal"], about("Input of the model.", scope=Scope.NONE)
     ] = "text"
-    stage: Annotated[Stage, about("How far the model may go; only an approved one may serve.", scope=Scope.NONE)] = (
-        "draft"
-    )
+    stage: Annotated[Stage, about("Stage of approval; only an approved model may serve.", scope=Scope.NONE)] = "draft"
 
 
 def check(model: Model, _: Choices) -> Iterable[FieldProblem]:
-    """One source, and a card where cards live."""
+    """Check the number of sources, and the path of the card."""
     given = [name for name in ("hf", "path", "uri") if getattr(model.source, name) is not None]
     if len(given) != 1:
-        found = f"{' and '.join(given)} are given" if given else "no source is given"
-        yield FieldProblem("source", f"{found}.", "Give exactly one of hf, path and uri.")
+        what = f"{' and '.join(given)} are set." if given else "no source is set."
+        yield FieldProblem("source", what, "Set exactly one of hf, path and uri.")
     yield from misplaced_token(model.source, "source")
     if model.card is not None and not (model.card.startswith("models/") and model.card.endswith(".md")):
         yield FieldProblem("card", f"{model.card} is not a model card.", "Put it under models/ as a .md file.")
 
 
 def examine(model: Model, files: Files) -> Iterable[FieldProblem]:
-    """A folder must hold a model that transformers can load without running code from it."""
+    """Check that a folder is a checkpoint that transformers can load without running code from it."""
     folder = model.source.path
     if folder is None:
         return
     names = {path[len(folder) + 1 :] for path in files.names(folder)}
     if "config.json" not in names:
         yield FieldProblem(
-            "source.path", f"{folder} holds no config.json.", "Name the folder of a transformers checkpoint."
+            "source.path", f"{folder} has no config.json.", "Name the folder of a transformers checkpoint."
         )
     elif wrong := unsafe(names, model):
         yield FieldProblem("source.path", f"{folder} {wrong}.", REMEDY)
 
 
-REMEDY = "Save the weights as safetensors, or say why not: allow_pickle: {reason: …}."
+REMEDY = "Save the weights as safetensors, or set allow_pickle: {reason: …}."
 
 
 def unsafe(names: Collection[str], model: Model) -> str:
-    """Say what is wrong with the weights among some files; '' when they may be loaded."""
+    """Reason why the weights among some files must not be loaded, or ''."""
     if any(name.endswith(SAFE) for name in names):
         return ""
     if not any(name.endswith(PICKLED) for name in names):
-        return f"holds no {SAFE} file"
-    return "" if model.allow_pickle else "holds pickled weights only, which can run code when they are loaded"
+        return f"has no {SAFE} file"
+    return "" if model.allow_pickle else "has only pickled weights, which can run code when they are loaded"
 
 
 def remarks(model: Model) -> Iterable[str]:
-    """Weights that can run code are pointed out."""
+    """Point out weights that can run code."""
     if model.allow_pickle is not None:
         yield f"its weights may be pickles, which can run code when they are loaded: {model.allow_pickle.reason}"
 
 
 def pins(model: Model) -> Iterable[Pin]:
-    """A hub repository at its commit, an address at its digest."""
+    """Pin a hub repository at its commit, an address at its digest."""
     source = model.source
     if source.hf is not None:
         fixed = len(source.hf.revision) == COMMIT_LENGTH and set(source.hf.revision) <= set("0123456789abcdef")
@@ -119,7 +117,7 @@ def pins(model: Model) -> Iterable[Pin]:
 
 
 def permits(model: Model, live: bool) -> str:  # noqa: FBT001  the signature of plugin.Kind
-    """A retired model may not be leaned on; only an approved one may serve."""
+    """A retired model must not be referenced; only an approved one may serve."""
     if model.stage == "retired":
         return "is retired"
     if live and model.stage != "approved":
@@ -128,7 +126,7 @@ def permits(model: Model, live: bool) -> str:  # noqa: FBT001  the signature of 
 
 
 def moves(old: Model, new: Model) -> Iterable[FieldProblem]:
-    """A model goes through its stages one at a time, and back the same way, so that every step can be reverted."""
+    """Check that the stage moves by one, in either direction, so that every step can be reverted."""
     if abs(STAGES.index(new.stage) - STAGES.index(old.stage)) > 1:
         yield FieldProblem(
             "stage",

@@ -1,4 +1,4 @@
-"""Prompt: what a model is asked with, as messages with variables, and the parameters it is asked with.
+"""Declares a Prompt: messages with variables, and sampling parameters.
 
 Pure.
 """
@@ -17,37 +17,37 @@ from llmops.plugins.kind import Choices, Kind
 class Message(Body, frozen=True, kw_only=True):
     """One turn; its content is a Jinja template."""
 
-    role: Annotated[Literal["system", "user", "assistant"], about("Who speaks.")]
-    content: Annotated[str, about("Jinja template of what is said.", min_length=1)]
+    role: Annotated[Literal["system", "user", "assistant"], about("Author of the message.")]
+    content: Annotated[str, about("Jinja template of the text.", min_length=1)]
 
 
 class Parameters(Body, frozen=True, kw_only=True):
-    """How the model is asked, in the words of the OpenAI API. What is not given is left to the caller."""
+    """Parameters of a request, as the OpenAI API names them. The caller chooses those that are not set."""
 
-    temperature: Annotated[float, about("0 always takes the likeliest token.", ge=0, le=2)] | None = None
-    top_p: Annotated[float, about("Sample from this share of the probability.", gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, about("Longest answer in tokens.", ge=1)] | None = None
+    temperature: Annotated[float, about("Temperature; 0 takes the likeliest token.", ge=0, le=2)] | None = None
+    top_p: Annotated[float, about("Share of the probability to sample from.", gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, about("Maximum number of tokens of an answer.", ge=1)] | None = None
     stop: Annotated[tuple[str, ...], about("Texts that end the answer.")] = ()
     seed: Annotated[int, about("Seed of sampling.")] | None = None
 
 
 class Prompt(Body, frozen=True, kw_only=True):
-    """A prompt under version control; renders in a sandbox, and every variable is declared."""
+    """A prompt template, which renders in a sandbox; every variable is declared."""
 
     template: Annotated[str, file("Jinja file under prompts/ that becomes one user message.")] | None = None
-    messages: Annotated[tuple[Message, ...], about("The turns, when one user message is not enough.")] = ()
+    messages: Annotated[tuple[Message, ...], about("Messages, if one user message is not enough.")] = ()
     variables: Annotated[dict[str, dict[str, Any]], about("Each variable with the JSON Schema of its values.")] = {}
-    parameters: Annotated[Parameters, about("How the model is asked.")] = Parameters()
+    parameters: Annotated[Parameters, about("Parameters of the request.")] = Parameters()
 
     def turns(self, template: str | None) -> tuple[Message, ...]:
-        """Give the messages; ``template`` is the text of the template file, when there is one."""
+        """Return the messages; ``template`` is the text of the template file, if there is one."""
         return self.messages if template is None else (Message(role="user", content=template),)
 
 
 def check(prompt: Prompt, _: Choices) -> Iterable[FieldProblem]:
-    """Either a file or messages; schemas that are schemas; variables that match the messages."""
+    """Check that there is a file or messages, valid schemas, and variables that match the messages."""
     if (prompt.template is None) == (not prompt.messages):
-        yield FieldProblem("", "a prompt has either a template or messages.", "Give exactly one of them.")
+        yield FieldProblem("", "a prompt has either a template or messages.", "Set exactly one of them.")
     for name, schema in prompt.variables.items():
         if not name.isidentifier():
             yield FieldProblem(f"variables.{name}", f'"{name}" cannot be a variable.', "Use letters, digits and _.")
@@ -64,7 +64,7 @@ def check(prompt: Prompt, _: Choices) -> Iterable[FieldProblem]:
 
 
 def examine(prompt: Prompt, files: Files) -> Iterable[FieldProblem | Problem]:
-    """The template file parses, and its variables are the declared ones."""
+    """Check that the template file can be parsed, and that its variables are the declared ones."""
     path = prompt.template
     if path is None:
         return

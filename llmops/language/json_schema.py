@@ -88,8 +88,8 @@ def _inside(kind: types.Type) -> Iterator[types.Type]:
 def _alternatives(kind: types.Type) -> Iterator[types.Type]:
     plain = kind.type if isinstance(kind, types.Metadata) else kind
     if isinstance(plain, types.UnionType):
-        for one in plain.types:
-            yield from _alternatives(one)
+        for alternative in plain.types:
+            yield from _alternatives(alternative)
     else:
         yield plain
 
@@ -107,7 +107,7 @@ def _limit(choice: _Choice, plugins: Mapping[str, Any], defs: dict[str, Any]) ->
 
 def _string_of(schema: dict[str, Any]) -> dict[str, Any]:
     """Find the part of a field's schema that is about a string."""
-    return next(one for one in schema.get("anyOf", [schema]) if one.get("type") == "string")
+    return next(option for option in schema.get("anyOf", [schema]) if option.get("type") == "string")
 
 
 def _loadable(plugins: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -37,7 +37,7 @@ def fill(turns: Iterable[Turn], variables: Mapping[str, Any], values: Mapping[st
     for name, schema in variables.items():
         _check(name, values, schema)
     try:
-        return [{"role": one.role, "content": jinja.render(one.content, values)} for one in turns]
+        return [{"role": turn.role, "content": jinja.render(turn.content, values)} for turn in turns]
     except InvalidTemplate as error:
         raise InvalidVariables(f"the prompt cannot be rendered: {error.what}") from None
 

@@ -38,7 +38,7 @@ class SchemaError(Struct, frozen=True):
 
 def explain(value: Any, schema: dict[str, Any]) -> tuple[SchemaError, ...]:
     """List every error of a value, each once."""
-    errors = (one for error in Draft202012Validator(schema).iter_errors(value) for one in _explain(error))
+    errors = (problem for error in Draft202012Validator(schema).iter_errors(value) for problem in _explain(error))
     return tuple(dict.fromkeys(errors))
 
 
@@ -61,7 +61,7 @@ def _explain(error: ValidationError) -> Iterable[SchemaError]:  # noqa: C901  on
             )
         case "anyOf" | "oneOf":
             intended = _intended(error)
-            yield from (inner for one in intended for inner in _explain(one))
+            yield from (problem for inner in intended for problem in _explain(inner))
             if not intended:
                 hints = filter(None, map(_hint, _types(error)))
                 yield SchemaError(path, f"{_brief(value)} is not {_kinds(error)}.", next(hints, ""))
@@ -69,7 +69,7 @@ def _explain(error: ValidationError) -> Iterable[SchemaError]:  # noqa: C901  on
             for inner in error.context or ():
                 yield from _explain(inner)
         case "enum" | "const":
-            choices = [str(one) for one in (want if error.validator == "enum" else [want])]
+            choices = [str(choice) for choice in (want if error.validator == "enum" else [want])]
             yield SchemaError(path, f"{_brief(value)} is not allowed here.", did_you_mean(str(value), choices))
         case "type":
             yield SchemaError(path, f"{_brief(value)} is not {_a(want)}.", _hint(error))
@@ -82,11 +82,11 @@ def _explain(error: ValidationError) -> Iterable[SchemaError]:  # noqa: C901  on
 
 def _is_secret(schema: Any) -> bool:
     """Whether a value may be a secret, which is not printed."""
-    return bool(schema.get(SECRET)) or any(_is_secret(one) for one in schema.get("anyOf", ()))
+    return bool(schema.get(SECRET)) or any(_is_secret(option) for option in schema.get("anyOf", ()))
 
 
 def _without_value(schema: Any) -> tuple[str, str]:
-    patterns = {one.get("pattern") for one in (schema, *schema.get("anyOf", ()))}
+    patterns = {option.get("pattern") for option in (schema, *schema.get("anyOf", ()))}
     if SECRET_PATTERN in patterns:
         return "this is not a reference to a secret.", "Write env:HF_TOKEN or file:/path, not the secret itself."
     what = "this is not an address, or it contains a secret."
@@ -109,18 +109,18 @@ def _only(error: ValidationError, name: str) -> str:
 def _intended(error: ValidationError) -> list[ValidationError]:
     """Select the errors of the only choice that has the type of the value."""
     choices: dict[Any, list[ValidationError]] = {}
-    for one in error.context or ():
-        choices.setdefault(one.relative_schema_path[0], []).append(one)
+    for inner in error.context or ():
+        choices.setdefault(inner.relative_schema_path[0], []).append(inner)
     fitting = [errors for errors in choices.values() if not any(e.validator == "type" and not e.path for e in errors)]
     return fitting[0] if len(fitting) == 1 else []
 
 
 def _types(error: ValidationError) -> list[ValidationError]:
-    return [one for one in error.context or () if one.validator == "type"]
+    return [inner for inner in error.context or () if inner.validator == "type"]
 
 
 def _kinds(error: ValidationError) -> str:
-    return " or ".join(_a(str(one.validator_value)) for one in _types(error))
+    return " or ".join(_a(str(inner.validator_value)) for inner in _types(error))
 
 
 _BOUNDS = {

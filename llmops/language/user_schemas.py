@@ -85,21 +85,21 @@ def _wrong(schema: Any) -> str:
 def keywords(schema: Any) -> Iterator[tuple[str, Any]]:
     """Find every keyword of a schema and of the schemas in it, with its value."""
     if isinstance(schema, list):
-        for one in schema:
-            yield from keywords(one)
+        for inner in schema:
+            yield from keywords(inner)
     elif isinstance(schema, dict):
         yield from schema.items()
-        for name, one in schema.items():
-            if name in _NAMED and isinstance(one, dict):
-                yield from keywords(list(one.values()))
+        for name, inner in schema.items():
+            if name in _NAMED and isinstance(inner, dict):
+                yield from keywords(list(inner.values()))
             elif name not in _DATA:
-                yield from keywords(one)
+                yield from keywords(inner)
 
 
 def foreign_reference(schema: Any) -> str:
     """Return the first reference to another document, or ''."""
     references = (str(value) for keyword, value in keywords(schema) if keyword in ("$ref", "$dynamicRef"))
-    return next((one for one in references if not one.startswith("#")), "")
+    return next((reference for reference in references if not reference.startswith("#")), "")
 
 
 def patterns(schema: Any) -> Iterator[str]:

@@ -36,7 +36,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 def _is_read_back(text: str) -> bool:
     try:
-        return [one.value for one in yaml_reader.load(f"- {text}\n".encode())] == [[text]]
+        return [document.value for document in yaml_reader.load(f"- {text}\n".encode())] == [[text]]
     except yaml_reader.Unreadable:
         return False
 

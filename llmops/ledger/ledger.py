@@ -71,7 +71,7 @@ def start(ledger: Ledger) -> bool:
     Returns whether a ref was created. Raises `Retry` after too many lost races.
     """
     created = False
-    for ref, files in ((ledger.results, {}), (ledger.releases, {STATE_FILE: _encode(EnvironmentState())})):
+    for ref, files in ((ledger.results, {}), (ledger.releases, {STATE_FILE: encode(EnvironmentState())})):
         for attempt in range(ATTEMPTS):
             fetch(ledger)
             local = refs.tip(ledger.at, ref)
@@ -172,7 +172,7 @@ def record(ledger: Ledger, outcomes: Iterable[Outcome], message: str) -> None:
     for _ in range(ATTEMPTS):
         old = _existing_tip(ledger, ledger.results)
         existing = outcomes_of(ledger, [new.unit for new in added])
-        files = {path_of(new.unit): _encode(new) for new in added if _replaces(new, existing.get(new.unit))}
+        files = {path_of(new.unit): encode(new) for new in added if _replaces(new, existing.get(new.unit))}
         tip = refs.write(ledger.at, files, message, [old], over=old) if files else old
         if refs.swap(ledger.at, ledger.results, old, tip):
             break
@@ -215,7 +215,7 @@ def _merged(ledger: Ledger, local: str, other: str) -> str:
     ours = dict(zip(differing, _decoded(ledger, list(differing.values())), strict=True))
     both = [unit for unit in ours if unit in theirs]
     rivals = dict(zip(both, _decoded(ledger, [theirs[unit] for unit in both]), strict=True))
-    added = {path_of(unit): _encode(outcome) for unit, outcome in ours.items() if _replaces(outcome, rivals.get(unit))}
+    added = {path_of(unit): encode(outcome) for unit, outcome in ours.items() if _replaces(outcome, rivals.get(unit))}
     return refs.write(ledger.at, added, "ledger: unite", [other, local], over=other)
 
 
@@ -223,7 +223,7 @@ def _replaces(new: Outcome, old: Outcome | None) -> bool:
     """Whether an outcome replaces another; every writer decides alike."""
 
     def rank(outcome: Outcome) -> tuple[str, bytes]:
-        return outcome.provenance.started, _encode(outcome)
+        return outcome.provenance.started, encode(outcome)
 
     return old is None or (new.outputs != old.outputs and rank(new) > rank(old))
 
@@ -282,7 +282,7 @@ def transact(ledger: Ledger, change: Callable[[EnvironmentState], EnvironmentSta
         after = change(before or EnvironmentState())
         if after == before:
             return after
-        new = refs.write(ledger.at, {STATE_FILE: _encode(after)}, message, [old])
+        new = refs.write(ledger.at, {STATE_FILE: encode(after)}, message, [old])
         if refs.publish(ledger.at, ledger.releases, old, new):
             return after
         refs.back_off(attempt)
@@ -327,7 +327,7 @@ def _decoded(ledger: Ledger, oids: Sequence[str]) -> Iterator[Outcome]:
     return (decode(data, Outcome) for data in ledger.at.repo.objects.reads(oids))
 
 
-def _encode(value: Struct) -> bytes:
+def encode(value: Struct) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1) + b"\n"
 
 

@@ -14,8 +14,6 @@ from llmops.plugins.parser import BadRow, Row
 
 
 class JsonLines:
-    """One row a line."""
-
     suffixes = (".jsonl",)
     formats = ()
     version = ""

@@ -14,8 +14,6 @@ from llmops.plugins.parser import BadRow, Row
 
 
 class Text:
-    """One row a file."""
-
     suffixes = (".txt", ".md")
     formats = ("text",)
     version = ""

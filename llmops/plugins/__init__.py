@@ -1,1 +1,1 @@
-"""What the author of a plug-in implements, and how plug-ins are found."""
+"""Defines what the author of a plug-in implements, and finds plug-ins."""

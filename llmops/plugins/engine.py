@@ -1,4 +1,4 @@
-"""What an engine is: a program, or an address, that answers requests as the OpenAI API does.
+"""Defines engines: programs or addresses that speak the OpenAI API.
 
 Pure.
 """
@@ -15,42 +15,41 @@ from llmops.plugins.kind import Step
 
 
 class Engine(Protocol):
-    """Answers requests.
+    """What all engines have in common.
 
-    An implementation is light: the planner loads it for `config`. It starts nothing itself; a runtime does.
+    An implementation is light, because the planner loads it for `config`. A runtime starts the program.
     """
 
     config: type[Struct]
     """The options of ``engine.config``, in the program's own words."""
     decides: Mapping[str, str]
-    """What the choice of this engine decides about the prepared model: ``checkpoint`` is its format."""
+    """Facts about the prepared model that are part of its digest: ``checkpoint`` is the format."""
     prepare: Step | None
-    """The step that makes the checkpoint which this engine serves; None if it is remote."""
+    """The step that builds the checkpoint that this engine serves; None if it is remote."""
     remote: bool
-    """Whether it is a `RemoteEngine`; else it is a `ProgramEngine`."""
+    """Whether it is a `RemoteEngine`, not a `ProgramEngine`."""
     versions: tuple[str, ...]
-    """Which versions of the program this contract was checked against, newest first."""
+    """Versions of the program that this contract was tested with, newest first."""
 
     def installed(self) -> str:
-        """Find the version of the program that is installed here; '' if there is none, or it is remote."""
+        """Version of the installed program; '' if there is none, or it is remote."""
 
 
 class ProgramEngine(Engine, Protocol):
     """A program that a runtime starts, one process for each replica."""
 
     def command(self, config: Any, replica: Replica) -> Command:
-        """Write the command that starts one replica."""
+        """Build the command that starts one replica."""
 
 
 class RemoteEngine(Engine, Protocol):
-    """An address that answers already. Nothing is prepared for it and nothing is started."""
+    """An address that already answers. It needs no prepared model and no process."""
 
-    def endpoint(self, config: Any) -> Endpoint:
-        """Name the address."""
+    def endpoint(self, config: Any) -> Endpoint: ...
 
 
 class Replica(Struct, frozen=True, kw_only=True):
-    """One copy of a revision: where its model lies and where it listens."""
+    """One copy of a revision: its model and its address."""
 
     name: str
     model: Path
@@ -60,20 +59,20 @@ class Replica(Struct, frozen=True, kw_only=True):
 
 
 class Interface(Struct, frozen=True, kw_only=True):
-    """How an engine is spoken to."""
+    """The names and request fields of an engine."""
 
     model: str
-    """What it calls its model in requests."""
+    """Name of the model in requests."""
     reports: str
-    """What it calls its model in answers; clients see the deployment's name instead."""
+    """Name of the model in answers; clients see the name of the deployment instead."""
     fields: frozenset[str]
-    """Request fields that it takes; the gateway keeps the others to itself."""
+    """Request fields that it accepts; the gateway drops all others."""
     fixed: frozenset[str] = frozenset()
     """Sampling fields that it fixes at its first request: the first request has the prompt's parameters."""
 
 
 class Command(Interface, frozen=True, kw_only=True):
-    """How a program is started and spoken to, and how its health is seen."""
+    """How to start a program, send requests to it and check its health."""
 
     argv: tuple[str, ...]
     environment: dict[str, str] = {}
@@ -82,7 +81,7 @@ class Command(Interface, frozen=True, kw_only=True):
 
 
 class Endpoint(Interface, frozen=True, kw_only=True):
-    """Where a remote engine answers, and how it is spoken to."""
+    """The address of a remote engine, and how to send requests to it."""
 
     url: str
     """The address in front of ``/v1/chat/completions``."""

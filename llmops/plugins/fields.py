@@ -1,17 +1,18 @@
-"""What the fields of a spec's body mean.
+"""Defines the annotations of a spec's body, and collects its facts, references and files.
 
-A body is a frozen `msgspec.Struct`. Each field is `Annotated` with one of `about`, `ref` and `file`: a line for people
-(it reaches the JSON Schema and the reference page), the limits, and the mark that `collect` acts on: which kind is
-meant, whether it is a file, and what the field decides (`Scope`). Nothing else in llmops knows a field by name.
+A body is a frozen `msgspec.Struct`. Each field is `Annotated` with one of `about`, `ref`, `file`, `secret` and
+`location`: a description (for the JSON Schema and the reference page), limits, and the `FieldMeta` that `collect` acts
+on.
 
 Pure.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from sys import intern
 from types import NoneType
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Annotated, Any, Protocol, Self, TypeAlias
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct
@@ -29,28 +30,27 @@ DURATION_PATTERN = "^(?=.)([0-9]+h)?([0-9]+m)?([0-9]+(\\.[0-9]+)?s)?$"
 SHA256_PATTERN = "^sha256:[0-9a-f]{64}$"
 _ENV, _FILE, _VAULT = "env:[A-Za-z_][A-Za-z0-9_]*", r"file:/[^\x00-\x1f]+", r"vault:[^/#\s]+/[^#\s]+#[^#\s]+"
 SECRET_PATTERN = rf"^({_ENV}|{_FILE}|{_VAULT})$(?!\n)"
-# An address stands in public: no password before the host, no token alone there, no signature behind the "?". It is
-# short, because looking for them takes the square of its length.
+# Addresses are public: they contain no password or token before the host, and no signature behind the "?". The length
+# is limited, because the search for them takes quadratic time.
 _PASSWORD, _LOGIN = "://[^/?#]*:[^/?#]*@", "https?://[^/?#]*@"
 _SIGNED = "[?&](X-Amz-Signature|X-Goog-Signature|sig|access_token|api_key|password)="
 ADDRESS_PATTERN = rf"^(?=[\s\S]{{1,2000}}$)(?![\s\S]*({_PASSWORD}|{_LOGIN}|{_SIGNED}))"
 
-ROLE = "x-llmops-role"
-"""Marks a field in a schema that names a resource, with the role of what it names."""
-SECRET = "x-llmops-secret"  # noqa: S105  a mark
-"""Marks a field in a schema that may hold a secret by mistake: its value is never printed."""
+_DURATION = re.compile("(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\\.[0-9]+)?)s)?")
 
+ROLE = "x-llmops-role"
+"""Keyword of a field that names a resource: the role of that resource."""
+SECRET = "x-llmops-secret"  # noqa: S105  a keyword
+"""Keyword of a field that may contain a secret by mistake: its value is never printed."""
 
 META = "llmops"
 """The key of a field's `FieldMeta` in the extra of its annotation."""
 
 
 class FieldMeta(Struct, frozen=True):
-    """What `collect` does with a field."""
-
     scope: Scope = Scope.BUILD
     role: str = ""
-    """What the field names: any resource whose kind provides this role."""
+    """The field names a resource whose kind provides this role."""
     is_gate: bool = False
     is_file: bool = False
     plugin: str = ""
@@ -59,8 +59,8 @@ class FieldMeta(Struct, frozen=True):
 def about(text: str, *, scope: Scope = Scope.BUILD, plugin: str = "", **limits: Any) -> Meta:
     """Describe a field. ``limits`` are those of `msgspec.Meta` (ge, le, pattern, min_length, …).
 
-    ``plugin`` names the plug-in folder that the field chooses from: by its value, or, if it is an object, by its
-    ``type``, which then gives ``config`` its schema (``engines``).
+    ``plugin`` is the folder of plug-ins that the field chooses from (``engines``): by its value, or, for an object, by
+    its ``type``, which also determines the schema of its ``config``.
     """
     return Meta(description=text, extra={META: FieldMeta(scope=scope, plugin=plugin)}, **limits)
 
@@ -68,7 +68,7 @@ def about(text: str, *, scope: Scope = Scope.BUILD, plugin: str = "", **limits: 
 def ref(role: str, *, about: str, scope: Scope = Scope.BUILD, is_gate: bool = False) -> Meta:
     """Describe a field that names a resource of any kind that provides a role (`Kind.provides`).
 
-    ``is_gate``: the resource that it names must pass before one with this field is released.
+    ``is_gate``: the named resource must pass before one with this field is released.
     """
     return Meta(
         description=about,
@@ -79,7 +79,7 @@ def ref(role: str, *, about: str, scope: Scope = Scope.BUILD, is_gate: bool = Fa
 
 
 def file(about: str, *, scope: Scope = Scope.BUILD) -> Meta:
-    """Describe a field that names a file of the repository, from its root."""
+    """Describe a field that is the path of a file, from the root of the repository."""
     return Meta(
         description=about,
         pattern=PATH_PATTERN,
@@ -89,7 +89,7 @@ def file(about: str, *, scope: Scope = Scope.BUILD) -> Meta:
 
 
 def secret(about: str) -> Meta:
-    """Describe a field that says where a secret is: never the secret itself, and nothing that decides a digest."""
+    """Describe a field that is a reference to a secret. It is in no digest."""
     return Meta(
         description=f"{about} A reference: env:NAME, file:/path or vault:mount/path#field.",
         pattern=SECRET_PATTERN,
@@ -99,7 +99,7 @@ def secret(about: str) -> Meta:
 
 
 def location(text: str, *, scope: Scope = Scope.BUILD, pattern: str = ADDRESS_PATTERN) -> Meta:
-    """Describe a field that holds an address, which must be one without a secret in it."""
+    """Describe a field that is an address without secrets."""
     return Meta(
         description=text,
         pattern=pattern,
@@ -109,50 +109,47 @@ def location(text: str, *, scope: Scope = Scope.BUILD, pattern: str = ADDRESS_PA
 
 
 class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """The typed ``spec`` of a kind, or a part of one."""
+    """Base of the typed ``spec`` of a kind, and of its parts."""
 
 
+Duration: TypeAlias = Annotated[str, Meta(pattern=DURATION_PATTERN)]
+"""``1h30m``, ``5m`` or ``2.5s``. It stays text in specs and digests; `seconds` decodes it."""
 Scalar: TypeAlias = str | int | float | bool | None
 Options: TypeAlias = dict[str, Any]
 
 
-def seconds(duration: str) -> float:
-    """Turn ``1h30m``, ``5m`` or ``2.5s`` into seconds."""
-    total, number = 0.0, ""
-    for letter in duration:
-        if letter in "hms":
-            total += float(number) * {"h": 3600, "m": 60, "s": 1}[letter]
-            number = ""
-        else:
-            number += letter
-    return total
+def seconds(duration: Duration) -> float:
+    """Decode a duration. Raises `ValueError` for any other text."""
+    match = _DURATION.fullmatch(duration)
+    if not duration or match is None:
+        raise ValueError(f'"{duration}" is not a duration')
+    hours, minutes, rest = (float(number or 0) for number in match.groups())
+    return 3600 * hours + 60 * minutes + rest
 
 
 class CollectedFields(Struct):
-    """What a body states and names, in the order of its fields."""
+    """The contents of a body, in the order of its fields."""
 
     facts: list[Fact] = []
     refs: list[Ref] = []
     files: list[FileUse] = []
     choices: list[tuple[str, Any]] = []
-    """The plug-ins that it chooses, each with the place of the choice."""
+    """The chosen plug-ins, each with the place of the choice."""
 
 
 class Lookup(Protocol):
-    """What a walk through a body asks about plug-ins."""
+    """The plug-ins that a body may choose from."""
 
     def choice(self, folder: str, name: str) -> Any:
-        """Find a plug-in that a field chooses. Raises `msgspec.ValidationError` when there is none of that name."""
+        """Find a plug-in by name. Raises `msgspec.ValidationError` if there is none."""
 
-    def kinds_for(self, role: str) -> tuple[str, ...]:
-        """List the kinds that provide a role."""
+    def kinds_for(self, role: str) -> tuple[str, ...]: ...
 
 
 def collect(body: Struct, plugins: Lookup) -> CollectedFields:
     """Walk a body and list its facts (defaults left out), references, files and choices of plug-ins."""
     collected = CollectedFields()
-    place = _top(type(body), Scope.BUILD)
-    _walk(body, place, "", _Walk(collected, plugins))
+    _walk(body, _top(type(body), Scope.BUILD), "", _Walk(collected, plugins))
     return collected
 
 
@@ -162,7 +159,7 @@ class _Walk(Struct):
 
 
 class _Place(Struct, frozen=True, eq=False):
-    """A type that is declared somewhere in a body, and the meaning that reaches it from outside."""
+    """A type at a place in a body, and the meaning that it inherits from the field around it."""
 
     kind: types.Type
     meta: FieldMeta
@@ -172,23 +169,23 @@ class _Field(Struct, frozen=True):
     name: str
     default: Any
     is_choice: bool
-    """Whether it chooses a plug-in: then even its default decides something."""
+    """Whether it chooses a plug-in: then even the default is a fact."""
     place: _Place
 
 
 class _Way(Struct, frozen=True):
-    """What all values of one type in one place have in common; costly, so computed once."""
+    """Everything about values of one type in one place that can be computed once."""
 
     visit: Callable[[Any, Self, str, _Walk], None]
     meta: FieldMeta
     fields: tuple[_Field, ...]
     item: _Place
-    """The place of what is inside a list or a mapping."""
+    """The place of the items of a list or mapping."""
 
 
 @cache
 def shape(body: type[Struct]) -> types.Type:
-    """Give msgspec's description of a type; it is costly, so once per type."""
+    """Describe a type as msgspec does, once: it is costly."""
     return types.type_info(body)
 
 
@@ -200,7 +197,7 @@ def _top(body: type[Struct], scope: Scope) -> _Place:
 @cache
 def _way(place: _Place, sort: type) -> _Way:
     kind, meta = _unwrap(sort, place.kind, place.meta)
-    inner = FieldMeta(scope=meta.scope)  # a field's meaning reaches what is inside it only as the scope
+    inner = FieldMeta(scope=meta.scope)  # items inherit only the scope of a field
     inside = kind.fields if isinstance(kind, types.StructType) else ()
     fields = tuple(_Field(f.encode_name, _default(f), _is_choice(f.type), _Place(f.type, inner)) for f in inside)
     return _Way(_visitor(sort, kind, meta), meta, fields, _Place(_item_type(kind), inner))
@@ -260,7 +257,7 @@ def _walk_mapping(value: Mapping[str, Any], way: _Way, at: str, walk: _Walk) -> 
 
 
 def _step(name: str) -> str:
-    """Write a key as a step of a place, so that {"a.b": 1} and {"a": {"b": 1}} have places of their own."""
+    """Write a key as a step of a place, so that {"a.b": 1} and {"a": {"b": 1}} have different places."""
     return name if name.replace("-", "_").isidentifier() else msgspec.json.encode(name).decode()
 
 
@@ -272,7 +269,7 @@ def _walk_struct(value: Struct, way: _Way, at: str, walk: _Walk) -> None:
 
 
 def _walk_choice_with_config(value: Struct, way: _Way, at: str, walk: _Walk) -> None:
-    """Walk an object that chooses a plug-in by its ``type``: what that decides, and ``config`` as it declares it."""
+    """Walk an object that chooses a plug-in by its ``type``, and its ``config`` as the plug-in declares it."""
     plugin = walk.plugins.choice(way.meta.plugin, getattr(value, "type", ""))
     walk.collected.choices.append((at, plugin))
     decided = getattr(plugin, "decides", {})
@@ -292,13 +289,13 @@ def _is_choice(kind: types.Type) -> bool:
 
 
 def meta_of(kind: types.Type) -> FieldMeta | None:
-    """Find what the declaration of a field means, if it says so."""
+    """Find the `FieldMeta` of an annotation."""
     meta = (kind.extra or {}).get(META) if isinstance(kind, types.Metadata) else None
     return meta if isinstance(meta, FieldMeta) else None
 
 
 def _unwrap(sort: type, kind: types.Type, meta: FieldMeta) -> tuple[types.Type, FieldMeta]:
-    """Take off annotations and unions until a plain type is left; the narrowest scope on the way wins."""
+    """Remove annotations and unions around a type; the narrowest scope wins."""
     while True:
         if isinstance(kind, types.Metadata):
             if own := meta_of(kind):

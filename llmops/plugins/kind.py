@@ -1,4 +1,4 @@
-"""What a kind of resource is: its fields, its rules and the step that builds it.
+"""Defines kinds of resources: fields, rules and the step that builds them.
 
 Pure.
 """
@@ -17,12 +17,12 @@ B = TypeVar("B", bound=Struct)
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """The work behind a kind. Its module is imported in a child process, so it may be heavy."""
+    """The work behind a kind. Its module may import heavy libraries: it runs in a process of its own."""
 
     name: str
-    """The verb that plans print: train, evaluate, prepare."""
+    """Verb in plans: train, evaluate, prepare."""
     version: int
-    """Part of the closure; raise it when the same inputs should give another result."""
+    """Part of the closure; raise it when the same inputs give another result."""
     run: str
     """The module with ``run(jobs, context) -> Iterator[JobOutput | JobFailure]``."""
     extra: str = ""
@@ -30,25 +30,25 @@ class Step(Struct, frozen=True, kw_only=True):
     shared: bool = False
     """Whether jobs of one plan may share a process."""
     parts: str = ""
-    """A list field whose items are built one by one ('' builds the resource as a whole)."""
+    """A list field whose items are built separately; '' builds the resource as a whole."""
     trials: str = ""
-    """A field of such an item, in no digest: how often it is built, each time as a unit of its own."""
+    """A field of such an item, in no digest: the number of units that are built of it."""
 
 
 class JobOptions(Struct, frozen=True, kw_only=True):
-    """What a step is told besides the spec; in no digest."""
+    """Options of a step besides the spec; in no digest."""
 
     options: Raw = Raw(b"null")
-    """Encoded in the shape that the step reads."""
+    """Encoded in the step's own shape."""
     incremental: bool = False
-    """Whether the step yields the result again and again, each time with more."""
+    """Whether the step yields growing results, each of which is recorded."""
 
 
 class Choices(Protocol):
     """The plug-ins that fields choose from."""
 
     def choice(self, folder: str, name: str) -> Any:
-        """Find a plug-in. Raises `msgspec.ValidationError` when there is none of that name."""
+        """Find a plug-in by name. Raises `msgspec.ValidationError` if there is none."""
 
 
 def _nothing(*_: Any) -> Iterable[Any]:
@@ -67,39 +67,37 @@ def _one_machine(_body: Any) -> Mapping[str, float]:
 
 
 class Kind(Struct, Generic[B], frozen=True):
-    """One kind of resource."""
-
     body: type[B]
     step: Step | None = None
-    """None: nothing is built; the spec is the thing."""
+    """None: nothing is built."""
     step_of: tuple[str, str] | None = None
     """A folder of plug-ins and the field that chooses one: its ``prepare`` is the step, in place of ``step``."""
     provides: tuple[str, ...] = ()
-    """The roles that resources of this kind fill for fields of other specs (`ref(role)`): ``model``, ``rows``, …"""
+    """Roles in which fields of other specs may name this kind (`ref(role)`): ``model``, ``rows``, …"""
     live: bool = False
-    """Converged to what runs, by a controller (`llmops.releases.controller`), instead of built once."""
+    """Whether it is converged by a controller (`llmops.releases.controller`) instead of built once."""
     check: Callable[[B, Choices], Iterable[FieldProblem]] = _nothing
-    """What the schema cannot express about one spec."""
+    """Finds problems of a spec that its schema cannot express."""
     examine: Callable[[B, Files], Iterable[FieldProblem | Problem]] = _nothing
-    """What is wrong inside the files that the spec names (all of them exist when this is called)."""
+    """Finds problems in the files that the spec names. All of them exist."""
     leads_to: Callable[[B, Files], Iterable[FileUse]] = _nothing
-    """Files that the named files name in turn."""
+    """Lists files that the named files depend on."""
     pins: Callable[[B], Iterable[Pin]] = _nothing
-    """Things outside git, each pinned by the spec itself or by `llmops.lock`."""
+    """Lists things outside git, pinned by the spec or else by `llmops.lock`."""
     review: Callable[[Node, Mapping[Key, Node], Choices], Iterable[FieldProblem]] | None = None
-    """What is wrong with a resource beside those that it depends on."""
+    """Finds problems of a resource together with those that it depends on."""
     reviewed_roles: tuple[str, ...] = ()
-    """The roles that `review` looks at: a resource that names none of them is not opened."""
+    """Roles of the dependencies that `review` needs; a resource without any is not reviewed."""
     devices: Callable[[B], Mapping[str, float]] = _one_machine
-    """How many of which devices are busy while it is built, in the words of the setting ``hourly_cost``."""
+    """Number of busy devices during the build, by the names of the setting ``hourly_cost``."""
     options: Callable[[Node, Unit, Any], JobOptions] = _no_options
-    """What the step is told when a unit is built, given the `Settings` of its commit. Raises `Refused`."""
+    """Options of the step for a unit, given the `Settings` of its commit. Raises `Refused`."""
     remarks: Callable[[B], Iterable[str]] | None = None
-    """What the reviewer of a plan should know of a resource that is new or changed."""
+    """Remarks in a plan for the reviewer of a new or changed resource."""
     permits: Callable[[B, bool], str] | None = None
-    """Why other resources (a live one, if the flag says so) must not reference this one, or ''."""
+    """Reason why other resources (a live one, if the flag is set) must not reference this one, or ''."""
     moves: Callable[[B, B], Iterable[FieldProblem]] = _nothing
-    """What is wrong with going from the old body to the new one."""
+    """Finds problems of a change from an old body to a new one."""
 
     @property
     def name(self) -> str:

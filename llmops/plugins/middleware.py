@@ -1,4 +1,4 @@
-"""What a gateway middleware is: it sees every request on its way to an engine, and its answer on the way back.
+"""Defines gateway middleware, which handles every request to an engine and its answer.
 
 Pure.
 """
@@ -15,7 +15,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 
 
 class Exchange(Struct):
-    """A client's request, and the way back to it.
+    """A client's request, and the channel of its answer.
 
     A middleware changes a request by passing on another exchange (`msgspec.structs.replace`), and an answer by wrapping
     ``send``.
@@ -31,16 +31,16 @@ class Exchange(Struct):
 
 
 Next: TypeAlias = Callable[[Exchange], Awaitable[None]]
-"""Passes an exchange on: to the next middleware, and in the end to an engine."""
+"""Passes an exchange to the next middleware, or to an engine."""
 Handler: TypeAlias = Callable[[Exchange, Next], Awaitable[None]]
 """``async def __call__(exchange, next)``: answers through ``exchange.send``, or passes the exchange on."""
 
 
 class Middleware(Protocol):
-    """A sort of middleware. The gateway's process loads those that the settings name, in their order."""
+    """A type of middleware. The gateway loads those that the settings name, in their order."""
 
     config: type[Struct]
-    """The options of ``config`` beside its name in llmops.yaml."""
+    """The options of its ``config`` in llmops.yaml."""
 
     def open(self, config: Any) -> Handler:
-        """Make the handler; it lives as long as the routing table names it with these options."""
+        """Create the handler; it lives as long as the routing table contains it with these options."""

@@ -1,4 +1,4 @@
-"""What a parser is: it reads the rows of a file.
+"""Defines parsers, which read the rows of files.
 
 Pure.
 """
@@ -12,14 +12,14 @@ from msgspec import Struct
 
 
 class Row(Struct, frozen=True):
-    """One row, and the line that it begins at, from 1."""
+    """A row, and its first line, from 1."""
 
     line: int
     value: Any
 
 
 class BadRow(Struct, frozen=True):
-    """A row that cannot be read: its line from 1, the JSON path inside the row ('' if none), and what is wrong."""
+    """An invalid row: its line from 1, the JSON path inside the row ('' if none), and a description."""
 
     line: int
     at: str
@@ -27,14 +27,14 @@ class BadRow(Struct, frozen=True):
 
 
 class Parser(Protocol):
-    """Reads files whose names end in certain ways."""
+    """Reads files with certain suffixes."""
 
     suffixes: tuple[str, ...]
     """Endings of file names, with the dot: ``.jsonl``."""
     formats: tuple[str, ...]
-    """The dataset formats that it reads; empty is all of them."""
+    """The dataset formats that it reads; empty means all."""
     version: str
-    """Part of the closure of what it reads ('' is in none). Raise it when the same bytes give other rows."""
+    """Part of the closure of its files, unless ''. Raise it when the same bytes give other rows."""
 
     def rows(self, data: bytes, shape: Any) -> Iterator[Row | BadRow]:
-        """Read every row as a value of a type: a msgspec Struct or ``dict[str, Any]``. Raises nothing for bad data."""
+        """Read every row as a value of a type: a msgspec Struct or ``dict[str, Any]``. Never raises for bad data."""

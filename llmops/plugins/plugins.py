@@ -1,4 +1,4 @@
-"""What specs can say: the kinds there are, and the plug-ins that their fields choose from.
+"""Holds the kinds, and the plug-ins that fields of specs choose from.
 
 Effects: those of the registries.
 """
@@ -22,7 +22,7 @@ class Plugins:
         self._providers: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
     def choice(self, folder: str, name: str) -> Any:
-        """Find a plug-in that a field chooses. Raises `ValidationError` when there is none, or it cannot be loaded."""
+        """Find a plug-in by name. Raises `ValidationError` if there is none, or it cannot be loaded."""
         try:
             return self.choices[folder][name]
         except KeyError:
@@ -32,7 +32,6 @@ class Plugins:
             raise ValidationError(str(error)) from None
 
     def kinds_for(self, role: str) -> tuple[str, ...]:
-        """List the kinds that provide a role."""
         folders = getattr(self.kinds, "folders", ())
         if (role, folders) not in self._providers:
             names = tuple(name for name in self.kinds if role in self.kinds[name].provides)
@@ -40,7 +39,7 @@ class Plugins:
         return self._providers[role, folders]
 
     def step(self, kind: str, body: Any) -> Step | None:
-        """Find the step that builds a resource: that of the plug-in which its body chooses, or that of its kind."""
+        """Find the step that builds a resource: that of its kind, or of the plug-in that its body chooses."""
         declared = self.kinds[kind]
         if not declared.step_of:
             return declared.step

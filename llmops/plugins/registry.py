@@ -1,8 +1,8 @@
-"""Finds plug-ins: one file each in the folder of its sort, or installed and announced by an entry point.
+"""Finds plug-ins: files in the folder of their type, or entry points of installed distributions.
 
-A plug-in that is installed beside llmops is trusted as llmops is: whoever can install a distribution into the
-environment can run code in it. A repository can announce nothing, whatever lies in it: only the folders that Python
-itself installs into are searched (https://packaging.python.org/en/latest/specifications/entry-points/).
+An installed plug-in is trusted as llmops is: the installation of a distribution can run code anyway. The contents of a
+repository are not: only the folders that Python installs into are searched
+(https://packaging.python.org/en/latest/specifications/entry-points/).
 
 Effects: lists folders, imports plug-ins by name.
 """
@@ -23,15 +23,14 @@ from typing import Any
 from llmops.domain.problems import Broken
 
 GROUPS = "llmops."
-"""What the name of every group of entry points begins with: ``llmops.kinds``, ``llmops.engines``, …"""
+"""Prefix of the groups of entry points: ``llmops.kinds``, ``llmops.engines``, …"""
 
 
 class Registry(Mapping[str, Any]):
-    """The plug-ins of one sort by name. Listing them imports nothing; each is imported when it is asked for.
+    """The plug-ins of one type by name. Listing them imports nothing; a lookup imports one.
 
-    ``package`` is the folder that holds a file, or a folder, for each; ``member`` is the object that it defines;
-    ``group`` is the group of entry points that announce others. With ``in_capitals`` a plug-in is called by its class
-    name: ``KnowledgeBase`` lies in ``knowledge_base.py``.
+    ``package`` has a file, or a folder, for each, which defines the object ``member``; ``group`` is the group of entry
+    points of others. With ``in_capitals`` names are class names: ``KnowledgeBase`` is in ``knowledge_base.py``.
     """
 
     def __init__(self, package: ModuleType, member: str, group: str, *, in_capitals: bool = False) -> None:
@@ -41,7 +40,6 @@ class Registry(Mapping[str, Any]):
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The folders that are searched."""
         return tuple(self._package.__path__)
 
     def __getitem__(self, name: str) -> Any:
@@ -65,14 +63,14 @@ class Registry(Mapping[str, Any]):
         return plugin
 
     def _import(self, name: str, module: str, attribute: str) -> Any:
-        """Import a plug-in. Raises `Broken` where one of its libraries is missing, or it does not define its object."""
+        """Import a plug-in. Raises `Broken` if a library is missing, or the module does not define the object."""
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise Broken(f"the plug-in {name} ({self._group}, {module}) cannot be loaded: {error}.") from error
 
     def names(self) -> list[str]:
-        """List the plug-ins there are, without importing them."""
+        """List the plug-ins; imports none."""
         own = [_camel(file) if self._in_capitals else file for file in self.files()]
         return sorted({*own, *installed(self._group)})
 
@@ -91,7 +89,7 @@ class Registry(Mapping[str, Any]):
 
 
 def modules(package: ModuleType) -> list[str]:
-    """List the modules of a package that is a folder, those that are folders themselves included; imports none."""
+    """List the modules and packages in a package; imports none."""
     entries = [entry for folder in package.__path__ for entry in os.scandir(folder)]
     files = {entry.name.removesuffix(".py") for entry in entries if entry.name.endswith(".py")} - {"__init__"}
     return sorted(files | {entry.name for entry in entries if os.path.exists(f"{entry.path}/__init__.py")})
@@ -99,33 +97,33 @@ def modules(package: ModuleType) -> list[str]:
 
 @cache
 def installed(group: str) -> Mapping[str, str]:
-    """List what installed distributions announce in a group of entry points: name -> ``module:attribute``."""
-    return {name: value for one, name, value in _announced() if one == group}
+    """List a group of entry points of installed distributions: name -> ``module:attribute``."""
+    return {name: value for own, name, value in _entry_points() if own == group}
 
 
 def installed_code() -> tuple[str, ...]:
     """List the files and folders with the code of all installed plug-ins."""
-    tops = sorted({value.partition(":")[0].partition(".")[0] for _, _, value in _announced()})
+    tops = sorted({value.partition(":")[0].partition(".")[0] for _, _, value in _entry_points()})
     specs = [PathFinder.find_spec(top) for top in tops]
     paths = [path for spec in specs if spec for path in (spec.submodule_search_locations or (spec.origin,)) if path]
     return tuple(sorted(paths))
 
 
 @cache
-def _announced() -> tuple[tuple[str, str, str], ...]:
-    """Read the entry points of all groups of llmops: group, name and value of each."""
-    found = []
-    for path in _announcements():
+def _entry_points() -> tuple[tuple[str, str, str], ...]:
+    """Read the group, name and value of all entry points for llmops."""
+    entries = []
+    for path in _entry_point_files():
         parser = importlib.import_module("configparser").ConfigParser(delimiters="=", interpolation=None)
         parser.optionxform = str
         parser.read(path, encoding="utf-8")
         groups = (group for group in parser.sections() if group.startswith(GROUPS))
-        found += [(group, name, value) for group in groups for name, value in parser.items(group)]
-    return tuple(sorted(found))
+        entries += [(group, name, value) for group in groups for name, value in parser.items(group)]
+    return tuple(sorted(entries))
 
 
-def _announcements() -> Iterator[str]:
-    """List the entry point files that speak of llmops: 2 ms for 300 distributions, a tenth of `importlib.metadata`."""
+def _entry_point_files() -> Iterator[str]:
+    """List the entry point files with groups of llmops: 2 ms for 300 distributions, a tenth of `importlib.metadata`."""
     for folder in site_folders():
         for entry in os.scandir(folder) if os.access(folder, os.R_OK) else ():
             if entry.name.endswith((".dist-info", ".egg-info")):
@@ -136,7 +134,7 @@ def _announcements() -> Iterator[str]:
 
 
 def site_folders() -> tuple[str, ...]:
-    """List the folders that Python installs distributions into. Neither the current folder nor PYTHONPATH counts."""
+    """List the folders that Python installs distributions into, without the current folder and PYTHONPATH."""
     own: list[str] = [str(site.getusersitepackages())] if site.ENABLE_USER_SITE else []
     return tuple(dict.fromkeys([*site.getsitepackages(), *own]))
 

@@ -16,7 +16,6 @@ Paint: TypeAlias = Callable[[str, str], str]
 
 
 def plain(text: str, _style: str) -> str:
-    """Return the text without colours."""
     return text
 
 

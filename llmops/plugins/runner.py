@@ -1,4 +1,4 @@
-"""What a runner is: where orders run.
+"""Defines runners: places where orders run.
 
 Pure.
 """
@@ -16,58 +16,56 @@ from llmops.domain.digests import Digest
 
 
 class OrderRef(Struct, frozen=True, kw_only=True):
-    """An order to run: by its digest in a store, or by a folder of this machine."""
+    """An order: its digest in a store, and its folder on this machine."""
 
     digest: Digest
     """The encoded `llmops.domain.orders.Order`, a blob of the store."""
     store: str
     """The address of the store."""
     folder: Path
-    """Where this machine keeps the order, its log and its results. The folder's name is the order's name."""
+    """Folder of this machine for the order, its log and its results; it has the name of the order."""
 
     @property
     def name(self) -> str:
-        """The name of the order: the same work has the same name, whoever orders it."""
+        """Name of the order; equal work has an equal name."""
         return self.folder.name
 
 
 class OrderState(StrEnum):
-    """Where an order stands."""
-
-    ABSENT = "absent"  # it was not begun
+    ABSENT = "absent"  # it was not started
     RUNNING = "running"
     ENDED = "ended"  # its report is written
-    LOST = "lost"  # it was begun, and its process is gone
+    LOST = "lost"  # it was started, and its process is gone
 
 
 class Orders(Protocol):
-    """A place where orders run. Every method may be called again, by another process, in the middle of anything.
+    """A place where orders run. Any process may call any method again at any time.
 
-    ``folder`` is the order's folder on this machine: whatever runs elsewhere brings its results there
-    (`llmops.store.mailbox`) before `look` reports that it has ended.
+    ``folder`` is the order's folder on this machine. A remote runner copies the results there (`llmops.store.mailbox`)
+    before `look` reports that the order has ended.
     """
 
     cluster: bool
-    """Whether orders run inside a Ray cluster, which they then use instead of starting their own."""
+    """Whether orders run inside a Ray cluster and use it, instead of starting their own."""
 
     def start(self, order: OrderRef) -> None:
-        """Start an order, or join it if it runs already."""
+        """Start an order, unless it runs already."""
 
     def look(self, folder: Path) -> OrderState:
-        """Find where an order stands, and bring what it has reported so far."""
+        """Return the state of an order, and fetch its reports so far."""
 
     def stop(self, folder: Path) -> None:
-        """End an order and everything that it started, and wait until it is gone."""
+        """Stop an order and all its processes, and wait until they have ended."""
 
     def logs(self, folder: Path) -> Iterator[str]:
-        """Read the lines that an order has written so far."""
+        """Read the lines of the log so far."""
 
 
 class Runner(Protocol):
-    """A kind of place to run orders in. It is loaded only if the settings name it."""
+    """A type of place to run orders in. It is loaded only if the settings name it."""
 
     config: type[Struct]
     """The options of ``runner.config`` in llmops.yaml."""
 
     def open(self, config: Any, work: Path) -> Orders:
-        """Open it; ``work`` is the folder of all orders on this machine. Raises `Broken` if it cannot be reached."""
+        """Open the place; ``work`` has the folders of all orders. Raises `Broken` if it cannot be reached."""

@@ -1,4 +1,4 @@
-"""What a runtime is: where replicas of engines run, and how they are found again.
+"""Defines runtimes: places where replicas of engines run.
 
 Pure.
 """
@@ -17,7 +17,7 @@ from llmops.domain.records import RuntimeChoice
 
 
 class ReplicaSetSpec(Struct, frozen=True, kw_only=True):
-    """A revision that is to run: everything that a runtime needs to start it."""
+    """Everything that a runtime needs to start the replicas of a revision."""
 
     deployment: str
     revision: Digest
@@ -29,24 +29,22 @@ class ReplicaSetSpec(Struct, frozen=True, kw_only=True):
     model: Digest
     """The prepared model in the store."""
     sampling: dict[str, Any] = {}
-    """Parameters of the first request."""
+    """Sampling parameters of the first request."""
     deadline: float
-    """Seconds until a replica that is not ready counts as failed."""
+    """Seconds after which a replica that is not ready has failed."""
 
 
 class Phase(StrEnum):
-    """What a replica is doing."""
+    """State of a replica."""
 
     STARTING = "starting"
     READY = "ready"
-    WAITING = "waiting"  # it ended and is started again after a pause
-    FAILED = "failed"  # it failed to start too often
+    WAITING = "waiting"  # ended; it restarts after a pause
+    FAILED = "failed"  # failed to start too often
     STOPPED = "stopped"
 
 
 class ReplicaStatus(Struct, frozen=True, kw_only=True):
-    """One replica as it is at this moment."""
-
     deployment: str
     revision: Digest
     name: str
@@ -57,23 +55,23 @@ class ReplicaStatus(Struct, frozen=True, kw_only=True):
 
 
 class Replicas(Protocol):
-    """Where replicas run. What it starts outlives the process that asked, and the next process finds it again."""
+    """A place where replicas run. They outlive this process, and the next process finds them again."""
 
     def ensure(self, replica_set: ReplicaSetSpec) -> None:
-        """Start the missing replicas of a revision, and stop those that are too many."""
+        """Start missing replicas of a revision, and stop surplus ones."""
 
     def look(self) -> tuple[ReplicaStatus, ...]:
-        """List every replica there is."""
+        """List all replicas."""
 
     def stop(self, deployment: str, revision: Digest) -> None:
-        """Stop all replicas of a revision and wait until they are gone."""
+        """Stop all replicas of a revision, and wait until they have ended."""
 
     def logs(self, deployment: str) -> Iterator[str]:
-        """Read the lines that the replicas of a deployment have written."""
+        """Read the lines of the logs of a deployment's replicas."""
 
 
 class Runtime(Protocol):
-    """A kind of place to run replicas in. It is loaded only if a spec or a release names it."""
+    """A type of place to run replicas in. It is loaded only if a spec or a release names it."""
 
     config: type[Struct]
     """The options of ``runtime.config``."""
@@ -81,6 +79,6 @@ class Runtime(Protocol):
     def open(self, config: Any, folder: Path, open_store: Callable[[], Any]) -> Replicas:
         """Open the place.
 
-        ``folder`` belongs to the environment, for what the runtime has to remember; ``open_store`` opens the store with
-        the prepared models. Raises `Broken` when the place cannot be reached.
+        ``folder`` is for the runtime's own state in this environment; ``open_store`` opens the store with the prepared
+        models. Raises `Broken` if the place cannot be reached.
         """

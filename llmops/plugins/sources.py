@@ -1,4 +1,4 @@
-"""Where bytes come from: the shape that several kinds share.
+"""Declares the source of bytes, a part of several kinds.
 
 Pure.
 """
@@ -12,7 +12,7 @@ from llmops.plugins.fields import SHA256_PATTERN, Body, about, file, location, s
 
 
 class Source(Body, frozen=True):
-    """Where bytes come from: a file of this repository, or an address with the digest of what is there."""
+    """A file of this repository, or an address with the digest of its contents."""
 
     path: Annotated[str, file("A file of this repository, from its root.")] | None = None
     uri: (
@@ -23,13 +23,16 @@ class Source(Body, frozen=True):
         | None
     ) = None
     token: (
-        Annotated[str, secret("Bearer token for an https:// address; s3:// and gs:// look in the environment.")] | None
+        Annotated[
+            str, secret("Bearer token for an https:// address; s3:// and gs:// take credentials from the environment.")
+        ]
+        | None
     ) = None
     digest: (
         Annotated[
             str,
             about(
-                "SHA-256 of what the address gives; `llmops lock` can pin it instead.",
+                "SHA-256 of the bytes at the address; `llmops lock` can pin it instead.",
                 scope=Scope.NONE,
                 pattern=SHA256_PATTERN,
             ),
@@ -39,7 +42,7 @@ class Source(Body, frozen=True):
 
 
 def misplaced_token(source: Source, role: str) -> Iterator[FieldProblem]:
-    """A token is only sent where nobody can read it on the way."""
+    """A token is only sent over an encrypted or local connection."""
     if source.token is not None and not (source.uri or "").startswith(_SAFE):
         what = "a token is only for an https:// address."
         remedy = "Remove it: s3:// and gs:// take their credentials from the environment of the step."

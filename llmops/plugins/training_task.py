@@ -1,11 +1,11 @@
-"""Defines what a training task is: a file in `llmops/tasks/` that holds one `TASK`.
+"""Defines training tasks: files in `llmops/tasks/`, each with one `TASK`.
 
 Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from llmops.domain.problems import FieldProblem
 
 
 class TrainerInputs(Struct, frozen=True, kw_only=True):
-    """What a task builds its trainer from. All seeds are set when it is called."""
+    """Inputs of the trainer of a task. All seeds are set."""
 
     training: Any
     """The body of the Training (`llmops.kinds.training.Training`)."""
@@ -27,6 +27,12 @@ class TrainerInputs(Struct, frozen=True, kw_only=True):
     """The format of the rows, one of the task's `formats`."""
     rows: Iterable[Mapping[str, Any]]
     """The rows of the mixture in order, with all their columns; can be read once."""
+    causal_lm: Callable[[], Any]
+    """Loads the base; without a base, draws the weights of a new model for the tokenizer."""
+    lora: Callable[[str], Any]
+    """Configures the adapter for a task type of peft (``CAUSAL_LM``); None where all weights are trained."""
+    dataset: Callable[[Sequence[str]], Any]
+    """Makes a `datasets.Dataset` of some columns of the rows. Raises an error when there is no row."""
     arguments: Mapping[str, Any]
     """Arguments for transformers' `TrainingArguments` and its subclasses in trl."""
 

@@ -15,17 +15,17 @@ from llmops.reports.markdown import code, fit, literal, reproduce
 LONGEST = 2000
 """Characters of a message that a comment quotes."""
 PROBLEMS = 30
-"""How many problems a comment lists."""
+"""Problems that a comment lists."""
 
 
 def marker(environment: str) -> str:
-    """Return the first line of the comment of an environment, which identifies it."""
+    """Write the first line of the comment of an environment, which identifies it."""
     return f"<!-- {' '.join(filter(None, ('llmops-gate', environment)))} -->"
 
 
 def refusal(problems: Sequence[Problem], where: str, context: ReportContext) -> str:
-    """Write that the specs are invalid, and list the problems."""
-    listed = [f"- {code(_place(problem))} {literal(_words(problem))}" for problem in problems[:PROBLEMS]]
+    """Report invalid specs, and list the problems."""
+    listed = [f"- {code(problem.place)} {literal(problem.message)}" for problem in problems[:PROBLEMS]]
     if len(problems) > PROBLEMS:
         listed.append(f"- and {len(problems) - PROBLEMS} more")
     headline = f"❌ Fail: {count(len(problems), 'problem')} in {literal(where or 'the specs')}"
@@ -33,17 +33,17 @@ def refusal(problems: Sequence[Problem], where: str, context: ReportContext) -> 
 
 
 def trouble(message: str, context: ReportContext) -> str:
-    """Write that a fault left the change without a verdict."""
+    """Report a fault that left the change without a verdict."""
     return _comment("🔧 No verdict: this says nothing about the change", [literal(message[:LONGEST])], context)
 
 
 def cannot(message: str, context: ReportContext) -> str:
-    """Write that the change cannot be judged as it is."""
+    """Report a change that cannot be judged."""
     return _comment("❌ Fail: this cannot be judged", [literal(message[:LONGEST])], context)
 
 
 def waiting(work: str, context: ReportContext) -> str:
-    """Write that the work needs an approval."""
+    """Ask for an approval of the work."""
     page = f" [in this run]({context.page})" if context.page else ""
     lines = [
         f"The evidence takes {literal(work)}, more than `approve_above` of llmops.yaml allows without an approval.",
@@ -54,11 +54,3 @@ def waiting(work: str, context: ReportContext) -> str:
 
 def _comment(headline: str, lines: Sequence[str], context: ReportContext) -> str:
     return fit([f"### {headline}", "", *lines], [], ["", *reproduce(context)], context)
-
-
-def _place(problem: Problem) -> str:
-    return f"{problem.path}:{problem.line}" if problem.line else problem.path
-
-
-def _words(problem: Problem) -> str:
-    return " ".join(filter(None, (f"{problem.at}:" if problem.at else "", problem.what, problem.remedy)))

@@ -1,4 +1,4 @@
-"""Writes the rows and the notes that every form of a comparison shows.
+"""Writes the rows and the notes of a comparison for all formats.
 
 Pure.
 """
@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from llmops.gates.compare import ComparisonResult, ComparisonRow, ComparisonTable
-from llmops.reports.formatting import count, duration, p_value
+from llmops.reports.formatting import count, duration, interval, p_value
 from llmops.statistics.contrasts import ALPHA
 
 HEADER = ("subject", "items", "score", "difference", "worse/better", "p", "shows", "evidence")
@@ -35,8 +35,8 @@ def cells(row: ComparisonRow) -> tuple[str, ...]:
     return (
         row.subject,
         str(score.items),
-        f"{score.mean:.3f} [{score.low:.3f}, {score.high:.3f}]",
-        f"{contrast.delta:+.3f} [{contrast.low:+.3f}, {contrast.high:+.3f}]" if contrast else "",
+        interval(score.mean, score.low, score.high),
+        interval(contrast.delta, contrast.low, contrast.high, "+") if contrast else "",
         f"{contrast.worse}/{contrast.better}" if contrast else "",
         p_value(contrast.p, contrast.p_adjusted, contrast.together) if contrast else "",
         contrast.shows if contrast else "",
@@ -66,7 +66,7 @@ def failures(comparison: ComparisonResult) -> list[str]:
 
 
 def closing(comparison: ComparisonResult) -> list[str]:
-    """Explain the intervals and the tests, and count what was reused."""
+    """Explain the intervals and the tests, and count the reused scores."""
     rows = [row for table in comparison.tables for row in table.rows]
     amount = next((row.contrast.together for row in rows if row.contrast), 0)
     holm = f"; in brackets, after Holm's correction for all {amount} differences" if amount > 1 else ""

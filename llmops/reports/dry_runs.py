@@ -1,4 +1,4 @@
-"""Writes what `llmops gate` and `llmops compare` would build, as text and JSON.
+"""Lists the builds of `llmops gate` and `llmops compare` before they start, as text and JSON.
 
 Pure.
 """
@@ -10,19 +10,16 @@ from typing import Any
 
 import msgspec
 
-from llmops.domain.plans import Action
 from llmops.execution.executor import BuildTask
 from llmops.gates.compare import PreparedComparison
 from llmops.gates.pull_request import GatePlan
 from llmops.planning.missing import Estimate
 from llmops.reports import gates
-from llmops.reports.formatting import count, effort
-
-UNKNOWN = "No estimate: some of this has no earlier run."
+from llmops.reports.formatting import NO_ESTIMATE, count, effort
 
 
 def gate(comparison: GatePlan, estimate: Estimate | None) -> str:
-    """List the affected evaluations, what has to be built for them, and the estimate (None: unknown)."""
+    """List the affected evaluations, their missing builds, and the estimate (None: unknown)."""
     removed = [f"Removed by this change: {name}." for name in comparison.removed]
     if not comparison.affected:
         return "\n".join(removed or ["No evaluation is affected by this change."])
@@ -41,7 +38,7 @@ def gate_json(comparison: GatePlan, estimate: Estimate | None) -> dict[str, Any]
         "base": comparison.base.commit,
         "head": comparison.head.commit,
         "affected": [str(key) for key in comparison.affected],
-        "owed": list(map(_fields, _actions(comparison.tasks))),
+        "owed": list(map(_fields, comparison.tasks)),
         "expected": msgspec.to_builtins(estimate),
         "left_out": msgspec.to_builtins(comparison.skipped),
         "removed": list(comparison.removed),
@@ -49,7 +46,7 @@ def gate_json(comparison: GatePlan, estimate: Estimate | None) -> dict[str, Any]
 
 
 def compare(comparison: PreparedComparison, estimate: Estimate | None) -> str:
-    """List what has to be built for a comparison, and the estimate (None: unknown)."""
+    """List the missing builds of a comparison, and the estimate (None: unknown)."""
     if not comparison.tasks:
         return "All evidence exists already."
     head = f"{count(len(comparison.tasks), 'result')} to build. {_estimate(estimate)}"
@@ -61,22 +58,19 @@ def compare_json(comparison: PreparedComparison, estimate: Estimate | None) -> d
     return {
         "commit": comparison.commit,
         "subjects": [subject.entry.name for subject in comparison.subjects],
-        "owed": list(map(_fields, _actions(comparison.tasks))),
+        "owed": list(map(_fields, comparison.tasks)),
         "expected": msgspec.to_builtins(estimate),
     }
 
 
-def _actions(tasks: Sequence[BuildTask]) -> list[Action]:
-    return [task.action for task in tasks]
-
-
 def _builds(tasks: Sequence[BuildTask]) -> list[str]:
-    return [f"  to {action.verb}: {action.key} {action.label}".rstrip() for action in _actions(tasks)]
+    return [f"  to {task.action.verb}: {task.action.key} {task.action.label}".rstrip() for task in tasks]
 
 
-def _fields(action: Action) -> dict[str, object]:
+def _fields(task: BuildTask) -> dict[str, object]:
+    action = task.action
     return {"verb": action.verb, "key": str(action.key), "label": action.label, "unit": action.unit}
 
 
 def _estimate(estimate: Estimate | None) -> str:
-    return UNKNOWN if estimate is None else f"About {effort(estimate.seconds, estimate.cost)}."
+    return NO_ESTIMATE if estimate is None else f"About {effort(estimate.seconds, estimate.cost)}."

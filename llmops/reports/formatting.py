@@ -1,4 +1,4 @@
-"""Writes numbers, times, names and tables, the same in every report.
+"""Formats numbers, times, sizes, names and tables for all reports.
 
 Pure.
 """
@@ -22,6 +22,8 @@ STYLES: dict[Sign, str] = {
     Sign.BACK: "bold",
 }
 VERDICT_STYLES = {Verdict.PASS: "good", Verdict.FAIL: "bad", Verdict.INCONCLUSIVE: "warn"}
+NO_ESTIMATE = "No estimate: some of this has no earlier run."
+SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def short(digest: Digest) -> str:
@@ -42,6 +44,19 @@ def duration(seconds: float) -> str:
 def effort(seconds: float, cost: Cost | None) -> str:
     """Write a time and its cost: 3 min, 0.12 USD."""
     return f"{duration(seconds)}, {cost}" if cost is not None else duration(seconds)
+
+
+def size(amount: int) -> str:
+    """Write an amount of bytes: 12 B, 3.4 MiB."""
+    value, unit = float(amount), 0
+    while value >= 1024 and unit < len(SIZES) - 1:  # noqa: PLR2004  binary units
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {SIZES[unit]}" if unit else f"{amount} B"
+
+
+def interval(value: float, low: float, high: float, sign: str = "") -> str:
+    """Write a score with its interval: 0.812 [0.764, 0.851]; with the sign "+" a difference."""
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def count(amount: int, singular: str, plural: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Writes the headline, the figures and the notes that every form of a gate's report shows.
+"""Writes the headline, the figures and the notes of a gate for all formats.
 
 Pure.
 """
@@ -14,12 +14,12 @@ from llmops.gates.judge import Judgement
 from llmops.gates.pull_request import GateResult
 from llmops.gates.verdicts import SuiteReport
 from llmops.plugins.report import Paint, plain
-from llmops.reports.formatting import VERDICT_STYLES, columns, count, effort, p_value
+from llmops.reports.formatting import VERDICT_STYLES, columns, count, effort, interval, p_value
 
 HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "detectable", "verdict")
 SEVERITY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 NAMED = 3
-"""How many suites a headline names."""
+"""Suites that a headline names."""
 NEARLY = 1e-6
 """Rounding error of a float, in hundredths: 1.1 is stored as slightly more."""
 
@@ -116,15 +116,15 @@ def _score(value: float | None) -> str:
 
 def _head(judgement: Judgement) -> str:
     """Write head's score; with its interval, if the bounds are its own and not those of a difference."""
-    if judgement.delta is not None or judgement.low is None or judgement.high is None:
+    if judgement.delta is not None or judgement.head is None or judgement.low is None or judgement.high is None:
         return _score(judgement.head)
-    return f"{_score(judgement.head)} [{judgement.low:.3f}, {judgement.high:.3f}]".strip()
+    return interval(judgement.head, judgement.low, judgement.high)
 
 
 def _delta(judgement: Judgement) -> str:
-    if judgement.delta is None:
+    if judgement.delta is None or judgement.low is None or judgement.high is None:
         return ""
-    return f"{judgement.delta:+.3f} [{judgement.low:+.3f}, {judgement.high:+.3f}]"
+    return interval(judgement.delta, judgement.low, judgement.high, "+")
 
 
 def notes(report: SuiteReport) -> list[str]:

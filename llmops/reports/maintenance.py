@@ -14,23 +14,14 @@ from llmops.ledger.history import Finding, Severity
 from llmops.maintenance.fsck import FsckReport
 from llmops.maintenance.gc_sweep import BlobShare, Survey
 from llmops.plugins.report import Paint, plain
-from llmops.reports.formatting import columns, count, short
+from llmops.reports.formatting import columns, count, short, size
 
 MOST_NOTES = 20
-"""How many notes are shown; JSON has them all."""
-SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def size(amount: int) -> str:
-    """Write an amount of bytes: 12 B, 3.4 MiB."""
-    value, unit = float(amount), 0
-    while value >= 1024 and unit < len(SIZES) - 1:  # noqa: PLR2004  binary units
-        value, unit = value / 1024, unit + 1
-    return f"{value:.1f} {SIZES[unit]}" if unit else f"{amount} B"
+"""Notes in the text; JSON has all of them."""
 
 
 def gc_text(survey: Survey, *, pruned: bool, paint: Paint = plain) -> str:
-    """Write what is removed, and why the rest is kept."""
+    """List the unused results, and the reasons why the others are kept."""
     amount = f"{count(len(survey.blobs), 'file')} of the store, {count(len(survey.folders), 'order')}"
     is_any = bool(survey.blobs or survey.folders or survey.intents)
     head = f"{'Removed' if pruned else 'Unused'}: {amount}, {size(survey.bytes)}" if is_any else "Nothing is unused."

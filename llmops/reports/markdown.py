@@ -1,4 +1,4 @@
-"""Writes GitHub's Markdown: texts by strangers and models stay inert, and a comment fits into its limit.
+"""Writes GitHub's Markdown: escapes texts of strangers and models, and keeps comments within their limit.
 
 Pure.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from llmops.domain.formatting import shortened
 from llmops.plugins.report import ReportContext
 
 MOST = 60_000
@@ -18,11 +19,11 @@ MOST = 60_000
 ACTIVE = re.compile(r"[\\`*_{}\[\]|<>&~!^$]")
 """Signs that Markdown or HTML interpret anywhere in a line."""
 ZERO = "\u200b"
-"""A space of no width: it breaks a mention or a link, and is not seen."""
+"""An invisible space: it breaks a mention or a link."""
 
 
 class Fold(Struct, frozen=True):
-    """A part that is folded away, and left out when there is no room."""
+    """A part that is folded away, and left out where it exceeds the limit."""
 
     title: str
     lines: tuple[str, ...]
@@ -32,7 +33,7 @@ class Fold(Struct, frozen=True):
 
 
 def literal(text: str) -> str:
-    """Escape a text, so that Markdown shows it as it is: no mention, link, reference or HTML."""
+    """Escape a text: Markdown then shows it without mentions, links, references or HTML."""
     safe = ACTIVE.sub(_entity, _visible(text))
     safe = re.sub(r"(?<=[@#])|(?<=:)(?=//)|(?i:(?<=www)(?=\.))|(?i:(?<=\bGH)(?=-))", ZERO, safe.replace("&#", "\0"))
     return safe.replace("\0", "&#")
@@ -40,8 +41,7 @@ def literal(text: str) -> str:
 
 def code(text: str, most: int = 60) -> str:
     """Write a text as code, cut to so many characters; each of its signs is an entity, so that none ends the code."""
-    flat = _visible(text)
-    shown = flat if len(flat) <= most else f"{flat[: most - 1]}…"
+    shown = shortened(_visible(text), most)
     return f"<code>{re.sub(r'[^a-zA-Z0-9 …]', _sign, shown)}</code>" if shown else "*nothing*"
 
 

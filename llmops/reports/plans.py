@@ -1,4 +1,4 @@
-"""Writes the lines and the summary that every form of a plan shows.
+"""Writes the lines and the summary of a plan for all formats.
 
 Pure.
 """
@@ -14,7 +14,7 @@ import msgspec
 from llmops.domain.plans import Action, Change, Cost, Plan, Reason, ReleaseAction, Reuse, Sign, Tier, Verb
 from llmops.planning.proposals import Proposal
 from llmops.plugins.report import Paint, plain
-from llmops.reports.formatting import STYLES, columns, count, effort, short
+from llmops.reports.formatting import NO_ESTIMATE, STYLES, columns, count, effort, short
 from llmops.specs.graph import Graph
 
 DELETE, UPDATE, NO_OP = "delete", "update", "no-op"
@@ -32,7 +32,7 @@ TIERS = {
     Tier.COLD: "cold: its model must be rebuilt",
 }
 REASONS_SHOWN = 2
-"""How many reasons of an action fit into a line."""
+"""Reasons of an action in a line."""
 
 
 def row(action: Action, proposal: Proposal) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def reused(result: Reuse) -> str:
 
 
 def without_work(proposal: Proposal, paint: Paint = plain) -> Iterator[str]:
-    """Write the changes that need no work: edits outside of every digest, and results that exist."""
+    """List the changes that need no work: edits outside of every digest, and existing results."""
     plan, graph = proposal.plan, proposal.desired.graph
     reported = {action.key for action in plan.actions} | {result.key for result in plan.reused if not plan.base}
     changes = [change for change in plan.changes if change.key not in reported]
@@ -102,7 +102,7 @@ def _total(proposal: Proposal) -> str:
     if not units:
         return ""
     if len(estimates) < len(units):
-        return " No estimate: some of this has no earlier run."
+        return f" {NO_ESTIMATE}"
     costs = [proposal.costs[unit] for unit in units if unit in proposal.costs]
     total = Cost(sum(cost.amount for cost in costs), costs[0].currency) if len(costs) == len(units) else None
     return f" About {effort(sum(estimates), total)}."

@@ -17,6 +17,7 @@ from msgspec import Struct
 from llmops.domain.plans import Verdict
 from llmops.gates.judge import Judgement
 from llmops.gates.verdicts import SuiteReport
+from llmops.reports.formatting import interval
 
 COLOURS = {Verdict.PASS: "#009E73", Verdict.FAIL: "#D55E00", Verdict.INCONCLUSIVE: "#E69F00"}
 STYLE = """
@@ -39,7 +40,7 @@ svg .grid { stroke: var(--faint); } svg .zero { stroke: var(--dim); stroke-width
 ROW, EDGE = 30, 5
 """Height of a line in pixels; margin at each end of a plot in percent of its width."""
 CELLS = 1000
-"""How many cells a strip has at most; of more items, each cell stands for several."""
+"""Largest number of cells in a strip; of more items, each cell stands for several."""
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -90,8 +91,8 @@ def _row(line: Line, grid: str, at: Callable[[float], str]) -> str:
         place = f'x1="{at(end)}" x2="{at(end)}" y1="{y - 5}" y2="{y + 5}"'
         drawn += f'<line stroke="{colour}" stroke-width="2" {place}/>'
     shape = f'<svg x="{at(middle)}" y="{y}">{_shape(line.mark)}</svg>'
-    figures = f"{middle:+.3f} [{low:+.3f}, {high:+.3f}]"
-    name = f'<span class="name">{escape(line.name)}</span><span class="figure">{figures}</span>'
+    figures = f'<span class="figure">{interval(middle, low, high, "+")}</span>'
+    name = f'<span class="name">{escape(line.name)}</span>{figures}'
     return f'<div class="row">{name}{_svg(ROW)}{grid}{drawn}{shape}</svg></div>'
 
 
@@ -124,7 +125,7 @@ def strip(judgement: Judgement) -> str:
 
 
 def scale(judgement: Judgement) -> int:
-    """Return how many items a cell of the strip stands for."""
+    """Compute the number of items for each cell of the strip."""
     return max(1, math.ceil(judgement.items / CELLS))
 
 

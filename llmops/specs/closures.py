@@ -1,10 +1,10 @@
-"""Writes down everything that determines a resource, except the digests of the resources that it depends on.
+"""Writes everything that determines a resource, except the digests of the resources that it depends on.
 
     digest(resource) = sha256(hash version, kind, step version, facts, (place, ending, sha256) of every file,
                               (place, digest) of every resource, (place, version) of every pin)
 
-A draft holds that text around the missing digests, so resolving a resource takes those and no look at its spec. The
-index stores the spec of a draft as bytes, which are decoded only when somebody asks for the spec.
+A draft has the text around the missing digests, so a resource is resolved without its spec. The index stores the spec
+of a draft as bytes, which are decoded on request.
 
 Pure.
 """
@@ -27,7 +27,7 @@ from llmops.plugins.kind import Kind, Step
 from llmops.specs.settings import LOCK_FILE
 
 Entry: TypeAlias = tuple[str, object]
-"""One entry of a closure: a place in the spec, and what stands there."""
+"""One entry of a closure: a place in the spec, and its value."""
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
 _json = msgspec.json.Encoder(order="sorted").encode
 _PLACE = itemgetter(0)
@@ -41,7 +41,7 @@ class ClosureText(Struct, frozen=True, array_like=True, gc=False):
     after: bytes
 
     def digest(self, needs: Iterable[Entry]) -> Digest:
-        """Hash the text with those digests, sorted by place, in between."""
+        """Hash the text with the digests of ``needs``, sorted by place, in between."""
         return digests.sha256(self.before + _json(needs) + self.after)
 
 
@@ -54,11 +54,11 @@ class DraftPart(Struct, frozen=True, array_like=True, gc=False):
     text: ClosureText | None
     """None: the unit has the digest of the whole resource."""
     trial: int = 0
-    """Which of several samples of the part it is."""
+    """Number of the sample of the part, from 0."""
 
 
 class SpecContent(Struct, frozen=True, array_like=True, gc=False):
-    """The part of a draft that resolving and storing it does not look at."""
+    """The part of a draft that is not needed to resolve it."""
 
     spec: Spec
     files: tuple[FileDigest, ...]
@@ -72,7 +72,7 @@ class Draft(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     document: int
     refs: tuple[Ref, ...]
     paths: tuple[str, ...]
-    """The files that it names, and the lock if that pins something of it."""
+    """The files that it names, and the lock if it has moving pins."""
     own: ClosureText
     parts: tuple[DraftPart, ...]
     content: SpecContent | bytes
@@ -93,7 +93,7 @@ class ResolvedSpec(Struct, frozen=True, kw_only=True, array_like=True, gc=False)
 
 
 def draft(spec: Spec, used: tuple[FileDigest, ...], step: Step | None) -> Draft:
-    """Write the draft of a spec; ``used`` are the files of its closure, ``step`` is what builds it."""
+    """Draft a spec; ``used`` are the files of its closure."""
     closure = _Closure(spec, used, step.version if step else 0)
     own = closure.text((Scope.BUILD, Scope.LIVE))
     parts: tuple[DraftPart, ...] = ()
@@ -148,7 +148,7 @@ def _unit(part: DraftPart, own: Digest, needs: list[Entry]) -> Unit:
 
 
 def paths(spec: Spec) -> tuple[str, ...]:
-    """List the files whose change may change a spec: those that it names, and the lock."""
+    """List the files that determine a spec: those that it names, and the lock."""
     named = {use.path for use in spec.files}
     return tuple(sorted(named | {LOCK_FILE} if any(pin.is_moving for pin in spec.pins) else named))
 
@@ -157,10 +157,7 @@ P = TypeVar("P", Draft, ResolvedSpec)
 
 
 def packed(resource: P) -> P:
-    """Encode the spec of a resource as bytes.
-
-    Raises `OverflowError` and `UnicodeEncodeError` for what msgpack cannot hold.
-    """
+    """Encode the spec of a resource as bytes. Raises `OverflowError` and `UnicodeEncodeError` as msgpack does."""
     if isinstance(resource.content, bytes):
         return resource
     return replace(resource, content=msgspec.msgpack.encode(resource.content))
@@ -172,7 +169,7 @@ def content_of(resource: Draft | ResolvedSpec, kinds: Kinds) -> SpecContent:
         return resource.content
     content = msgspec.msgpack.decode(resource.content, type=SpecContent)
     body = msgspec.convert(content.spec.body, kinds[resource.key.kind].body)
-    force_setattr(content.spec, "body", body)  # the spec is new here, so nothing has hashed it yet
+    force_setattr(content.spec, "body", body)  # the spec is new, so nothing has hashed it yet
     return content
 
 
@@ -190,7 +187,7 @@ def to_node(resource: ResolvedSpec, kinds: Kinds) -> Node:
 
 
 class ResolvedNodes(Mapping[Key, Node]):
-    """Resolved specs as nodes, each decoded when it is asked for."""
+    """Resolved specs as nodes, each decoded on access."""
 
     def __init__(self, resolved: Mapping[Key, ResolvedSpec], kinds: Kinds) -> None:
         self._resolved, self._kinds = resolved, kinds
@@ -231,18 +228,18 @@ def _parts(spec: Spec, step: Step, closure: _Closure) -> Iterator[DraftPart]:
 
 
 class _Closure(Struct, frozen=True):
-    """Everything that determines one resource."""
+    """Everything that determines a resource."""
 
     spec: Spec
     files: tuple[FileDigest, ...]
     version: int
 
     def text(self, scopes: tuple[Scope, ...]) -> ClosureText:
-        """Write what the fields of these scopes determine."""
+        """Write the fields of these scopes, the files and the pins."""
         return self._text(*self._entries(scopes))
 
     def text_of_part(self, field: str, index: int) -> ClosureText:
-        """Write what determines the build of one item of a list field, as if it were the only one."""
+        """Write everything that determines the build of an item of a list field, as if it were the only item."""
         return self._text(*(list(_only(field, index, entries)) for entries in self._entries((Scope.BUILD,))))
 
     def _entries(self, scopes: tuple[Scope, ...]) -> tuple[list[Entry], list[Entry], list[Entry]]:
@@ -261,7 +258,7 @@ class _Closure(Struct, frozen=True):
 
 
 def _only(field: str, index: int, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Drop the entries of the other items of a list; the position in the list is not part of the name."""
+    """Drop the entries of the other items of a list, and the position of this one."""
     own = f"{field}[{index}]"
     for at, value in entries:
         if not at.startswith(f"{field}["):

@@ -1,4 +1,4 @@
-"""graph, graph -> changes: what is not the same, and why.
+"""Compares two graphs: lists the changed resources with the reasons.
 
 Pure.
 """
@@ -14,20 +14,16 @@ from llmops.domain.resources import NOTHING_KNOWN, Key, Node, Scope
 from llmops.specs.graph import Graph
 
 MOST_REASONS = 5
-"""How many differences of one resource are listed; the rest are counted."""
+"""Most listed differences of one resource; the rest are counted."""
 
 
 def compare(old: Graph, new: Graph) -> tuple[Change, ...]:
-    """List what turns ``old`` into ``new``: first what comes and changes, what is leaned on first; then what goes."""
-    both = old.known is new.known and new.known is not NOTHING_KNOWN  # what neither has touched is the same in both
+    """List the changes from ``old`` to ``new``: additions and edits in order of dependencies, then removals."""
+    both = old.known is new.known and new.known is not NOTHING_KNOWN  # the rest is the same in both
     keys = old.fresh | new.fresh if both else old.nodes.keys() | new.nodes.keys()
     kept = [change for key in new.order(key for key in keys if key in new) if (change := _change(key, old, new))]
-    gone = [_drop(old[key]) for key in reversed(old.order(key for key in keys if key in old and key not in new))]
-    return (*kept, *gone)
-
-
-def _drop(node: Node) -> Change:
-    return Change(Sign.DROP, node.key, node.digest, None)
+    gone = reversed(old.order(key for key in keys if key in old and key not in new))
+    return (*kept, *(Change(Sign.DROP, key, old[key].digest, None) for key in gone))
 
 
 def _change(key: Key, old: Graph, new: Graph) -> Change | None:
@@ -36,63 +32,57 @@ def _change(key: Key, old: Graph, new: Graph) -> Change | None:
         return Change(Sign.ADD, key, None, node.digest)
     before = old[key]
     if node.digest == before.digest:
-        shown = _few(_differences(before, node, decides=False))
+        shown = _few(_differences(before, node, in_digest=False))
         return Change(Sign.KEEP, key, before.digest, node.digest, shown) if shown else None
-    own = _few(_differences(before, node, decides=True))
+    own = _few(_differences(before, node, in_digest=True))
     follows = tuple(f"follows {name}" for name in _moved(before, node, old, new))
     sign = Sign.EDIT if own else Sign.FOLLOW
     return Change(sign, key, before.digest, node.digest, own or follows)
 
 
 def _moved(before: Node, node: Node, old: Graph, new: Graph) -> Iterator[Key]:
-    """Give what the resource leans on by the same name, but which is not the same any more."""
+    """List dependencies that have the same key as before and another digest."""
     for key in dict.fromkeys(need.key for need in node.needs if need.scope is not Scope.NONE):
         if key in old and old[key].digest != new[key].digest and any(need.key == key for need in before.needs):
             yield key
 
 
 def _few(lines: Iterator[str]) -> tuple[str, ...]:
-    found = tuple(lines)
-    more = len(found) - MOST_REASONS
-    return (*found[:MOST_REASONS], f"and {more} more") if more > 0 else found
+    listed = tuple(lines)
+    more = len(listed) - MOST_REASONS
+    return (*listed[:MOST_REASONS], f"and {more} more") if more > 0 else listed
 
 
-class _Said(Struct, frozen=True):
-    """What a spec says in one role, and how to show it."""
+class _Value(Struct, frozen=True):
+    """A value at one place of a spec, and its text for people; '' is not shown."""
 
     value: object
-    words: str
+    text: str
 
 
-def _differences(before: Node, after: Node, *, decides: bool) -> Iterator[str]:
-    """Say what differs between two forms of a resource: of what decides it, or of the rest."""
-    old, new = _sayings(before, decides=decides), _sayings(after, decides=decides)
+def _differences(before: Node, after: Node, *, in_digest: bool) -> Iterator[str]:
+    """Describe the differences between two forms of a resource, of fields in the digest or of all others."""
+    old, new = _values(before, in_digest=in_digest), _values(after, in_digest=in_digest)
     for role in sorted(old.keys() | new.keys()):
         was, now = old.get(role), new.get(role)
         if (was and was.value) != (now and now.value):
-            yield f"{role}: {_words(was)} -> {_words(now)}" if _tells(was, now) else f"{role} changed"
+            texts = [value.text if value else "(default)" for value in (was, now)]
+            is_shown = any(value and value.text for value in (was, now))
+            yield f"{role}: {' -> '.join(texts)}" if is_shown else f"{role} changed"
 
 
-def _words(said: _Said | None) -> str:
-    return said.words if said else "(default)"
-
-
-def _tells(was: _Said | None, now: _Said | None) -> bool:
-    return any(said and said.words for said in (was, now))
-
-
-def _sayings(node: Node, *, decides: bool) -> dict[str, _Said]:
+def _values(node: Node, *, in_digest: bool) -> dict[str, _Value]:
     spec = node.spec
-    said = {f.at: _Said((f.value,), _show(f.value)) for f in spec.facts if (f.scope is not Scope.NONE) is decides}
-    said |= {n.at: _Said(n.key, str(n.key)) for n in node.needs if (n.scope is not Scope.NONE) is decides}
-    if decides:
+    values = {f.at: _Value((f.value,), _show(f.value)) for f in spec.facts if (f.scope is not Scope.NONE) is in_digest}
+    values |= {n.at: _Value(n.key, str(n.key)) for n in node.needs if (n.scope is not Scope.NONE) is in_digest}
+    if in_digest:
         paths = {use.at: use.path for use in spec.files}
-        said |= {paths.get(f.at, f.at): _Said((f.suffix, f.sha256), "") for f in node.files}
-        said |= {p.at: _Said(p.value, p.value[:19]) for p in spec.pins}
+        values |= {paths.get(f.at, f.at): _Value((f.suffix, f.sha256), "") for f in node.files}
+        values |= {p.at: _Value(p.value, p.value[:19]) for p in spec.pins}
     else:
-        said |= {f"labels.{name}": _Said(text, text) for name, text in spec.labels.items()}
-        said["description"], said["owner"] = _Said(spec.description, ""), _Said(spec.owner, spec.owner)
-    return said
+        values |= {f"labels.{name}": _Value(text, text) for name, text in spec.labels.items()}
+        values["description"], values["owner"] = _Value(spec.description, ""), _Value(spec.owner, spec.owner)
+    return values
 
 
 def _show(value: object) -> str:
@@ -101,7 +91,7 @@ def _show(value: object) -> str:
 
 
 def why(old: Graph, new: Graph, key: Key) -> tuple[Change, ...]:
-    """Follow a resource to the first input that differs: the chain of changes, the resource itself first."""
+    """Follow a resource to the first different input: the chain of changes, the resource itself first."""
     chain: list[Change] = []
     while change := _change(key, old, new):
         chain.append(change)

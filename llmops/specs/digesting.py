@@ -1,4 +1,4 @@
-"""Resolves drafts in any order: each gets its digest as soon as everything that determines it has one.
+"""Resolves drafts in any order: each gets its digest as soon as its dependencies have theirs.
 
 Pure.
 """
@@ -14,7 +14,7 @@ from llmops.specs.closures import Draft, ResolvedSpec, in_digest
 
 
 def targets(ref: Ref, declared: Container[Key]) -> list[Key]:
-    """List the declared resources that a reference may mean; exactly one is right."""
+    """List the declared resources that a reference may mean; more than one is ambiguous."""
     asked = Key.parse(ref.name)
     if not asked.kind:
         return [key for kind in ref.kinds if (key := Key(kind, asked.name)) in declared]
@@ -22,25 +22,25 @@ def targets(ref: Ref, declared: Container[Key]) -> list[Key]:
 
 
 class Resolver:
-    """Resolves drafts that come in any order; over a known commit, those that may differ from it."""
+    """Resolves drafts in any order; over a known commit, those that may differ from it."""
 
     def __init__(self, known: KnownCommit = NOTHING_KNOWN, other: AbstractSet[Key] = frozenset()) -> None:
         self.drafts: dict[Key, Draft] = {}
         self.resolved: dict[Key, ResolvedSpec] = {}
-        """In an order in which each comes after those that determine it."""
+        """In order of dependencies."""
         self._known = known
         self.declared: Container[Key] = _Present(self.drafts, known, other)
         self.named: Container[Key] = _Present(self.resolved, known, other)
-        if known is NOTHING_KNOWN:  # then there is no need to ask it a hundred thousand times
+        if known is NOTHING_KNOWN:  # saves a hundred thousand look-ups
             self.declared, self.named = self.drafts, self.resolved
         self._waiting: dict[str, list[Draft]] = {}
-        """Drafts that lack something, by its name."""
+        """Drafts with a missing dependency, by its name."""
 
     def add(self, draft: Draft) -> list[ResolvedSpec]:
-        """Take a draft; return what is resolved now: perhaps the draft itself, and others that waited for it."""
+        """Add a draft; return the newly resolved: perhaps the draft itself, and others that waited for it."""
         self.drafts[draft.key] = draft
         resolved: list[ResolvedSpec] = []
-        trying = [draft, *self._waiting.pop(draft.key.name, ())]  # some only ask that it is declared
+        trying = [draft, *self._waiting.pop(draft.key.name, ())]  # some only need it to be declared
         while trying:
             spec = self._resolve(trying.pop())
             if spec is not None:
@@ -61,7 +61,7 @@ class Resolver:
         return closures.resolve(draft, tuple(needs), below)
 
     def is_settled(self) -> bool:
-        """Whether all drafts are resolved, and each reference still means one resource, whatever came after it."""
+        """Whether all drafts are resolved, and each reference means exactly one of all resources."""
         if len(self.resolved) < len(self.drafts):
             return False
         doubtful = (ref for draft in self.drafts.values() for ref in draft.refs if len(ref.kinds) > 1)
@@ -69,7 +69,7 @@ class Resolver:
 
 
 class _Present:
-    """Some resources of a commit, and those that are as in the known one."""
+    """Some resources of a commit, and those that equal the known one's."""
 
     def __init__(self, own: Mapping[Key, object], known: KnownCommit, other: AbstractSet[Key]) -> None:
         self._own, self._nodes, self._other = own, known.nodes, other

@@ -1,7 +1,7 @@
 """Resolves references between specs and computes each resource's digest.
 
-The digests themselves are computed in `digesting`, as the drafts come; here each resource is held against those that it
-depends on, and what is wrong with it becomes a problem.
+`digesting` computes the digests as the drafts arrive; this module reviews each resource together with its dependencies,
+and reports problems.
 
 Pure.
 """
@@ -25,17 +25,17 @@ from llmops.specs.parsing import steps_of
 
 
 class Graph(Struct, frozen=True):
-    """The resources of a commit; in order, every one comes after those that it depends on."""
+    """The resources of a commit, in order of dependencies."""
 
     nodes: Mapping[Key, Node] = {}
     live: tuple[Key, ...] = ()
-    """Those of kinds that are released."""
+    """The resources of live kinds."""
     known: KnownCommit = NOTHING_KNOWN
-    """The commit that this one was built over, if it was."""
+    """The commit that this one was built over, if any."""
     fresh: frozenset[Key] = frozenset()
-    """Those that may differ from the known commit, or are gone."""
+    """The resources that may differ from the known commit, or were removed."""
     resolved: Mapping[Key, ResolvedSpec] = {}
-    """Those of them that are declared, with their digests."""
+    """Those of them that are declared."""
 
     def __getitem__(self, key: Key) -> Node:
         return self.nodes[key]
@@ -44,11 +44,11 @@ class Graph(Struct, frozen=True):
         return key in self.nodes
 
     def order(self, keys: Iterable[Key]) -> list[Key]:
-        """Sort some of the resources: by depth, then by key, whatever the graph was built over."""
+        """Sort some of the resources by depth, then by key."""
         return sorted(keys, key=lambda key: (self.nodes[key].depth, key))
 
     def closure(self, key: Key) -> Iterator[Key]:
-        """Walk through everything that determines a resource, itself first, nearest first."""
+        """List everything that determines a resource, itself first, nearest first."""
         seen, waiting = {key}, [key]
         while waiting:
             current = waiting.pop(0)
@@ -106,7 +106,7 @@ def build(parsed: ParsedCommit, files: Files, plugins: Plugins, known: KnownComm
 
 
 class GraphBuilder:
-    """Builds a graph from drafts in any order: each is resolved and reviewed as soon as it can be."""
+    """Builds a graph from drafts in any order; each is resolved and reviewed as soon as possible."""
 
     def __init__(
         self,
@@ -122,10 +122,10 @@ class GraphBuilder:
             ResolvedNodes(resolved, kinds) if known is NOTHING_KNOWN else LayeredNodes(known, resolved, gone, kinds)
         )
         self._unreviewed: list[ResolvedSpec] = []
-        self._complaints: list[tuple[ResolvedSpec, FieldProblem]] = []
+        self._problems: list[tuple[ResolvedSpec, FieldProblem]] = []
 
     def add(self, draft: Draft) -> list[ResolvedSpec]:
-        """Take a draft; return what is resolved now."""
+        """Add a draft; return the newly resolved specs."""
         resolved = self._resolver.add(draft)
         for spec in resolved:
             self._review(spec)
@@ -138,13 +138,13 @@ class GraphBuilder:
         kinds = {name for role in kind.reviewed_roles for name in self._plugins.kinds_for(role)}
         beside = [edge.key for edge in spec.needs if edge.key.kind in kinds]
         if not all(key in self._resolver.named for key in beside):
-            self._unreviewed.append(spec)  # what is in no digest may come later
+            self._unreviewed.append(spec)  # dependencies outside the digest may come later
         elif beside:
             problems = kind.review(self._nodes[spec.key], self._nodes, self._plugins)
-            self._complaints += ((spec, problem) for problem in problems)
+            self._problems += ((spec, problem) for problem in problems)
 
     def finish(self, parsed: ParsedCommit, files: Files) -> Graph:
-        """Take the drafts of a commit that did not come yet, and return its graph. Raises `Invalid`, as `build`."""
+        """Add the remaining drafts of a commit, and return its graph. Raises `Invalid`, as `build`."""
         for draft in parsed.drafts.values():
             if draft.key not in self._resolver.drafts:
                 self.add(draft)
@@ -154,10 +154,7 @@ class GraphBuilder:
         graph = self._graph()
         for spec in self._unreviewed:
             self._review(spec)
-        problems = [
-            parsing.location(spec, files).problem(steps_of(problem.at), problem.what, problem.remedy)
-            for spec, problem in self._complaints
-        ]
+        problems = [parsing.location(spec, files).place(problem) for spec, problem in self._problems]
         problems += _forbidden(graph, files, self._plugins.kinds)
         if problems:
             raise Invalid(problems)
@@ -174,13 +171,13 @@ class GraphBuilder:
 
 
 def _draft_again(key: Key, known: KnownCommit, plugins: Plugins) -> Draft:
-    """Draft a resource of which nothing differs but what it depends on."""
+    """Draft a resource again whose dependencies may differ."""
     node = known.nodes[key]
     return closures.draft(node.spec, node.files, plugins.step(key.kind, node.spec.body))
 
 
 def _affected(parsed: ParsedCommit, known: KnownCommit) -> AbstractSet[Key]:
-    """Find every resource that may differ from the known commit: what was read, and all that depends on it."""
+    """Find every resource that may differ from the known commit: those that were read, and their dependents."""
     new = {key for key in parsed.drafts if key not in known.nodes}
     referring = (referrer for key in new | parsed.gone for referrer in known.referrers(key.name))
     affected = {*parsed.drafts, *parsed.gone, *referring}
@@ -193,7 +190,7 @@ def _affected(parsed: ParsedCommit, known: KnownCommit) -> AbstractSet[Key]:
 
 
 class _Names(Struct, frozen=True):
-    """What can be referred to."""
+    """The keys that references may name."""
 
     drafts: Mapping[Key, Draft]
     parsed: ParsedCommit
@@ -221,25 +218,25 @@ def _unresolved(names: _Names, files: Files) -> list[Problem]:
             elif target:
                 problems.append(parsing.location(draft, files).problem(steps_of(ref.at), *target))
         needs[key] = tuple(edges)
-    if cycle := _cycle(dict(sorted(needs.items()))):  # the same one, whatever order they came in
+    if cycle := _cycle(dict(sorted(needs.items()))):  # sorted, so that the same cycle is reported every time
         problems.append(_cycle_problem(cycle, needs, names.drafts, files))
     return problems
 
 
 def _look_up(ref: Ref, known: _Names) -> Key | tuple[str, str] | None:
-    """Find the key that a reference means, what is wrong with it, or None if its target is a problem already.
+    """Find the key that a reference means, or its problem and remedy, or None if its target already has a problem.
 
-    Where not even all keys can be read, a name is unknown only if it looks like one that is known.
+    If some keys could not be read, a name is unknown only if it resembles a known one.
     """
     asked = Key.parse(ref.name)
     wanted = " or ".join(ref.kinds)
     if asked.kind and asked.kind not in ref.kinds:
         return f"{asked} is not a {wanted}.", f"Name a {wanted}."
-    found, kinds = targets(ref, known), (asked.kind,) if asked.kind else ref.kinds
-    if len(found) == 1:
-        return found[0]
-    if found:
-        return f"{asked.name} is {' and '.join(map(str, found))}.", f"Write which: {found[0]}."
+    keys, kinds = targets(ref, known), (asked.kind,) if asked.kind else ref.kinds
+    if len(keys) == 1:
+        return keys[0]
+    if keys:
+        return f"{asked.name} is {' and '.join(map(str, keys))}.", f"Write which: {keys[0]}."
     if any(Key(kind, asked.name) in known.parsed.broken for kind in kinds):
         return None
     hint = did_you_mean(asked.name, [key.name for key in known if key.kind in kinds])
@@ -292,9 +289,9 @@ def _forbidden(graph: Graph, files: Files, kinds: Kinds) -> Iterator[Problem]:
             permits = kinds[key.kind].permits if key != name else None
             if permits and (reason := permits(graph[key].spec.body, live)):
                 dependents.setdefault((key, reason), []).append(name)
-    for (key, reason), found in dependents.items():
-        names = " and ".join(map(str, sorted(found)))
-        verb = "depend" if len(found) > 1 else "depends"
+    for (key, reason), keys in dependents.items():
+        names = " and ".join(map(str, sorted(keys)))
+        verb = "depend" if len(keys) > 1 else "depends"
         yield parsing.location(graph[key].spec, files).problem(
             ("spec", "stage"), f"{key} {reason}, and {names} still {verb} on it.", "Change those first."
         )

@@ -1,6 +1,6 @@
-"""file -> specs: one file of specs, read, checked and typed, or everything that is wrong with it.
+"""Parses one spec file into typed specs, or lists its problems.
 
-What is found depends on the bytes of the file and on the plug-ins alone.
+The result depends only on the bytes of the file and on the plug-ins.
 
 Pure.
 """
@@ -25,36 +25,42 @@ from llmops.plugins.kind import Kind
 from llmops.plugins.plugins import Plugins
 
 T = TypeVar("T")
-TOGETHER = 500
-"""How many things have their files brought at once."""
+BATCH = 500
+"""Number of items whose files are fetched at once."""
 
 
 class FileSpecs(Struct):
-    """What one file gave."""
+    """The contents of one file."""
 
     specs: list[Spec] = []
     problems: list[Problem] = []
     broken: list[Key] = []
-    """Keys that could be read from documents that could not."""
+    """Keys of invalid documents."""
     is_partial: bool = False
-    """Whether there are documents of which not even the key is known."""
+    """Whether the key of some document is unknown."""
 
 
 class Location(Struct, frozen=True):
-    """Where a document stands, to find the line of anything in it."""
+    """Place of a document, to find the lines of its values."""
 
     path: str
     files: Files
     document: int = 0
 
     def problem(self, steps: Sequence[str | int], what: str, remedy: str = "") -> Problem:
-        """Make a problem with the line of the value that the steps lead to."""
+        """Create a problem with the line of the value at these steps."""
         line = yaml_reader.line_of(self.files[self.path], self.document, steps)
         return Problem(self.path, line, json_path(steps), what, remedy)
 
+    def place(self, problem: FieldProblem | Problem) -> Problem:
+        """Add the file and the line to a problem of a field."""
+        if isinstance(problem, Problem):
+            return problem
+        return self.problem(steps_of(problem.at), problem.what, problem.remedy)
+
 
 class Declared(Protocol):
-    """What stands in a document of a file."""
+    """A spec, or a draft of one, with its place."""
 
     @property
     def path(self) -> str: ...
@@ -62,9 +68,8 @@ class Declared(Protocol):
     def document(self) -> int: ...
 
 
-def location(one: Declared, files: Files) -> Location:
-    """Give the place of a spec, for problems that are found later."""
-    return Location(one.path, files, one.document)
+def location(spec: Declared, files: Files) -> Location:
+    return Location(spec.path, files, spec.document)
 
 
 def json_path(steps: Sequence[str | int]) -> str:
@@ -73,73 +78,74 @@ def json_path(steps: Sequence[str | int]) -> str:
 
 
 def steps_of(role: str) -> tuple[str | int, ...]:
-    """Turn a role within a body into steps from the document: ``suites[0].task`` -> spec, suites, 0, task."""
+    """Convert a place in a body to steps from the document: ``suites[0].task`` -> spec, suites, 0, task."""
     parts = re.findall(r"\[(\d+)\]|([^.\[\]:{}]+)", role.partition(":")[0])
     return ("spec", *(int(number) if number else name for number, name in parts))
 
 
-def together(things: Iterable[T], names: Callable[[T], Iterable[str]], files: Files) -> Iterator[T]:
-    """Give things one after another, whose files are brought many at once."""
-    waiting = list(things)
-    for start in range(0, len(waiting), TOGETHER):
-        some = waiting[start : start + TOGETHER]
-        if len(some) > 1:
-            files.expect(name for one in some for name in names(one))
-        yield from some
+def prefetched(items: Iterable[T], names: Callable[[T], Iterable[str]], files: Files) -> Iterator[T]:
+    """Iterate over items, and fetch the files of many of them at once."""
+    waiting = list(items)
+    for start in range(0, len(waiting), BATCH):
+        batch = waiting[start : start + BATCH]
+        if len(batch) > 1:
+            files.expect(name for item in batch for name in names(item))
+        yield from batch
 
 
 def read_all(paths: Sequence[str], files: Files, plugins: Plugins) -> Iterator[FileSpecs]:
-    """Read several files, in their order."""
-    return (read(path, files, plugins) for path in together(paths, lambda path: (path,), files))
+    """Parse several files, in their order."""
+    return (read(path, files, plugins) for path in prefetched(paths, lambda path: (path,), files))
 
 
 def read(path: str, files: Files, plugins: Plugins) -> FileSpecs:
-    """Read one file. Never raises for what is in it."""
-    found = FileSpecs()
+    """Parse one file. Never raises for its contents."""
+    specs = FileSpecs()
     if oddity := files.oddity(path):
-        found.problems.append(Problem(path, 0, "", f"a spec cannot be a {oddity}.", "Commit a regular file."))
-        found.is_partial = True
-        return found
+        specs.problems.append(Problem(path, 0, "", f"a spec cannot be a {oddity}.", "Commit a regular file."))
+        specs.is_partial = True
+        return specs
     try:
         yaml_reader.check_size(files.size(path))
         data = files[path]
         for number, document in enumerate(yaml_reader.load(data)):
             if document.value is not None:
-                _read_document(Location(path, files, number), document, plugins, found)
+                _read_document(Location(path, files, number), document, plugins, specs)
     except yaml_reader.Unreadable as error:
-        found.problems.append(Problem(path, error.line, "", error.what, error.remedy))
-        found.is_partial = True
-    return found
+        specs.problems.append(Problem(path, error.line, "", error.what, error.remedy))
+        specs.is_partial = True
+    return specs
 
 
-def _read_document(at: Location, document: yaml_reader.Document, plugins: Plugins, found: FileSpecs) -> None:
+def _read_document(at: Location, document: yaml_reader.Document, plugins: Plugins, specs: FileSpecs) -> None:
     try:
         kind = _kind_of(document.value, plugins.kinds)
     except Broken as error:
-        found.problems.append(at.problem(["kind"], str(error), "Install what it needs, or remove the spec."))
-        found.is_partial = True
+        specs.problems.append(at.problem(["kind"], str(error), "Install what it needs, or remove the spec."))
+        specs.is_partial = True
         return
     if kind is None:
-        found.problems.append(_unknown_kind(at, document.value, plugins.kinds))
-        found.is_partial = True
+        specs.problems.append(_unknown_kind(at, document.value, plugins.kinds))
+        specs.is_partial = True
         return
     try:
         spec, choices = _typed(at, document, kind, plugins)
     except ValidationError as error:
-        found.problems += _explained(at, document.value, kind, plugins) or [at.problem([], f"{error}.")]
+        schema = json_schema.document(kind.name, kind.body, plugins.choices)
+        specs.problems += explain(at, document.value, schema, error)
         claimed = list(_claimed_key(document.value, kind))
-        found.broken += claimed
-        found.is_partial |= not claimed
+        specs.broken += claimed
+        specs.is_partial |= not claimed
         return
     if problems := check(spec.body, kind, choices, plugins):
-        found.problems += [at.problem(steps_of(one.at), one.what, one.remedy) for one in problems]
-        found.broken.append(spec.key)
+        specs.problems += [at.place(problem) for problem in problems]
+        specs.broken.append(spec.key)
         return
-    found.specs.append(spec)
+    specs.specs.append(spec)
 
 
 def check(body: Any, kind: Kind[Any], chosen: Iterable[tuple[str, Any]], plugins: Plugins) -> tuple[FieldProblem, ...]:
-    """List what is wrong with a body by the rules of its kind, and of the plug-ins that it chooses."""
+    """List the problems of a body by the rules of its kind, and of the plug-ins that it chooses."""
     own = tuple(kind.check(body, plugins))
     return own + tuple(problem for _, plugin in chosen if hasattr(plugin, "check") for problem in plugin.check(body))
 
@@ -161,7 +167,7 @@ def _unknown_kind(at: Location, value: Any, kinds: Mapping[str, Kind[Any]]) -> P
 
 
 class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything around a body."""
+    """The fields around a body."""
 
     apiVersion: Literal["llmops/v1alpha1"]  # noqa: N815  the word of the file
     kind: str
@@ -172,7 +178,7 @@ class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
 def _typed(
     at: Location, document: yaml_reader.Document, kind: Kind[Any], plugins: Plugins
 ) -> tuple[Spec, list[tuple[str, Any]]]:
-    """Read a document as a spec, with the plug-ins that it chooses. Raises `ValidationError`."""
+    """Convert a document to a spec, with the plug-ins that it chooses. Raises `ValidationError`."""
     envelope = msgspec.convert(document.value, _Envelope)
     metadata = envelope.metadata
     spec = Spec(
@@ -189,7 +195,7 @@ def _typed(
 
 
 def restated(spec: Spec, body: Any, kind: Kind[Any], plugins: Plugins) -> tuple[Spec, list[tuple[str, Any]]]:
-    """Put another body into a spec; also give the plug-ins that it chooses."""
+    """Replace the body of a spec; also return the plug-ins that it chooses."""
     collected = collect(body, plugins)
     restated = replace(
         spec,
@@ -204,15 +210,33 @@ def restated(spec: Spec, body: Any, kind: Kind[Any], plugins: Plugins) -> tuple[
 
 @lru_cache(maxsize=1024)
 def _labels(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Give the same mapping for the same labels: those of 100,000 specs are few, and take 23 MiB."""
+    """Share equal labels: 100,000 specs have few, and copies take 23 MiB."""
     return dict(pairs)
 
 
-def _explained(at: Location, value: Any, kind: Kind[Any], plugins: Plugins) -> list[Problem]:
-    # Imported only for a document that is wrong: jsonschema costs a tenth of a second.
-    explain = importlib.import_module("llmops.language.schema_errors")
-    wrong = explain.explain(value, json_schema.document(kind.name, kind.body, plugins.choices))
-    return [at.problem(one.path, one.what, one.remedy) for one in wrong]
+def explain(at: Location, value: Any, schema: dict[str, Any], error: ValidationError) -> list[Problem]:
+    """List every error of a document by its schema; if there is none, the error that msgspec raised."""
+    schema_errors = importlib.import_module("llmops.language.schema_errors")  # 0.1 s, only for an invalid document
+    problems = [at.problem(wrong.path, wrong.what, wrong.remedy) for wrong in schema_errors.explain(value, schema)]
+    return problems or [at.problem([], f"{error}.")]
+
+
+def only_document(path: str, files: Files) -> tuple[Location | None, Any, list[Problem]]:
+    """Read the only document of a file: its location and value. No location if the file is missing or invalid."""
+    if path not in files:
+        oddity = files.oddity(path) or ("folder" if files.names(path) else "")
+        problem = Problem(path, 0, "", f"{path} cannot be a {oddity}.", "Commit a regular file.")
+        return None, None, [problem] if oddity else []
+    try:
+        loaded = enumerate(yaml_reader.load(files[path]))
+    except yaml_reader.Unreadable as error:
+        return None, None, [Problem(path, error.line, "", error.what, error.remedy)]
+    documents = [(number, document) for number, document in loaded if document.value is not None]
+    if len(documents) > 1:
+        what = "a second document begins here, and nothing would read it."
+        return None, None, [Problem(path, documents[1][1].line, "", what, "Join them, or remove one.")]
+    number, value = (documents[0][0], documents[0][1].value) if documents else (0, None)
+    return Location(path, files, number), value, []
 
 
 def _claimed_key(value: Any, kind: Kind[Any]) -> list[Key]:

@@ -1,4 +1,4 @@
-"""seconds on devices -> money, by what llmops.yaml says that an hour of them costs.
+"""Prices time on devices by the hourly costs of llmops.yaml.
 
 Pure.
 """
@@ -15,13 +15,7 @@ HOUR = 3600.0
 
 
 def of(seconds: float, devices: Mapping[str, float], settings: Settings) -> Cost | None:
-    """Give what some time on devices costs; None where one of them has no price.
-
-    Args:
-        seconds: how long they are kept busy.
-        devices: how many of each, as `Kind.devices` gives them: ``{"cuda": 4}``.
-        settings: those of the repository, whose ``hourly_cost`` is the price of one for an hour.
-    """
+    """Compute the cost of some seconds on ``devices`` (``{"cuda": 4}``); None if one of them has no price."""
     prices: dict[str, float] = dict(settings.hourly_cost.items())
     if not devices.keys() <= prices.keys():
         return None
@@ -30,9 +24,9 @@ def of(seconds: float, devices: Mapping[str, float], settings: Settings) -> Cost
 
 
 def total(costs: Iterable[Cost | None]) -> Cost | None:
-    """Add up; None where one is not known, or there is none."""
-    found = list(costs)
-    known = [one for one in found if one is not None]
-    if not known or len(known) < len(found):
+    """Add costs up; None if there is none, or one is unknown."""
+    listed = list(costs)
+    known = [cost for cost in listed if cost is not None]
+    if not known or len(known) < len(listed):
         return None
-    return Cost(math.fsum(one.amount for one in known), known[0].currency)
+    return Cost(math.fsum(cost.amount for cost in known), known[0].currency)

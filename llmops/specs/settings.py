@@ -1,4 +1,4 @@
-"""The settings of a repository: `llmops.yaml` at its root.
+"""Declares the settings of a repository, in `llmops.yaml` at its root.
 
 Pure.
 """
@@ -7,25 +7,24 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from llmops.domain.problems import FieldProblem
-from llmops.plugins.fields import DURATION_PATTERN, NAME_PATTERN, PATH_PATTERN, Body, Options, about, location
+from llmops.plugins.fields import NAME_PATTERN, PATH_PATTERN, Body, Duration, Options, about, location
 
 FILE = "llmops.yaml"
 LOCK_FILE = "llmops.lock"
 Trust: TypeAlias = Literal["none", "head", "strict"]
 TRUST: tuple[Trust, ...] = get_args(Trust)
-"""Which commits must be signed, from the least to the most."""
+"""Levels of trust, from the least to the most strict."""
 
 
 def stricter(levels: Iterable[Trust]) -> Trust:
-    """Give the level that asks for most."""
     return max(levels, key=TRUST.index, default="none")
 
 
 class LedgerSettings(Body, frozen=True, kw_only=True):
-    """Where it is written what was done."""
+    """Where outcomes and releases are recorded."""
 
     results: Annotated[str, about("Git ref of the outcomes.", pattern="^refs/[!-~]+$")] = "refs/llmops/results"
-    releases: Annotated[str, about("Git ref of what runs; the environment is added.", pattern="^refs/[!-~]+$")] = (
+    releases: Annotated[str, about("Git ref of the releases, without the environment.", pattern="^refs/[!-~]+$")] = (
         "refs/llmops/releases"
     )
     remote: (
@@ -43,21 +42,21 @@ class RunnerSettings(Body, frozen=True, kw_only=True):
     work: (
         Annotated[
             str,
-            about("Folder of this machine for running work. In the git directory if not given."),
+            about("Folder of this machine for running work; default: in the git directory."),
         ]
         | None
     ) = None
-    parallel: Annotated[int, about("How many orders run at once.", ge=1, le=1000)] = 1
+    parallel: Annotated[int, about("Number of orders that run at once.", ge=1, le=1000)] = 1
 
 
 class StoreSettings(Body, frozen=True, kw_only=True):
-    """Where bytes are kept."""
+    """Where outputs are stored."""
 
     url: (
         Annotated[
             str,
             location(
-                "An fsspec address: file:///…, s3://…, gs://…. In the git directory if not given.",
+                "An fsspec address: file:///…, s3://…, gs://…; default: in the git directory.",
                 pattern="^[a-z0-9+]+://(?![^/]*:[^/]*@)",
             ),
         ]
@@ -66,98 +65,91 @@ class StoreSettings(Body, frozen=True, kw_only=True):
 
 
 class MiddlewareSettings(Body, frozen=True, kw_only=True):
-    """One thing that the gateway does with every request on its way."""
+    """A middleware of the gateway."""
 
-    type: Annotated[str, about("Which middleware.", pattern="^[a-z][a-z0-9_]*$")]
-    config: Annotated[Options, about("Its own options.")] = {}
+    type: Annotated[str, about("Name of the middleware.", pattern="^[a-z][a-z0-9_]*$")]
+    config: Annotated[Options, about("The middleware's own options.")] = {}
 
 
 class GatewaySettings(Body, frozen=True, kw_only=True):
-    """Where clients reach the deployments."""
+    """The endpoint of the deployments."""
 
     host: Annotated[str, about("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, about("Port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8080
-    drain: Annotated[
-        str, about("How long a replaced revision may take to finish its requests.", pattern=DURATION_PATTERN)
-    ] = "30s"
+    drain: Annotated[Duration, about("Time for a replaced revision to finish its requests.")] = "30s"
     middleware: Annotated[
         tuple[Annotated[MiddlewareSettings, about("A middleware.", plugin="middleware")], ...],
-        about("What every request passes, the first outermost."),
+        about("Handlers of every request, the first outermost."),
     ] = ()
 
 
 class GateSettings(Body, frozen=True, kw_only=True):
-    """What a pull request may cost."""
+    """Limits for the work of a pull request."""
 
     approve_above: (
         Annotated[
-            str,
+            Duration,
             about(
-                "Work that is expected to take longer, or was never done before, waits for an approval. "
-                "Nothing waits if not given.",
-                pattern=DURATION_PATTERN,
+                "Work that is expected to take longer, or has no earlier run, needs an approval; default: none does.",
             ),
         ]
         | None
     ) = None
     budget: (
         Annotated[
-            str,
+            Duration,
             about(
-                "No more work than this is begun, by estimates: what tells most for its time first. A suite that is "
-                "left out is inconclusive. `--budget` says otherwise.",
-                pattern=DURATION_PATTERN,
+                "Maximum estimated time of all suites; the most informative for their time run first. A suite that is "
+                "left out is inconclusive. The option `--budget` overrides it.",
             ),
         ]
         | None
     ) = None
-    budget_cost: Annotated[float, about("The same in money, by `hourly_cost`.", ge=0)] | None = None
+    budget_cost: Annotated[float, about("The same limit as a cost, by `hourly_cost`.", ge=0)] | None = None
 
 
 Device: TypeAlias = Annotated[str, about("A device.", pattern="^(cpu|cuda)$")]
-"""Not a Literal: msgspec leaves the names of keys out of the schema, by which a file that is wrong is explained."""
+"""Not a Literal: msgspec omits keys of that type from the schema, which explains invalid files."""
 
 
 class Settings(Body, frozen=True, kw_only=True):
-    """What holds for a whole repository."""
+    """Settings of a whole repository."""
 
     specs: Annotated[
         tuple[Annotated[str, about("A folder.", pattern=PATH_PATTERN)], ...],
         about("Folders whose YAML files are specs.", min_length=1),
     ] = ("specs",)
-    environment: Annotated[str, about("Where `apply` releases to when nothing else is said.", pattern=NAME_PATTERN)] = (
-        "local"
-    )
-    ledger: Annotated[LedgerSettings, about("Where it is written what was done.")] = LedgerSettings()
-    store: Annotated[StoreSettings, about("Where bytes are kept.")] = StoreSettings()
+    environment: Annotated[str, about("Environment of commands without --environment.", pattern=NAME_PATTERN)] = "local"
+    ledger: Annotated[LedgerSettings, about("Where outcomes and releases are recorded.")] = LedgerSettings()
+    store: Annotated[StoreSettings, about("Where outputs are stored.")] = StoreSettings()
     runner: Annotated[RunnerSettings, about("Where steps run.", plugin="runners")] = RunnerSettings()
-    gate: Annotated[GateSettings, about("What a pull request may cost.")] = GateSettings()
+    gate: Annotated[GateSettings, about("Limits for the work of a pull request.")] = GateSettings()
     hourly_cost: Annotated[
         dict[Device, Annotated[float, about("Money.", ge=0)]],
         about(
-            "What an hour costs: of a machine without a GPU (cpu), of one GPU with its share of its machine (cuda). "
-            "Plans and gates then show money beside the time; it decides nothing of what is made."
+            "Price of an hour: of a machine without a GPU (cpu), of one GPU with its share of the machine (cuda). "
+            "Plans and gates then show costs beside times; no digest depends on it."
         ),
     ] = {}
-    currency: Annotated[str, about("What money is called: USD, EUR, credits.", pattern="^[!-~]{0,12}$(?!\\n)")] = ""
-    gateway: Annotated[GatewaySettings, about("Where clients reach the deployments.")] = GatewaySettings()
+    currency: Annotated[str, about("Currency: USD, EUR, credits.", pattern="^[!-~]{0,12}$(?!\\n)")] = ""
+    gateway: Annotated[GatewaySettings, about("The endpoint of the deployments.")] = GatewaySettings()
     trust: Annotated[
         Trust,
         about(
-            "Which commits must be signed by a trusted key: none, the one that is applied (head), or every one since "
-            "the one applied last (strict). Whoever runs llmops may ask for more, not for less."
+            "Commits that must be signed by a trusted key: none, the applied one (head), or every one since the last "
+            "applied one (strict). The option `--trust` can only be stricter."
         ),
     ] = "none"
 
     @property
     def chooses_plugins(self) -> bool:
-        """Whether it names any plug-in that is not the default."""
+        """Whether a plug-in other than the default is chosen."""
         return self.runner != RunnerSettings() or bool(self.gateway.middleware)
 
 
 def check(settings: Settings) -> Iterator[FieldProblem]:
-    """Say what is wrong between settings that are right by themselves: a limit in money needs a price."""
+    """Find problems between settings: a limit on the cost needs prices."""
     if settings.gate.budget_cost is not None and not settings.hourly_cost:
-        what = "this is an amount of money, and no device has a price, so nothing could be held to it."
+        what = "this is a cost, and no device has a price."
         remedy = "Add hourly_cost: {cpu: 0.05, cuda: 2.5}, or give gate.budget: 20m."
         yield FieldProblem("gate.budget_cost", what, remedy)

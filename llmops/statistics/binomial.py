@@ -16,6 +16,7 @@ Pure.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
 
 NORMAL = NormalDist()
@@ -41,11 +42,15 @@ def rule_of_three(items: int, alpha: float) -> float:
 
 def clopper_pearson_upper(successes: int, items: int, alpha: float) -> float:
     """Exact upper bound of a rate: Clopper and Pearson 1934, https://doi.org/10.1093/biomet/26.4.404."""
-    low, high = successes / items, 1.0
+    return _bisect(lambda rate: binomial_cdf(successes, items, rate) > alpha, successes / items, 1.0)[1]
+
+
+def _bisect(is_below: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
+    """Bracket the value up to which a predicate holds."""
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if binomial_cdf(successes, items, middle) <= alpha else (middle, high)
-    return high
+        low, high = (middle, high) if is_below(middle) else (low, middle)
+    return low, high
 
 
 def binomial_cdf(successes: int, items: int, rate: float) -> float:
@@ -89,10 +94,7 @@ def tango_bounds(worse: int, better: int, items: int, alpha: float) -> tuple[flo
 def _lower_bound(worse: int, better: int, items: int, alpha: float) -> float:
     """Smallest difference that the score test does not reject; exact when no item got better."""
     z = NORMAL.inv_cdf(1 - alpha)
-    low, high = -1.0, (better - worse) / items
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _score_statistic(worse, better, items, middle) > z else (low, middle)
+    low, _ = _bisect(lambda drop: _score_statistic(worse, better, items, drop) > z, -1.0, (better - worse) / items)
     return low if better else min(low, -clopper_pearson_upper(worse, items, alpha))
 
 
@@ -111,11 +113,7 @@ def detectable_drop(discordant: int, items: int, alpha: float, power: float) -> 
     A normal approximation with a continuity correction, which is at most a tenth too conservative. The share of
     discordant pairs is the observed one, but at least the drop itself.
     """
-    observed = discordant / items
-    low, high = 0.0, 1.0
-    for _ in range(BISECTIONS):
-        drop = (low + high) / 2
-        low, high = (low, drop) if _power(drop, max(observed, drop), items, alpha) >= power else (drop, high)
+    _, high = _bisect(lambda drop: _power(drop, max(discordant / items, drop), items, alpha) < power, 0.0, 1.0)
     return high if min_discordant(alpha) <= items else math.inf
 
 

@@ -26,8 +26,6 @@ NO_TARGET = PowerTarget(TAIL, 0.8)
 
 
 class SubjectScores(Struct, frozen=True, kw_only=True):
-    """Scores of one subject on one suite."""
-
     scores: Scores
     clusters: Mapping[str, str] = {}
     """Cluster by item id; an item without one is independent."""
@@ -83,7 +81,7 @@ def mean_score(subject: SubjectScores) -> MeanScore:
     clusters = families.cluster_labels(ids, subject.clusters)
     floor = -1.0 if subject.lower_is_better else 0.0
     result = paired_tests.one_sample(_oriented(values, subject), clusters, floor, TAIL, floor)
-    low, high = (result.low, result.high) if not subject.lower_is_better else (0.0 - result.high, 0.0 - result.low)
+    _, low, high = _metric_unit(result, subject)
     return MeanScore(
         mean=fmean(values), low=low, high=high, items=len(ids), clusters=len(set(clusters)), method=result.method
     )

@@ -54,6 +54,10 @@ class TestResult(Struct, frozen=True, kw_only=True):
     """Smallest drop that the test detects with the power of the target."""
     method: str
 
+    def shifted(self, distance: float) -> TestResult:
+        """Move the estimate and its bounds."""
+        return replace(self, estimate=self.estimate + distance, low=self.low + distance, high=self.high + distance)
+
 
 def paired(
     pairs: Sequence[tuple[float, float]], clusters: Sequence[str], alpha: float, target: PowerTarget
@@ -95,8 +99,7 @@ def one_sample(
     without an error then consists of zeros. ``clusters`` is as in `paired`.
     """
     if not clusters and set(values) <= {floor, floor + 1}:
-        result = _rate(round(sum(values) - floor * len(values)), len(values), value - floor, alpha)
-        return replace(result, estimate=result.estimate + floor, low=result.low + floor, high=result.high + floor)
+        return _rate(round(sum(values) - floor * len(values)), len(values), value - floor, alpha).shifted(floor)
     is_share = floor <= min(values) and max(values) <= floor + 1
     lowest, highest = (floor, floor + 1) if is_share else (min(values), max(values))
     minimum, maximum = (lowest, highest) if is_share else (-math.inf, math.inf)

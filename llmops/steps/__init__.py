@@ -1,1 +1,1 @@
-"""The work behind the kinds, one order per process: ``python -m llmops.steps FOLDER``. Heavy imports stay here."""
+"""Builds the resources of the kinds, one order per process; heavy libraries are imported only here."""

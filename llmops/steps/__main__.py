@@ -1,7 +1,7 @@
-"""Does one order, unless another process does it already.
+"""Runs one order, unless another process already does.
 
     python -m llmops.steps FOLDER                                     the order in a folder of this machine
-    python -m llmops.steps [--scratch DIR] --store URL DIGEST NAME    an order of a store: how clusters start it
+    python -m llmops.steps [--scratch DIR] --store URL DIGEST NAME    an order of a store, on a cluster
 
 Effects: imports the step, reads and writes the order's folder, ends the process.
 """
@@ -44,7 +44,7 @@ class StepModule(Protocol):
     """The module of a step, named by the kind."""
 
     def run(self, jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput | JobFailure]:
-        """Yield each job's output or failure as soon as it is known. An exception ends the order."""
+        """Yield the output or failure of each job when it is ready. An exception ends the order."""
 
 
 def main(folder: Path) -> int:
@@ -106,7 +106,7 @@ def _run(order: Order, folder: Path, redaction: Redaction) -> Iterator[JobFailur
 
 
 def _pending(job: Job, folder: Path) -> Job | None:
-    """Return what is left of a job; a growing job continues from the point that its last process reached."""
+    """Return the remaining work of a job; an incremental job continues where its last process ended."""
     path = folder / orders.RESULTS / f"{job.unit}.json"
     if not job.incremental:
         return None if path.exists() else job
@@ -130,7 +130,7 @@ def _write(path: Path, value: Struct) -> None:
 
 
 def run_from_store(url: str, digest: Digest, folder: Path) -> int:
-    """Do an order that lies in a store, and report to its mailbox there while it is done."""
+    """Run an order of a store, and report to its mailbox there meanwhile."""
     store = blobs.open_at(url)
     mailbox.fetch_order(store, digest, folder)
     with _reporting(store, folder):
@@ -139,12 +139,12 @@ def run_from_store(url: str, digest: Digest, folder: Path) -> int:
 
 @contextmanager
 def _reporting(store: Store, folder: Path) -> Iterator[None]:
-    """Bring what changes in the folder to the mailbox, every second and once more at the end."""
+    """Copy the changes of the folder to the mailbox, every second and once more at the end."""
     ended = threading.Event()
 
     def report() -> None:
         while not ended.wait(REPORT_SECONDS):
-            with suppress(OSError):  # the next turn brings it
+            with suppress(OSError):  # the next push repeats it
                 mailbox.push(store, folder)
 
     reporter = threading.Thread(target=report, daemon=True)
@@ -158,7 +158,7 @@ def _reporting(store: Store, folder: Path) -> Iterator[None]:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m llmops.steps", description="Does one order.")
+    parser = argparse.ArgumentParser(prog="python -m llmops.steps", description="Run one order.")
     parser.add_argument("order", help="the folder of the order; with --store its digest")
     parser.add_argument("name", nargs="?", help="the name of the order, with --store")
     parser.add_argument("--store", metavar="URL", help="the store that holds the order")
@@ -167,7 +167,7 @@ def _parse() -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do the order that the command line names; return the exit code, which callers ignore: the outcome file counts."""
+    """Run the order that the command line names. Runners ignore the exit code: the outcome file counts."""
     if arguments.store is None:
         return main(Path(arguments.order))
     scratch = arguments.scratch or Path(tempfile.mkdtemp(prefix="llmops-"))

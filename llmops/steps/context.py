@@ -1,4 +1,4 @@
-"""Gives a step its inputs, folders to work in, secrets, and a way to report progress.
+"""Provides a step with its inputs, folders to work in and secrets, and reports its progress.
 
 Effects: reads and writes the store and the order's folder, looks up secrets.
 """
@@ -72,6 +72,12 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def check_pin(uri: str, sha256: str, job: Job) -> None:
+    """Compare downloaded bytes with their pin. Raises `StepFailed` for other bytes."""
+    if f"sha256:{sha256}" != (pinned := job.pins[uri]):
+        raise StepFailed(f"{uri} is sha256:{sha256}, but {pinned} is pinned. Check the source, then run `llmops lock`.")
+
+
 class StepContext(Struct, frozen=True):
     """One order, as its step sees it."""
 
@@ -105,9 +111,9 @@ class StepContext(Struct, frozen=True):
             partial.rename(target)
         return target
 
-    def say(self, text: str, done: int = 0, total: int = 0) -> None:
-        """Report progress."""
-        say(self.folder, Progress(self.redaction.clean(text), done, total))
+    def report(self, text: str, done: int = 0, total: int = 0) -> None:
+        """Report the progress of the order."""
+        report(self.folder, Progress(self.redaction.clean(text), done, total))
 
     def secret(self, reference: str | None) -> str | None:
         """Look up a secret, and redact it from all output from now on. Raises `StepFailed`."""
@@ -145,8 +151,7 @@ class StepContext(Struct, frozen=True):
         return target
 
 
-def say(folder: Path, progress: Progress) -> None:
-    """Report the progress of the order in a folder."""
+def report(folder: Path, progress: Progress) -> None:
     disk.write(folder / orders.PROGRESS, orders.encode(progress))
 
 

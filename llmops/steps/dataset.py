@@ -1,4 +1,4 @@
-"""Reads the sources of datasets, checks their rows and writes both sides of the split.
+"""Builds datasets: reads their sources, checks the rows and writes the train and test rows.
 
 Effects: reads sources, writes the store.
 """
@@ -16,7 +16,7 @@ from llmops.domain.orders import Job
 from llmops.kinds import dataset as kind
 from llmops.kinds.dataset import Dataset
 from llmops.plugins.sources import Source
-from llmops.steps.context import JobOutput, StepContext, StepFailed, body
+from llmops.steps.context import JobOutput, StepContext, StepFailed, body, check_pin
 from llmops.store import blobs
 
 TRAIN, TEST = "train.jsonl", "test.jsonl"
@@ -28,7 +28,7 @@ def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     """Build each dataset: a folder with ``train.jsonl`` and ``test.jsonl``."""
     for job in jobs:
         dataset = body(job, Dataset)
-        context.say(f"reading {job.key}")
+        context.report(f"reading {job.key}")
         folder = context.blank("rows", job.unit)
         counts = _write_sides(dataset, job, context, folder)
         yield JobOutput(job, {"rows": blobs.add_folder(context.store, folder)}, counts)
@@ -56,12 +56,10 @@ def _bytes(source: Source, job: Job, context: StepContext) -> tuple[str, bytes]:
     if source.path is not None:
         return source.path, blobs.read(context.store, job.files[source.path])
     uri = str(source.uri)
-    context.say(f"downloading {uri}")
+    context.report(f"downloading {uri}")
     with fsspec.open(uri, "rb", **context.options(source)) as file:
         data: bytes = file.read()
-    digest, pinned = f"sha256:{digests.sha256(data)}", job.pins[uri]
-    if digest != pinned:
-        raise StepFailed(f"{uri} is {digest}, but {pinned} is pinned. Check the source, then run `llmops lock`.")
+    check_pin(uri, digests.sha256(data), job)
     return uri, data
 
 

@@ -1,6 +1,6 @@
-"""Fetches models into the store: from the hub at a commit, from the repository, or from an address.
+"""Fetches models into the store: from the Hugging Face hub, the repository, or a URL.
 
-Effects: talks to the hub, reads addresses, writes the store.
+Effects: downloads from the hub and from URLs, writes the store.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import fsspec
 
 from llmops.domain.orders import Job
 from llmops.kinds.model import PICKLED, REMEDY, SAFE, Hub, Model, ModelSource, unsafe
-from llmops.steps.context import JobOutput, StepContext, StepFailed, body
+from llmops.steps.context import JobOutput, StepContext, StepFailed, body, check_pin
 from llmops.store import blobs
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "LICENSE*", "README.md")
@@ -29,7 +29,7 @@ def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     """Build each model: a folder that transformers can load."""
     for job in jobs:
         model = body(job, Model)
-        context.say(f"fetching {job.key}")
+        context.report(f"fetching {job.key}")
         if model.source.hf is not None:
             folder = _from_hub(model, model.source.hf, job, context)
         elif model.source.path is not None:
@@ -62,9 +62,7 @@ def _from_address(source: ModelSource, job: Job, context: StepContext) -> Path:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
             target.write(chunk)
-    name, pinned = f"sha256:{digest.hexdigest()}", job.pins[uri]
-    if name != pinned:
-        raise StepFailed(f"{uri} is {name}, but {pinned} is pinned. Check the source, then run `llmops lock`.")
+    check_pin(uri, digest.hexdigest(), job)
     folder = context.blank("unpacked")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")

@@ -1,4 +1,4 @@
-"""Prepares the model folder that an engine serves: merges an adapter into its base, and takes a whole model as it is.
+"""Prepares the model that an engine serves: an adapter is merged into its base.
 
 Effects: reads and writes the store.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 
-from llmops.domain.orders import Job
+from llmops.domain.digests import Digest
+from llmops.domain.orders import Input, Job
 from llmops.steps.context import JobOutput, StepContext
 from llmops.store import blobs
 
@@ -19,10 +20,14 @@ def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     """Yield the digest of each deployment's model."""
     for job in jobs:
         model = job.inputs["model"]
-        if "adapter" not in model.outputs:
-            yield JobOutput(job, {"model": model.outputs["model"]}, {})
-            continue
-        context.say(f"merging {model.key}")
-        merge_adapter = importlib.import_module("llmops.steps.training.merge_adapter")  # imports torch and peft
-        folder = merge_adapter.merged(model, context)
-        yield JobOutput(job, {"model": blobs.add_folder(context.store, folder)}, {}, PACKAGES)
+        packages = PACKAGES if "adapter" in model.outputs else ()
+        yield JobOutput(job, {"model": whole_model(model, context)}, {}, packages)
+
+
+def whole_model(model: Input, context: StepContext) -> Digest:
+    """Return the model folder of an input; an adapter is merged into its base."""
+    if "adapter" not in model.outputs:
+        return model.outputs["model"]
+    context.report(f"merging {model.key}")
+    merge_adapter = importlib.import_module("llmops.steps.training.merge_adapter")  # imports torch and peft
+    return blobs.add_folder(context.store, merge_adapter.merged(model, context))

@@ -1,7 +1,6 @@
 """Masks known secrets in the output of this process and its children.
 
-Nothing happens until the first secret is known. From then on standard output and standard error go through a pipe, and
-a thread copies what comes out of it, line by line.
+After the first secret is added, standard output and standard error go through a pipe, and a thread copies its lines.
 
 Effects: redirects the output of the process.
 """
@@ -26,8 +25,6 @@ STDOUT, STDERR = 1, 2
 
 
 class Redaction:
-    """The secrets of a process and the pipe that masks them."""
-
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._saved: tuple[int, int] | None = None
@@ -42,7 +39,7 @@ class Redaction:
         self._redirect()
 
     def clean(self, text: str) -> str:
-        """Replace the secrets in a text by a mask."""
+        """Mask the secrets in a text."""
         for secret in sorted(self._known, key=len, reverse=True):
             text = text.replace(secret, MASK)
         return text

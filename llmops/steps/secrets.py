@@ -12,10 +12,9 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
@@ -33,7 +32,7 @@ class NoSecret(Exception):
 
 
 def resolve(reference: str) -> str:
-    """Return the secret of a reference. Raises `NoSecret`."""
+    """Look up a secret. Raises `NoSecret`."""
     scheme, _, rest = reference.partition(":")
     if scheme not in PROVIDERS:
         raise NoSecret(f"{reference}: there is no provider for {scheme}:. {did_you_mean(scheme, PROVIDERS)}")
@@ -113,15 +112,7 @@ class _Answer(msgspec.Struct):
 class _NoRedirects(HTTPRedirectHandler):
     """Treats a redirect as the answer: the token is for one server."""
 
-    def redirect_request(
-        self,
-        req: Request,  # noqa: ARG002
-        fp: IO[bytes],  # noqa: ARG002
-        code: int,  # noqa: ARG002
-        msg: str,  # noqa: ARG002
-        headers: Message,  # noqa: ARG002
-        newurl: str,  # noqa: ARG002
-    ) -> None:
+    def redirect_request(self, *_: Any) -> None:
         return None
 
 

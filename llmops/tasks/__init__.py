@@ -1,4 +1,4 @@
-"""Training tasks, one file each: the formats that a task takes, its rules, and the trainer that it builds."""
+"""Defines the training tasks: one file for each."""
 
 import sys
 

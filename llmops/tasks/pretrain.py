@@ -1,4 +1,4 @@
-"""Defines the task pretrain: learns text as it is, cut into blocks, from a base or from scratch.
+"""Defines the task pretrain: trains on blocks of plain text, with or without a base.
 
 Effects: loads transformers and reads rows when a trainer is built.
 """
@@ -15,17 +15,15 @@ from llmops.plugins.training_task import TrainerInputs, TrainingTask
 
 def check(training: Any) -> Iterable[FieldProblem]:
     if training.arguments.packing:
-        yield FieldProblem("arguments.packing", "pretrain packs its blocks always.", "Remove it.")
+        yield FieldProblem("arguments.packing", "pretrain always packs its blocks.", "Remove it.")
 
 
 def trainer(inputs: TrainerInputs) -> Any:
     """Build a Trainer over blocks of `max_length` tokens; the tokens after the last whole block are dropped."""
     transformers, datasets = importlib.import_module("transformers"), importlib.import_module("datasets")
-    models = importlib.import_module("llmops.steps.training.models")
-    model = models.causal_lm(inputs)
     blocks = _blocks(inputs)
     return transformers.Trainer(
-        model,
+        inputs.causal_lm(),
         transformers.TrainingArguments(**inputs.arguments),
         train_dataset=datasets.Dataset.from_dict({"input_ids": blocks, "labels": blocks}),
         data_collator=transformers.default_data_collator,
@@ -39,7 +37,7 @@ def _blocks(inputs: TrainerInputs) -> list[list[int]]:
         ids += [*inputs.tokenizer(row["text"], verbose=False)["input_ids"], inputs.tokenizer.eos_token_id]
     blocks = [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
     if not blocks:
-        raise ValueError(f"the data has {len(ids)} tokens, less than one block of max_length {length}")
+        raise ValueError(f"the data has {len(ids)} tokens, fewer than one block of max_length {length}")
     return blocks
 
 

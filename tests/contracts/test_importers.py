@@ -12,7 +12,7 @@ from llmops.domain.problems import Exit
 from llmops.importing.formats import FORMATS
 from llmops.importing.source_model import SourceConfig, SourceLocation
 from tests.conftest import Shell
-from tests.flows.test_import import MODELS
+from tests.importing import MODELS
 from tests.repos import Repo
 from tests.trees import Tree
 

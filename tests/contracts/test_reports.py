@@ -17,11 +17,11 @@ from llmops.plugins.report import ReportContext
 from llmops.reports.formats.compare import REPORTS as COMPARE
 from llmops.reports.formats.gate import REPORTS as GATE
 from llmops.reports.formats.plan import REPORTS as PLAN
+from tests.answers import GOOD, answered
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, answered
+from tests.reports import RUN, SAME, WORSE, gated, report
 from tests.repos import Repo
 from tests.trees import system
-from tests.unit.test_comments import RUN, SAME, WORSE, gated, report
 
 ROW = ComparisonRow(subject="small", units=(), note="was not evaluated")
 COMPARISON = ComparisonResult(
@@ -67,9 +67,7 @@ def test_the_forms_are_listed_without_importing_them(repo: Repo, llmops: Shell, 
 
 
 def test_a_report_is_added_as_one_file(repo: Repo, llmops: Shell, plugins: Path) -> None:
-    repo.commit(dict(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}")))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}"))
     answered(repo, "HEAD", {"acc": GOOD})
     repo.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
     repo.commit()

@@ -6,9 +6,7 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,54 +16,41 @@ from llmops.steps import secrets
 from llmops.steps.redaction import Redaction
 from llmops.steps.secrets import NoSecret, resolve
 from tests.conftest import ROOT
+from tests.websites import Website, serving
 
 SECRET = 's3cr3t/"+value'
 
 
-class Vault(BaseHTTPRequestHandler):
+class Vault(Website):
     """Answers as Vault's KV engine, version 2, does: https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2."""
 
     kept = {"/v1/secret/data/llm/hf": {"token": SECRET, "number": 7}}
     deleted = "/v1/secret/data/llm/gone"
 
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         if self.headers.get("X-Vault-Token") != "root" or self.headers.get("X-Vault-Request") != "true":
-            self._answer(403, {"errors": ["permission denied"]})
+            self.reply(403, {"errors": ["permission denied"]})
         elif self.path in self.kept:
             version = {"created_time": "2026-01-01T00:00:00Z", "deletion_time": "", "destroyed": False, "version": 1}
             data = {"data": self.kept[self.path], "metadata": version}
-            self._answer(200, {"request_id": "x", "lease_id": "", "lease_duration": 0, "data": data})
+            self.reply(200, {"request_id": "x", "lease_id": "", "lease_duration": 0, "data": data})
         elif self.path == self.deleted:
-            self._answer(404, {"data": {"data": None, "metadata": {"deletion_time": "2026-01-02T00:00:00Z"}}})
+            self.reply(404, {"data": {"data": None, "metadata": {"deletion_time": "2026-01-02T00:00:00Z"}}})
         elif self.path == "/v1/secret/data/llm/moved":
-            self.send_response(307)
-            self.send_header("Location", "/v1/secret/data/llm/hf")
-            self.end_headers()
+            self.reply(307, location="/v1/secret/data/llm/hf")
         elif self.path == "/v1/secret/data/llm/sealed":
-            self._answer(503, {"errors": ["Vault is sealed"]})
+            self.reply(503, {"errors": ["Vault is sealed"]})
         else:
-            self._answer(404, {"errors": []})
-
-    def _answer(self, code: int, value: object) -> None:
-        self.send_response(code)
-        self.end_headers()
-        self.wfile.write(json.dumps(value).encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
+            self.reply(404, {"errors": []})
 
 
 @pytest.fixture
 def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Vault)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("VAULT_ADDR", url)
     monkeypatch.setenv("VAULT_TOKEN", "root")
     monkeypatch.delenv("VAULT_NAMESPACE", raising=False)
-    yield url
-    server.shutdown()
-    server.server_close()
+    with serving(Vault) as host:
+        monkeypatch.setenv("VAULT_ADDR", f"http://{host}")
+        yield f"http://{host}"
 
 
 def test_every_provider_has_a_form_and_every_form_a_provider() -> None:
@@ -184,6 +169,10 @@ def test_a_secret_is_in_nothing_that_a_process_or_its_children_print(secret: str
 
 def test_a_long_secret_is_found_before_a_short_one_within_it() -> None:
     redaction = Redaction()
-    redaction._known |= {"abc", "abcdef"}
+    redaction.add("abc")
+    redaction.add("abcdef")
 
-    assert redaction.clean("an abcdef") == "an ***"
+    cleaned = redaction.clean("an abcdef")
+    redaction.close()
+
+    assert cleaned == "an ***"

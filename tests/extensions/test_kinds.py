@@ -10,13 +10,12 @@ import pytest
 
 from llmops.domain.problems import Exit, Invalid
 from llmops.domain.resources import Key
-from llmops.ledger import ledger
 from llmops.registry import PLUGINS
 from tests.conftest import PLUGINS as FOLDER
 from tests.conftest import Shell
 from tests.extensions.conftest import install
-from tests.flows.test_releases import SETTINGS
 from tests.repos import Repo
+from tests.served import SETTINGS
 from tests.trees import Tree, build, spec
 
 pytestmark = pytest.mark.usefixtures("plugins")
@@ -154,8 +153,7 @@ def test_it_is_removed_with_its_spec(lit: Shell) -> None:
 
     assert lit("apply") == Exit.WELL, lit.err
     assert shown(lit.repo, "north") == ""
-    state = ledger.state(lit.repo.ledger())
-    assert state is not None
+    state = lit.state()
     assert state.releases["Beacon/north"].live == ""
 
 

@@ -15,8 +15,8 @@ from llmops.releases import deployments
 from llmops.serving.supervised import free_port, is_free
 from tests.conftest import PLUGINS as FOLDER
 from tests.conftest import ROOT, Shell
-from tests.flows.test_releases import MODEL, SETTINGS, ask, deployment, release
 from tests.repos import Repo
+from tests.served import MODEL, SETTINGS, ask, deployment, release
 from tests.trees import spec
 
 pytestmark = pytest.mark.usefixtures("plugins")
@@ -99,8 +99,8 @@ def test_a_canary_goes_from_a_program_to_a_remote_engine_and_back(stage: Shell, 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("engine: {type: elsewhere, config: {url: 'http://h'}}\nmodel: m", "is remote and serves a model of its own"),
-        ("engine: {type: shouting}", "the engine shouting serves a model, and none is named"),
+        ("engine: {type: elsewhere, config: {url: 'http://h'}}\nmodel: m", "is remote and has a model of its own"),
+        ("engine: {type: shouting}", "the engine shouting needs a model"),
     ],
 )
 def test_a_program_serves_a_model_and_a_remote_engine_its_own(stage: Shell, body: str, message: str) -> None:

@@ -51,7 +51,11 @@ def test_it_trains_once_it_is_installed(repo: Repo, environment: Path, tmp_path:
     [
         ("task: backward", "text", '$.spec.task: "backward" is not allowed here. Did you mean "backwards"?'),
         ("task: backwards\nfinetuning: lora", "text", "$.spec.finetuning: backwards trains every weight."),
-        ("task: backwards", "prompt_completion", "$.spec.datasets[0].name: backwards cannot learn from Dataset/rows"),
+        (
+            "task: backwards",
+            "prompt_completion",
+            "$.spec.datasets[0].name: backwards does not support the format of Dataset/rows",
+        ),
     ],
     ids=["a slip in its name", "its own rule", "a format that it does not take"],
 )

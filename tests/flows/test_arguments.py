@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from llmops.domain.problems import Exit
-from tests.conftest import ROOT, Shell
-from tests.repos import Repo
+from tests.conftest import Shell
+from tests.repos import sh
 from tests.trees import spec
 
 BAD = spec("Dataset", "bad", "format: txet\nsources: [{path: nowhere.txt}]")
-GOOD = {
-    "specs/corpus.yaml": spec("Dataset", "corpus", "format: text\nsources: [{path: data/corpus.txt}]"),
-    "data/corpus.txt": "A text.\n",
-}
-
-
-@pytest.fixture
-def prepared(repo: Repo, llmops: Shell) -> Shell:
-    repo.commit(GOOD)
-    assert llmops("init") == Exit.WELL
-    repo.commit(message="what init wrote")
-    return llmops
-
-
-def sh(repo: Repo, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a line of a shell in a repository, in which `llmops` is ours."""
-    function = f'llmops() {{ "{sys.executable}" -m llmops "$@"; }}; {line}'
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(
-        ["bash", "-c", function], cwd=repo.folder, env=variables, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +38,7 @@ def test_an_empty_argument_is_wrong_usage_and_does_nothing(command: list[str], p
     before = prepared.repo.git("for-each-ref")
 
     assert prepared(*command) == Exit.USAGE
-    assert "empty" in prepared.err or "no name" in prepared.err
+    assert "empty" in prepared.err or "is not a valid name" in prepared.err
     assert prepared.repo.git("for-each-ref") == before
     assert prepared.repo.git("status", "--porcelain") == ""
 

@@ -24,10 +24,10 @@ from llmops.serving.supervised import LOCK
 from llmops.store import blobs
 from tests import parrots
 from tests.conftest import Shell
-from tests.flows.test_releases import ask
-from tests.flows.test_sequential import wait_for_results
 from tests.repos import Repo
+from tests.served import ask
 from tests.trees import spec
+from tests.waiting import wait_for_results
 
 pytestmark = pytest.mark.slow
 
@@ -96,9 +96,7 @@ def learnt(folder: Path, towns: dict[str, str]) -> dict[str, bytes]:
 @pytest.fixture
 def stage(repo: Repo, llmops: Shell, knows: dict[str, bytes]) -> Iterator[Shell]:
     """A repository that wants a deployment which knows all towns; whatever happens, no engine of an order runs on."""
-    repo.commit({"llmops.yaml": SETTINGS, "data/rows.jsonl": ROWS, **SPECS, **knows})
-    assert llmops("init") == Exit.WELL, llmops.err
-    repo.commit()
+    llmops.begin({"llmops.yaml": SETTINGS, "data/rows.jsonl": ROWS, **SPECS, **knows})
     yield llmops
     llmops("stop")
     assert [path for path in repo.workspace().work.rglob(f"engine/*/{LOCK}") if file_locks.holder(path)] == []
@@ -144,8 +142,7 @@ def test_an_apply_asks_all_and_releases_what_passes_only(stage: Shell, repo: Rep
 
     assert len(answered(repo)) == ITEMS
     assert says(stage) == "Paris"
-    assert stage("plan", "-o", "json") == Exit.WELL
-    assert json.loads(stage.out)["actions"] == []
+    assert stage.json("plan")["actions"] == []
 
     repo.commit(errs)
     assert stage("apply") == Exit.NO, stage.err

@@ -70,7 +70,7 @@ def labels(*, fooled: bool = False) -> str:
 def asked(repo: Repo, llmops: Shell, models: dict[str, bytes]) -> Repo:
     """A repository whose last commit makes the prompt curt."""
     rows = [{"land": land, "town": town, "n": n} for n in range(20) for land, town in LANDS.items()]
-    repo.commit(
+    llmops.begin(
         {
             **models,
             "kb/lands.jsonl": "".join(json.dumps(row) + "\n" for row in rows),
@@ -85,8 +85,6 @@ def asked(repo: Repo, llmops: Shell, models: dict[str, bytes]) -> Repo:
             "specs/polite.yaml": spec("Evaluation", "polite", EVALUATION),
         }
     )
-    assert llmops("init") == Exit.WELL
-    repo.commit()
     repo.commit({"prompts/ask.jinja": CURT})
     return repo
 

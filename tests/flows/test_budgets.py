@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 from llmops.domain.problems import Exit
-from llmops.domain.records import Outcome
 from llmops.domain.resources import Key
-from llmops.environments.workspaces import open_store
-from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
 from llmops.gates import pull_request
 from llmops.gates.budgets import Budget
 from llmops.ledger import ledger
+from tests.answers import GOOD, PROVENANCE, answered, evidence_of, outcome, retrained
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, PROVENANCE, answered, folder_of, retrained
-from tests.repos import Repo
+from tests.repos import Copies, Repo
 from tests.trees import system
 
 SUMS = Key("Evaluation", "sums")
 
 
 @pytest.fixture
-def retraining(repo: Repo, llmops: Shell) -> Repo:
+def retraining(filled: Shell, copies: Copies) -> Repo:
     """A change whose training and whose two suites take a second each; base was asked a hundred questions."""
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
-    answered(repo, "HEAD", {"acc": GOOD})
-    retrained(repo)
-    return repo
+
+    def make() -> None:
+        answered(filled.repo, "HEAD", {"acc": GOOD})
+        retrained(filled.repo)
+
+    copies("retraining", filled.repo, make)
+    return filled.repo
 
 
 def dry(llmops: Shell, *options: str) -> dict[str, Any]:
-    assert llmops("gate", "--base", "HEAD~1", "--dry-run", "-o", "json", *options) == Exit.WELL
-    found: dict[str, Any] = json.loads(llmops.out)
+    found: dict[str, Any] = llmops.json("gate", "--base", "HEAD~1", "--dry-run", *options)
     return found
 
 
@@ -58,20 +53,11 @@ def say(repo: Repo, settings: str) -> None:
 def remember(repo: Repo, label: str, scores: list[float], started: str) -> None:
     """Write down that a suite was run before, for something that no commit declares any more."""
     items = [Item(id=str(n), question="q", target="t", answer="a", scores={"acc": one}) for n, one in enumerate(scores)]
-    files = {
-        evidence.ITEMS: "\n".join(msgspec.json.encode(item).decode() for item in items),
-        evidence.FACTS: msgspec.json.encode(SuiteFacts(metrics=("acc",))).decode(),
-    }
-    outcome = Outcome(
-        unit=hashlib.sha256(started.encode()).hexdigest(),
-        key=SUMS,
-        part=label,
-        step="x",
-        outputs={"evidence": folder_of(open_store(repo.workspace()), files)},
-        metrics={},
-        provenance=replace(PROVENANCE, started=started),
-    )
-    ledger.record(repo.ledger(), [outcome], "earlier")
+    outputs = {"evidence": evidence_of(repo, items, SuiteFacts(metrics=("acc",)))}
+    provenance = replace(PROVENANCE, started=started)
+    unit = hashlib.sha256(started.encode()).hexdigest()
+    earlier = outcome(unit, key=SUMS, part=label, outputs=outputs, provenance=provenance)
+    ledger.record(repo.ledger(), [earlier], "earlier")
 
 
 def test_without_a_budget_everything_is_run(retraining: Repo, llmops: Shell) -> None:
@@ -136,8 +122,7 @@ def test_what_is_left_out_is_inconclusive_in_every_report_and_never_neutral(retr
         assert llmops("gate", "--base", "HEAD~2", "--budget", "0s", "-o", form) == Exit.NO
         shown = llmops.out.replace("&#96;", "`").replace("&#95;", "_")
         assert shown.count(says) >= 2, form  # both suites
-    assert llmops("gate", "--base", "HEAD~2", "--budget", "0s", "-o", "json") == Exit.NO
-    found = json.loads(llmops.out)
+    found = llmops.json("gate", "--base", "HEAD~2", "--budget", "0s", code=Exit.NO)
     assert found["verdict"] == "inconclusive"
     assert found["summary"] == "Inconclusive: the budget does not cover sums, few. That is not a pass."
     assert [one["judgement"]["on_inconclusive"] for one in found["reports"]] == ["fail", "fail"]
@@ -156,8 +141,7 @@ def test_the_settings_of_the_base_may_limit_it_and_the_command_line_decides(retr
     assert runs(dry(llmops, "--budget", "none")) == ["Training/tuned", "sums", "few"]
     retraining.edit("llmops.yaml", "2s", "2h")
     retraining.commit()
-    assert llmops("gate", "--base", "HEAD~2", "--dry-run", "-o", "json") == Exit.WELL
-    assert runs(json.loads(llmops.out)) == ["Training/tuned", "few"]
+    assert runs(llmops.json("gate", "--base", "HEAD~2", "--dry-run")) == ["Training/tuned", "few"]
 
 
 def test_a_budget_may_be_money(retraining: Repo, llmops: Shell) -> None:
@@ -181,7 +165,7 @@ def test_money_in_the_settings_without_a_price_is_a_problem_of_the_settings(retr
 
     for command in (["check"], ["check", "--worktree"], ["gate", "--base", "HEAD~1", "--dry-run"]):
         assert llmops(*command) == Exit.NO
-        assert "llmops.yaml:3: $.spec.gate.budget_cost: this is an amount of money" in llmops.err
+        assert "llmops.yaml:3: $.spec.gate.budget_cost: this is a cost, and no device has a price" in llmops.err
         assert "Add hourly_cost: {cpu: 0.05, cuda: 2.5}, or give gate.budget: 20m." in llmops.err
     retraining.edit("llmops.yaml", "1.50}", "1.50}, hourly_cost: {cpu: 1}")
     assert llmops("check", "--worktree") == Exit.WELL
@@ -208,9 +192,7 @@ def test_a_price_of_what_is_no_device_is_said_where_it_stands(retraining: Repo, 
 
 
 def test_what_was_never_run_is_left_out_and_said_so(repo: Repo, llmops: Shell) -> None:
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(system())
     retrained(repo)
     found = dry(llmops, "--budget", "2h")
     assert runs(found) == []
@@ -228,10 +210,10 @@ def test_what_only_a_suite_waits_for_that_is_left_out_is_not_made(retraining: Re
 
 
 def test_a_status_says_of_what_is_left_out_that_nothing_is_known(retraining: Repo, llmops: Shell) -> None:
-    assert llmops("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "2s", "--dry-run", "-o", "json") == Exit.WELL
-    assert json.loads(llmops.out)["outputs"]["owed"] == "2"
-    assert llmops("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "0s", "-o", "json") == Exit.NO
-    found = json.loads(llmops.out)
+    assert (
+        llmops.json("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "2s", "--dry-run")["outputs"]["owed"] == "2"
+    )
+    found = llmops.json("ci", "--base", "HEAD~1", "--head", "HEAD", "--budget", "0s", code=Exit.NO)
     last = {one["context"]: one for one in found["statuses"]}
     assert last["llmops/few"]["state"] == last["llmops/sums"]["state"] == "error"
     assert "the budget does not cover it" in last["llmops/few"]["description"]

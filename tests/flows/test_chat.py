@@ -2,68 +2,44 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import shutil
 import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from llmops.domain.problems import Exit
 from tests.conftest import ROOT, Shell
+from tests.websites import Website, serving
 
 
-class Endpoint(http.server.BaseHTTPRequestHandler):
+class Endpoint(Website):
     """Answers with the path that it was asked at."""
 
-    def do_POST(self) -> None:
+    def answer(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if asked["model"] == "nobody":
-            self.send_response(404)
-            self.end_headers()
-            self.wfile.write(
-                b'{"error": {"message": "there is no deployment \\"nobody\\". Deployments with traffic: router."}}'
+            return self.reply(
+                404, {"error": {"message": 'there is no deployment "nobody". Deployments with traffic: router.'}}
             )
-            return
-        self.send_response(200)
-        self.send_header("x-llmops-revision", "r1")
-        self.end_headers()
         event = {"choices": [{"delta": {"content": f"asked at {self.path}"}}]}
-        self.wfile.write(f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def serving(context: ssl.SSLContext | None = None) -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+        return self.reply(200, f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode(), x_llmops_revision="r1")
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
 def test_an_endpoint_at_the_root_is_asked_there(llmops: Shell, path: str) -> None:
-    with serving() as host:
+    with serving(Endpoint) as host:
         assert llmops("chat", "router", "-m", "hi", "--url", f"http://{host}{path}") == Exit.WELL
 
     assert llmops.out.strip() == "asked at /v1/chat/completions"
 
 
 def test_a_deployment_that_is_not_there_is_wrong_usage(llmops: Shell) -> None:
-    with serving() as host:
+    with serving(Endpoint) as host:
         assert llmops("chat", "nobody", "-m", "hi", "--url", f"http://{host}") == Exit.USAGE
 
     assert llmops.err == 'there is no deployment "nobody". Deployments with traffic: router.\n'
@@ -76,7 +52,7 @@ def test_an_answer_of_no_token_is_wrong_usage(llmops: Shell, tokens: str) -> Non
 
 
 def test_who_asks_nothing_is_told_so() -> None:
-    with serving() as host:
+    with serving(Endpoint) as host:
         done = subprocess.run(
             [sys.executable, "-m", "llmops", "chat", "router", "--url", f"http://{host}"],
             env={**os.environ, "PYTHONPATH": str(ROOT)}, input=" \n", capture_output=True, text=True, check=False,
@@ -88,7 +64,7 @@ def test_who_asks_nothing_is_told_so() -> None:
 
 @pytest.mark.parametrize("path", ["/models/a", "/models/a/", "/models/a/v1"])
 def test_an_endpoint_behind_a_path_is_asked_there(llmops: Shell, path: str) -> None:
-    with serving() as host:
+    with serving(Endpoint) as host:
         assert llmops("chat", "router", "-m", "hi", "--url", f"http://{host}{path}") == Exit.WELL
 
     assert llmops.out.strip() == "asked at /models/a/v1/chat/completions"
@@ -113,7 +89,7 @@ def test_https_is_spoken_and_the_certificate_is_checked(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
 
-    with serving(context) as host:
+    with serving(Endpoint, context) as host:
         trusting = ask(f"https://{host}", SSL_CERT_FILE=str(certificate))
         wary = ask(f"https://{host}")
 

@@ -1,110 +1,26 @@
-"""Several subjects in one table: who is asked, what is reused, and what the differences show."""
+"""Several subjects in one table: who is asked, and what is reused."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from llmops.domain.problems import Exit
-from llmops.domain.records import Outcome
-from llmops.environments.workspaces import open_store
-from llmops.execution import evidence
-from llmops.execution.evidence import Item, SuiteFacts
-from llmops.gates import compare, comparison_plan
 from llmops.gates.compare import PreparedComparison
-from llmops.gates.comparison_plan import ComparisonRequest
-from llmops.ledger import ledger
+from tests import tiny
+from tests.answers import pretend
+from tests.comparing import schoolbook, survey
+from tests.completion import complete
 from tests.conftest import ROOT, Shell
-from tests.flows.test_cli import complete
-from tests.flows.test_evaluating import CHOICE
-from tests.flows.test_gate import PROVENANCE, folder_of, pretend
-from tests.flows.test_training import CHAT
 from tests.repos import Repo
-from tests.trees import Tree, spec, system
-from tests.unit.test_pages import Page, is_alone
-
-GOLDEN = ROOT / "tests" / "golden"
-FACTS = SuiteFacts(metrics=("acc",))
-HALF, MOST = [1.0, 0.0] * 50, [1.0, 1.0, 1.0, 0.0] * 25
-
-
-def schoolbook() -> Tree:
-    """Give the small system with rows that hold questions, another prompt, and an evaluation without a prompt."""
-    rows = "".join(
-        json.dumps({"messages": [{"role": "user", "content": f"{n}?"}], "question": f"{n}?"}) + "\n" for n in range(4)
-    )
-    tree = system().edited("specs/sums.yaml", "- {task", "- {name: sums, task")
-    plain = "subject: {model: base}\nsuites: [{task: evals/sums.yaml, dataset: rows}, {name: few, task: evals/sums.yaml, dataset: rows, limit: 2}]"
-    return Tree(
-        {
-            **tree,
-            "data/rows.jsonl": rows,
-            "prompts/beg.jinja": "Please: {{ question }}\n",
-            "specs/beg.yaml": spec(
-                "Prompt", "beg", "template: prompts/beg.jinja\nvariables: {question: {type: string}}"
-            ),
-            "specs/plain.yaml": spec("Evaluation", "plain", plain),
-        }
-    )
-
-
-@pytest.fixture
-def books(repo: Repo, llmops: Shell) -> Repo:
-    repo.commit(dict(schoolbook()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
-    return repo
-
-
-def survey(repo: Repo, *subjects: str, suites: tuple[str, ...] = ("sums/few",), model: str = "") -> PreparedComparison:
-    desired = repo.desire()
-    words = ComparisonRequest(subjects=subjects, suites=suites, model=model)
-    return compare.prepare(repo.workspace(), desired, comparison_plan.make(words, desired.graph))
+from tests.tiny import CHOICE
+from tests.trees import spec
 
 
 def owed(found: PreparedComparison) -> list[tuple[str, str]]:
     return [(str(task.action.key), task.action.label) for task in found.tasks]
-
-
-def answered(
-    repo: Repo, scores: dict[str, list[float]], facts: SuiteFacts = FACTS, clusters: int = 0, calls: float = 100
-) -> None:
-    """Write down that these subjects were asked the suite `few` of Evaluation/sums, and what they scored."""
-    found = survey(repo, *scores)
-    made = {task.action.unit for task in found.tasks if task.action.key.kind != "Evaluation"}
-    for side, values in zip(found.subjects, scores.values(), strict=True):
-        (key,) = side.keys
-        (unit,) = side.desired.graph[key].units
-        items = [
-            Item(id=str(n), question="q", target="t", answer="a", scores=dict.fromkeys(facts.metrics, value),
-                 cluster=str(n % clusters) if clusters else "")
-            for n, value in enumerate(values)
-        ]  # fmt: skip
-        texts = {
-            evidence.ITEMS: "\n".join(msgspec.json.encode(item).decode() for item in items),
-            evidence.FACTS: msgspec.json.encode(facts).decode(),
-        }
-        folder = folder_of(open_store(repo.workspace()), texts)
-        outcomes = [
-            Outcome(
-                unit=one,
-                key=key,
-                part="few",
-                step="x",
-                outputs={"evidence": folder},
-                metrics={"calls": calls},
-                provenance=PROVENANCE,
-            )
-            for one in (unit.digest, *made)
-        ]
-        ledger.record(repo.ledger(), outcomes, "answered")
-
-
-# What is asked of whom
 
 
 def test_a_model_is_asked_through_the_prompt_of_the_evaluation_and_a_prompt_of_its_model(books: Repo) -> None:
@@ -181,12 +97,8 @@ def test_a_dry_run_says_what_would_be_asked_and_writes_nothing(books: Repo, llmo
 
     assert "  to evaluate: Evaluation/sums few of base\n" in llmops.out
     assert "  to train: Training/tuned\n" in llmops.out
-    assert llmops("compare", "base", "tuned", "-E", "sums", "--dry-run", "-o", "json") == Exit.WELL
-    assert len(json.loads(llmops.out)["owed"]) == 8
+    assert len(llmops.json("compare", "base", "tuned", "-E", "sums", "--dry-run")["owed"]) == 8
     assert books.git("for-each-ref") == before
-
-
-# What is wrong
 
 
 def test_everything_that_is_wrong_with_the_words_is_said_at_once(books: Repo, llmops: Shell) -> None:
@@ -265,125 +177,12 @@ def test_without_a_ledger_nothing_is_asked(repo: Repo, llmops: Shell) -> None:
     assert "Create it: `llmops init -e local`." in llmops.err
 
 
-# What is shown
-
-
-def golden(name: str, text: str) -> None:
-    agreed = GOLDEN / name
-    if os.environ.get("UPDATE_GOLDEN"):
-        agreed.write_text(text)
-    assert text == agreed.read_text()
-
-
-def test_the_table_reads_as_agreed(books: Repo, llmops: Shell) -> None:
-    answered(books, {"tuned": HALF, "base": [*MOST, 1.0], "beg": HALF})
-    commit = books.git("rev-parse", "HEAD")[:12]
-
-    for form in ("text", "md"):
-        assert llmops("compare", "tuned", "base", "beg", "--suite", "sums/few", "-o", form) == Exit.WELL, llmops.err
-        golden(f"comparison.{form}", llmops.out.replace(commit, "0123456789ab"))
-
-
-def shown(shell: Shell) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = json.loads(shell.out)["tables"][0]["rows"]
-    return rows
-
-
-def test_differences_are_paired_and_all_of_them_are_one_family(books: Repo, llmops: Shell) -> None:
-    answered(books, {"tuned": HALF, "base": MOST, "beg": HALF})
-
-    assert llmops("compare", "tuned", "base", "beg", "--suite", "sums/few", "-o", "json") == Exit.WELL
-
-    first, base, beg = (row["contrast"] for row in shown(llmops))
-    assert first is None
-    assert isinstance(base, dict)
-    assert isinstance(beg, dict)
-    assert (base["delta"], base["worse"], base["better"]) == (0.25, 0, 25)
-    assert base["p"] == pytest.approx(2 * 0.5**25)
-    assert base["p_adjusted"] == pytest.approx(2 * base["p"])
-    assert (base["shows"], beg["shows"], beg["p_adjusted"]) == ("better", "", 1.0)
-
-
-def test_where_lower_is_better_less_is_shown_as_better_and_as_less(books: Repo, llmops: Shell) -> None:
-    answered(books, {"tuned": MOST, "base": HALF}, SuiteFacts(metrics=("loss",), lower_is_better=("loss",)))
-
-    assert llmops("compare", "tuned", "base", "--suite", "sums/few", "-o", "json") == Exit.WELL
-
-    row = shown(llmops)[1]
-    contrast, score = row["contrast"], row["score"]
-    assert isinstance(contrast, dict)
-    assert isinstance(score, dict)
-    assert (contrast["delta"], contrast["shows"], contrast["better"]) == (-0.25, "better", 25)
-    assert contrast["low"] < -0.25 < contrast["high"] < 0
-    assert score["low"] < 0.5 < score["high"]
-
-
-def test_items_of_one_cluster_are_one(books: Repo, llmops: Shell) -> None:
-    answered(books, {"tuned": [0.0] * 100, "base": [1.0] * 100}, clusters=4)
-
-    assert llmops("compare", "tuned", "base", "--suite", "sums/few") == Exit.WELL
-    assert "100 items in 4 clusters" in llmops.out
-    assert "+1.000 [-inf, +inf]  0/100         0.12         reused" in llmops.out
-
-
-def test_a_subject_without_evidence_to_speak_of_is_said_and_the_answer_is_no(books: Repo, llmops: Shell) -> None:
-    answered(books, {"tuned": HALF, "base": []})
-
-    assert llmops("compare", "tuned", "base", "--suite", "sums/few") == Exit.NO
-    assert "base: the suite has no items." in llmops.out
-
-
-def test_a_run_that_asked_no_model_is_no_evidence(books: Repo, llmops: Shell) -> None:
-    answered(books, {"tuned": HALF, "base": MOST}, calls=0)
-
-    assert llmops("compare", "tuned", "base", "--suite", "sums/few") == Exit.NO
-    assert "base: no model call is recorded, so there is no evidence." in llmops.out
-    assert "+0.250" not in llmops.out
-
-
-def test_the_page_holds_the_table_and_the_plot_and_needs_nothing_else(books: Repo, llmops: Shell) -> None:
-    answered(books, {"tuned": HALF, "base": MOST})
-    file = books.folder.parent / "page.html"
-
-    assert llmops("compare", "tuned", "base", "--suite", "sums/few", "--html", str(file)) == Exit.WELL
-
-    page = Page(file.read_text())
-    assert is_alone(page)
-    assert "base against tuned" in page.said
-    assert "subject - tuned" in page.said
-    assert "llmops compare tuned base --suite sums/few --head" in page.said
-
-
 def test_subjects_suites_and_evaluations_are_completed(books: Repo) -> None:
     assert complete(books.folder, "llmops compare b") == ["base", "beg"]
     assert complete(books.folder, "llmops compare base+") == ["base+ask", "base+beg"]
     assert complete(books.folder, "llmops compare base tuned --suite sums/") == ["sums/few", "sums/sums"]
     assert complete(books.folder, "llmops compare base tuned --evaluation p") == ["plain"]
     assert complete(books.folder, "llmops compare ask beg --model t") == ["tuned"]
-
-
-# With real models
-
-
-def tiny(folder: Path, seed: int) -> dict[str, bytes]:
-    """Give the files of a model of a few thousand weights, drawn at random."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    letters = {chr(code): code - 32 for code in range(32, 127)} | {"</s>": 95, "Ġ": 96}
-    tokenizer = Tokenizer(models.BPE(letters, [], unk_token="</s>"))  # noqa: S106  no password
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", pad_token="</s>")  # noqa: S106
-    fast.chat_template = CHAT
-    fast.save_pretrained(folder)
-    torch.manual_seed(seed)
-    small = LlamaConfig(
-        vocab_size=97, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=256, bos_token_id=95, eos_token_id=95, pad_token_id=95,
-    )  # fmt: skip
-    LlamaForCausalLM(small).save_pretrained(folder)
-    return {f"models/m{seed}/{path.name}": path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.slow
@@ -393,10 +192,10 @@ def test_real_models_are_asked_once_and_never_again(
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     rows = "".join(json.dumps({"question": f"Line {n}?", "answer": "abc"[n % 3]}) + "\n" for n in range(30))
     prompt = "template: prompts/{}.jinja\nvariables: {{question: {{type: string}}}}"
-    repo.commit(
+    llmops.begin(
         {
-            **tiny(tmp_path / "m1", 1),
-            **tiny(tmp_path / "m2", 2),
+            **tiny.files(tmp_path / "m1", 1),
+            **tiny.files(tmp_path / "m2", 2),
             "kb/rows.jsonl": rows,
             "evals/reading.yaml": CHOICE,
             "prompts/ask.jinja": "{{ question }}",
@@ -417,17 +216,12 @@ def test_real_models_are_asked_once_and_never_again(
             ),
         }
     )
-    assert llmops("init") == Exit.WELL
-    repo.commit()
 
-    assert llmops("compare", "m1", "m2", "beg", "m2+beg", "--suite", "reading", "-o", "json") == Exit.WELL, llmops.err
-
-    told = json.loads(llmops.out)
+    told = llmops.json("compare", "m1", "m2", "beg", "m2+beg", "--suite", "reading")
     assert [row["reused"] for row in told["tables"][0]["rows"]] == [False] * 4
     assert [row["score"]["items"] for row in told["tables"][0]["rows"]] == [30] * 4
     assert "Evaluation/reading reading of m2+beg: done" in llmops.err
-    assert llmops("compare", "beg", "m1", "--suite", "reading", "-o", "json") == Exit.WELL
-    assert json.loads(llmops.out)["made"] == 0
+    assert llmops.json("compare", "beg", "m1", "--suite", "reading")["made"] == 0
     assert llmops("apply") == Exit.WELL, llmops.err
     assert "to evaluate" not in llmops.out
     repo.edit("specs/all.yaml", "{model: m1, prompt: ask}", "{model: m2, prompt: beg}")

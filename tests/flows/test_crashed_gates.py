@@ -14,8 +14,8 @@ from llmops.ledger import ledger
 from tests import crashing, tiny
 from tests.conftest import SOAK, Shell
 from tests.crashing import crash
-from tests.flows.test_crashed_releases import assert_nothing_else_runs
 from tests.repos import Repo
+from tests.served import assert_nothing_else_runs
 from tests.trees import spec
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("plugins")]
@@ -54,7 +54,7 @@ def asked(repo: Repo, llmops: Shell, model: dict[str, bytes], monkeypatch: pytes
     """A repository whose last commit changes what everything is asked of."""
     crashing.start_steps_here(monkeypatch.setattr)
     engine = "engine: {type: echo}\nstrategy: {canary: {steps: []}}\nprogress_deadline: 15s"
-    repo.commit(
+    llmops.begin(
         {
             **model,
             "llmops.yaml": "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {gateway: {port: 0, drain: 1s}}\n",
@@ -64,15 +64,15 @@ def asked(repo: Repo, llmops: Shell, model: dict[str, bytes], monkeypatch: pytes
             "specs/m.yaml": spec("Model", "m", "source: {path: models/m}\nstage: approved"),
             "specs/judge.yaml": spec("Model", "judge", "source: {path: models/judge}"),
             "specs/ask.yaml": spec(
-                "Prompt", "ask", "messages: [{role: user, content: '{{ question }}'}]\nvariables: {question: {}}\n"
+                "Prompt",
+                "ask",
+                "messages: [{role: user, content: '{{ question }}'}]\nvariables: {question: {}}\n"
                 "parameters: {max_tokens: 4}",
             ),
             "specs/chat.yaml": spec("Deployment", "chat", f"model: m\nprompt: ask\n{engine}"),
             **{f"specs/{name}.yaml": spec("Evaluation", name, body) for name, body in EVALUATIONS.items()},
         }
-    )  # fmt: skip
-    assert llmops("init") == Exit.WELL, llmops.err
-    repo.commit()
+    )
     repo.commit({"models/m/README.md": "The same.\n"})
     yield repo
     llmops("stop")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
-import psutil
 import pytest
 
 from llmops.domain.problems import Exit
-from llmops.host import file_locks
-from llmops.serving import supervised
 from tests.conftest import SOAK, Shell
 from tests.crashing import PLACES, crash, points
-from tests.flows.test_releases import MODEL, SETTINGS, chat, content, load, release
 from tests.repos import Repo
-from tests.trees import spec
+from tests.served import MODEL, SETTINGS, assert_nothing_else_runs, chat, content, in_two_steps, load, release
 
 pytestmark = pytest.mark.usefixtures("plugins")
 
@@ -27,49 +22,14 @@ ON_THE_WAY = points({what: place for what, place in PLACES.items() if what not i
 """A release of a model that is prepared starts no step, and records no result."""
 
 
-def deployment(name: str, tag: str) -> str:
-    engine = f"engine: {{type: echo, config: {{tag: '{tag} '}}}}"
-    rest = "strategy: {canary: {steps: [{set_weight: 50}]}}\nprogress_deadline: 15s\nkeep_warm: {revisions: 0}"
-    return spec("Deployment", name, f"model: m\n{engine}\n{rest}")
-
-
 @pytest.fixture
 def stage(repo: Repo, llmops: Shell) -> Iterator[Shell]:
     """One deployment, live."""
-    repo.commit({"llmops.yaml": SETTINGS, **MODEL, "specs/chat.yaml": deployment("chat", "r0")})
+    repo.commit({"llmops.yaml": SETTINGS, **MODEL, "specs/chat.yaml": in_two_steps("r0")})
     assert llmops("init") == Exit.WELL
     assert llmops("apply") == Exit.WELL
     yield llmops
     llmops("stop")
-
-
-def running(shell: Shell) -> set[int]:
-    """Give every process that has to do with this repository."""
-    found: set[int] = set()
-    for one in psutil.process_iter():
-        try:
-            if one.status() != psutil.STATUS_ZOMBIE and str(shell.repo.folder) in " ".join(one.cmdline()):
-                found |= {one.pid, *(child.pid for child in one.children(recursive=True))}
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
-def known(shell: Shell) -> set[int]:
-    """Give the gateway, the replicas and their supervisors, as they are written down."""
-    runtime = shell.repo.workspace().runtime
-    folders = [runtime / "gateway", *(runtime / "replicas").glob("*")]
-    return {
-        pid for one in folders for pid in (file_locks.holder(one / supervised.LOCK), supervised.look(one).pid) if pid
-    }
-
-
-def assert_nothing_else_runs(shell: Shell) -> None:
-    """Assert that everything that runs is written down; what was ended may take a moment to go."""
-    deadline = time.monotonic() + 10
-    while running(shell) != known(shell):
-        assert time.monotonic() < deadline, "a process is left that nobody knows of"
-        time.sleep(0.1)
 
 
 def assert_it_goes_on(shell: Shell, tag: str) -> None:
@@ -88,7 +48,7 @@ def test_a_release_that_was_killed_is_gone_on_with(point: str, after: int | None
     for number, passed in enumerate(rounds):
         other = f"specs/other{number}.yaml"
         stage.repo.git("rm", "--quiet", "--ignore-unmatch", f"specs/other{number - 1}.yaml")
-        files = {"specs/chat.yaml": deployment("chat", f"r{number + 1}"), other: deployment(f"other{number}", "x")}
+        files = {"specs/chat.yaml": in_two_steps(f"r{number + 1}"), other: in_two_steps("x", f"other{number}")}
         stage.repo.commit(files)
         with load(stage) as clients:
             was_killed = crash(stage.repo.folder, point, passed)

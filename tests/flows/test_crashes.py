@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,10 @@ from llmops.host import file_locks
 from llmops.ledger import ledger
 from tests.conftest import SOAK, Shell
 from tests.crashing import crash
-from tests.flows.test_training import ARCHITECTURE
 from tests.repos import Repo
+from tests.trainings import ARCHITECTURE
 from tests.trees import spec
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("plugins")
 
@@ -122,9 +122,7 @@ def test_every_kind_of_step_may_be_killed(point: str, repo: Repo, llmops: Shell)
 def test_work_that_outlives_its_apply_is_joined(repo: Repo, llmops: Shell, plugins: Path) -> None:
     kitchen(repo, llmops, seconds=3.0)
     assert crash(repo.folder, "after start", 0)
-    deadline = time.monotonic() + 20
-    while not begun(plugins) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: bool(begun(plugins)))
 
     assert llmops("apply") == Exit.WELL
 
@@ -135,9 +133,7 @@ def test_work_that_outlives_its_apply_is_joined(repo: Repo, llmops: Shell, plugi
 def test_work_that_was_killed_with_its_apply_is_begun_again(repo: Repo, llmops: Shell, plugins: Path) -> None:
     kitchen(repo, llmops, seconds=30.0)
     crash(repo.folder, "after start", 0)
-    deadline = time.monotonic() + 20
-    while not begun(plugins) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: bool(begun(plugins)))
     os.kill(int(plugins.read_text().split()[2]), signal.SIGKILL)
     repo.edit("specs/flour.yaml", "seconds: 30.0", "seconds: 0.0")  # in no digest: the same unit
     repo.edit("specs/dough.yaml", "seconds: 30.0", "seconds: 0.0")
@@ -150,9 +146,7 @@ def test_work_that_was_killed_with_its_apply_is_begun_again(repo: Repo, llmops: 
 def test_work_that_nobody_wants_any_more_is_ended(repo: Repo, llmops: Shell, plugins: Path) -> None:
     kitchen(repo, llmops, seconds=60.0)
     crash(repo.folder, "after start", 0)
-    deadline = time.monotonic() + 20
-    while not begun(plugins) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: bool(begun(plugins)))
     pid = int(plugins.read_text().split()[2])
     repo.commit(
         {

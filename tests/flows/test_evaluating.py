@@ -20,19 +20,11 @@ from llmops.kinds.evaluation.sampling import SamplingBudget, job_options
 from llmops.statistics import betting
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs
-from tests.tiny import all_made
+from tests import tiny
+from tests.tiny import CHOICE, TASK, all_made
 
 pytestmark = pytest.mark.slow
 
-TASK = """\
-task: reading
-output_type: {output}
-doc_to_text: "{{{{question}}}}"
-doc_to_target: answer
-{more}
-metric_list: [{{metric: {metric}, aggregation: mean, higher_is_better: true}}]
-"""
-CHOICE = TASK.format(output="multiple_choice", metric="acc", more="doc_to_choice: [a, b, c]")
 WRITE = TASK.format(
     output="generate_until",
     metric="exact_match",
@@ -45,24 +37,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model of a few thousand weights, drawn at random."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("model")
-    letters = {chr(code): code - 32 for code in range(32, 127)} | {"</s>": 95, "Ġ": 96}
-    end = "</s>"
-    tokenizer = Tokenizer(models.BPE(letters, [], unk_token=end))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token=end).save_pretrained(folder)
-    torch.manual_seed(0)
-    small = LlamaConfig(
-        vocab_size=97, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=256, bos_token_id=95, eos_token_id=95, pad_token_id=95,
-    )  # fmt: skip
-    LlamaForCausalLM(small).save_pretrained(folder)
-    return folder
+    return tiny.model(tmp_path_factory.mktemp("model"))
 
 
 def evaluated(

@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def begin(repo: Repo, llmops: Shell, model: dict[str, bytes], more: str = "") -> None:
     """Commit three suites about one model, the second of which divides by zero."""
-    repo.commit(
+    llmops.begin(
         {
             "evals/good.yaml": TASK.format(name="good", text="{{question}}"),
             "evals/broken.yaml": TASK.format(name="broken", text="{{1 // 0}}"),
@@ -53,8 +53,6 @@ def begin(repo: Repo, llmops: Shell, model: dict[str, bytes], more: str = "") ->
             **model,
         }
     )
-    assert llmops("init") == Exit.WELL, llmops.err
-    repo.commit()
 
 
 def made(repo: Repo, revision: str = "HEAD") -> dict[str, float]:
@@ -72,8 +70,7 @@ def made(repo: Repo, revision: str = "HEAD") -> dict[str, float]:
 def test_a_suite_that_fails_does_not_stop_those_after_it(repo: Repo, llmops: Shell, model: dict[str, bytes]) -> None:
     begin(repo, llmops, model)
 
-    assert llmops("apply", "-o", "json") == Exit.FAULT
-    (why,) = json.loads(llmops.out)["applied"]["failed"].values()
+    (why,) = llmops.json("apply", code=Exit.FAULT)["applied"]["failed"].values()
 
     assert why == "Evaluation/letters broken: ZeroDivisionError: integer division or modulo by zero"
     assert made(repo) == {"first": 12, "last": 5}
@@ -89,8 +86,7 @@ def test_a_suite_that_fails_in_a_batch_does_not_stop_those_after_it(
     begin(repo, llmops, model, ", sequential: true")
     repo.commit({"models/small/README.md": "The same.\n"})
 
-    assert llmops("gate", "--base", "HEAD~1", "-o", "json") == Exit.FAULT
-    said = json.loads(llmops.out)
+    said = llmops.json("gate", "--base", "HEAD~1", code=Exit.FAULT)
 
     assert set(said["failed"].values()) == {
         "Evaluation/letters broken: ZeroDivisionError: integer division or modulo by zero"
@@ -115,8 +111,7 @@ def test_a_model_that_cannot_be_loaded_does_not_stop_the_suites_about_others(
         }
     )
 
-    assert llmops("apply", "-o", "json") == Exit.FAULT
-    (why,) = json.loads(llmops.out)["applied"]["failed"].values()
+    (why,) = llmops.json("apply", code=Exit.FAULT)["applied"]["failed"].values()
 
     assert "unheard-of" in why
     assert made(repo) == {"all": 12}

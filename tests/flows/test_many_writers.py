@@ -124,9 +124,7 @@ def test_many_reconcilers_do_everything_once(
 ) -> None:
     """Eight clones follow one branch, with one store and one folder of work, and the lease goes from one to another."""
     shared = f"{{store: {{url: 'file://{tmp_path}/store'}}, runner: {{work: '{tmp_path}/work', parallel: 2}}}}"
-    repo.commit({"llmops.yaml": f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {shared}\n"})
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin({"llmops.yaml": f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {shared}\n"})
     repo.git("push", "--quiet", "origin", "main")
     (tmp_path / "last").touch()
     script = RECONCILE.format(kinds=str(ROOT / "tests" / "plugins" / "kinds"), last=str(tmp_path / "last"))

@@ -19,7 +19,7 @@ FILTERS = [("--filter=blob:none",), ("--filter=blob:none", "--no-checkout"), ("-
 def shared(repo: Repo, llmops: Shell) -> Shell:
     """A repository with two commits and a ledger at a remote that serves partial clones."""
     repo.git("-C", str(repo.remote), "config", "uploadpack.allowFilter", "true")
-    repo.commit(
+    llmops.begin(
         {
             "specs/corpus.yaml": spec("Dataset", "corpus", "format: text\nsources: [{path: data/corpus.txt}]"),
             "specs/more/rows.yaml": spec("Dataset", "rows", "format: text\nsources: [{path: data/rows.txt}]"),
@@ -28,8 +28,6 @@ def shared(repo: Repo, llmops: Shell) -> Shell:
             "big.bin": "nobody reads this",
         }
     )
-    assert llmops("init") == Exit.WELL
-    repo.commit()
     repo.edit("data/corpus.txt", "A text", "A better text")
     repo.edit("specs/more/rows.yaml", "format: text", "format:   text")
     repo.commit()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from llmops.store import blobs
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import spec
+from tests.websites import Website, serving
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 TOKEN = "hf_s3cr3tOfThisTest"
@@ -27,13 +26,10 @@ REPOSITORIES = {
 ALLOWED = "allow_pickle: {reason: only published so}"
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
+class Hub(Website):
     """Lists and gives files as https://huggingface.co does."""
 
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         path = self.path.partition("?")[0]
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._answer(401, b"{}")
@@ -49,31 +45,18 @@ class Hub(http.server.BaseHTTPRequestHandler):
         return self._answer(404, b"{}")
 
     def _answer(self, code: int, body: bytes) -> None:
-        self.send_response(code)
-        self.send_header("content-length", str(len(body)))
-        self.send_header("etag", f'"{len(body)}"')
-        self.send_header("x-repo-commit", COMMIT)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(code, body, etag=f'"{len(body)}"', x_repo_commit=COMMIT)
 
 
 @pytest.fixture(autouse=True)
 def hub(monkeypatch: pytest.MonkeyPatch, plugins: Path, tmp_path: Path) -> Iterator[None]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with serving(Hub) as host:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://{host}")
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         monkeypatch.setenv("MODEL_TOKEN", TOKEN)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         yield
-        server.shutdown()
-        thread.join()
 
 
 def declare(repo: Repo, name: str, more: str = "", access: str = "token: env:MODEL_TOKEN") -> None:

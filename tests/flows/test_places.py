@@ -13,11 +13,8 @@ from llmops.git import refs, repository
 from llmops.ledger import ledger
 from llmops.specs.settings import LedgerSettings
 from tests.conftest import Shell
-from tests.flows.test_arguments import prepared, sh
-from tests.repos import Repo
+from tests.repos import Repo, sh
 from tests.trees import spec
-
-__all__ = ["prepared"]
 
 SETTINGS = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {}\n"
 

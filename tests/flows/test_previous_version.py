@@ -7,7 +7,6 @@ holds the git directory with the ledger and the store, and the working copy.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -41,8 +40,7 @@ def old(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
 
 
 def plan(shell: Shell) -> tuple[list[tuple[str, str]], int]:
-    assert shell("plan", "-o", "json") == Exit.WELL, shell.err
-    made = json.loads(shell.out)
+    made = shell.json("plan")
     return [(action["verb"], action["key"]["kind"]) for action in made["actions"]], len(made["blocked"])
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,42 +13,28 @@ from llmops.domain.problems import Exit
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import spec
+from tests.websites import Website, serving
 
 ROWS = b'{"text": "a row"}\n'
 SECRET = "hf_s3cr3tOfThisTest"
 
 
-class Private(BaseHTTPRequestHandler):
+class Private(Website):
     """Gives rows to who has the token; whoever has it and asks for something else has it thrown back."""
 
-    def _answer(self, body: bytes) -> None:
+    def answer(self) -> None:
         known = self.headers.get("Authorization") == f"Bearer {SECRET}"
         if known and self.path == "/rows.jsonl":
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(ROWS)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(200, ROWS)
         else:
             self.send_response(500 if known else 401, f"not for {self.headers.get('Authorization')}")
             self.end_headers()
 
-    def do_GET(self) -> None:
-        self._answer(ROWS)
-
-    def do_HEAD(self) -> None:
-        self._answer(b"")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    made = HTTPServer(("127.0.0.1", 0), Private)
-    threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{made.server_port}"
-    made.shutdown()
-    made.server_close()
+    with serving(Private) as host:
+        yield f"http://{host}"
 
 
 @pytest.fixture

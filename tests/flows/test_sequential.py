@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from llmops.store import blobs
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import spec
+from tests.waiting import wait_for_order, wait_for_results
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +85,7 @@ def evaluation(gate: str) -> dict[str, str | bytes]:
 
 def begin(repo: Repo, llmops: Shell, gate: str) -> None:
     """Commit a model that is always right, and what asks it."""
-    repo.commit(
+    llmops.begin(
         {
             "evals/letters.yaml": TASK,
             "data/rows.jsonl": ROWS,
@@ -95,8 +95,6 @@ def begin(repo: Repo, llmops: Shell, gate: str) -> None:
             **evaluation(gate),
         }
     )
-    assert llmops("init") == Exit.WELL, llmops.err
-    repo.commit()
 
 
 def gate(llmops: Shell, base: str = "HEAD~1") -> tuple[int, dict[str, Any], dict[str, Any]]:
@@ -135,7 +133,7 @@ def test_a_head_that_is_clearly_worse_fails_after_few_items(repo: Repo, llmops: 
     assert (code, said["made"]) == (Exit.NO, 0)
     assert said["reports"][0]["reused"]
     assert llmops("gate", "--base", "HEAD~1") == Exit.NO
-    assert "10 of 400 items were sampled, in batches; method: bets" in llmops.out
+    assert "10 of 400 items were sampled, in batches; method: betting test, valid at every look" in llmops.out
     assert llmops("plan") == Exit.WELL
     assert "evaluate" not in llmops.out
 
@@ -230,10 +228,10 @@ def test_an_order_that_ended_by_other_limits_while_nobody_looked_goes_on_in_the_
     repo.commit({"models/speaker/README.md": "The same.\n"})
     command = [sys.executable, "-m", "llmops", "-C", str(repo.folder), "gate", "--base", "HEAD~1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    order = wait_for(repo.workspace().work, lambda folder: bool(file_locks.holder(folder / orders.LOCK)))
+    order = wait_for_order(repo.workspace().work, lambda folder: bool(file_locks.holder(folder / orders.LOCK)))
     process.kill()
     process.wait()
-    assert wait_for(repo.workspace().work, lambda folder: (folder / orders.OUTCOME).exists()) == order
+    assert wait_for_order(repo.workspace().work, lambda folder: (folder / orders.OUTCOME).exists()) == order
 
     (repo.folder / "models/speaker/README.md").unlink()
     repo.commit(evaluation("detect: 0.05"))
@@ -289,21 +287,6 @@ def test_evidence_that_rots_is_never_judged_and_is_asked_again_from_the_start(re
     assert (code, judgement["items"]) == (Exit.NO, 10)
     assert answered(repo) == before
     assert llmops("fsck") == Exit.WELL
-
-
-def wait_for_results(work: Path) -> Path:
-    """Wait until head and base have answered something; gives the folder of the order."""
-    return wait_for(work, lambda folder: len(list((folder / orders.RESULTS).glob("*.json"))) > 1)
-
-
-def wait_for(work: Path, is_there: Callable[[Path], bool]) -> Path:
-    """Wait until an order of an evaluation is so far; gives its folder."""
-    deadline = time.monotonic() + 300
-    while True:
-        for folder in filter(is_there, work.glob("evaluation-*")):
-            return folder
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def items_of(repo: Repo, result: Path) -> list[Item]:

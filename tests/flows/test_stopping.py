@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,23 +14,14 @@ from msgspec.structs import replace
 from llmops.domain.problems import Exit
 from llmops.domain.records import EnvironmentState
 from llmops.ledger import ledger
-from tests.conftest import ROOT, Shell
-from tests.flows.test_releases import PAUSED, applying, change, chat, content, is_in_step, stage, wait_for
+from tests import crashing
+from tests.conftest import Shell
 from tests.repos import Repo
+from tests.served import PAUSED, applying, change, chat, content, is_in_step
 from tests.trees import spec
+from tests.waiting import wait_for
 
-__all__ = ["stage"]
 pytestmark = pytest.mark.usefixtures("plugins")
-
-SCRIPT = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it,
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and whoever does so by nohup this
-import llmops.kinds
-llmops.kinds.__path__.append({kinds!r})
-from llmops import cli
-sys.exit(cli.main(["-C", {folder!r}, *sys.argv[1:]]))
-"""
 
 
 def kitchen(repo: Repo, llmops: Shell, seconds: float) -> None:
@@ -46,12 +36,8 @@ def kitchen(repo: Repo, llmops: Shell, seconds: float) -> None:
 
 def begin(repo: Repo, counter: Path, *command: str) -> subprocess.Popen[str]:
     """Begin a command, and wait until it makes something."""
-    script = SCRIPT.format(kinds=str(ROOT / "tests" / "plugins" / "kinds"), folder=str(repo.folder))
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", script, *command], text=True, start_new_session=True, **pipes)
-    deadline = time.monotonic() + 60
-    while "begin" not in counter.read_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process = crashing.start(repo.folder, *command)
+    wait_for(lambda: "begin" in counter.read_text(), seconds=60)
     return process
 
 

@@ -19,25 +19,26 @@ from llmops.gates import pull_request
 from llmops.host import file_locks
 from llmops.ledger import ledger
 from llmops.store import blobs
+from tests.answers import GOOD, WORSE, answered
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, WORSE, answered
-from tests.forge.test_ci import EVENTS
-from tests.repos import Repo
-from tests.trees import system
+from tests.forge.jobs import EVENTS
+from tests.repos import Copies, Repo
 
 WHO = Initiator(actor="stranger", run="", commit="c", purpose="gate")
 
 
 @pytest.fixture
-def change(repo: Repo, llmops: Shell) -> Repo:
+def change(filled: Shell, copies: Copies) -> Repo:
     """A last commit, by somebody else, that adds a row to the data that a training learns from."""
-    repo.commit(dict(system()))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
-    rows = (repo.folder / "data/rows.jsonl").read_text()
-    repo.commit({"data/rows.jsonl": rows + rows.replace("1+1", "0+2")}, "from elsewhere")
-    answered(repo, "HEAD~1", {"acc": GOOD})
-    repo.git("push", "--quiet", "origin", "HEAD~1:main")
+    repo = filled.repo
+
+    def make() -> None:
+        rows = (repo.folder / "data/rows.jsonl").read_text()
+        repo.commit({"data/rows.jsonl": rows + rows.replace("1+1", "0+2")}, "from elsewhere")
+        answered(repo, "HEAD~1", {"acc": GOOD})
+        repo.git("push", "--quiet", "origin", "HEAD~1:main")
+
+    copies("stranger", repo, make)
     return repo
 
 
@@ -73,7 +74,7 @@ def kept_by(place: Workspace, unit: Digest) -> bool:
 def test_what_is_made_apart_can_be_read_there_and_reaches_nobody_else(change: Repo) -> None:
     before = shared(change)
     with isolation.isolated(change.workspace(), change.git("rev-parse", "HEAD")) as place:
-        made = make_data(change, place).made
+        made = make_data(change, place).built
         assert len(made) == 1
         assert all(kept_by(place, unit) for unit in made)
         everything = ledger.units(change.ledger())
@@ -104,7 +105,7 @@ def test_what_a_broken_run_left_is_taken_up_with_what_others_made_meanwhile(chan
 
     def broken() -> None:
         with isolation.isolated(change.workspace(), commit) as place:
-            made.update(make_data(change, place).made)
+            made.update(make_data(change, place).built)
             raise ConnectionError
 
     with pytest.raises(ConnectionError):

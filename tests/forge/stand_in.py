@@ -8,14 +8,13 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.forge.npm import Description
+from tests.websites import Website, serving
 
 ROBOT = {"login": "github-actions[bot]", "type": "Bot"}
 PERSON = {"login": "example", "type": "User"}
@@ -122,7 +121,7 @@ def listening() -> Iterator[GitHub]:
     """Let a stand-in answer on a port of this machine."""
     github = GitHub()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Website):
         def answer(self) -> None:
             parts = urlsplit(self.path)
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -132,26 +131,8 @@ def listening() -> Iterator[GitHub]:
             )
             github.asked.append(asked)
             given = github.respond(asked)
-            self.send_response(given.status)
-            for name, value in given.headers:
-                self.send_header(name, value)
-            out = json.dumps(given.body).encode()
-            self.send_header("Content-Length", str(len(out)))
-            self.end_headers()
-            self.wfile.write(out)
+            self.reply(given.status, given.body, **dict(given.headers))
 
-        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815  as http.server asks for them
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    github.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serving(Handler) as host:
+        github.url = f"http://{host}"
         yield github
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

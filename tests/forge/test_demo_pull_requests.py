@@ -15,10 +15,10 @@ from demo.run import SCRAPED
 from demo.stage import Stage
 from llmops.domain.problems import Exit
 from tests.conftest import Shell
-from tests.flows.test_demo import shrink
+from tests.forge.jobs import Forge, headlines, judge, merge, propose, protect
 from tests.forge.stand_in import GitHub
-from tests.forge.test_ci import Forge, headlines, judge, merge, propose, protect
 from tests.repos import Repo
+from tests.shrinking import shrink
 
 pytestmark = pytest.mark.slow
 
@@ -137,8 +137,7 @@ def stand(
     """The demonstration's main branch, trained and evaluated."""
     stage = Stage(tmp_path / "demo", adjust=adjust)
     stage.set_up()
-    repo = object.__new__(Repo)
-    repo.folder, repo.remote = stage.work, stage.remote
+    repo = Repo.at(stage.work, stage.remote)
     llmops = Shell(repo, capsys)
     assert llmops("init") == Exit.WELL
     stage.commit("the first system")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,36 +14,33 @@ import pytest
 from llmops.domain.problems import Exit
 from tests.conftest import Shell
 from tests.repos import Repo
+from tests.websites import Website, serving
 
 WRITER = base64.b64encode(b"x-access-token:may-write").decode()
-BACKEND = Path(subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip())
+EXEC_PATH = Path(subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip())
 
 
-class Server(ThreadingHTTPServer):
-    """Serves the repositories of a folder; only who has the token may push."""
+class Server:
+    """The repositories of a folder, served; only who has the token may push."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.pushes = folder, 0
-        self.address = f"127.0.0.1:{self.server_address[1]}/remote.git"
+        self.folder, self.pushes, self.address = folder, 0, ""
 
 
-class Handler(BaseHTTPRequestHandler):
+class Backend(Website):
     """Runs git's own server for each request: https://git-scm.com/docs/git-http-backend."""
 
-    server: Server
+    repositories: Server
 
     def answer(self) -> None:
         parts = urlsplit(self.path)
         if "receive-pack" in self.path and self.headers.get("Authorization", "").partition(" ")[2] != WRITER:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", "Basic")
-            self.end_headers()
+            self.reply(401, www_authenticate="Basic")
             return
-        self.server.pushes += parts.path.endswith("git-receive-pack")
+        self.repositories.pushes += parts.path.endswith("git-receive-pack")
         body = self.body()
         variables = {
-            "GIT_PROJECT_ROOT": str(self.server.folder),
+            "GIT_PROJECT_ROOT": str(self.repositories.folder),
             "GIT_HTTP_EXPORT_ALL": "1",
             "REMOTE_USER": "writer",
             "REQUEST_METHOD": self.command,
@@ -57,9 +52,9 @@ class Handler(BaseHTTPRequestHandler):
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
             "PATH": os.environ["PATH"],
         }
-        command = [str(BACKEND / "git-http-backend")]
+        command = [str(EXEC_PATH / "git-http-backend")]
         done = subprocess.run(command, env=variables, input=body, capture_output=True, check=False)
-        self.reply(done.stdout)
+        self.pass_on(done.stdout)
 
     def body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -70,35 +65,21 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         return whole
 
-    def reply(self, data: bytes) -> None:
+    def pass_on(self, data: bytes) -> None:
         head, _, rest = data.partition(b"\r\n\r\n")
         fields = dict(line.split(": ", 1) for line in head.decode().splitlines())
-        self.send_response(int(fields.pop("Status", "200").split()[0]))
-        for name, value in fields.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(rest)
-
-    do_GET = do_POST = answer  # noqa: N815  as http.server asks for them
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(int(fields.pop("Status", "200").split()[0]), rest, **fields)
 
 
 @pytest.fixture
 def server(repo: Repo, tmp_path: Path) -> Iterator[Server]:
     """The remote of `repo`, over HTTP."""
     made = Server(tmp_path)
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    repo.git("-C", str(repo.remote), "config", "http.receivepack", "true")
-    repo.git("remote", "set-url", "origin", f"http://{made.address}")
-    try:
+    with serving(type("Handler", (Backend,), {"repositories": made})) as host:
+        made.address = f"{host}/remote.git"
+        repo.git("-C", str(repo.remote), "config", "http.receivepack", "true")
+        repo.git("remote", "set-url", "origin", f"http://{made.address}")
         yield made
-    finally:
-        made.shutdown()
-        thread.join()
-        made.server_close()
 
 
 ROWS = {
@@ -118,15 +99,12 @@ def test_results_are_shared_between_two_clones_over_http(
     repo: Repo, llmops: Shell, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     as_the_checkout_does(repo)
-    repo.commit(ROWS)
-    assert llmops("init") == Exit.WELL, llmops.err
-    repo.commit()
+    llmops.begin(ROWS)
     repo.git("push", "--quiet", "origin", "main")
     assert llmops("ci", "--event", "push", "--apply") == Exit.WELL, llmops.err
     assert server.pushes >= 3
 
-    other = Repo.__new__(Repo)
-    other.folder, other.remote = tmp_path / "other", repo.remote
+    other = Repo.at(tmp_path / "other", repo.remote)
     subprocess.run(["git", "clone", "--quiet", f"http://{server.address}", str(other.folder)], check=True)
     there = Shell(other, capsys)
     assert there("plan", "--detailed-exitcode", "-o", "json") == Exit.WELL, there.out + there.err

@@ -15,7 +15,7 @@ from llmops.steps.context import StepFailed
 from llmops.steps.evaluation import scorers
 from llmops.steps.evaluation.scorers import AssertionScore, MeasuredAnswer
 from tests.conftest import examples
-from tests.laws.test_any_file import FILES, VALUES, specs_or_problems
+from tests.laws.strategies import FILES, VALUES, specs_or_problems
 from tests.trees import Tree, build, spec, system
 
 BOUNDED = settings(max_examples=examples(150))

@@ -5,33 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops.domain.problems import Invalid
 from llmops.language import jinja
 from llmops.language.jinja import InvalidTemplate
-from tests.conftest import examples
-from tests.trees import Tree, build, spec, system
+from tests.laws.strategies import BOUNDED, FILES, VALUES, specs_or_problems
+from tests.trees import Tree, spec, system
 
-BOUNDED = settings(max_examples=examples(150))
-
-WORDS = (
-    "apiVersion kind metadata name spec task include dataset_path dataset_kwargs data_files json output_type suites "
-    "!function !!str !!timestamp !!set ~ null 1e999 .nan 0x1F 2001-99-99 /data/x.yaml ../x ? - : , [ ] { } & * << --- ... "
-    "&a *a | > # % ' \" \\"
-).split()
-PIECES = [*WORDS, "\n", "\n  ", "\n    ", ": ", "- ", "? ", "\t", "\x00", "\u2028", "\ufeff", "é"]
-TEXTS = st.lists(st.sampled_from(PIECES), max_size=30).map(lambda pieces: "".join(pieces).encode())
-REPEATED = st.tuples(st.sampled_from(PIECES), st.integers(1, 100_000)).map(lambda pair: (pair[0] * pair[1]).encode())
-FILES = st.binary(max_size=200) | TEXTS | REPEATED
-
-LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["json", "/", ".."])
-)
-VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-)
 FIELDS = (
     "task",
     "include",
@@ -45,15 +26,6 @@ FIELDS = (
 TASKS = st.dictionaries(st.sampled_from(FIELDS), VALUES | st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=2))
 EVALUATION = spec("Evaluation", "e", "{subject: {model: tuned}, suites: [{task: evals/any.yaml}]}")
 HEADS = {path: text.partition(b"spec:")[0] for path, text in system().items() if path.startswith("specs/")}
-
-
-def specs_or_problems(tree: Tree) -> bool:
-    """Whether the tree is read; what is wrong can be printed."""
-    try:
-        build(tree)
-    except Invalid as error:
-        return bool(str(error))
-    return True
 
 
 @BOUNDED

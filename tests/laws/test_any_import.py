@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llmops.importing import convert
 from llmops.importing.translation import ImportOptions, Translation
 from tests.conftest import examples
-from tests.laws.test_any_file import FILES, VALUES
+from tests.laws.strategies import FILES, VALUES
 from tests.trees import Tree
 
 BOUNDED = settings(max_examples=examples(150))

@@ -23,14 +23,14 @@ from hypothesis import strategies as st
 
 from llmops import registry
 from llmops.domain.problems import Exit, Invalid, Problem
-from llmops.domain.records import Outcome, Provenance
 from llmops.domain.resources import Key, Node
 from llmops.index import commits, database, index, outcomes
 from llmops.ledger import ledger
 from llmops.specs import diff, graph, loading
 from llmops.specs.graph import Graph
+from tests.answers import outcome
 from tests.conftest import PLUGINS, SOAK, Shell, examples
-from tests.laws.test_laws import trees
+from tests.laws.strategies import BREAKS, trees
 from tests.repos import Repo
 from tests.trees import Tree, spec, system
 
@@ -81,20 +81,6 @@ def test_every_commit_is_as_in_a_full_reading(history: list[Tree]) -> None:
         assert diff.compare(found[0], found[-1]) == diff.compare(whole[0], whole[-1])
 
 
-BREAKS = [
-    ("specs/p.yaml", "name: p", "name: q"),
-    ("specs/p.yaml", "kind: Prompt", "kind: Promt"),
-    ("specs/m.yaml", "approved", "retired"),
-    ("specs/m.yaml", "approved", "draft"),
-    ("prompts/p.jinja", "q", "qq"),
-    ("evals/t.yaml", "doc_to_text", "doc_to_txt"),
-    ("specs/t-a.yaml", "task: sft", "task: sftt"),
-    ("specs/t-a.yaml", "base: m", "base: ta"),
-    ("specs/d-a.yaml", "name: a", "name: b"),
-    ("data/a.jsonl", '"role": "user"', '"role": 3'),
-]
-
-
 @FEW
 @given(trees(), st.lists(st.sampled_from(BREAKS), min_size=1, max_size=3))
 def test_problems_are_as_in_a_full_reading(tree: Tree, breaks: list[tuple[str, str, str]]) -> None:
@@ -135,10 +121,11 @@ def test_every_version_of_the_code_has_an_index_of_its_own(
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(PLUGINS, tmp_path / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(index, "PACKAGE", package)
-    names = [index._fingerprint([plugins])]
+    index.open_at(tmp_path, registry.PLUGINS, [plugins])
     assert "serving/gateway" in FOLDERS
 
-    for folder in [*(package / folder for folder in FOLDERS), tmp_path / "plugins" / "kinds"]:
+    folders = [*(package / folder for folder in FOLDERS), tmp_path / "plugins" / "kinds"]
+    for folder in folders:
         file = next(folder.glob("*.py"))
         if change == "edited":
             file.write_text(file.read_text() + "#")
@@ -151,9 +138,9 @@ def test_every_version_of_the_code_has_an_index_of_its_own(
         else:
             (folder / "__pycache__").mkdir()
             (folder / "__pycache__" / "new.pyc").touch()
-        names.append(index._fingerprint([plugins]))
+        index.open_at(tmp_path, registry.PLUGINS, [plugins])
 
-    assert len(set(names)) == (1 if change == "compiled" else len(names))
+    assert len(list(tmp_path.glob("index-*.db"))) == (1 if change == "compiled" else 1 + len(folders))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "not a file"])
@@ -213,12 +200,13 @@ KILLED = """
 import os
 from pathlib import Path
 from llmops.git import repository
-from llmops.index import commits, index
-insert = index._insert
-def killed(*given):
-    insert(*given)
-    os._exit(9)
-index._insert, index.MOST_FRESH = killed, 0
+from llmops.index import commits, database, index
+write = database.Database.write
+def killed(self, statement, *rows):
+    write(self, statement, *rows)
+    if "INTO unit" in statement:
+        os._exit(9)
+database.Database.write, index.MOST_FRESH = killed, 0
 commits.desire(commits.open_at(repository.discover(Path.cwd())), "HEAD")
 """
 
@@ -338,8 +326,7 @@ def test_damage_that_is_met_later_is_said_and_mended_by_the_next_run(repo: Repo,
     """Whatever page is hit: the first run may end with a fault that says so, the second is well, and both are true."""
     repo.commit(dict(system()))
     assert llmops("init") == Exit.WELL
-    assert llmops("plan", "-o", "json") == Exit.WELL
-    whole, path = json.loads(llmops.out)["actions"], index_of(repo)
+    whole, path = llmops.json("plan")["actions"], index_of(repo)
     kept = path.read_bytes()
     for page in range(len(kept) // 4096):
         path.write_bytes(kept[: page * 4096 + 100] + b"\xa5" * 3900 + kept[(page + 1) * 4096 - 96 :])
@@ -363,20 +350,13 @@ def test_the_outcomes_of_another_ledger_do_not_count(repo: Repo, llmops: Shell) 
     units = [unit for node in repo.desire().graph.nodes.values() for unit in node.units]
     made = [outcome(unit.digest) for unit in units]
     ledger.record(repo.ledger(), made, "made")
-    assert llmops("plan", "-o", "json") == Exit.WELL
-    assert [one for one in json.loads(llmops.out)["actions"] if one["verb"] == "train"] == []
+    assert [one for one in llmops.json("plan")["actions"] if one["verb"] == "train"] == []
 
     settings = "{ledger: {results: refs/heads/llmops/results, releases: refs/heads/llmops/releases}}"
     repo.commit({"llmops.yaml": f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {settings}\n"})
     assert llmops("init") == Exit.WELL
 
-    assert llmops("plan", "-o", "json") == Exit.WELL
-    assert len([one for one in json.loads(llmops.out)["actions"] if one["verb"] == "train"]) == 2
-
-
-def outcome(unit: str) -> Outcome:
-    provenance = Provenance(commit="c", actor="a", run="", started="t", seconds=1.0, environment={})
-    return Outcome(unit=unit, key=Key("Dish", "d"), part="", step="s", outputs={}, metrics={}, provenance=provenance)
+    assert len([one for one in llmops.json("plan")["actions"] if one["verb"] == "train"]) == 2
 
 
 def test_what_fails_while_specs_are_read_is_not_taken_for_a_full_disk(

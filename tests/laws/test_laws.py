@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops import registry
@@ -15,45 +15,10 @@ from llmops.planning.plan import PlanOrigin
 from llmops.releases.rollouts import Observed
 from llmops.specs import diff
 from llmops.specs.graph import Graph
-from tests.conftest import examples
-from tests.trees import Tree, build, current, spec
+from tests.laws.strategies import CALM, trees
+from tests.trees import Tree, build, current
 
 ORIGIN = PlanOrigin("c" * 40, "", "local")
-CALM = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
-
-NAMES = st.sampled_from(["a", "b", "c"])
-ROW = '{"messages": [{"role": "user", "content": "%s"}]}\n'
-
-
-@st.composite
-def trees(draw: st.DrawFn) -> Tree:
-    """Draw a small system: data, a chain of trainings, evaluations and deployments that lean on them."""
-    files: dict[str, str] = {
-        "evals/t.yaml": "task: t\ndoc_to_text: x\n",
-        "prompts/p.jinja": draw(st.sampled_from(["{{ q }}", "Q {{ q }}"])),
-        "specs/p.yaml": spec("Prompt", "p", "template: prompts/p.jinja\nvariables: {q: {}}"),
-    }
-    datasets = sorted(draw(st.sets(NAMES, min_size=1)))
-    for name in datasets:
-        files[f"data/{name}.jsonl"] = ROW % draw(st.sampled_from("xyz"))
-        files[f"specs/d-{name}.yaml"] = spec(
-            "Dataset", name, f"format: messages\nsources: [{{path: data/{name}.jsonl}}]"
-        )
-    trainings: list[str] = []
-    model = f"source: {{hf: {{repo: a/b, revision: {draw(st.sampled_from('ab')) * 40}}}}}\nstage: approved"
-    files["specs/m.yaml"] = spec("Model", "m", model, description=draw(NAMES))
-    for name in sorted(draw(st.sets(NAMES, min_size=1))):
-        base = draw(st.sampled_from(["m", *trainings]))
-        body = f"{{task: sft, base: {base}, datasets: [{{name: {draw(st.sampled_from(datasets))}}}], seed: {draw(st.integers(0, 2))}}}"
-        files[f"specs/t-{name}.yaml"] = spec("Training", f"t{name}", body)
-        trainings.append(f"t{name}")
-    for name in sorted(draw(st.sets(NAMES))):
-        body = f"{{subject: {{model: {draw(st.sampled_from(trainings))}, prompt: p}}, suites: [{{task: evals/t.yaml, dataset: {datasets[0]}, limit: {draw(st.integers(1, 2))}}}]}}"
-        files[f"specs/e-{name}.yaml"] = spec("Evaluation", name, body)
-    for name in sorted(draw(st.sets(NAMES))):
-        body = f"{{model: {draw(st.sampled_from(trainings))}, replicas: {draw(st.integers(1, 2))}, engine: {{config: {{cb_num_blocks: {draw(st.integers(8, 9))}}}}}}}"
-        files[f"specs/s-{name}.yaml"] = spec("Deployment", name, body)
-    return Tree(files)
 
 
 class Place:

@@ -9,8 +9,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,10 +32,10 @@ from llmops.ledger import ledger
 from llmops.serving import supervised
 from tests.conftest import SOAK, Shell, examples
 from tests.crashing import PLACES, crash, points
-from tests.flows.test_crashed_releases import assert_nothing_else_runs, deployment, running
-from tests.flows.test_releases import MODEL, SETTINGS, chat, content
 from tests.repos import Repo
+from tests.served import MODEL, SETTINGS, assert_nothing_else_runs, chat, content, in_two_steps, running
 from tests.trees import spec
+from tests.waiting import wait_for
 
 CHAT = Key("Deployment", "chat")
 
@@ -80,7 +78,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(tag=st.sampled_from(["one", "two", "three"]))
     def serve(self, tag: str) -> None:
-        self.repo.commit({"specs/chat.yaml": deployment("chat", tag)})
+        self.repo.commit({"specs/chat.yaml": in_two_steps(tag)})
 
     @rule()
     def serve_no_more(self) -> None:
@@ -101,13 +99,13 @@ class Life(RuleBasedStateMachine):
         pids = [pid for folder in found if (pid := file_locks.holder(folder / supervised.LOCK))]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        self.wait_until(lambda: not any(file_locks.holder(folder / supervised.LOCK) for folder in found))
+        wait_for(lambda: not any(file_locks.holder(folder / supervised.LOCK) for folder in found))
 
     @rule(point=st.sampled_from(points(PLACES)), after=st.integers(0, 9))
     def crash(self, point: str, after: int) -> None:
         owed = self.owed()
         crash(self.repo.folder, point, after)
-        self.wait_until(lambda: not any("llmops.steps" in line for line in self.commands()))
+        wait_for(lambda: not any("llmops.steps" in line for line in self.commands()))
         self.assert_only_what_was_owed_was_begun(owed)
 
     @rule()
@@ -169,13 +167,6 @@ class Life(RuleBasedStateMachine):
         return [
             Path(f"/proc/{pid}/cmdline").read_text() for pid in running(self.shell) if Path(f"/proc/{pid}").exists()
         ]
-
-    @staticmethod
-    def wait_until(what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
-        while not what():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.05)
 
 
 LIVES = settings(

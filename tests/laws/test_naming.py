@@ -13,8 +13,7 @@ from llmops.domain.resources import Key, Node
 from llmops.specs import loading
 from llmops.specs.graph import GraphBuilder
 from llmops.specs.loading import ParsedCommit
-from tests.laws.test_index import BREAKS
-from tests.laws.test_laws import CALM, trees
+from tests.laws.strategies import BREAKS, CALM, trees
 from tests.trees import Tree, spec, system
 
 SUITE = "suites: [{task: evals/t.yaml, dataset: a, limit: 1}]"

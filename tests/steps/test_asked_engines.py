@@ -189,7 +189,7 @@ def test_rows_that_the_schemas_of_a_prompt_forbid_are_named_before_the_first_is_
         tiny.evaluated(tmp_path, kept, Asked(**asked | {"rows": rows}, budget=budget))
 
     assert str(error.value) == (
-        "Evaluation/tiny task: Prompt/ask cannot be filled in from 2 of the 4 rows that are asked:\n"
+        "Evaluation/tiny task: Prompt/ask cannot be filled in from 2 of the 4 rows:\n"
         """  row 2: the variable "question" is not valid: 'What?' does not match the pattern ^What is \\d+\\?$. """
         "The row has answer, question.\n"
         """  row 4: the variable "question" is not valid: 'Why 3?' does not match the pattern ^What is \\d+\\?$. """

@@ -158,7 +158,7 @@ def test_a_limit_and_a_cluster_go_the_way_of_every_suite(subject: Path, tmp_path
     [
         (
             [ROWS[0], {"town": "Oslo"}],
-            r'cannot be filled in from 1 of the 2 rows that are asked:\n  row 2: the variable "land" is missing\. The row has .*town',
+            r'cannot be filled in from 1 of the 2 rows:\n  row 2: the variable "land" is missing\. The row has .*town',
         ),
         ([ROWS[0] | {"page": 1}, ROWS[1]], 'a row has no column "page" .cluster.; it has land, n, town'),
     ],

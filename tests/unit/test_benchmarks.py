@@ -189,30 +189,30 @@ def test_the_cpu_of_a_command_is_that_of_its_children_too(tmp_path: Path) -> Non
     burn = "import time\nwhile time.process_time() < 0.2: pass"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-I', '-S', '-c', {burn!r}])"
 
-    (took,) = rig.medians([command(tmp_path, parent)], runs=1, warm=0)
+    (measured,) = rig.medians([command(tmp_path, parent)], runs=1, warm=0)
 
-    assert took.cpu >= 0.2
-    assert took.seconds >= 0.2
+    assert measured.cpu >= 0.2
+    assert measured.seconds >= 0.2
 
 
 def test_what_outlives_a_command_is_waited_for_and_counts_but_not_its_time(tmp_path: Path) -> None:
     burn = "import time\ntime.sleep(0.3)\nwhile time.process_time() < 1.0: pass"
     leave = f"import subprocess, sys; subprocess.Popen([sys.executable, '-I', '-S', '-c', {burn!r}])"
 
-    took = rig.run(command(tmp_path, leave))
+    measured = rig.run(command(tmp_path, leave))
 
-    assert took.cpu >= 1.0
-    assert took.seconds < took.cpu
+    assert measured.cpu >= 1.0
+    assert measured.seconds < measured.cpu
 
 
 def test_commands_run_in_turns_and_the_first_turn_does_not_count(tmp_path: Path) -> None:
     def note(what: str) -> Command:
         return replace(command(tmp_path, f"open('turns', 'a').write('{what}')"), what=what)
 
-    took = rig.medians([note("a"), note("b")], runs=2)
+    measured = rig.medians([note("a"), note("b")], runs=2)
 
     assert (tmp_path / "turns").read_text() == "ababab"
-    assert [one.command.what for one in took] == ["a", "b"]
+    assert [one.command.what for one in measured] == ["a", "b"]
 
 
 def test_a_command_that_fails_ends_it_with_its_words(tmp_path: Path) -> None:

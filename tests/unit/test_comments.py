@@ -12,36 +12,10 @@ from msgspec.structs import replace
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Problem
 from llmops.domain.resources import Key
-from llmops.gates.judge import Judgement
-from llmops.gates.pull_request import GateResult
-from llmops.gates.verdicts import ItemChange, SuiteReport, TaskFigures
-from llmops.plugins.report import ReportContext
+from llmops.gates.verdicts import ItemChange, TaskFigures
 from llmops.reports import comments
 from llmops.reports.formats.gate import md
-
-RUN = ReportContext(command="llmops gate --base aaa --head bbb", seconds=125.0, page="https://github.example/run/1")
-WORSE = Judgement(
-    verdict=Verdict.FAIL, rule="no_regression", items=200, base=0.8, head=0.7, delta=-0.1, low=-0.14, high=-0.06,
-    worse=24, better=4, p=0.0001, detectable=0.05,
-)  # fmt: skip
-SAME = replace(WORSE, verdict=Verdict.PASS, head=0.8, delta=0.0, low=-0.02, high=0.02, worse=4, p=0.5)
-NASTY = "@octocat <img src=x> [a](http://evil.example) ![b](http://evil.example/c) #12 | ` ``` \\| </details> www.evil.example"
-
-
-def report(suite: str, judgement: Judgement, answer: str = "7", amount: int = 12) -> SuiteReport:
-    flip = ItemChange(question=f"What is {suite}?", target="8", base="8", head=answer, moved=1.0)
-    worse = (flip,) * amount if judgement.verdict is Verdict.FAIL else ()
-    return SuiteReport(
-        evaluation=Key("Evaluation", "answers"), suite=suite, metric="acc", judgement=judgement,
-        worse=worse, got_worse=len(worse), reused=judgement is SAME,
-    )  # fmt: skip
-
-
-def gated(*reports: SuiteReport, made: int = 3) -> GateResult:
-    return GateResult(
-        base="a" * 40, head="b" * 40, changes=(), reports=reports, unaffected=(Key("Evaluation", "other"),), removed=(),
-        made=made,
-    )  # fmt: skip
+from tests.reports import NASTY, RUN, SAME, WORSE, gated, report
 
 
 def shown(text: str) -> str:
@@ -81,7 +55,7 @@ def test_a_sequential_suite_says_how_many_of_how_many_items_were_asked() -> None
     text = md.render(gated(report("maths", bets)), RUN)
     all_of_them = md.render(gated(report("maths", replace(bets, items=2000))), RUN)
 
-    assert "20 of 2000 items were sampled, in batches; method: bets" in text
+    assert "20 of 2000 items were sampled, in batches; method: betting test, valid at every look" in text
     assert "1980 (99%) were not needed" in text
     assert "were not needed" not in all_of_them
 

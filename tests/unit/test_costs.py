@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -14,11 +12,11 @@ from llmops.kinds import KINDS
 from llmops.reports.formats.gate import REPORTS
 from llmops.specs import pricing
 from llmops.specs.settings import Settings
+from tests.answers import GOOD, answered, retrained
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, answered, retrained
+from tests.reports import RUN, SAME, gated, report
 from tests.repos import Repo
 from tests.trees import system
-from tests.unit.test_comments import RUN, SAME, gated, report
 
 PRICES = Settings(hourly_cost={"cpu": 0.05, "cuda": 2.5}, currency="USD")
 
@@ -81,30 +79,24 @@ SETTINGS = "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {hourly_cost: {cp
 
 
 def test_a_plan_says_what_it_is_expected_to_cost(repo: Repo, llmops: Shell) -> None:
-    repo.commit(dict(system()) | {"llmops.yaml": SETTINGS})
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(dict(system()) | {"llmops.yaml": SETTINGS})
     answered(repo, "HEAD", {"acc": GOOD})
     retrained(repo)
 
     assert llmops("plan") == Exit.WELL
     assert "about 1.0 s, 1.00 EUR" in llmops.out
     assert "About 4.0 s, 4.00 EUR." in llmops.out
-    assert llmops("plan", "-o", "json") == Exit.WELL
-    assert set(map(str, json.loads(llmops.out)["costs"].values())) == {"{'amount': 1.0, 'currency': 'EUR'}"}
+    assert set(map(str, llmops.json("plan")["costs"].values())) == {"{'amount': 1.0, 'currency': 'EUR'}"}
 
 
 def test_a_gate_says_what_its_evidence_cost_by_the_prices_of_the_base(repo: Repo, llmops: Shell) -> None:
-    repo.commit(dict(system()) | {"llmops.yaml": SETTINGS})
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(dict(system()) | {"llmops.yaml": SETTINGS})
     answered(repo, "HEAD", {"acc": GOOD})
     repo.edit("llmops.yaml", "cpu: 3600", "cpu: 0")
     retrained(repo)
     answered(repo, "HEAD", {"acc": GOOD})
 
-    assert llmops("gate", "--base", "HEAD~1", "-o", "json") == Exit.WELL
-    found = json.loads(llmops.out)
+    found = llmops.json("gate", "--base", "HEAD~1")
     assert [one["cost"] for one in found["reports"]] == [{"amount": 2.0, "currency": "EUR"}] * 2
     assert found["cost"] is None
 

@@ -124,8 +124,8 @@ def test_a_row_that_is_nested_too_deep_is_a_bad_row() -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("{}", "no source is given"),
-        ("{path: m, uri: 'https://x/y', digest: 'sha256:" + "0" * 64 + "'}", "path and uri are given"),
+        ("{}", "no source is set"),
+        ("{path: m, uri: 'https://x/y', digest: 'sha256:" + "0" * 64 + "'}", "path and uri are set"),
     ],
 )
 def test_a_model_has_exactly_one_source(source: str, words: str) -> None:
@@ -135,8 +135,8 @@ def test_a_model_has_exactly_one_source(source: str, words: str) -> None:
 def test_a_model_folder_needs_a_config_and_safetensors() -> None:
     text = spec("Model", "m", "source: {path: weights/m}")
 
-    assert "holds no config.json" in problems(with_spec(text, **{"weights/m/pytorch_model.bin": "x"}))[0]
-    assert "holds no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
+    assert "has no config.json" in problems(with_spec(text, **{"weights/m/pytorch_model.bin": "x"}))[0]
+    assert "has no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
     build(with_spec(text, **{"weights/m/config.json": "{}", "weights/m/model.safetensors": "x"}))
 
 
@@ -145,7 +145,7 @@ def test_a_model_folder_of_pickles_needs_a_reason(name: str) -> None:
     files = {"weights/m/config.json": "{}", f"weights/m/{name}": "x"}
     text = spec("Model", "m", "source: {path: weights/m}")
 
-    assert "holds pickled weights only, which can run code" in problems(with_spec(text, **files))[0]
+    assert "has only pickled weights, which can run code" in problems(with_spec(text, **files))[0]
     build(with_spec(f"{text}  allow_pickle: {{reason: ours}}\n", **files))
     assert problems(with_spec(f"{text}  allow_pickle: {{reason: ''}}\n", **files))
     assert problems(with_spec(f"{text}  allow_pickle: true\n", **files))
@@ -269,7 +269,10 @@ def test_a_model_goes_through_its_stages_one_at_a_time_and_back_the_same_way(old
         ("{task: pretrain, datasets: [{name: corpus}]}", "needs architecture"),
         ("{task: sft, base: base, tokenizer: {}, datasets: [{name: rows}]}", "brings its own tokenizer"),
         ("{task: sft, base: base, lora: {}, datasets: [{name: rows}]}", "adapters are not used"),
-        ("{task: pretrain, base: base, datasets: [{name: rows}]}", "pretrain cannot learn from Dataset/rows"),
+        (
+            "{task: pretrain, base: base, datasets: [{name: rows}]}",
+            "pretrain does not support the format of Dataset/rows",
+        ),
         ("{task: sft, base: base, datasets: [{name: rows}], resources: {workers: 3}}", "shared evenly by 3 workers"),
         ("{task: sft, base: base, datasets: [{name: rows}], arguments: {output_dir: x}}", "no such field"),
         ("{task: dpo, base: base, datasets: [{name: rows}]}", '"dpo" is not allowed here'),

@@ -5,36 +5,31 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from msgspec.structs import replace
 
 from llmops.domain.digests import digest
 from llmops.domain.problems import Broken, Exit, Held, Refused, Retry
-from llmops.domain.records import EnvironmentState, Lease, Outcome, Provenance
-from llmops.domain.resources import Key
+from llmops.domain.records import EnvironmentState, Lease, Outcome
 from llmops.git import refs
 from llmops.ledger import leases, ledger
 from llmops.ledger.leases import ApplyClaim
 from llmops.ledger.ledger import Ledger
 from llmops.specs.settings import LedgerSettings
+from tests import answers
 from tests.conftest import Shell
 from tests.repos import Repo
 
 
 def outcome(name: object, seconds: float = 1.0, *, made: str = "m", started: str = "t") -> Outcome:
-    return Outcome(
-        unit=digest(name),
-        key=Key("Training", "t"),
-        part="",
-        step="train",
-        outputs={"model": digest(made)},
-        metrics={"loss": 0.5},
-        provenance=Provenance(commit="c", actor="a", run="", started=started, seconds=seconds, environment={}),
-    )
+    provenance = replace(answers.PROVENANCE, started=started, seconds=seconds)
+    return answers.outcome(digest(name), outputs={"model": digest(made)}, metrics={"loss": 0.5}, provenance=provenance)
 
 
 @pytest.fixture
@@ -321,14 +316,26 @@ def test_a_lease_lapses(here: Ledger) -> None:
     assert leases.take(here, "me", ApplyClaim(plan="plan")) == 4
 
 
-def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(here: Ledger) -> None:
-    with subprocess.Popen(["sleep", "60"]) as other:
-        dead = Lease(holder="x@here:1", process=leases._process(other.pid), fence=1, until=9e9)
-        ledger.transact(here, lambda state: replace(state, lease=dead, fence=1), "held")
+HOLDER = """
+import sys, time
+from pathlib import Path
+from llmops.git import repository
+from llmops.ledger import leases, ledger
+from llmops.specs.settings import LedgerSettings
+where = ledger.locate(repository.discover(Path(sys.argv[1])), LedgerSettings(), "local")
+print(leases.take(where, "other"), flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(repo: Repo, here: Ledger) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(repo.folder)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"1\n"
         with pytest.raises(Held):
             leases.take(here, "me", ApplyClaim(plan="plan"))
         other.kill()
-        while leases._started(other.pid):  # until it is a zombie, which nobody has cleared away yet
+        while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE:  # which nobody has cleared away yet
             time.sleep(0.01)
 
         assert leases.take(here, "me", ApplyClaim(plan="plan")) == 2

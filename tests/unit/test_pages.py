@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
@@ -17,53 +16,14 @@ from llmops.gates.pull_request import GateResult
 from llmops.plugins.report import ReportContext
 from llmops.reports import plots
 from llmops.reports.formats.gate import html, junit
+from tests.answers import GOOD, WORSE, answered
 from tests.conftest import Shell
-from tests.flows.test_gate import GOOD, WORSE, answered
+from tests.reports import NASTY, RUN, SAME, Page, gated, is_alone, report
+from tests.reports import WORSE as IS_WORSE
 from tests.repos import Repo
 from tests.trees import system
-from tests.unit.test_comments import NASTY, RUN, SAME, gated, report
-from tests.unit.test_comments import WORSE as IS_WORSE
 
 UNSURE = replace(IS_WORSE, verdict=Verdict.INCONCLUSIVE, delta=-0.01, low=-0.2, high=0.18)
-
-
-class Page(HTMLParser):
-    """What a browser makes of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.said = ""
-        self._open: list[str] = []
-        self.feed(text)
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in ("meta", "circle", "rect", "line", "br"):
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] != "style":
-            self.said += f"{data} "
-
-    def count(self, tag: str) -> int:
-        return sum(name == tag for name, _ in self.elements)
-
-
-def is_alone(page: Page) -> bool:
-    """Whether a page loads nothing, runs nothing and leads nowhere."""
-    forbidden = {"script", "img", "link", "iframe", "a", "form", "object", "image", "use"}
-    names = {name for _, attributes in page.elements for name in attributes}
-    return not forbidden & {tag for tag, _ in page.elements} and not {
-        one for one in names if one in ("src", "href", "style", "xlink:href") or one.startswith("on")
-    }
 
 
 def test_the_page_says_what_the_comment_says_and_needs_nothing_else() -> None:
@@ -185,9 +145,7 @@ def test_what_could_not_be_made_is_an_error_and_no_failure() -> None:
 @pytest.fixture
 def worse(repo: Repo, llmops: Shell) -> Repo:
     """A last commit that makes a suite worse."""
-    repo.commit(dict(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}")))
-    assert llmops("init") == Exit.WELL
-    repo.commit()
+    llmops.begin(system().edited("specs/sums.yaml", "dataset: rows}", "dataset: rows, metric: acc}"))
     answered(repo, "HEAD", {"acc": GOOD})
     repo.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
     repo.commit()

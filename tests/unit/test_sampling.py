@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
 from llmops.domain.orders import Previous
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Refused
-from llmops.domain.records import Outcome, Provenance
+from llmops.domain.records import Outcome
 from llmops.domain.resources import Key
 from llmops.gates import judge, pairing, sampling
 from llmops.gates.judge import GateCase
@@ -22,6 +23,7 @@ from llmops.kinds.evaluation.sampling import SamplingBudget, full_budget
 from llmops.kinds.evaluation.spec import Gate
 from llmops.specs.graph import Graph
 from llmops.specs.settings import Settings
+from tests import answers
 from tests.trees import build, system
 
 SUMS = Key("Evaluation", "sums")
@@ -33,12 +35,10 @@ def graph(gate: str = "detect: 0.05", model: str = "max_steps: 10") -> Graph:
 
 
 def outcome(unit: Digest, items: int, seconds: float = 1.0) -> Outcome:
-    provenance = Provenance(
-        commit="c", actor="test", run="", started="2026-01-01T00:00:00Z", seconds=seconds, environment={}
-    )
-    figures = {"items": float(items), "of": 2000.0}
-    return Outcome(
-        unit=unit, key=SUMS, part="few", step="x", outputs={"evidence": "e"}, metrics=figures, provenance=provenance
+    metrics = {"items": float(items), "of": 2000.0}
+    provenance = replace(answers.PROVENANCE, seconds=seconds)
+    return answers.outcome(
+        unit, key=SUMS, part="few", outputs={"evidence": "e"}, metrics=metrics, provenance=provenance
     )
 
 

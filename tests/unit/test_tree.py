@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from llmops import registry
@@ -41,11 +42,17 @@ def test_a_commit_is_read_and_not_what_replaces_it(repo: Repo) -> None:
     assert len(repo.desire(commit).graph.nodes) == 7
 
 
+def reader_of(repo: Repo) -> psutil.Process:
+    """The git process that answers for a repository that is open."""
+    (reader,) = (child for child in psutil.Process().children() if str(repo.folder) in str(child.as_dict(["cwd"])))
+    return reader
+
+
 def test_an_answer_that_nobody_waited_for_is_taken_for_no_other(repo: Repo) -> None:
     repo.commit({"a": "a"})
     objects = repo.open().objects
-    slow = objects._process.pid
-    os.kill(slow, signal.SIGSTOP)
+    slow = reader_of(repo)
+    slow.suspend()
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.2)
@@ -53,7 +60,7 @@ def test_an_answer_that_nobody_waited_for_is_taken_for_no_other(repo: Repo) -> N
             objects.find("HEAD")
     finally:
         signal.signal(signal.SIGALRM, before)
-        os.kill(slow, signal.SIGCONT)
+        slow.resume()
 
     found = objects.find("HEAD:a")
 
@@ -125,8 +132,9 @@ def test_a_git_that_is_too_old_says_so(repo: Repo, tmp_path: Path, monkeypatch: 
 def test_git_is_started_again_when_somebody_ended_it(repo: Repo) -> None:
     opened = repo.open()
     before = tree.commit_id(opened, "HEAD")
-    opened.objects._process.kill()
-    opened.objects._process.wait()
+    reader = reader_of(repo)
+    reader.kill()
+    reader.wait()
 
     assert tree.commit_id(opened, "HEAD") == before
 

@@ -26,17 +26,15 @@ from pathlib import Path
 import msgspec
 
 from llmops import reconcile
+from llmops.api import planning
 from llmops.cli import applying
-from llmops.cli.open_workspace import initiator, need_ledger, open_workspace, policy
+from llmops.cli.open_workspace import initiator, open_workspace, policy
 from llmops.cli.options import add_environment, add_trust
 from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.digests import HASH_VERSION
 from llmops.domain.plans import Plan
 from llmops.domain.problems import Misused, Retry
-from llmops.environments import trust
-from llmops.index import commits
-from llmops.planning import proposals
 from llmops.plugins.report import ReportContext
 from llmops.reconcile import ApplyOptions
 from llmops.reports import plans
@@ -61,12 +59,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if plan is not None:
         arguments.environment = _environment(plan, arguments.environment)
     workspace = open_workspace(arguments, plan.commit if plan else "HEAD")
-    need_ledger(workspace, "llmops cannot tell what is built and what runs")
-    desired = commits.desire(workspace.commits, plan.commit if plan else "HEAD")
-    proposal = proposals.propose(workspace, desired, plan.base if plan else None)
-    trust.require(workspace, desired.commit, proposal.applied, proposal.trust, policy(arguments, workspace.repo))
-    if plan is not None:
-        proposal = proposals.confirm(plan, proposal)
+    proposal = planning.to_apply(workspace, policy(arguments, workspace), plan)
     if arguments.output == "text":
         terminal.print(REPORTS["text"].render(proposal, ReportContext(paint=terminal.paint)))
     applied = reconcile.apply(

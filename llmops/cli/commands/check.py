@@ -17,7 +17,7 @@ import argparse
 
 from llmops.cli import failures
 from llmops.cli.completers import add_revision
-from llmops.cli.open_repository import open_repository, settings_of
+from llmops.cli.open_repository import open_repository
 from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Problem
@@ -56,6 +56,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     else:
         terminal.print(f"{count(amount, 'spec')} of {name}: no problems.")
         if not amount:
-            folders = ", ".join(f"{folder}/" for folder in settings_of(files, name).specs)
+            folders = ", ".join(f"{folder}/" for folder in commits.settings_of(files, name).specs)
             terminal.note(f"Specs are the YAML files below {folders}.")
     return Exit.NO if problems else Exit.WELL

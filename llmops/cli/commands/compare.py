@@ -27,11 +27,12 @@ from typing import Any
 from llmops.cli import completers, gating
 from llmops.cli.completers import add_revision
 from llmops.cli.open_repository import open_repository
-from llmops.cli.open_workspace import initiator, need_ledger, open_workspace, policy, state_of
+from llmops.cli.open_workspace import initiator, open_workspace, policy, state_of
 from llmops.cli.options import add_build_options
 from llmops.cli.output import check_dry_run, print_report
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
+from llmops.environments import workspaces
 from llmops.gates import compare, comparison_plan
 from llmops.gates.compare import ComparisonResult
 from llmops.gates.comparison_plan import FIELDS, JOINT, ComparisonRequest
@@ -63,11 +64,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
     check_dry_run(arguments)
     workspace = open_workspace(arguments, arguments.head)
-    need_ledger(workspace, "the evidence could not be recorded")
+    workspaces.need_ledger(workspace, "the evidence could not be recorded")
     desired = commits.desire(workspace.commits, arguments.head)
     comparison = compare.prepare(workspace, desired, comparison_plan.make(_request(arguments), desired.graph))
     since = state_of(workspace).commit
-    distrust = gating.distrust(workspace, desired, since, (), policy(arguments, workspace.repo))
+    distrust = gating.distrust(workspace, desired, since, (), policy(arguments, workspace))
     gating.require_trust(distrust, arguments, terminal)
     if arguments.dry_run:
         estimate = missing.estimate(workspace, comparison.tasks, desired.settings)

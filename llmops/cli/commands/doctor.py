@@ -20,15 +20,16 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmops import __version__
-from llmops.cli.open_repository import open_repository, settings_at
+from llmops.cli.open_repository import open_repository
 from llmops.cli.open_workspace import locate, state_of
 from llmops.cli.options import add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, LlmopsError
+from llmops.domain.version import __version__
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.git import command, refs
+from llmops.index import commits
 from llmops.ledger import leases, ledger
 from llmops.plugins.runtime import Phase
 from llmops.releases import deployments
@@ -86,7 +87,7 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     try:
         repo = open_repository(arguments)
         yield _git(repo.around)
-        workspace = locate(arguments, repo, settings_at(repo, "HEAD"))
+        workspace = locate(arguments, repo, commits.settings_at(repo, "HEAD"))
     except LlmopsError as error:
         yield Finding("repository", "cannot be used", str(error))
         return

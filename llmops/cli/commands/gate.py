@@ -26,12 +26,12 @@ from contextlib import nullcontext
 from llmops.cli import gating
 from llmops.cli.completers import add_revision
 from llmops.cli.gating import add_budget
-from llmops.cli.open_workspace import initiator, need_ledger, open_workspace, policy
+from llmops.cli.open_workspace import initiator, open_workspace, policy
 from llmops.cli.options import add_build_options
 from llmops.cli.output import check_dry_run, print_report
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.environments import isolation
+from llmops.environments import isolation, workspaces
 from llmops.gates import pull_request
 from llmops.gates.pull_request import GateResult
 from llmops.planning import missing
@@ -61,9 +61,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
     check_dry_run(arguments)
     workspace = open_workspace(arguments, arguments.base)
-    need_ledger(workspace, "there is no evidence of the base")
+    workspaces.need_ledger(workspace, "there is no evidence of the base")
     comparison = gating.survey(workspace, arguments.base, arguments.head, arguments.budget)
-    distrust = gating.distrust_of(workspace, comparison, policy(arguments, workspace.repo))
+    distrust = gating.distrust_of(workspace, comparison, policy(arguments, workspace))
     gating.require_trust(distrust, arguments, terminal)
     if arguments.dry_run:
         estimate = missing.estimate(workspace, comparison.tasks, comparison.base.settings)

@@ -39,7 +39,7 @@ from llmops.ledger.ledger import Ledger
 from llmops.maintenance import gc_sweep
 from llmops.maintenance.gc_mark import RetentionPolicy
 from llmops.maintenance.gc_sweep import Survey
-from llmops.plugins.fields import DURATION_PATTERN, seconds
+from llmops.plugins.fields import seconds
 from llmops.reports import maintenance
 
 DAY = 86400.0
@@ -96,7 +96,9 @@ def _survey(workspace: Workspace, ledgers: tuple[Ledger, ...], arguments: argpar
 
 
 def _duration(text: str) -> float:
-    days, day, rest = text.rpartition("d")
-    if not text or (day and not days.isdecimal()) or (rest and not re.fullmatch(DURATION_PATTERN, rest)):
-        raise argparse.ArgumentTypeError(f'"{text}" is not a time. Use 14d, 36h, 30m or 0s')
-    return int(days or 0) * DAY + seconds(rest)
+    days = re.match("([0-9]+)d", text)
+    rest = text[days.end() :] if days else text
+    try:
+        return (int(days[1]) * DAY if days else 0) + (seconds(rest) if rest or not days else 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a time. Use 14d, 36h, 30m or 0s') from None

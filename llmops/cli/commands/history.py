@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.open_workspace import find_resource, open_workspace, state_of
+from llmops.api import reading
+from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_key, add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.ledger import ledger
-from llmops.planning import status
 from llmops.reports import overviews
 
 
@@ -26,8 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    workspace = open_workspace(arguments)
-    key, _ = find_resource(arguments.key, workspace)
-    entries = status.history(key, state_of(workspace), ledger.outcomes(workspace.ledger))
+    key, entries = reading.history(open_workspace(arguments), arguments.key)
     terminal.result(entries, lambda: overviews.history(key, entries, terminal.paint))
     return Exit.WELL

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llmops.cli import completers, failures
-from llmops.cli.open_repository import open_repository, settings_of
+from llmops.cli.open_repository import open_repository
 from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Misused, Problem, Refused
@@ -34,6 +34,7 @@ from llmops.host import disk
 from llmops.importing import convert
 from llmops.importing.formats import FORMATS
 from llmops.importing.translation import ImportOptions, Translation
+from llmops.index import commits
 from llmops.reports.formatting import count
 
 
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         models=dict(arguments.provider),
         judge=arguments.judge or "",
         name=arguments.name or "",
-        specs=settings_of(files, "the working copy").specs[0],
+        specs=commits.settings_of(files, "the working copy").specs[0],
     )
     paths = _paths(repo, files, [Path(arguments.folder) / name for name in arguments.files])
     translations = [convert.translate(path, files, options) for path in dict.fromkeys(paths)]

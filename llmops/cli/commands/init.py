@@ -27,7 +27,7 @@ from llmops.git import worktree
 from llmops.host import disk
 from llmops.ledger import ledger
 from llmops.registry import PLUGINS
-from llmops.specs import loading
+from llmops.specs import settings_file
 
 FOLDERS = {
     "specs": "Specs: one or several YAML files for each resource. `llmops schema` lists the kinds.",
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         _write(root / path, (templates / template).read_text(), root, terminal)
     schema.write(root / "specs" / "schemas")
     terminal.print("wrote specs/schemas/")
-    settings, problems = loading.read_settings(worktree.files(repo), PLUGINS)
+    settings, problems = settings_file.read(worktree.files(repo), PLUGINS)
     if problems:
         raise Invalid(problems)
     where = locate(arguments, repo, settings).ledger

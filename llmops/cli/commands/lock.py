@@ -21,8 +21,9 @@ from llmops.domain.problems import Broken, Exit, Invalid
 from llmops.git import worktree
 from llmops.host import disk
 from llmops.kinds import KINDS
-from llmops.specs import closures, loading, pinning
+from llmops.specs import closures, loading, lock_file
 from llmops.specs.settings import LOCK_FILE
+from llmops.steps import pinning
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     files = worktree.files(repo)
     parsed = loading.parse(files, registry.PLUGINS)
-    locked, problems = loading.read_lock(files)
+    locked, problems = lock_file.read(files)
     if problems:
         raise Invalid(problems)
     specs = [closures.content_of(draft, KINDS).spec for draft in parsed.drafts.values()]
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             failures.append(str(error))
             pins |= {name: locked[name]} if name in locked else {}
     if pins != locked:
-        disk.write(repo.top / LOCK_FILE, pinning.text(pins).encode())
+        disk.write(repo.top / LOCK_FILE, lock_file.text(pins).encode())
         terminal.print(f"Wrote {LOCK_FILE}. Commit it.")
     elif not failures:
         terminal.print("Nothing to pin." if not wanted else f"{LOCK_FILE} is up to date.")

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from llmops.cli.arguments import amount
-from llmops.cli.open_workspace import find_resource, open_unfetched
+from llmops.cli.open_workspace import open_unfetched
 from llmops.cli.options import add_environment, add_key
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
 from llmops.domain.resources import Key
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
+from llmops.index import commits
 from llmops.releases import deployments
 
 Logs: TypeAlias = dict[str, list[str]]
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_unfetched(arguments)
-    key, _ = find_resource(arguments.key, workspace)
+    key, _ = commits.find(workspace.commits, arguments.key)
     read = _reader(workspace, key)
     logs = read()
     lines = [line for log in logs.values() for line in log]

@@ -20,24 +20,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from msgspec.structs import replace
-
+from llmops.api import planning
 from llmops.cli.completers import add_revision
 from llmops.cli.open_workspace import open_workspace, policy
 from llmops.cli.options import add_read_options, add_trust
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit, Misused, Refused
-from llmops.environments import trust
-from llmops.environments.trust import TrustPolicy
-from llmops.environments.workspaces import Workspace
-from llmops.git import tree, worktree
-from llmops.index import commits
-from llmops.planning import proposals
+from llmops.domain.problems import Exit, Misused
 from llmops.planning.proposals import Proposal
 from llmops.plugins.report import ReportContext
 from llmops.reports.formats.plan import REPORTS
-
-SPECULATIVE = "working copy"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,13 +46,12 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         raise Misused("a plan of the working copy cannot be applied, so --out is refused. Commit first.")
     workspace = open_workspace(arguments, arguments.head)
     if arguments.worktree:
-        desired = commits.desire_files(workspace.commits, SPECULATIVE, worktree.files(workspace.repo))
+        proposal = planning.plan_working_copy(workspace, arguments.base)
     else:
-        desired = commits.desire(workspace.commits, arguments.head)
-    base = tree.commit_id(workspace.repo, arguments.base) if arguments.base else None
-    proposal = proposals.propose(workspace, desired, base)
-    if not arguments.worktree:
-        proposal = _with_trust(workspace, proposal, policy(arguments, workspace.repo), is_kept=bool(arguments.out))
+        trust = policy(arguments, workspace)
+        proposal = planning.plan(workspace, trust, arguments.head, arguments.base)
+        if arguments.out:
+            planning.require_trust(workspace, trust, proposal)
     if arguments.out:
         _write(Path(arguments.out), proposal)
     terminal.print(REPORTS[arguments.output].render(proposal, ReportContext(paint=terminal.paint)))
@@ -69,15 +59,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.note(f"Wrote {arguments.out}. Apply exactly this plan: `llmops apply {arguments.out}`.")
     pending = proposal.plan.actions or proposal.plan.blocked
     return Exit.CHANGES if arguments.detailed_exitcode and pending else Exit.WELL
-
-
-def _with_trust(workspace: Workspace, proposal: Proposal, required: TrustPolicy, *, is_kept: bool) -> Proposal:
-    """Note why `apply` will refuse the commit. Raises `Refused` if the plan is written to be applied."""
-    doubt = trust.refusal(workspace, proposal.plan.commit, proposal.applied, proposal.trust, required)
-    if doubt and is_kept:
-        raise Refused(doubt)
-    note = f"`llmops apply` will refuse this: {doubt}"
-    return replace(proposal, notes=(note, *proposal.notes)) if doubt else proposal
 
 
 def _write(path: Path, proposal: Proposal) -> None:

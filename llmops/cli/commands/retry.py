@@ -16,11 +16,12 @@ import argparse
 from msgspec.structs import replace
 
 from llmops.cli import completers
-from llmops.cli.open_workspace import find_resource, open_workspace
+from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_environment, add_key
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
 from llmops.domain.records import EnvironmentState, Release, Standing
+from llmops.index import commits
 from llmops.ledger import ledger
 from llmops.releases import deployments
 from llmops.reports.formatting import short
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments)
-    key, desired = find_resource(arguments.key, workspace)
+    key, desired = commits.find(workspace.commits, arguments.key)
     if key not in deployments.of(desired.graph):
         raise Refused(f"{key} is not a deployment, so it has no bad revision. `llmops apply` rebuilds what failed.")
     digest = desired.graph[key].digest

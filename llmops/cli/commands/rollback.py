@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.open_workspace import find_resource, open_workspace, state_of
+from llmops.cli.open_workspace import open_workspace, state_of
 from llmops.cli.options import add_environment, add_key
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments)
-    key, desired = find_resource(arguments.key, workspace)
+    key, desired = commits.find(workspace.commits, arguments.key)
     release = state_of(workspace).releases.get(str(key), Release())
     # Only the live revision has a predecessor that is known to be good; else go back to the live revision.
     target = revert.previous_good(release) if release.live == desired.graph[key].digest else release.live or None

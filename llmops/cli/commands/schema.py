@@ -24,7 +24,7 @@ from llmops.host import disk
 from llmops.kinds import KINDS
 from llmops.language import json_schema
 from llmops.registry import PLUGINS
-from llmops.specs import loading
+from llmops.specs import settings_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +52,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def schemas() -> dict[str, dict[str, object]]:
-    """Give the schema of every kind, and of llmops.yaml."""
+    """Map each kind, and llmops.yaml, to its schema."""
     kinds = {kind.name: json_schema.document(kind.name, kind.body, PLUGINS.choices) for kind in KINDS.values()}
-    return kinds | {"Settings": loading.settings_schema(PLUGINS)}
+    return kinds | {"Settings": settings_file.schema(PLUGINS)}
 
 
 def write(folder: Path) -> None:

@@ -14,18 +14,12 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.open_workspace import open_workspace, state_of
+from llmops.api import reading
+from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.index import commits
-from llmops.ledger import leases, ledger
-from llmops.planning import proposals, status
-from llmops.planning.status import StatusInputs
-from llmops.releases import deployments, live
-from llmops.releases.controllers import CONTROLLERS
 from llmops.reports import overviews
-from llmops.serving import gateway_client
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,19 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    workspace = open_workspace(arguments)
-    desired = commits.desire(workspace.commits, "HEAD")
-    proposal = proposals.propose(workspace, desired)
-    gateway, state = deployments.gateway(workspace), state_of(workspace)
-    inputs = StatusInputs(
-        state=state,
-        outcomes=ledger.outcomes(workspace.ledger),
-        observed=live.observe(workspace, desired.graph, state, ledger.units(workspace.ledger)),
-        controllers=CONTROLLERS,
-        endpoint=gateway.url if gateway_client.is_up(gateway) else "",
-        is_held=state.lease is not None and leases.is_held(state.lease),
-        notes=proposal.notes,
-    )
-    overview = status.overview(desired.graph, proposal.plan, inputs)
+    overview = reading.overview(open_workspace(arguments))
     terminal.result(overview, lambda: overviews.overview(overview, terminal.paint))
     return Exit.WELL if overview.is_healthy else Exit.UNHEALTHY

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.open_repository import open_repository, settings_at
+from llmops.cli.open_repository import open_repository
 from llmops.cli.options import add_environment
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     # Without the keys of the ledger: it is not read, and a wrong key must not keep processes alive.
-    workspace = locate(commits.open_at(repo), settings_at(repo, "HEAD"), arguments.environment)
+    workspace = locate(commits.open_at(repo), commits.settings_at(repo, "HEAD"), arguments.environment)
     gateway, runtime = deployments.gateway(workspace), deployments.released_runtimes(workspace)
     stopped = ["the gateway"] if gateway_client.is_up(gateway) else []
     supervised.stop(gateway.folder)

@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import argparse
 
+from llmops.api import reading
 from llmops.cli.completers import add_revision
-from llmops.cli.open_workspace import find_resource, open_workspace, state_of
+from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_key, add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
-from llmops.index import commits
+from llmops.git import tree
 from llmops.reports import overviews
 from llmops.reports.formatting import short
-from llmops.specs import diff
-from llmops.specs.graph import EMPTY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments, arguments.to)
-    key, desired = find_resource(arguments.key, workspace, arguments.to)
-    since = arguments.since or state_of(workspace).commit
-    old = commits.desire(workspace.commits, since) if since else None
-    chain = diff.why(old.graph if old else EMPTY, desired.graph, key)
-    name = short(old.commit) if old else "the beginning (no commit was applied yet)"
-    terminal.result(
-        {"key": key, "since": since, "chain": chain}, lambda: overviews.why(key, chain, name, terminal.paint)
-    )
+    reason = reading.why(workspace, arguments.key, arguments.since, arguments.to)
+    since = short(tree.commit_id(workspace.repo, reason.since)) if reason.since else ""
+    name = since or "the beginning (no commit was applied yet)"
+    terminal.result(reason, lambda: overviews.why(reason.key, reason.chain, name, terminal.paint))
     return Exit.WELL

@@ -183,85 +183,87 @@ class Judge(Body, frozen=True, kw_only=True):
 
 def check(asserts: tuple[Assert, ...], judge: Judge | None, role: str) -> Iterator[FieldProblem]:
     """Find the problems of a suite's assertions and judge; ``role`` is that of the suite."""
-    for index, one in enumerate(asserts):
+    for index, assertion in enumerate(asserts):
         own = f"{role}.assert[{index}]"
-        yield from problems(one, own)
-        yield from _metric_problems(one, asserts, own)
-    if asserts and not any(one.share for one in asserts):
+        yield from problems(assertion, own)
+        yield from _metric_problems(assertion, asserts, own)
+    if asserts and not any(assertion.share for assertion in asserts):
         remedy = "Give one of them a weight and, if it measures, a threshold."
         yield FieldProblem(f"{role}.assert", "no assertion decides whether an answer passes.", remedy)
     yield from _judge_problems(asserts, judge, role)
 
 
-def problems(one: Assert, role: str) -> Iterator[FieldProblem]:
+def problems(assertion: Assert, role: str) -> Iterator[FieldProblem]:
     """Find the problems of a single assertion; ``role`` is its own."""
-    yield from _field_problems(one, role)
-    yield from _value_problems(one, role)
+    yield from _field_problems(assertion, role)
+    yield from _value_problems(assertion, role)
 
 
-def _field_problems(one: Assert, role: str) -> Iterator[FieldProblem]:
+def _field_problems(assertion: Assert, role: str) -> Iterator[FieldProblem]:
     """Fields that belong to other types, and missing fields of this type."""
-    if one.threshold is not None and one.basis not in THRESHOLDS:
-        yield FieldProblem(f"{role}.threshold", f"{one.type} has no threshold: it holds or not.", "Remove it.")
-    elif one.threshold is not None and one.threshold > 1 and one.basis in ("bleu", "rouge-n", "llm-rubric"):
-        yield FieldProblem(f"{role}.threshold", f"{one.type} is a score from 0 to 1.", "Give a threshold between them.")
-    if one.is_record and one.metric is None:
+    if assertion.threshold is not None and assertion.basis not in THRESHOLDS:
+        yield FieldProblem(f"{role}.threshold", f"{assertion.type} has no threshold: it holds or not.", "Remove it.")
+    elif (assertion.threshold or 0) > 1 and assertion.basis in ("bleu", "rouge-n", "llm-rubric"):
+        what = f"{assertion.type} is a score from 0 to 1."
+        yield FieldProblem(f"{role}.threshold", what, "Give a threshold between them.")
+    if assertion.is_record and assertion.metric is None:
         remedy = "Add threshold, or metric to record the figure."
-        yield FieldProblem(role, f"{one.type} without a threshold and a metric does nothing.", remedy)
-    if (one.path is None) != (one.basis != "json-path"):
-        needed = "Add path: $.name." if one.path is None else "Remove it, or make this a json-path."
-        yield FieldProblem(f"{role}.path", f"{one.type} {'needs a' if one.path is None else 'has no'} path.", needed)
-    if (one.hourly_cost is None) != (one.basis != "cost"):
-        needed = "Add hourly_cost." if one.hourly_cost is None else "Remove it."
-        has = "needs the hourly_cost of the device" if one.hourly_cost is None else "has no hourly_cost"
-        yield FieldProblem(f"{role}.hourly_cost", f"{one.type} {has}.", needed)
-    if one.path is not None and (why := _path_problem(one.path)):
+        yield FieldProblem(role, f"{assertion.type} without a threshold and a metric does nothing.", remedy)
+    if (assertion.path is None) != (assertion.basis != "json-path"):
+        needed = "Add path: $.name." if assertion.path is None else "Remove it, or make this a json-path."
+        has = "needs a path" if assertion.path is None else "has no path"
+        yield FieldProblem(f"{role}.path", f"{assertion.type} {has}.", needed)
+    if (assertion.hourly_cost is None) != (assertion.basis != "cost"):
+        needed = "Add hourly_cost." if assertion.hourly_cost is None else "Remove it."
+        has = "needs the hourly_cost of the device" if assertion.hourly_cost is None else "has no hourly_cost"
+        yield FieldProblem(f"{role}.hourly_cost", f"{assertion.type} {has}.", needed)
+    if assertion.path is not None and (why := _path_problem(assertion.path)):
         yield FieldProblem(f"{role}.path", f"this is not a JSON path: {why}.", "See RFC 9535: $.cities[0].name.")
 
 
-def _value_problems(one: Assert, role: str) -> Iterator[FieldProblem]:
-    place, basis = f"{role}.value", one.basis
+def _value_problems(assertion: Assert, role: str) -> Iterator[FieldProblem]:
+    place, basis = f"{role}.value", assertion.basis
     if basis in MEASURES:
-        if one.value is not None:
-            yield FieldProblem(place, f"{one.type} takes no value.", "Remove it; its limit is the threshold.")
+        if assertion.value is not None:
+            yield FieldProblem(place, f"{assertion.type} takes no value.", "Remove it; its limit is the threshold.")
     elif basis in _SCHEMAS:
-        yield from _schema_problems(one, place) if one.value is not None else ()
-    elif one.value is None:
+        yield from _schema_problems(assertion, place) if assertion.value is not None else ()
+    elif assertion.value is None:
         if basis != "json-path":
-            yield FieldProblem(role, f"{one.type} needs a value.", "Add value.")
-    elif basis != "json-path" and not _has_valid_type(one):
+            yield FieldProblem(role, f"{assertion.type} needs a value.", "Add value.")
+    elif basis != "json-path" and not _has_valid_type(assertion):
         expected = "text, or a list of texts" if basis in _SEVERAL else "text"
-        yield FieldProblem(place, f"the value of {one.type} must be {expected}.", f"Write it as {expected}.")
+        yield FieldProblem(place, f"the value of {assertion.type} must be {expected}.", f"Write it as {expected}.")
     else:
-        yield from _template_problems(one, place)
+        yield from _template_problems(assertion, place)
 
 
-def _has_valid_type(one: Assert) -> bool:
+def _has_valid_type(assertion: Assert) -> bool:
     def is_text(value: Any) -> bool:
         return value != "" and isinstance(value, (str, int, float)) and not isinstance(value, bool)
 
-    if one.basis in _SEVERAL and isinstance(one.value, list):
-        return bool(one.value) and all(map(is_text, one.value))
-    return one.basis == "equals" or is_text(one.value)
+    if assertion.basis in _SEVERAL and isinstance(assertion.value, list):
+        return bool(assertion.value) and all(map(is_text, assertion.value))
+    return assertion.basis == "equals" or is_text(assertion.value)
 
 
-def _schema_problems(one: Assert, role: str) -> Iterator[FieldProblem]:
-    if not isinstance(one.value, (dict, bool)):
-        what = f"the value of {one.type} must be a JSON Schema."
+def _schema_problems(assertion: Assert, role: str) -> Iterator[FieldProblem]:
+    if not isinstance(assertion.value, (dict, bool)):
+        what = f"the value of {assertion.type} must be a JSON Schema."
         yield FieldProblem(role, what, "Write it as a mapping: {type: object}.")
     else:
-        yield from user_schemas.problems(one.value, role)
+        yield from user_schemas.problems(assertion.value, role)
 
 
-def _template_problems(one: Assert, role: str) -> Iterator[FieldProblem]:
+def _template_problems(assertion: Assert, role: str) -> Iterator[FieldProblem]:
     """Templates that cannot be parsed, and patterns without a template that are not RE2."""
-    for text in texts(one.value):
+    for text in texts(assertion.value):
         try:
             names = jinja.variables(text)
         except InvalidTemplate as error:
             yield FieldProblem(role, error.what, "Correct the template.")
         else:
-            if one.basis == "regex" and not names:
+            if assertion.basis == "regex" and not names:
                 yield from regex.wrong(text, role, "; not-regex asserts that nothing matches")
 
 
@@ -299,17 +301,17 @@ def _path_problem(text: str) -> str:
     return ""
 
 
-def _metric_problems(one: Assert, asserts: tuple[Assert, ...], role: str) -> Iterator[FieldProblem]:
+def _metric_problems(assertion: Assert, asserts: tuple[Assert, ...], role: str) -> Iterator[FieldProblem]:
     place = f"{role}.metric"
-    if one.metric in TAKEN:
-        yield FieldProblem(place, f'"{one.metric}" is reserved.', "Give the metric another name.")
-    if one.is_record and one.metric and sum(one.metric == other.metric for other in asserts) > 1:
-        what = f"{one.metric} is both a measurement of {one.type} and a score of another assertion."
+    if assertion.metric in TAKEN:
+        yield FieldProblem(place, f'"{assertion.metric}" is reserved.', "Give the metric another name.")
+    if assertion.is_record and assertion.metric and sum(assertion.metric == other.metric for other in asserts) > 1:
+        what = f"{assertion.metric} is both a measurement of {assertion.type} and a score of another assertion."
         yield FieldProblem(place, what, "Give each a name of its own.")
 
 
 def _judge_problems(asserts: tuple[Assert, ...], judge: Judge | None, role: str) -> Iterator[FieldProblem]:
-    rubrics = {index: one.metric for index, one in enumerate(asserts) if one.basis == "llm-rubric"}
+    rubrics = {index: assertion.metric for index, assertion in enumerate(asserts) if assertion.basis == "llm-rubric"}
     if judge is None:
         what, remedy = "an llm-rubric needs a judge.", "Add judge: {model: …} to the suite."
         yield from (FieldProblem(f"{role}.assert[{index}]", what, remedy) for index in list(rubrics)[:1])

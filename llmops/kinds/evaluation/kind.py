@@ -115,7 +115,7 @@ def examine(evaluation: Evaluation, files: Files) -> Iterator[FieldProblem | Pro
             if problem := _output_type_problem(evaluation.subject, task.output_type):
                 yield FieldProblem(f"suites[{index}].task", *problem)
         if suite.judge and suite.judge.labels and suite.rubrics:
-            texts = {metric: str(one.value) for metric, one in suite.rubrics.items()}
+            texts = {metric: str(assertion.value) for metric, assertion in suite.rubrics.items()}
             yield from judge_labels.examine(suite.judge.labels, files[suite.judge.labels], texts)
 
 
@@ -143,7 +143,7 @@ def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterator[FieldP
             yield FieldProblem(
                 "subject.deployment", f"{deployment.key} has no prompt that the rows fill.", "Add one to it."
             )
-        if any(one.basis == "perplexity" for one in suite.assert_):
+        if any(assertion.basis == "perplexity" for assertion in suite.assert_):
             what = "an engine answers with text, not with likelihoods of tokens, so there is no perplexity."
             yield FieldProblem(f"suites[{index}].assert", what, "Remove it, or evaluate the model.")
 

@@ -126,7 +126,7 @@ class Suite(Body, frozen=True, kw_only=True):
     @property
     def rubrics(self) -> dict[str, Assert]:
         """Assertions for the judge, by metric; where there are labels, each has a metric of its own."""
-        return {one.metric or "": one for one in self.assert_ if one.basis == "llm-rubric"}
+        return {assertion.metric or "": assertion for assertion in self.assert_ if assertion.basis == "llm-rubric"}
 
 
 class Subject(Body, frozen=True, kw_only=True):

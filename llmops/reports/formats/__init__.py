@@ -1,1 +1,1 @@
-"""Holds the forms in which results are printed: one folder for each command, one file for each form."""
+"""Renders results in the formats of `--output`: one folder for each command, one file for each format."""

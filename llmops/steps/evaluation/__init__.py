@@ -1,1 +1,1 @@
-"""Evaluates subjects on suites: loads the subject, builds the task, asks, scores, writes evidence."""
+"""Evaluates subjects on suites, and writes the evidence to the store."""

@@ -1,4 +1,4 @@
-"""Parses answers: the JSON in them, the values at a path, and whether a pattern or a schema matches.
+"""Parses answers: finds JSON, values at a path and matches of a pattern, and validates values by a schema.
 
 Pure.
 """
@@ -29,7 +29,7 @@ _BEGINS = re.compile(r"[{\[]")
 
 
 def as_text(value: Any) -> str:
-    """Write a value as it stands in an answer: 4, true, Paris."""
+    """Write a value as an answer contains it: 4, true, Paris."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
@@ -69,15 +69,15 @@ def _compiled(path: str) -> Any:
     return assertions.path(path)
 
 
-def equal(one: Any, other: Any) -> bool:
+def equal(left: Any, right: Any) -> bool:
     """Compare two values as JSON does: 1 equals 1.0, and true does not equal 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(equal, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
-    return bool(one == other)
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(equal, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(equal(left[name], right[name]) for name in left)
+    return bool(left == right)
 
 
 def equals_expected(value: Any, expected: Any) -> bool:

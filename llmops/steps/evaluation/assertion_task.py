@@ -1,7 +1,6 @@
 """Builds an lm-eval task whose answers are scored by the assertions of a suite.
 
-lm-eval asks the questions. Once all are answered, everything that needs a model again (a judge, a perplexity) is asked
-for all answers together; then each answer is scored by itself.
+lm-eval asks the questions. Judges and perplexities, which need a model again, are then asked for all answers together.
 
 Effects: reads the store and the order's folder, loads models, reads a clock.
 """
@@ -32,7 +31,6 @@ PACKAGES = ("sacrebleu", "rouge-score", "rapidfuzz")
 
 
 def task(job: Job, model: LM, context: StepContext, judges: JudgePool) -> AssertionTask:
-    """Build the task of a job's suite."""
     role, prompt = f"suites[{job.index}]", subjects.prompt(job)
     assert prompt is not None  # noqa: S101  the kind checks that there is one
     suite = lm_eval_task.suite_of(job)
@@ -49,7 +47,7 @@ def task(job: Job, model: LM, context: StepContext, judges: JudgePool) -> Assert
 
 
 class AnswerText(str):
-    """Text of an answer, which is all that lm-eval sees, with the measurements of it."""
+    """Text of an answer, with its measurements, which lm-eval does not see."""
 
     __slots__ = ("answer",)
     answer: MeasuredAnswer
@@ -74,8 +72,8 @@ class AssertionTask(ConfigurableTask):
         self._subject, self._question = model, question
         self._seconds: dict[int, float] = {}
         """Time of each answer by the number of its document."""
-        recorded = {one.metric for one in suite.assert_ if one.is_record}
-        names = (PASS, SCORE, *dict.fromkeys(one.metric for one in suite.assert_ if one.metric))
+        recorded = {assertion.metric for assertion in suite.assert_ if assertion.is_record}
+        names = (PASS, SCORE, *dict.fromkeys(assertion.metric for assertion in suite.assert_ if assertion.metric))
         super().__init__(
             config={
                 "task": suite.label,
@@ -91,19 +89,19 @@ class AssertionTask(ConfigurableTask):
 
     @property
     def asked_model(self) -> LM:
-        """The model to ask: one question at a time where answers are timed."""
-        is_timed = any(one.basis in ("latency", "cost") for one in self.suite.assert_)
+        """The model; asked one question at a time where answers are timed."""
+        is_timed = any(assertion.basis in ("latency", "cost") for assertion in self.suite.assert_)
         return Stopwatch(self._subject, self._seconds) if is_timed else self._subject
 
     def judged_metrics(self) -> tuple[str, ...]:
         """Metrics that depend on the judge."""
-        ruled = [one for one in self.suite.assert_ if one.basis == "llm-rubric"]
-        overall = (PASS, SCORE) if any(one.share for one in ruled) else ()
-        return (*overall, *dict.fromkeys(one.metric for one in ruled if one.metric))
+        ruled = [assertion for assertion in self.suite.assert_ if assertion.basis == "llm-rubric"]
+        overall = (PASS, SCORE) if any(assertion.share for assertion in ruled) else ()
+        return (*overall, *dict.fromkeys(assertion.metric for assertion in ruled if assertion.metric))
 
     def _target(self, row: dict[str, Any]) -> str:
-        """The assertions of a row, for people."""
-        return "\n".join(map(_description, self.suite.assert_, (_value(one, row) for one in self.suite.assert_)))
+        """Describe the assertions of a row in reports."""
+        return "\n".join(_description(assertion, _value(assertion, row)) for assertion in self.suite.assert_)
 
     def apply_filters(self) -> None:
         super().apply_filters()
@@ -117,9 +115,9 @@ class AssertionTask(ConfigurableTask):
             instance.filtered_resps["none"] = measured
 
     def _perplexities(self, instances: Sequence[Instance], texts: list[str]) -> list[float | None]:
-        """Perplexity of each answer under its own model; None for an empty answer, or where none is asserted."""
+        """Compute the perplexity of each answer; None for an empty answer, or where none is asserted."""
         perplexities: list[float | None] = [None] * len(texts)
-        if not any(one.basis == "perplexity" for one in self.suite.assert_):
+        if not any(assertion.basis == "perplexity" for assertion in self.suite.assert_):
             return perplexities
         model, prompts = self._subject, [str(instance.args[0]) for instance in instances]
         tokens = [model.tok_encode(text, add_special_tokens=False) for text in texts]
@@ -134,8 +132,8 @@ class AssertionTask(ConfigurableTask):
         return perplexities
 
     def _rulings(self, instances: Sequence[Instance], texts: list[str]) -> list[dict[int, Ruling]]:
-        """Rulings on each answer, by the index of the assertion."""
-        places = [place for place, one in enumerate(self.suite.assert_) if one.basis == "llm-rubric"]
+        """Ask the judge about each answer; the rulings are by the index of the assertion."""
+        places = [place for place, assertion in enumerate(self.suite.assert_) if assertion.basis == "llm-rubric"]
         cases = [
             RubricCase(str(_value(self.suite.assert_[place], instance.doc)), self._question(instance.doc), text)
             for instance, text in zip(instances, texts, strict=True)
@@ -148,14 +146,14 @@ class AssertionTask(ConfigurableTask):
         return scorers.scores(results[0].answer, doc, self.suite.assert_, self.suite.threshold)
 
 
-def _value(one: Assert, row: dict[str, Any]) -> Any:
-    return one.value if one.basis in ("is-json", "contains-json") else scorers.filled(one.value, row)
+def _value(assertion: Assert, row: dict[str, Any]) -> Any:
+    return assertion.value if assertion.basis in ("is-json", "contains-json") else scorers.filled(assertion.value, row)
 
 
-def _description(one: Assert, value: Any) -> str:
-    limit = f" up to {one.threshold:g}" if one.basis in MEASURES and one.threshold is not None else ""
-    path = f" {one.path}" if one.path else ""
-    return f"{one.type}{path}{limit}" + ("" if value is None else f" {value}")
+def _description(assertion: Assert, value: Any) -> str:
+    limit = f" up to {assertion.threshold:g}" if assertion.basis in MEASURES and assertion.threshold is not None else ""
+    path = f" {assertion.path}" if assertion.path else ""
+    return f"{assertion.type}{path}{limit}" + ("" if value is None else f" {value}")
 
 
 class Stopwatch(LM):

@@ -93,7 +93,7 @@ def _is_decided(head: _Side, base: _Side | None) -> bool:
 
 
 class _ModelCache:
-    """The most recently used models and engines."""
+    """Keeps the most recently used models and engines open."""
 
     def __init__(self, context: StepContext) -> None:
         self._context = context
@@ -106,7 +106,7 @@ class _ModelCache:
         if entry is None:
             if len(self._open) >= MAX_MODELS:
                 self._close(next(iter(self._open)))
-            self._context.say(f"loading {subjects.name(job)}")
+            self._context.report(f"loading {subjects.name(job)}")
             stack = ExitStack()
             entry = stack.enter_context(subjects.opened(job, self._context)), stack
         self._open[name] = entry
@@ -136,12 +136,10 @@ class _Side:
 
     @property
     def asked(self) -> int:
-        """Number of items that were asked."""
         return len(self.result.items)
 
     @property
     def total(self) -> int:
-        """Number of all items."""
         if not self.result.facts.of:
             self.result = replace(self.result, facts=replace(self.result.facts, of=self._prepared().total))
         return self.result.facts.of
@@ -155,7 +153,7 @@ class _Side:
         """Ask the next items of the order until ``stop`` items were asked."""
         started = time.monotonic()
         total, seed = self.total, str(body(self.job, Evaluation).seed)
-        self._context.say(f"{self.job.key} {lm_eval_task.suite_of(self.job).label}", self.asked, total)
+        self._context.report(f"{self.job.key} {lm_eval_task.suite_of(self.job).label}", self.asked, total)
         order = betting.random_order(map(str, range(total)), seed)
         picked = sorted(int(number) for number in order[self.asked : stop])
         batch = self._prepared().ask(picked)
@@ -170,7 +168,6 @@ class _Side:
         self._spent += time.monotonic() - started
 
     def scores(self, metric: str) -> Mapping[str, float | None]:
-        """Score of each item that was asked."""
         return {item.id: item.scores.get(metric) for item in self.result.items}
 
     def publish(self) -> JobOutput:

@@ -1,4 +1,4 @@
-"""Runs the engine of a deployment for one order, and asks it through lm-eval's clients as the gateway does.
+"""Runs the engine of a deployment for one order, and sends it the requests that the gateway would send.
 
 Effects: starts and stops processes, reads the store and the order's folder, sends HTTP requests to the engine.
 """
@@ -48,7 +48,7 @@ MOST_SHOWN = 200
 
 
 class EngineClient:
-    """Common part of the clients: requests as the gateway sends them, with what the prompt and the engine fix."""
+    """Common part of the clients: translates requests as the gateway does, with the parameters of prompt and engine."""
 
     path: str
 
@@ -87,7 +87,7 @@ class EngineClient:
         return texts
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: FBT001, FBT002  lm-eval's
-        """Ask; cut each answer where its task ends it, because an engine may not stop there."""
+        """Ask, and cut each answer at the stop sequence of its task, at which an engine may not stop."""
         with self._errors():
             answers = super().generate_until(requests, disable_tqdm)  # type: ignore[misc]
         stops = (request.args[1].get("until") for request in requests)
@@ -144,7 +144,7 @@ def _prompt(prompt: Input | None, context: StepContext) -> PromptRoute | None:
 
 
 def template(prompt: Input, context: StepContext) -> str | None:
-    """Text of the template file of a prompt, if it has one."""
+    """Read the template file of a prompt; None without one."""
     path = body(prompt, Prompt).template
     return blobs.read(context.store, prompt.files[path]).decode() if path else None
 

@@ -41,10 +41,10 @@ def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput | Job
 def _with_shared_subject(
     jobs: list[Job], context: StepContext, judges: JudgePool, done: int, total: int
 ) -> Iterator[JobOutput | JobFailure]:
-    context.say(f"loading {subjects.name(jobs[0])}", done, total)
+    context.report(f"loading {subjects.name(jobs[0])}", done, total)
     with subjects.opened(jobs[0], context) as model:
         for number, job in enumerate(jobs, done + 1):
-            context.say(f"{job.key} {lm_eval_task.suite_of(job).label}", number, total)
+            context.report(f"{job.key} {lm_eval_task.suite_of(job).label}", number, total)
             yield from contained((job,), _evaluate(job, model, context, judges))
 
 

@@ -27,7 +27,7 @@ TOO_LONG = "the case is longer than what the judge can read"
 
 
 class LlmJudge:
-    """A judge model, loaded when it is first asked something new."""
+    """A judge model, loaded for its first new question."""
 
     def __init__(self, name: str, load: Callable[[], LM]) -> None:
         self.name = name
@@ -73,7 +73,7 @@ class JudgePool:
         self._judges: dict[str, LlmJudge] = {}
 
     def judge(self, job: Job, role: str) -> LlmJudge:
-        """The judge that a job names in a role, with its rulings in the job's earlier evidence."""
+        """Return the judge that a job names in a role, with its rulings in the job's earlier evidence."""
         evaluation, model = body(job, Evaluation), job.inputs[role]
         options = [evaluation.dtype, evaluation.device, evaluation.batch_size]  # all of these are in the closure
         name = digest([sorted(model.outputs.items()), *options])
@@ -98,7 +98,6 @@ class SuiteJudge:
         self._judge, self._labels = judge, labels
 
     def rule(self, cases: Sequence[RubricCase]) -> list[Ruling]:
-        """Rule on cases; equal cases are asked once."""
         before = self._judge.calls
         rulings = self._judge.rule(cases) if cases else []
         self.calls += self._judge.calls - before
@@ -106,7 +105,6 @@ class SuiteJudge:
         return rulings
 
     def agreement(self, suite: Suite) -> Agreement | None:
-        """Agreement with the labels of a suite, if it has any."""
         return agreement(suite, self._labels, self.rule) if self._labels else None
 
 
@@ -116,13 +114,12 @@ def encode(rulings: Iterable[Ruling]) -> bytes:
 
 
 def decode(data: bytes) -> list[Ruling]:
-    """Decode a file of rulings."""
     decoder = msgspec.json.Decoder(Ruling)
     return [decoder.decode(line) for line in data.splitlines()]
 
 
 def agreement(suite: Suite, data: bytes, rule: Callable[[Sequence[RubricCase]], list[Ruling]]) -> Agreement:
-    """Compare a judge with the labels of a suite, each by the rubric that it is about."""
+    """Compare a judge with the labels of a suite, each by its own rubric."""
     by_metric = suite.rubrics
     labels = judge_labels.read(data, by_metric)
     rulings = rule(

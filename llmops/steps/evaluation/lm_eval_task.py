@@ -1,4 +1,4 @@
-"""Builds the lm-eval task of a suite: its rows come from the dataset, its questions go through the prompt.
+"""Builds the lm-eval task of a suite, with the rows of its dataset and the prompt of its subject.
 
 Effects: reads the store and the order's folder, looks up secrets.
 """
@@ -26,13 +26,12 @@ from llmops.steps.evaluation import prompting, subjects
 
 
 def suite_of(job: Job) -> Suite:
-    """The suite of a job."""
     assert job.index is not None  # noqa: S101  an Evaluation is built suite by suite
     return body(job, Evaluation).suites[job.index]
 
 
 def options(job: Job) -> EvaluationOptions:
-    """What the step is told besides the spec."""
+    """Decode the options of a job, which are not part of the spec."""
     return msgspec.json.decode(job.options, type=EvaluationOptions | None) or EvaluationOptions()
 
 
@@ -67,7 +66,7 @@ def task(job: Job, model: LM, context: StepContext) -> Task:
 
 
 def _from_file(job: Job, path: str, context: StepContext) -> tuple[TaskManager, str, dict[str, Any]]:
-    """A task of the repository; its rows are read from the files of the commit."""
+    """Find a task of the repository; its rows are read from the files of the commit."""
     folder = context.repository(job.files)
     file = folder / path
     manager = TaskManager(include_path=str(file.parent), include_defaults=False)
@@ -77,7 +76,7 @@ def _from_file(job: Job, path: str, context: StepContext) -> tuple[TaskManager, 
 
 
 def _built_in(job: Job) -> tuple[TaskManager, str, dict[str, Any]]:
-    """A task of lm-eval, at the version of lm-eval and the revision of its rows that are locked."""
+    """Find a task of lm-eval, at the locked versions of lm-eval and of the rows."""
     manager, name = _default_manager(), str(suite_of(job).task)
     pin, installed = job.pins[f"lm-eval://{name}"], f"{name} lm_eval=={importlib.metadata.version('lm_eval')}"
     locked, rows = pin[: len(installed)], pin[len(installed) :].strip()
@@ -93,7 +92,7 @@ def _built_in(job: Job) -> tuple[TaskManager, str, dict[str, Any]]:
 
 @cache
 def _default_manager() -> TaskManager:
-    """Index of lm-eval's 14,000 task files: it takes 10 s, so it is built once."""
+    """Index lm-eval's 14,000 task files once: it takes 10 s."""
     return TaskManager()
 
 
@@ -102,7 +101,7 @@ def _dataset_kwargs(name: str, manager: TaskManager) -> dict[str, Any]:
 
 
 def row_fields(folder: Path) -> dict[str, Any]:
-    """Task fields that ask about the rows of a dataset."""
+    """Write the task fields for the rows of a dataset. Raises `StepFailed` for an empty test split."""
     splits = {"train": _read(folder / TRAIN), "test": _read(folder / TEST)}
     if not splits["test"]:
         raise StepFailed("the test split of the dataset is empty. Add rows, or raise test_fraction.")

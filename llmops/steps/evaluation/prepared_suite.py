@@ -63,7 +63,6 @@ class PreparedSuite:
 
     @property
     def total(self) -> int:
-        """Number of items."""
         documents = len(self._task.eval_docs)
         return documents if self._suite.limit is None else min(documents, self._suite.limit)
 
@@ -131,7 +130,7 @@ def _facts(scored: ScoredItems, task: Task) -> SuiteFacts:
 
 
 def _question(job: Job, context: StepContext) -> Callable[[dict[str, Any]], str]:
-    """Function from a sample to the question that is shown to people."""
+    """Make a function from a sample to the question in reports."""
     prompt = subjects.prompt(job)
     if prompt is None:
         return lambda sample: _last_message(sample["arguments"][0][0])
@@ -140,12 +139,11 @@ def _question(job: Job, context: StepContext) -> Callable[[dict[str, Any]], str]
 
 
 def _last_message(argument: Any) -> str:
-    """Text of a question; of messages, which lm-eval carries as JSON, the last."""
+    """Extract the text of a question; of messages, which lm-eval carries as JSON, the last."""
     return str(json.loads(argument.prompt)[-1]["content"]) if isinstance(argument, JsonChatStr) else str(argument)
 
 
 def publish(job: Job, result: SuiteResult, context: StepContext) -> JobOutput:
-    """Write evidence to the store."""
     suite, folder = lm_eval_task.suite_of(job), context.blank("evidence", job.unit)
     (folder / ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in result.items))
     (folder / FACTS).write_bytes(msgspec.json.encode(result.facts))
@@ -160,7 +158,7 @@ def publish(job: Job, result: SuiteResult, context: StepContext) -> JobOutput:
 
 
 def _means(items: tuple[Item, ...]) -> dict[str, float]:
-    """Mean of every metric that is a number for every item."""
+    """Average every metric that is a number for every item."""
     names = sorted({name for item in items for name in item.scores})
     columns = {name: [item.scores.get(name) for item in items] for name in names}
     return {

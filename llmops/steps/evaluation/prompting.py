@@ -26,7 +26,7 @@ Messages: TypeAlias = list[dict[str, str]]
 
 
 def task_fields(prompt: Input, model: LM, context: StepContext) -> dict[str, Any]:
-    """Task fields that ask through a prompt: text for a model, the variables of the prompt for an engine."""
+    """Write the task fields for a prompt: text for a model, the variables of the prompt for an engine."""
     fill, spec = filler(prompt, context), body(prompt, Prompt)
 
     def variables(row: Row) -> str:
@@ -40,7 +40,7 @@ def task_fields(prompt: Input, model: LM, context: StepContext) -> dict[str, Any
 
 
 def filler(prompt: Input, context: StepContext) -> Callable[[Row], Messages]:
-    """Function from a row to the messages of a prompt. It raises `StepFailed` for a row that does not fill it."""
+    """Make a function from a row to the messages of a prompt; it raises `StepFailed` where a variable is missing."""
     messages = _messages(prompt, context)
 
     def fill(row: Row) -> Messages:
@@ -63,9 +63,7 @@ def check(rows: Iterable[Row], prompt: Input, context: StepContext) -> None:
     if errors:
         more = [f"  and {len(errors) - MOST_SHOWN} more"] if len(errors) > MOST_SHOWN else []
         lines = "\n".join([*errors[:MOST_SHOWN], *more])
-        raise StepFailed(
-            f"{prompt.key} cannot be filled in from {len(errors)} of the {number} rows that are asked:\n{lines}"
-        )
+        raise StepFailed(f"{prompt.key} cannot be filled in from {len(errors)} of the {number} rows:\n{lines}")
 
 
 def _messages(prompt: Input, context: StepContext) -> Callable[[Row], Messages]:
@@ -82,7 +80,7 @@ def _messages(prompt: Input, context: StepContext) -> Callable[[Row], Messages]:
 
 
 def _variables(spec: Prompt, row: Row) -> Row:
-    """Values of a prompt's variables. Null is dropped: a table has it where a row lacks a column, or a field of one."""
+    """Pick the variables of a prompt. Null is dropped: a table has it where a row lacks a column, or a field of one."""
     return {name: _without_null(row[name]) for name in spec.variables if row.get(name) is not None}
 
 
@@ -93,7 +91,7 @@ def _without_null(value: Any) -> Any:
 
 
 def generation_kwargs(prompt: Input, model: LM) -> dict[str, Any]:
-    """Sampling parameters of a prompt, as lm-eval calls them; none for an engine, which has them already."""
+    """Translate the sampling parameters of a prompt for lm-eval; none for an engine, which has them already."""
     if isinstance(model, EngineClient):
         return {}
     parameters = body(prompt, Prompt).parameters

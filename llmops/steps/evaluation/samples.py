@@ -1,7 +1,7 @@
 """Turns lm-eval's samples into items of evidence.
 
 A task aggregates the values of a metric to one figure: a mean, a perplexity, a BLEU. The score of an item is that
-aggregate of the item alone; for a mean it is the value itself.
+aggregate of the item alone; for a mean, the value itself.
 
 Pure.
 """
@@ -44,7 +44,7 @@ class SampleReader(Struct, frozen=True):
     trial: int
 
     def cluster_of(self, sample: dict[str, Any]) -> str:
-        """Cluster of a sample. Raises `StepFailed` where its row lacks the column."""
+        """Read the cluster of a sample. Raises `StepFailed` where its row lacks the column."""
         if self.cluster is None:
             return ""
         columns = sorted(name for name, value in sample["doc"].items() if value is not None)
@@ -93,7 +93,7 @@ def _is_mean(scores: list[float | None], figure: float) -> bool:
 
 
 def _items(samples: list[dict[str, Any]], task: Task, reader: SampleReader) -> list[Item]:
-    """One item for each document, with the scores of every filter; repeated documents are numbered."""
+    """Make an item for each document, with the scores of every filter; repeated documents are numbered."""
     items: dict[int, Item] = {}
     counts: dict[str, int] = {}
     aggregates = task.aggregation()
@@ -124,14 +124,14 @@ def _metric_name(name: str, filter_: str) -> str:
 
 
 def _item_score(aggregate: Aggregate, value: Any) -> float:
-    """Aggregate of a single value; NaN where it has none."""
+    """Aggregate a single value; NaN where it has none."""
     if value is None:
         return math.nan
     if aggregate is metrics.mean:  # the usual case, which must be fast for a thousand items
         return _number(value)
     try:
         return _number(aggregate([value]))
-    except Exception:  # noqa: BLE001  the function is the task's, and made for many items
+    except Exception:  # noqa: BLE001  a function of the task, meant for many items
         return math.nan
 
 

@@ -32,7 +32,7 @@ UNSCORED = float("nan")
 
 
 class MeasuredAnswer(Struct, frozen=True, kw_only=True):
-    """An answer of the subject, and what was measured of it."""
+    """An answer of the subject, with its measurements."""
 
     text: str
     seconds: float | None = None
@@ -42,33 +42,32 @@ class MeasuredAnswer(Struct, frozen=True, kw_only=True):
 
 
 class AssertionScore(Struct, frozen=True):
-    """Score of an answer by one assertion."""
-
     value: float
     holds: bool | None
     """None where it cannot be decided."""
 
 
-def scores(answer: MeasuredAnswer, row: Row, asserts: Sequence[Assert], threshold: float | None) -> dict[str, float]:
+def scores(answer: MeasuredAnswer, row: Row, assertions: Sequence[Assert], threshold: float | None) -> dict[str, float]:
     """Compute the metrics of an answer: pass, score, and those that the assertions name.
 
     An answer passes when every weighted assertion holds, or, with a ``threshold``, when its score reaches it.
     """
-    all_scores = [score(answer, row, one, index) for index, one in enumerate(asserts)]
-    weighted = [(each, one.share) for each, one in zip(all_scores, asserts, strict=True) if one.share]
+    all_scores = [score(answer, row, assertion, index) for index, assertion in enumerate(assertions)]
+    shares = [assertion.share for assertion in assertions]
+    weighted = [(each, share) for each, share in zip(all_scores, shares, strict=True) if share]
     total = _mean(weighted)
     passes = UNSCORED
     if all(each.holds is not None for each, _ in weighted) and not math.isnan(total):
         is_pass = all(each.holds for each, _ in weighted) if threshold is None else _reaches(total, threshold)
         passes = 1.0 if is_pass else 0.0
-    return {PASS: passes, SCORE: total} | _named(all_scores, asserts)
+    return {PASS: passes, SCORE: total} | _named(all_scores, assertions)
 
 
-def _named(all_scores: Sequence[AssertionScore], asserts: Sequence[Assert]) -> dict[str, float]:
+def _named(all_scores: Sequence[AssertionScore], assertions: Sequence[Assert]) -> dict[str, float]:
     groups: dict[str, list[tuple[AssertionScore, float]]] = {}
-    for each, one in zip(all_scores, asserts, strict=True):
-        if one.metric is not None:
-            groups.setdefault(one.metric, []).append((each, one.share))
+    for each, assertion in zip(all_scores, assertions, strict=True):
+        if assertion.metric is not None:
+            groups.setdefault(assertion.metric, []).append((each, assertion.share))
     # Without any weight the scores are only recorded: then they weigh the same.
     return {
         name: _mean(group if any(weight for _, weight in group) else [(each, 1.0) for each, _ in group])
@@ -81,54 +80,57 @@ def _mean(weighted: Sequence[tuple[AssertionScore, float]]) -> float:
     return sum(value * weight for value, weight in values) / sum(weight for _, weight in values)
 
 
-def score(answer: MeasuredAnswer, row: Row, one: Assert, index: int = 0) -> AssertionScore:
-    """Score an answer by one assertion; ``index`` is its place in the suite, which names its ruling."""
-    if one.basis in MEASURES:
-        return _measured(answer, one)
-    if one.basis == "llm-rubric":
-        return _ruled(answer.rulings.get(index), one)
-    basis, text = one.basis, answer.text
-    value = one.value if basis in _SCHEMAS else filled(one.value, row)
+def score(answer: MeasuredAnswer, row: Row, assertion: Assert, index: int = 0) -> AssertionScore:
+    """Score an answer by one assertion; ``index`` is its index in the suite, which names its ruling."""
+    if assertion.basis in MEASURES:
+        return _measured(answer, assertion)
+    if assertion.basis == "llm-rubric":
+        return _ruled(answer.rulings.get(index), assertion)
+    basis, text = assertion.basis, answer.text
+    value = assertion.value if basis in _SCHEMAS else filled(assertion.value, row)
     if basis in _GRADED:
-        share = _GRADED[basis](text, value, one)
-        holds = _reaches(share, one.threshold if one.threshold is not None else THRESHOLDS[basis] or 0.0)
+        share = _GRADED[basis](text, value, assertion)
+        holds = _reaches(share, assertion.threshold if assertion.threshold is not None else THRESHOLDS[basis] or 0.0)
     else:
         if basis.startswith("icontains"):
             basis, text, value = basis[1:], text.casefold(), _casefolded(value)
-        holds = _PREDICATES[basis](text, value, one)
+        holds = _PREDICATES[basis](text, value, assertion)
         share = float(holds)
-    return AssertionScore(1.0 - share, not holds) if one.is_negated else AssertionScore(share, holds)
+    return _oriented(share, holds, assertion)
+
+
+def _oriented(share: float, holds: bool, assertion: Assert) -> AssertionScore:  # noqa: FBT001  an outcome, no option
+    return AssertionScore(1.0 - share, not holds) if assertion.is_negated else AssertionScore(share, holds)
 
 
 def _reaches(value: float, threshold: float) -> bool:
     return value >= threshold - 1e-9  # a sum of floats may be slightly too small
 
 
-def _measured(answer: MeasuredAnswer, one: Assert) -> AssertionScore:
-    figure = answer.perplexity if one.basis == "perplexity" else answer.seconds
+def _measured(answer: MeasuredAnswer, assertion: Assert) -> AssertionScore:
+    figure = answer.perplexity if assertion.basis == "perplexity" else answer.seconds
     if figure is None:
         return AssertionScore(UNSCORED, None)
-    if one.basis == "latency":
+    if assertion.basis == "latency":
         figure *= 1000
-    if one.basis == "cost":
-        figure *= (one.hourly_cost or 0.0) / 3600
-    if one.threshold is None:
+    if assertion.basis == "cost":
+        figure *= (assertion.hourly_cost or 0.0) / 3600
+    if assertion.threshold is None:
         return AssertionScore(figure, None)
-    return AssertionScore(float(figure <= one.threshold), figure <= one.threshold)
+    return AssertionScore(float(figure <= assertion.threshold), figure <= assertion.threshold)
 
 
-def _ruled(ruling: Ruling | None, one: Assert) -> AssertionScore:
+def _ruled(ruling: Ruling | None, assertion: Assert) -> AssertionScore:
     if ruling is None or ruling.holds is None or ruling.score is None:
         return AssertionScore(UNSCORED, None)
-    holds = is_met(ruling, one) is True
-    return AssertionScore(1.0 - ruling.score, not holds) if one.is_negated else AssertionScore(ruling.score, holds)
+    return _oriented(ruling.score, is_met(ruling, assertion) is True, assertion)
 
 
-def is_met(ruling: Ruling, one: Assert) -> bool | None:
-    """Whether a ruling says that a rubric is met, regardless of `not-`; None for an invalid ruling."""
+def is_met(ruling: Ruling, assertion: Assert) -> bool | None:
+    """Whether a ruling meets its rubric, regardless of `not-`; None for an invalid ruling."""
     if ruling.holds is None or ruling.score is None:
         return None
-    return ruling.holds and _reaches(ruling.score, one.threshold or 0.0)
+    return ruling.holds and _reaches(ruling.score, assertion.threshold or 0.0)
 
 
 def filled(value: Any, row: Row) -> Any:
@@ -152,19 +154,19 @@ def filled(value: Any, row: Row) -> Any:
 # Expected text
 
 
-def _expected(value: Any, one: Assert) -> str:
-    """Expected text. Raises `StepFailed` for an empty one, which every answer contains."""
+def _expected(value: Any, assertion: Assert) -> str:
+    """Write an expected value as text. Raises `StepFailed` for an empty text, which every answer contains."""
     text = as_text(value)
     if not text:
         raise StepFailed(
-            f"the value of {one.type} is empty for a row, and every answer contains that. Fill the column."
+            f"the value of {assertion.type} is empty for a row, and every answer contains that. Fill the column."
         )
     return text
 
 
-def _expected_parts(value: Any, one: Assert) -> list[str]:
+def _expected_parts(value: Any, assertion: Assert) -> list[str]:
     parts = value if isinstance(value, list) else [part.strip() for part in as_text(value).split(",")]
-    return [_expected(part, one) for part in parts]
+    return [_expected(part, assertion) for part in parts]
 
 
 def _casefolded(value: Any) -> Any:
@@ -180,26 +182,26 @@ def _equals(text: str, value: Any, _: Assert) -> bool:
     return text == as_text(value)
 
 
-def _json_path(text: str, value: Any, one: Assert) -> bool:
-    matches = answer_parsing.matches(one.path or "", text)
+def _json_path(text: str, value: Any, assertion: Assert) -> bool:
+    matches = answer_parsing.matches(assertion.path or "", text)
     return any(value is None or answer_parsing.equals_expected(match, value) for match in matches)
 
 
-def _levenshtein(text: str, value: Any, one: Assert) -> bool:
-    limit = THRESHOLDS["levenshtein"] if one.threshold is None else one.threshold
+def _levenshtein(text: str, value: Any, assertion: Assert) -> bool:
+    limit = THRESHOLDS["levenshtein"] if assertion.threshold is None else assertion.threshold
     return bool(Levenshtein.distance(text, as_text(value)) <= (limit or 0.0))
 
 
-def _bleu(text: str, value: Any, one: Assert) -> float:
-    references = [_expected(part, one) for part in value] if isinstance(value, list) else [_expected(value, one)]
+def _bleu(text: str, value: Any, assertion: Assert) -> float:
+    references = [_expected(part, assertion) for part in (value if isinstance(value, list) else [value])]
     return float(_BLEU.sentence_score(text, references).score) / 100
 
 
 _BLEU = BLEU(effective_order=True)  # sacrebleu recommends it for single sentences
 
 
-def _rouge(text: str, value: Any, one: Assert) -> float:
-    return float(_rouge_scorer().score(_expected(value, one), text)["rouge1"].fmeasure)
+def _rouge(text: str, value: Any, assertion: Assert) -> float:
+    return float(_rouge_scorer().score(_expected(value, assertion), text)["rouge1"].fmeasure)
 
 
 @functools.cache
@@ -221,11 +223,11 @@ _GRADED: Mapping[str, Callable[[str, Any, Assert], float]] = {"bleu": _bleu, "ro
 """Scorers with a share, which passes from the threshold on."""
 _PREDICATES: Mapping[str, Callable[[str, Any, Assert], bool]] = {
     "equals": _equals,
-    "contains": lambda text, value, one: _expected(value, one) in text,
-    "contains-any": lambda text, value, one: any(part in text for part in _expected_parts(value, one)),
-    "contains-all": lambda text, value, one: all(part in text for part in _expected_parts(value, one)),
-    "starts-with": lambda text, value, one: text.startswith(_expected(value, one)),
-    "regex": lambda text, value, one: answer_parsing.finds(_expected(value, one), text),
+    "contains": lambda text, value, assertion: _expected(value, assertion) in text,
+    "contains-any": lambda text, value, assertion: any(part in text for part in _expected_parts(value, assertion)),
+    "contains-all": lambda text, value, assertion: all(part in text for part in _expected_parts(value, assertion)),
+    "starts-with": lambda text, value, assertion: text.startswith(_expected(value, assertion)),
+    "regex": lambda text, value, assertion: answer_parsing.finds(_expected(value, assertion), text),
     "is-json": lambda text, value, _: any(answer_parsing.fits(part, value) for part in answer_parsing.whole(text)),
     "contains-json": lambda text, value, _: any(
         answer_parsing.fits(part, value) for part in answer_parsing.inside(text)

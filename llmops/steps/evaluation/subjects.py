@@ -24,7 +24,7 @@ MODEL = "subject.model"
 
 
 def identity(job: Job) -> str:
-    """Identity of the subject of a job as it is opened: jobs with the same identity share it."""
+    """Identify the subject of a job: jobs with the same identity share one loaded model or engine."""
     evaluation, subject = body(job, Evaluation), _subject(job)
     outputs = sorted(subject.outputs.items())
     if subject is not job.inputs.get(MODEL):
@@ -35,12 +35,11 @@ def identity(job: Job) -> str:
 
 
 def name(job: Job) -> Key:
-    """The subject of a job."""
     return _subject(job).key
 
 
 def prompt(job: Job) -> Input | None:
-    """The prompt that the subject of a job is asked through."""
+    """Find the prompt that renders the questions for the subject of a job."""
     return job.inputs.get("subject.prompt") or job.inputs.get(deployment_client.PROMPT)
 
 
@@ -84,7 +83,6 @@ def render(model: LM, messages: list[dict[str, str]], model_name: str) -> str:
 
 
 def seed(model: LM, number: int) -> None:
-    """Seed the sampling of a model."""
     set_seed(number)
     if isinstance(model, deployment_client.EngineClient):
         model.seed = number

@@ -1,1 +1,1 @@
-"""The steps that make models."""
+"""Trains models, and merges adapters into their bases."""

@@ -21,15 +21,15 @@ from llmops.steps.context import StepContext, StepFailed
 from llmops.steps.training.loop_config import FAILED, LoopConfig
 
 PACKAGES: tuple[str, ...] = ()
-"""Nothing beside the packages of the loop."""
+"""None beside the packages of the loop."""
 DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 def train(config: LoopConfig, training: Training, context: StepContext) -> None:
     """Train in this process. Raises `StepFailed` with the last line of an error of the loop."""
-    context.say("loading the model")
+    context.report("loading the model")
     if training.resources.gpus:
-        _see_one_gpu()
+        see_one_gpu()
     context.blank("trainer")
     loop = importlib.import_module("llmops.steps.training.loop")
     try:
@@ -41,7 +41,7 @@ def train(config: LoopConfig, training: Training, context: StepContext) -> None:
         raise StepFailed(FAILED.format(last)) from error
 
 
-def _see_one_gpu() -> None:
+def see_one_gpu() -> None:
     """Hide the other GPUs: the Trainer would split each batch among all that it sees."""
     os.environ[DEVICES] = os.environ.get(DEVICES, "0").partition(",")[0]
 

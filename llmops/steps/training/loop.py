@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from llmops.domain.orders import Progress
 from llmops.kinds.training import Training
 from llmops.plugins.training_task import TrainerInputs, TrainingTask
 from llmops.registry import PLUGINS
-from llmops.steps.context import say
-from llmops.steps.training import rows
+from llmops.steps.context import report
+from llmops.steps.training import models, rows
 from llmops.steps.training.loop_config import LOSSES, LoopConfig
 from llmops.steps.training.worker import Worker
 
@@ -44,22 +45,26 @@ def run(config: LoopConfig, worker: Worker) -> None:
 
 
 def _inputs(config: LoopConfig, training: Training, tokenizer: PreTrainedTokenizerBase) -> TrainerInputs:
+    mixture = rows.read(config.mixture, training.seed)
     return TrainerInputs(
         training=training,
         start=config.start,
         has_base=config.has_base,
         tokenizer=tokenizer,
         format=config.mixture[0].format,  # the kind's review requires one format for all
-        rows=rows.read(config.mixture, training.seed),
+        rows=mixture,
+        causal_lm=partial(models.causal_lm, config, training, tokenizer),
+        lora=partial(models.lora, training),
+        dataset=partial(rows.dataset, mixture),
         arguments=_arguments(config, training),
     )
 
 
 def _arguments(config: LoopConfig, training: Training) -> dict[str, Any]:
-    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    names = {field.name for field in dataclasses.fields(TrainingArguments)}
     arguments = msgspec.to_builtins(training.arguments)
     batch, accumulation = share(training)
-    return {name: value for name, value in arguments.items() if name in known} | {
+    return {name: value for name, value in arguments.items() if name in names} | {
         "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": accumulation,
         "output_dir": str(Path(config.order) / "scratch" / "trainer"),
@@ -77,7 +82,7 @@ def _arguments(config: LoopConfig, training: Training) -> dict[str, Any]:
 
 
 def share(training: Training) -> tuple[int, int]:
-    """Return batch size and accumulation of one worker; a step sees as many rows as with one worker."""
+    """Compute batch size and accumulation of a worker, so that a step has as many rows as with one worker."""
     batch = training.arguments.per_device_train_batch_size
     rows_of_step = batch * training.arguments.gradient_accumulation_steps // training.resources.workers
     accumulation = next(n for n in range(1, rows_of_step + 1) if rows_of_step % n == 0 and rows_of_step // n <= batch)
@@ -101,7 +106,7 @@ def _save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, config: LoopConf
 
 
 def _normalise_adapter(folder: Path) -> None:
-    """Make the same adapter the same bytes: no path of this machine, no order of a set, no empty model card."""
+    """Make the bytes of an adapter reproducible: no path of this machine, sorted sets, no empty model card."""
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())
@@ -119,7 +124,7 @@ class _Reporter(TrainerCallback):
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
         if self._worker.is_first and logs and "loss" in logs:
-            say(self._order, Progress(f"loss {float(logs['loss']):.3f}", state.global_step, state.max_steps))
+            report(self._order, Progress(f"loss {float(logs['loss']):.3f}", state.global_step, state.max_steps))
 
     def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save no checkpoint of the last step: the result follows, and a Trainer resumed from it adds a step."""

@@ -1,4 +1,4 @@
-"""Defines what the training loop is told.
+"""Defines the configuration of the training loop.
 
 Pure.
 """
@@ -24,7 +24,7 @@ class TrainRows(Struct, frozen=True):
 
 
 class LoopConfig(Struct, frozen=True, kw_only=True):
-    """Everything that a worker needs to know. Every worker sees the same paths."""
+    """The configuration of all workers, which see the same paths."""
 
     training: str
     """The body of the Training, as JSON."""

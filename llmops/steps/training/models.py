@@ -1,4 +1,4 @@
-"""Builds what trainers train: models from a base or from scratch, and LoRA configurations.
+"""Loads or creates the model to train, and its LoRA configuration.
 
 Effects: reads model folders, draws random weights.
 """
@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import torch
 from peft import LoraConfig
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from llmops.kinds.training import Lora, Training
-from llmops.plugins.training_task import TrainerInputs
+from llmops.steps.training.loop_config import LoopConfig
 
 
-def causal_lm(inputs: TrainerInputs) -> PreTrainedModel:
+def causal_lm(config: LoopConfig, training: Training, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """Load the base, or draw the weights of a new model for the tokenizer."""
-    training: Training = inputs.training
     dtype = torch.bfloat16 if training.arguments.bf16 else torch.float32
-    if inputs.has_base:
-        return AutoModelForCausalLM.from_pretrained(inputs.start, dtype=dtype)
+    if config.has_base:
+        return AutoModelForCausalLM.from_pretrained(config.start, dtype=dtype)
     assert training.architecture is not None  # noqa: S101  the kind's check requires it
-    tokenizer = inputs.tokenizer
     ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     sizes = {"vocab_size": len(tokenizer), **ids}
-    config = AutoConfig.for_model(training.architecture.model_type, **(training.architecture.config | sizes))
-    return AutoModelForCausalLM.from_config(config, dtype=dtype)
+    architecture = AutoConfig.for_model(training.architecture.model_type, **(training.architecture.config | sizes))
+    return AutoModelForCausalLM.from_config(architecture, dtype=dtype)
 
 
 def lora(training: Training, task_type: str) -> LoraConfig | None:
-    """Return the adapters that the spec asks for; None when every weight is trained."""
+    """Configure the adapter of a training; None when every weight is trained."""
     if training.finetuning != "lora":
         return None
     options = training.lora or Lora()

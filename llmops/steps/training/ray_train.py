@@ -37,10 +37,10 @@ EXPLAINED = f"{StepFailed.__module__}.{StepFailed.__qualname__}: "
 
 def train(config: LoopConfig, training: Training, context: StepContext) -> None:
     """Train on the workers that the spec asks for. Raises `StepFailed` with the last line of a worker's error."""
-    context.say("starting Ray")
+    context.report("starting Ray")
     runs = context.scratch("ray")
     _connect(training.resources, cluster=context.cluster)
-    _drop_cut_snapshot(runs / context.name)
+    drop_cut_snapshot(runs / context.name)
     try:
         _trainer(config, training, context.name, runs).fit()
     except ray.train.base_trainer.TrainingFailedError as error:
@@ -70,7 +70,7 @@ def _trainer(config: LoopConfig, training: Training, name: str, runs: Path) -> T
     )
 
 
-def _drop_cut_snapshot(run: Path) -> None:
+def drop_cut_snapshot(run: Path) -> None:
     """Remove Ray's list of checkpoints if a kill cut it off.
 
     Ray writes it in place and refuses a list that does not parse. Without a list the training starts anew.

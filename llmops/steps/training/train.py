@@ -1,4 +1,4 @@
-"""Trains a model: from the job's inputs to a model or an adapter in the store.
+"""Trains a model or an adapter, and puts it into the store.
 
 One worker on this machine trains in the step's own process. Ray runs several workers, and every training of a cluster.
 
@@ -20,6 +20,7 @@ from llmops.domain.digests import Digest
 from llmops.domain.orders import Input, Job
 from llmops.kinds.dataset import Dataset
 from llmops.kinds.training import Training
+from llmops.steps import prepare
 from llmops.steps.context import JobOutput, StepContext, StepFailed, body
 from llmops.steps.dataset import TRAIN
 from llmops.steps.training.loop_config import LOSSES, LoopConfig, TrainRows
@@ -34,7 +35,8 @@ def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
     for job in jobs:
         training = body(job, Training)
         out = context.blank("out")
-        base = _base(job, context)
+        start = job.inputs.get("base")
+        base = prepare.whole_model(start, context) if start else None  # adapters are not stacked
         workers = _workers(training, context)
         workers.train(_loop_config(job, training, context, base), training, context)
         metrics = _metrics(out)
@@ -46,18 +48,6 @@ def _workers(training: Training, context: StepContext) -> Any:
     """Import the module that runs the loop; Ray takes seconds to import and to start."""
     is_alone = training.resources.workers == 1 and not context.cluster
     return importlib.import_module(f"{__package__}.{'in_process' if is_alone else 'ray_train'}")
-
-
-def _base(job: Job, context: StepContext) -> Digest | None:
-    """Return the model to start from. An adapter is merged into its base first: adapters are not stacked."""
-    base = job.inputs.get("base")
-    if base is None:
-        return None
-    if "adapter" not in base.outputs:
-        return base.outputs["model"]
-    context.say(f"merging {base.key}")
-    merge_adapter = importlib.import_module("llmops.steps.training.merge_adapter")  # imports torch and peft
-    return blobs.add_folder(context.store, merge_adapter.merged(base, context))
 
 
 def _loop_config(job: Job, training: Training, context: StepContext, base: Digest | None) -> LoopConfig:
@@ -86,7 +76,7 @@ def _train_rows(dataset: Input, weight: float, context: StepContext) -> TrainRow
 def _train_tokenizer(job: Job, training: Training, mixture: tuple[TrainRows, ...], context: StepContext) -> Path:
     if training.tokenizer is None:
         raise StepFailed(f"{job.key} has neither a base nor a tokenizer.")
-    context.say("training the tokenizer")
+    context.report("training the tokenizer")
     texts = [Path(part.rows) for part in mixture]
     tokenizer = importlib.import_module("llmops.steps.training.tokenizer")  # imports transformers
     train = functools.partial(tokenizer.train, training.tokenizer, texts, context.repository(job.files))
@@ -95,7 +85,7 @@ def _train_tokenizer(job: Job, training: Training, mixture: tuple[TrainRows, ...
 
 def _store(training: Training, base: Digest | None, out: Path, context: StepContext) -> dict[str, Digest]:
     """Store the model, or the adapter together with the base that it belongs to."""
-    context.say("storing what was trained")
+    context.report("storing the result")
     outputs = {"log": blobs.add_folder(context.store, out / "log")}
     if training.finetuning == "lora" and base is not None:
         return outputs | {"adapter": blobs.add_folder(context.store, out / "adapter"), "base": base}

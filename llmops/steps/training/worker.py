@@ -1,4 +1,4 @@
-"""Defines what the training loop needs from the worker that runs it.
+"""Defines the interface of a worker that runs the training loop.
 
 Effects: none of its own; implementations keep checkpoints.
 """
@@ -20,4 +20,4 @@ class Worker(Protocol):
         """Open the newest complete checkpoint; None if there is none."""
 
     def keep(self, step: int, folder: Path) -> None:
-        """Take over a complete checkpoint. Every worker calls this; `folder` may be moved away."""
+        """Keep a complete checkpoint. Every worker calls this; `folder` may be moved away."""

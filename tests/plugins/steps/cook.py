@@ -39,7 +39,7 @@ def _cook(dish: Dish, context: StepContext) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     steps = max(1, round(dish.seconds * 20))
     for step in range(steps):
-        context.say("cooking", step + 1, steps)
+        context.report("cooking", step + 1, steps)
         time.sleep(dish.seconds / steps)
 
 

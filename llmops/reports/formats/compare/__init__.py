@@ -1,4 +1,4 @@
-"""Renders a comparison for `llmops compare -o NAME`: one file for each form."""
+"""Renders a comparison for `llmops compare -o NAME`: one file for each format."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Renders the result of a gate for `llmops gate -o NAME`: one file for each form."""
+"""Renders the result of a gate for `llmops gate -o NAME`: one file for each format."""
 
 import sys
 

@@ -16,9 +16,9 @@ from llmops.reports.formatting import count, effort, short
 from llmops.reports.markdown import Fold, code, literal
 
 ROWS = 200
-"""How many suites the table has; those that pass are left out first."""
+"""Suites in the table; those that pass are left out first."""
 SHOWN = 5
-"""How many items that got worse, and how many that got better, are shown."""
+"""Items in each list: those that got worse, and those that got better."""
 SIGNS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "⚠️"}
 HEADER = ("suite", "base", "head", "delta [interval]", "verdict")
 

@@ -5,6 +5,7 @@ Pure.
 
 from __future__ import annotations
 
+from llmops.domain.formatting import shortened
 from llmops.domain.plans import Verdict
 from llmops.gates.pull_request import GateResult
 from llmops.gates.verdicts import ItemChange, SuiteReport
@@ -13,7 +14,7 @@ from llmops.reports.formatting import VERDICT_STYLES, count, effort, short
 from llmops.reports.gates import headline, notes, table
 
 SHOWN = 5
-"""How many items that got worse, and how many that got better, are shown."""
+"""Items in each list: those that got worse, and those that got better."""
 
 
 def render(gated: GateResult, context: ReportContext) -> str:
@@ -51,25 +52,18 @@ def _items(report: SuiteReport, paint: Paint) -> list[str]:
     if report.judgement.verdict is not Verdict.FAIL:
         return []
     worse, better = report.worse[:SHOWN], report.better[:SHOWN]
-    return [
-        *_answers(f"worst items of {report.suite} ({len(worse)} of {report.got_worse} that got worse):", worse, paint),
-        *_answers(
-            f"best items of {report.suite} ({len(better)} of {report.got_better} that got better):", better, paint
-        ),
-    ]
+    worst = f"worst items of {report.suite} ({len(worse)} of {report.got_worse} that got worse):"
+    best = f"best items of {report.suite} ({len(better)} of {report.got_better} that got better):"
+    return [*_answers(worst, worse, paint), *_answers(best, better, paint)]
 
 
 def _answers(title: str, items: tuple[ItemChange, ...], paint: Paint) -> list[str]:
     lines = [f"  {title}"] if items else []
     for item in items:
-        lines.append(paint(f"    {_line(item.question, 90)}", "dim"))
-        lines.append(f"      expected {_line(item.target)!r}, base {_line(item.base)!r}, head {_line(item.head)!r}")
+        target, base, head = (shortened(text, 60) for text in (item.target, item.base, item.head))
+        lines.append(paint(f"    {shortened(item.question, 90)}", "dim"))
+        lines.append(f"      expected {target!r}, base {base!r}, head {head!r}")
     return lines
-
-
-def _line(text: str, most: int = 60) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
 
 
 REPORT = Report(name="text", media_type="text/plain", render=render)

@@ -1,4 +1,4 @@
-"""Renders a plan for `llmops plan -o NAME`: one file for each form."""
+"""Renders a plan for `llmops plan -o NAME`: one file for each format."""
 
 import sys
 

@@ -12,7 +12,7 @@ from llmops.reports.formatting import STYLES, columns, short
 
 
 def render(proposal: Proposal, context: ReportContext) -> str:
-    """Render the actions, what needs no work, what is blocked, and the summary last."""
+    """Render the actions, the changes without work, the blocked resources, and the summary last."""
     plan, paint = proposal.plan, context.paint
     since = f", changes since {short(plan.base)}" if plan.base else ""
     title = f"Plan {short(plan.id)} for {plan.environment}: commit {short(plan.commit)}{since}"

@@ -1,4 +1,4 @@
-"""moving names -> what they are fixed at: what `llmops lock` writes into `llmops.lock`.
+"""Resolves names outside git to exact versions, for `llmops lock`.
 
 Effects: talks to the Hugging Face hub, reads addresses.
 """
@@ -12,14 +12,10 @@ import importlib.metadata
 from llmops.domain.problems import Broken, LlmopsError
 
 HUB, TASK = "hf://", "lm-eval://"
-HEADER = "# What moving names were fixed at. Written by `llmops lock`; commit it.\n"
 
 
 def resolve(name: str) -> str:
-    """Say what a name stands for at this moment: a commit, a digest, or a version.
-
-    Raises `Broken` when it cannot be found out.
-    """
+    """Resolve a name to its present commit, digest or version. Raises `Broken` if that fails."""
     try:
         if name.startswith(HUB):
             return _hub_commit(name)
@@ -39,15 +35,14 @@ def resolve(name: str) -> str:
 
 def _hub_commit(name: str) -> str:
     repo, _, revision = name.removeprefix(HUB).partition("@")
-    hub = importlib.import_module("huggingface_hub")
-    found = hub.HfApi().model_info(repo, revision=revision).sha
-    if not found:
-        raise Broken(f"{name}: the hub does not say which commit that is.")
-    return str(found)
+    commit = importlib.import_module("huggingface_hub").HfApi().model_info(repo, revision=revision).sha
+    if not commit:
+        raise Broken(f"{name}: the hub returned no commit for this revision.")
+    return str(commit)
 
 
 def _task(name: str) -> str:
-    """Fix a built-in task: its name, the lm-eval that it comes with and the commit of the rows that it asks for.
+    """Pin a built-in task: its name, the version of lm-eval, and the commit of its rows.
 
     The name is part of it because the value is what the closure of an evaluation holds.
     """
@@ -66,14 +61,7 @@ def _task(name: str) -> str:
 
 def _digest(address: str) -> str:
     digest = hashlib.sha256()
-    fsspec = importlib.import_module("fsspec")
-    with fsspec.open(address, "rb") as file:
+    with importlib.import_module("fsspec").open(address, "rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return f"sha256:{digest.hexdigest()}"
-
-
-def text(pins: dict[str, str]) -> str:
-    """Write the lock file: one line for each name, sorted, so that two changes seldom meet."""
-    lines = [f'  "{name}": "{value}"' for name, value in sorted(pins.items())]
-    return HEADER + ("pins:\n" + "\n".join(lines) if lines else "pins: {}") + "\n"

@@ -1,0 +1,133 @@
+"""Opens an environment for Python programs.
+
+    import llmops
+
+    production = llmops.open("shop", environment="production")
+    production.apply(emit=print)
+    production.evidence("topics").to_pandas()
+
+Each method does what the command of its name does, by the same function.
+
+Effects: reads git and environment variables, fetches the ledger; `apply` trains, evaluates and releases.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from llmops import reconcile
+from llmops.api import opening, planning, reading, tables
+from llmops.api.reading import Explanation
+from llmops.api.tables import Table
+from llmops.domain.events import Event, EventSink
+from llmops.domain.plans import Change, Plan
+from llmops.domain.problems import Misused
+from llmops.environments import variables
+from llmops.environments.trust import TrustPolicy
+from llmops.environments.workspaces import Workspace
+from llmops.host.signals import NEVER, Stop
+from llmops.index import commits
+from llmops.planning.proposals import Proposal
+from llmops.planning.status import Entry, Overview
+from llmops.reconcile import STRICT, ApplyOptions, ApplyResult
+from llmops.specs import diff
+from llmops.specs.settings import Trust
+
+
+class Environment(Struct, frozen=True, kw_only=True):
+    """One environment of a repository: what commits declare for it, what was built, and what runs.
+
+    Methods raise the errors of `llmops.domain.problems`, each named for its remedy.
+    """
+
+    workspace: Workspace
+    policy: TrustPolicy
+
+    def plan(self, revision: str = "HEAD", base: str | None = None, *, worktree: bool = False) -> Proposal:
+        """Plan what makes the environment match a revision, or with ``worktree`` the working copy.
+
+        ``base`` is the revision since which changes are shown (default: the commit applied last). Nothing is changed.
+        Raises `Invalid` with every problem of the specs.
+        """
+        if worktree:
+            return planning.plan_working_copy(self.workspace, base)
+        return planning.plan(self.workspace, self.policy, revision, base)
+
+    def apply(
+        self,
+        plan: Plan | None = None,
+        *,
+        emit: EventSink | None = None,
+        options: ApplyOptions = STRICT,
+        stop: Stop = NEVER,
+    ) -> ApplyResult:
+        """Carry out a plan, once; without one, what HEAD declares. Each event is passed to ``emit`` as it happens.
+
+        Applying HEAD is safe to repeat: finished work is reused, interrupted work is continued. The result has what
+        failed to build, was blocked or is unhealthy. Raises `Refused` without a ledger or trust, `Retry` for a plan
+        that is stale, and as `llmops.reconcile.apply`.
+        """
+        if plan is not None and plan.commit == planning.SPECULATIVE:
+            raise Misused("a plan of the working copy cannot be applied. Commit first.")
+        proposal = planning.to_apply(self.workspace, self.policy, plan)
+        initiator = variables.initiator(os.environ, proposal.plan.commit, "apply")
+        return reconcile.apply(self.workspace, proposal, initiator, emit or _ignore, options, stop)
+
+    def status(self) -> Overview:
+        """Report how every resource of HEAD stands, and which revisions get the traffic."""
+        return reading.overview(self.workspace)
+
+    def history(self, resource: str) -> tuple[Entry, ...]:
+        """List the results and revisions of a resource of HEAD, the newest first."""
+        return reading.history(self.workspace, resource)[1]
+
+    def diff(self, old: str, new: str = "HEAD") -> tuple[Change, ...]:
+        """List the resources that differ between two revisions."""
+        graphs = [commits.desire(self.workspace.commits, revision).graph for revision in (old, new)]
+        return diff.compare(*graphs)
+
+    def why(self, resource: str, since: str | None = None, revision: str = "HEAD") -> Explanation:
+        """Follow a resource to the first input that differs from an earlier one (default: the commit applied last)."""
+        return reading.why(self.workspace, resource, since, revision)
+
+    def outcomes(self, resource: str | None = None) -> Table:
+        """Tabulate the recorded results, of one resource of HEAD or of all, the oldest first.
+
+        ``seconds`` is the time of the build. Metrics are columns named ``metrics.NAME``.
+        """
+        return tables.outcomes(self.workspace, resource)
+
+    def evidence(self, evaluation: str, revision: str = "HEAD") -> Table:
+        """Tabulate the items of an Evaluation as a revision declares it: question, target, answer, and every score.
+
+        Scores are columns named ``scores.METRIC``. A suite that was not evaluated, or whose bytes are not in this
+        store, has no rows.
+        """
+        return tables.evidence(self.workspace, evaluation, revision)
+
+
+def open(  # noqa: A001  read as llmops.open
+    path: str | Path = ".",
+    *,
+    environment: str | None = None,
+    revision: str = "HEAD",
+    offline: bool = False,
+    trust: Trust | None = None,
+    trusted_keys: Sequence[str] = (),
+) -> Environment:
+    """Open an environment of the repository around a folder, with the settings of a revision.
+
+    The ledger is fetched unless ``offline``. ``trust`` is the least that commits need to be applied; ``trusted_keys``
+    are files of allowed signers, or GnuPG homes. As on the command line, the variables LLMOPS_TRUST,
+    LLMOPS_TRUSTED_KEYS, LLMOPS_SIGNING_KEY and LLMOPS_LEDGER_KEYS count, too.
+    """
+    workspace = opening.workspace(path, environment=environment, revision=revision, offline=offline)
+    return Environment(workspace=workspace, policy=opening.policy(workspace, trust, trusted_keys))
+
+
+def _ignore(event: Event) -> None:
+    """Drop an event."""
