@@ -46,9 +46,8 @@ def refusal(workspace: Workspace, commit: str, since: str, level: Trust, policy:
     required = stricter((level, policy.least))
     if required == "none":
         return ""
-    folder = workspace.repo.around
     try:
-        read = signatures.read(folder, policy.keys, [commit], "--no-walk")
+        read = signatures.read(workspace.repo.around, policy.keys, [commit], "--no-walk")
         read += _between(workspace, commit, since, policy.keys) if required == "strict" else ()
     except LlmopsError as error:
         return f"commit {commit[:SHORT]} cannot be verified (trust: {required}): {error}"
