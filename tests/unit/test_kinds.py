@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops import registry
 from llmops.domain.problems import Invalid
 from llmops.gates import pull_request
 from llmops.index.commits import Desired
@@ -428,7 +427,3 @@ def test_reading_a_task_runs_nothing_of_it() -> None:
     found = task_files.read(b"task: t\na: !function os.abort\n")
 
     assert found.functions == ("os.abort",)
-
-
-def test_every_kind_is_found_by_its_file() -> None:
-    assert set(registry.PLUGINS.kinds) == {"Dataset", "Deployment", "Evaluation", "Model", "Prompt", "Training"}
