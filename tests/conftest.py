@@ -18,6 +18,9 @@ from llmops import cli
 from llmops.domain.problems import Exit
 from llmops.domain.records import EnvironmentState
 from llmops.ledger import ledger
+from llmops.store import blobs
+from llmops.store.blobs import Store
+from tests import tiny
 from tests.repos import ROOT, Copies, Repo
 
 pytest_plugins = ["tests.clusters"]
@@ -58,6 +61,18 @@ def repo(tmp_path: Path, copies: Copies) -> Repo:
     made = Repo.at(tmp_path / "work")
     copies("pushed", made, make)
     return made
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Store:
+    """An empty store."""
+    return blobs.open_at((tmp_path / "store").as_uri())
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of a few thousand weights, drawn at random."""
+    return tiny.model(tmp_path_factory.mktemp("models") / "zero")
 
 
 SOAK = int(os.environ.get("LLMOPS_SOAK", "0"))

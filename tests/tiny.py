@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from llmops.domain.orders import Input, Job
+from llmops.domain.orders import Input, Job, Previous
 from llmops.domain.resources import Key
 from llmops.execution import evidence
 from llmops.execution.evidence import Item, SuiteFacts
@@ -33,7 +33,9 @@ CHOICE = TASK.format(output="multiple_choice", metric="acc", more="doc_to_choice
 CHAT = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }} {% endfor %}{% if add_generation_prompt %}a:{% endif %}"
 
 
-def model(folder: Path, seed: int = 0, *, hidden_size: int = 16, layers: int = 1, length: int = 256) -> Path:
+def model(
+    folder: Path, seed: int = 0, *, hidden_size: int = 16, layers: int = 1, length: int = 256, **more: Any
+) -> Path:
     """Write a folder with a model that was drawn at random; it reads and writes ASCII, letter by letter."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -50,15 +52,15 @@ def model(folder: Path, seed: int = 0, *, hidden_size: int = 16, layers: int = 1
     small = LlamaConfig(
         vocab_size=97, hidden_size=hidden_size, intermediate_size=2 * hidden_size, num_hidden_layers=layers,
         num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=length,
-        bos_token_id=95, eos_token_id=95, pad_token_id=95,
+        bos_token_id=95, eos_token_id=95, pad_token_id=95, **more,
     )  # fmt: skip
     LlamaForCausalLM(small).save_pretrained(folder)
     return folder
 
 
-def files(folder: Path, seed: int) -> dict[str, bytes]:
-    """Give such a model's files as a repository holds them: in `models/m1` for the seed 1."""
-    return {f"models/m{seed}/{path.name}": path.read_bytes() for path in model(folder, seed).iterdir()}
+def files(folder: Path, name: str) -> dict[str, bytes]:
+    """Give a model's files as a repository holds them in `models/NAME`."""
+    return {f"models/{name}/{path.name}": path.read_bytes() for path in folder.iterdir()}
 
 
 class Found(Struct, frozen=True):
@@ -83,7 +85,9 @@ class Asked(Struct, frozen=True, kw_only=True):
     suite: Mapping[str, Any] = {}
     fields: Mapping[str, Any] = {}
     files: Mapping[str, str] = {}
+    trial: int = 0
     budget: SamplingBudget | None = None
+    previous: Previous | None = None
 
 
 def of_model(kept: Store, at: Path) -> dict[str, Any]:
@@ -104,7 +108,7 @@ def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
         made = Input(key=Key("Dataset", "rows"), body=Raw(b"{}"), outputs={"rows": blobs.add_folder(kept, rows)})
         inputs["suites[0].dataset"] = made
     files = {"evals/task.yaml": asked.task, **asked.files}
-    how = job_options(0, asked.budget)
+    how = job_options(asked.trial, asked.budget)
     return Job(
         unit=f"{number:064x}",
         key=Key("Evaluation", "tiny"),
@@ -115,6 +119,7 @@ def job(kept: Store, folder: Path, number: int, asked: Asked) -> Job:
         inputs=inputs,
         options=how.options,
         incremental=how.incremental,
+        previous=asked.previous,
     )
 
 

@@ -6,7 +6,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pytest
+
 from llmops import registry
+from llmops.domain.problems import Invalid
 from llmops.planning.plan import CurrentState
 from llmops.releases.controllers import CONTROLLERS
 from llmops.specs import graph, loading
@@ -109,6 +112,13 @@ def system() -> Tree:
 def build(tree: Tree) -> Graph:
     """Read a tree into a graph; raises `Invalid` with its problems."""
     return graph.build(loading.parse(tree, registry.PLUGINS), tree, registry.PLUGINS)
+
+
+def problems(tree: Tree) -> list[str]:
+    """List what is wrong with a tree, in the words for the user."""
+    with pytest.raises(Invalid) as error:
+        build(tree)
+    return [str(problem) for problem in error.value.problems]
 
 
 def current(*known: Any, **more: Any) -> CurrentState:

@@ -44,11 +44,6 @@ def opened(name: str, config: dict[str, str], work: Path) -> Orders:
     return orders
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> Store:
-    return blobs.open_at((tmp_path / "store").as_uri())
-
-
 def order(tmp_path: Path, kept: Store, seconds: float = 0.0, fails: str = "") -> OrderRef:
     body = msgspec.json.encode({"text": "soup", "seconds": seconds, "fails": fails})
     job = Job(unit=digest([str(tmp_path), seconds, fails]), key=Key("Dish", "soup"), body=msgspec.Raw(body))

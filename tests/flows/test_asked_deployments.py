@@ -22,7 +22,7 @@ from llmops.ledger import ledger
 from llmops.serving import supervised
 from llmops.serving.supervised import LOCK
 from llmops.store import blobs
-from tests import parrots
+from tests import parrots, tiny
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.served import ask
@@ -90,7 +90,7 @@ def errs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def learnt(folder: Path, towns: dict[str, str]) -> dict[str, bytes]:
     parrots.parrot(folder, {f"{land}?": town for land, town in towns.items()})
-    return {f"models/parrot/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    return tiny.files(folder, "parrot")
 
 
 @pytest.fixture

@@ -194,8 +194,8 @@ def test_real_models_are_asked_once_and_never_again(
     prompt = "template: prompts/{}.jinja\nvariables: {{question: {{type: string}}}}"
     llmops.begin(
         {
-            **tiny.files(tmp_path / "m1", 1),
-            **tiny.files(tmp_path / "m2", 2),
+            **tiny.files(tiny.model(tmp_path / "m1", 1), "m1"),
+            **tiny.files(tiny.model(tmp_path / "m2", 2), "m2"),
             "kb/rows.jsonl": rows,
             "evals/reading.yaml": CHOICE,
             "prompts/ask.jinja": "{{ question }}",

@@ -44,19 +44,19 @@ EVALUATIONS = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tiny.model(tmp_path_factory.mktemp("models") / "m", length=1024)
-    return {f"models/{name}/{path.name}": path.read_bytes() for path in folder.iterdir() for name in ("m", "judge")}
+    return tiny.files(folder, "m") | tiny.files(folder, "judge")
 
 
 @pytest.fixture
-def asked(repo: Repo, llmops: Shell, model: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Repo]:
+def asked(repo: Repo, llmops: Shell, models: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Repo]:
     """A repository whose last commit changes what everything is asked of."""
     crashing.start_steps_here(monkeypatch.setattr)
     engine = "engine: {type: echo}\nstrategy: {canary: {steps: []}}\nprogress_deadline: 15s"
     llmops.begin(
         {
-            **model,
+            **models,
             "llmops.yaml": "apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {gateway: {port: 0, drain: 1s}}\n",
             "evals/letters.yaml": TASK,
             "data/rows.jsonl": ROWS,

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from msgspec import Raw
 from msgspec.structs import replace
 
-from llmops.domain.digests import Digest
-from llmops.domain.orders import Input, Job, Previous
-from llmops.domain.resources import Key
+from llmops.domain.orders import Previous
 from llmops.execution import evidence
 from llmops.execution.evidence import Item
-from llmops.kinds.evaluation.sampling import SamplingBudget, job_options
+from llmops.kinds.evaluation.sampling import SamplingBudget
 from llmops.statistics import betting
-from llmops.steps.redaction import Redaction
 from llmops.store import blobs
 from tests import tiny
-from tests.tiny import CHOICE, TASK, all_made
+from tests.tiny import CHOICE, TASK, Asked
 
 pytestmark = pytest.mark.slow
 
@@ -35,11 +30,6 @@ ROWS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.model(tmp_path_factory.mktemp("model"))
-
-
 def evaluated(
     folder: Path,
     model: Path,
@@ -50,43 +40,11 @@ def evaluated(
     **suite: Any,
 ) -> tuple[list[Item], dict[str, float]]:
     """Run one trial of a suite, at once or within a budget; returns its items and its metrics."""
-    from llmops.steps.context import StepContext
-    from llmops.steps.evaluation import evaluate
-
     kept = blobs.open_at((folder / "store").as_uri())
-    rows = folder / "rows"
-    rows.mkdir()
-    (rows / "train.jsonl").write_text("")
-    (rows / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    body = {
-        "subject": {"model": "m"},
-        "suites": [{"task": "evals/reading.yaml", "dataset": "rows", **suite}],
-    }
-
-    def given(kind: str, **outputs: Digest) -> Input:
-        return Input(key=Key(kind, "x"), body=Raw(b"{}"), outputs=outputs)
-
-    how = job_options(trial, budget)
-    job = Job(
-        unit="0" * 64,
-        key=Key("Evaluation", "reading"),
-        field="suites",
-        index=0,
-        options=how.options,
-        incremental=how.incremental,
-        previous=previous,
-        body=Raw(json.dumps(body).encode()),
-        files={"evals/reading.yaml": blobs.add_bytes(kept, task.encode())},
-        inputs={
-            "subject.model": given("Model", model=blobs.add_folder(kept, model)),
-            "suites[0].dataset": given("Dataset", rows=blobs.add_folder(kept, rows)),
-        },
-    )
-    work = folder / "work"
-    work.mkdir()
-    *_, made = all_made(evaluate.run((job,), StepContext(work, kept, cluster=False, redaction=Redaction())))
-    files = blobs.manifest(kept, made.outputs["evidence"]).files
-    return list(evidence.decode(blobs.read(kept, files[evidence.ITEMS].sha256))), made.metrics
+    subject = tiny.of_model(kept, model)
+    asked = Asked(**subject, task=task, rows=ROWS, suite=suite, trial=trial, budget=budget, previous=previous)
+    (found,) = tiny.evaluated(folder, kept, asked)
+    return list(found.items), found.metrics
 
 
 def test_items_carry_the_cluster_that_their_column_names(tmp_path: Path, model: Path) -> None:
@@ -120,7 +78,6 @@ def test_a_call_is_counted_once_however_many_filters_read_its_answer(tmp_path: P
 def test_every_trial_asks_every_item_again_with_another_seed(tmp_path: Path, model: Path) -> None:
     by_trial = []
     for trial in range(3):
-        (tmp_path / str(trial)).mkdir()
         items, figures = evaluated(tmp_path / str(trial), model, WRITE, trial, trials=3)
         assert {item.trial for item in items} == {trial}
         assert figures["calls"] == 6
@@ -131,8 +88,6 @@ def test_every_trial_asks_every_item_again_with_another_seed(tmp_path: Path, mod
 
 
 def test_the_first_trial_is_what_the_suite_finds_without_others(tmp_path: Path, model: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
     alone, _ = evaluated(tmp_path / "a", model, WRITE)
     first, _ = evaluated(tmp_path / "b", model, WRITE, trials=2)
 
@@ -143,7 +98,7 @@ def test_the_first_trial_is_what_the_suite_finds_without_others(tmp_path: Path, 
 def kept_evidence(folder: Path, items: list[Item]) -> Previous:
     """Put evidence of the first items into the store, from which a suite is to grow."""
     kept, written = blobs.open_at((folder / "store").as_uri()), folder / "earlier"
-    written.mkdir()
+    written.mkdir(parents=True)
     facts = evidence.SuiteFacts(metrics=("acc",), of=len(ROWS))
     (written / evidence.ITEMS).write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in items))
     (written / evidence.FACTS).write_bytes(msgspec.json.encode(facts))
@@ -152,8 +107,6 @@ def kept_evidence(folder: Path, items: list[Item]) -> Previous:
 
 
 def test_evidence_that_grows_holds_what_asking_at_once_finds(tmp_path: Path, model: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
     whole, _ = evaluated(tmp_path / "a", model, CHOICE)
     grown, figures = evaluated(tmp_path / "b", model, CHOICE, budget=SamplingBudget(), sequential=True)
 
@@ -162,8 +115,6 @@ def test_evidence_that_grows_holds_what_asking_at_once_finds(tmp_path: Path, mod
 
 
 def test_what_was_asked_is_not_asked_again(tmp_path: Path, model: Path) -> None:
-    for name in "abc":
-        (tmp_path / name).mkdir()
     whole, _ = evaluated(tmp_path / "a", model, CHOICE)
     order = [int(number) for number in betting.random_order(map(str, range(6)), "1234")]
     asked = [replace(whole[number], answer="said before") for number in order[:4]]
@@ -181,8 +132,6 @@ def test_what_was_asked_is_not_asked_again(tmp_path: Path, model: Path) -> None:
 
 
 def test_the_same_question_twice_is_two_items_in_whatever_batch_it_is_asked(tmp_path: Path, model: Path) -> None:
-    for name in "ab":
-        (tmp_path / name).mkdir()
     whole, _ = evaluated(tmp_path / "a", model, CHOICE)
     first, *_, last = (whole[int(number)] for number in betting.random_order(map(str, range(6)), "1234"))
     asked = [replace(first, id=last.id)]

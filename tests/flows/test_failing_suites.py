@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -33,14 +34,7 @@ suites:
 """
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of a model that was drawn at random."""
-    folder = tiny.model(tmp_path_factory.mktemp("model"))
-    return {f"models/small/{path.name}": path.read_bytes() for path in folder.iterdir()}
-
-
-def begin(repo: Repo, llmops: Shell, model: dict[str, bytes], more: str = "") -> None:
+def begin(repo: Repo, llmops: Shell, model: Path, more: str = "") -> None:
     """Commit three suites about one model, the second of which divides by zero."""
     llmops.begin(
         {
@@ -50,7 +44,7 @@ def begin(repo: Repo, llmops: Shell, model: dict[str, bytes], more: str = "") ->
             "specs/rows.yaml": spec("Dataset", "rows", "format: rows\nsources: [{path: data/rows.jsonl}]"),
             "specs/small.yaml": spec("Model", "small", "source: {path: models/small}"),
             "specs/letters.yaml": spec("Evaluation", "letters", SUITES % {"more": more}),
-            **model,
+            **tiny.files(model, "small"),
         }
     )
 
@@ -67,7 +61,7 @@ def made(repo: Repo, revision: str = "HEAD") -> dict[str, float]:
     return {label: outcome.metrics["items"] for label, outcome in outcomes.items() if outcome}
 
 
-def test_a_suite_that_fails_does_not_stop_those_after_it(repo: Repo, llmops: Shell, model: dict[str, bytes]) -> None:
+def test_a_suite_that_fails_does_not_stop_those_after_it(repo: Repo, llmops: Shell, model: Path) -> None:
     begin(repo, llmops, model)
 
     (why,) = llmops.json("apply", code=Exit.FAULT)["applied"]["failed"].values()
@@ -80,9 +74,7 @@ def test_a_suite_that_fails_does_not_stop_those_after_it(repo: Repo, llmops: She
     assert made(repo) == {"first": 12, "broken": 12, "last": 5}
 
 
-def test_a_suite_that_fails_in_a_batch_does_not_stop_those_after_it(
-    repo: Repo, llmops: Shell, model: dict[str, bytes]
-) -> None:
+def test_a_suite_that_fails_in_a_batch_does_not_stop_those_after_it(repo: Repo, llmops: Shell, model: Path) -> None:
     begin(repo, llmops, model, ", sequential: true")
     repo.commit({"models/small/README.md": "The same.\n"})
 
@@ -95,7 +87,7 @@ def test_a_suite_that_fails_in_a_batch_does_not_stop_those_after_it(
 
 
 def test_a_model_that_cannot_be_loaded_does_not_stop_the_suites_about_others(
-    repo: Repo, llmops: Shell, model: dict[str, bytes]
+    repo: Repo, llmops: Shell, model: Path
 ) -> None:
     begin(repo, llmops, model)
     config = {path.replace("small", "odd"): data for path, data in model.items()}

@@ -188,7 +188,7 @@ evaluators: [{name: says, string: {contains: '{{word}}'}}, {name: begins, string
 """
     repo.commit(
         {
-            **tiny.files(tmp_path / "m1", 1),
+            **tiny.files(tiny.model(tmp_path / "m1", 1), "m1"),
             "specs/m1.yaml": spec("Model", "m1", "source: {path: models/m1}"),
             "say.prompt.yml": prompt,
         }

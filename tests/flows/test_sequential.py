@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from llmops.host import file_locks
 from llmops.ledger import ledger
 from llmops.statistics import betting
 from llmops.store import blobs
+from tests import tiny
 from tests.conftest import Shell
 from tests.repos import Repo
 from tests.trees import spec
@@ -52,31 +54,17 @@ suites:
 @cache
 def speaker(letter: str) -> dict[str, bytes]:
     """Give the files of a model of a few thousand weights that thinks one letter the likeliest, whatever it reads."""
-    import tempfile
-
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM
 
-    end = "</s>"
-    letters = {chr(code): code - 32 for code in range(32, 127)} | {end: 95, "Ġ": 96}
-    tokenizer = Tokenizer(models.BPE(letters, [], unk_token=end))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=97, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-            num_key_value_heads=2, max_position_embeddings=256, bos_token_id=95, eos_token_id=95, pad_token_id=95,
-            mlp_bias=True,
-        )
-    )  # fmt: skip
-    with torch.no_grad():
-        model.model.layers[0].mlp.down_proj.bias[0] = 100.0
-        model.lm_head.weight[letters[letter], 0] = 5.0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = tiny.model(Path(name), mlp_bias=True)
+        model = LlamaForCausalLM.from_pretrained(folder)
+        with torch.no_grad():
+            model.model.layers[0].mlp.down_proj.bias[0] = 100.0
+            model.lm_head.weight[ord(letter) - 32, 0] = 5.0
         model.save_pretrained(folder)
-        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token=end).save_pretrained(folder)
-        return {f"models/speaker/{path.name}": path.read_bytes() for path in Path(folder).iterdir()}
+        return tiny.files(folder, "speaker")
 
 
 def evaluation(gate: str) -> dict[str, str | bytes]:

@@ -50,16 +50,6 @@ PROMPT = {
 }
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.model(tmp_path_factory.mktemp("models") / "zero")
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Store:
-    return blobs.open_at((tmp_path / "store").as_uri())
-
-
 def of_deployment(
     kept: Store, model: Path, engine: dict[str, Any], prompt: dict[str, Any] | None = None
 ) -> dict[str, Any]:

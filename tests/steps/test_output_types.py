@@ -59,16 +59,6 @@ ROWS = [
 MEANS = ("acc", "acc_norm", "brier_score", "exact_match,whole", "exact_match,letters")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.model(tmp_path_factory.mktemp("models") / "zero")
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Store:
-    return blobs.open_at((tmp_path / "store").as_uri())
-
-
 def ask(kept: Store, model: Path, task: Mapping[str, Any], rows: Any = ROWS, **more: Any) -> Asked:
     return Asked(**tiny.of_model(kept, model), task=yaml.safe_dump(dict(task)), rows=rows, **more)
 

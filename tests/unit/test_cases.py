@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmops.domain.problems import Invalid
-from tests.trees import Tree, build, system
+from tests.trees import Tree, build, problems, system
 
 CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
 
@@ -17,9 +17,7 @@ CASES = sorted((Path(__file__).parent.parent / "cases").glob("*.yaml"))
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
 def test_a_wrong_spec_says_what_where_and_what_to_do(case: Path) -> None:
     tree = Tree({**system(), "specs/zz-case.yaml": case.read_bytes()})
-    with pytest.raises(Invalid) as error:
-        build(tree)
-    said = "".join(f"{problem}\n" for problem in error.value.problems)
+    said = "".join(f"{problem}\n" for problem in problems(tree))
 
     agreed = case.with_suffix(".txt")
     if os.environ.get("UPDATE_CASES"):
@@ -28,7 +26,7 @@ def test_a_wrong_spec_says_what_where_and_what_to_do(case: Path) -> None:
 
 
 def test_all_problems_of_a_commit_come_at_once() -> None:
-    singles = [case for case in CASES if case.stem not in ("cycle", "not-utf-8")]
+    singles = [case for case in CASES if case.stem not in ("cycle", "format-of-a-task", "not-utf-8")]
     tree = Tree({**system(), **{f"specs/zz-{case.name}": case.read_bytes() for case in singles}})
     with pytest.raises(Invalid) as error:
         build(tree)

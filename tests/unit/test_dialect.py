@@ -70,14 +70,6 @@ def test_what_is_refused_says_where_and_why(text: str | bytes, line: int, words:
     assert (error.value.line, words in error.value.what) == (line, True), error.value.what
 
 
-def test_an_alias_bomb_is_refused_before_it_grows() -> None:
-    layers = [f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]" for n in range(9)]
-    bomb = "\n".join(["a: &a [x, x, x, x, x, x, x, x, x, x]", *layers])
-
-    with pytest.raises(yaml_reader.Unreadable, match="aliases"):
-        read(bomb)
-
-
 def test_aliases_of_aliases_are_as_deep_as_what_they_stand_for() -> None:
     chain = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 5000))])
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops import registry
 from llmops.domain.problems import Invalid
 from llmops.gates import pull_request
 from llmops.index.commits import Desired
@@ -18,13 +17,7 @@ from llmops.kinds.dataset import Split
 from llmops.kinds.evaluation import task_files
 from llmops.language import user_schemas
 from llmops.specs.settings import Settings
-from tests.trees import Tree, build, spec, system
-
-
-def problems(tree: Tree) -> list[str]:
-    with pytest.raises(Invalid) as error:
-        build(tree)
-    return [str(problem) for problem in error.value.problems]
+from tests.trees import Tree, build, problems, spec, system
 
 
 def with_spec(text: str, **files: str) -> Tree:
@@ -121,22 +114,11 @@ def test_a_row_that_is_nested_too_deep_is_a_bad_row() -> None:
 # Model
 
 
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("{}", "no source is set"),
-        ("{path: m, uri: 'https://x/y', digest: 'sha256:" + "0" * 64 + "'}", "path and uri are set"),
-    ],
-)
-def test_a_model_has_exactly_one_source(source: str, words: str) -> None:
-    assert any(words in line for line in problems(with_spec(spec("Model", "m", f"source: {source}"))))
-
-
 def test_a_model_folder_needs_a_config_and_safetensors() -> None:
     text = spec("Model", "m", "source: {path: weights/m}")
 
-    assert "has no config.json" in problems(with_spec(text, **{"weights/m/pytorch_model.bin": "x"}))[0]
-    assert "has no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
+    assert "holds no config.json" in problems(with_spec(text, **{"weights/m/pytorch_model.bin": "x"}))[0]
+    assert "holds no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
     build(with_spec(text, **{"weights/m/config.json": "{}", "weights/m/model.safetensors": "x"}))
 
 
@@ -145,7 +127,7 @@ def test_a_model_folder_of_pickles_needs_a_reason(name: str) -> None:
     files = {"weights/m/config.json": "{}", f"weights/m/{name}": "x"}
     text = spec("Model", "m", "source: {path: weights/m}")
 
-    assert "has only pickled weights, which can run code" in problems(with_spec(text, **files))[0]
+    assert "holds pickled weights only, which can run code" in problems(with_spec(text, **files))[0]
     build(with_spec(f"{text}  allow_pickle: {{reason: ours}}\n", **files))
     assert problems(with_spec(f"{text}  allow_pickle: {{reason: ''}}\n", **files))
     assert problems(with_spec(f"{text}  allow_pickle: true\n", **files))
@@ -259,86 +241,7 @@ def test_a_model_goes_through_its_stages_one_at_a_time_and_back_the_same_way(old
             pull_request.find_affected(desired(tree(old)), desired(tree(new)))
 
 
-# Training
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("{task: sft, datasets: [{name: rows}]}", "sft needs a base"),
-        ("{task: pretrain, datasets: [{name: corpus}]}", "needs architecture"),
-        ("{task: sft, base: base, tokenizer: {}, datasets: [{name: rows}]}", "brings its own tokenizer"),
-        ("{task: sft, base: base, lora: {}, datasets: [{name: rows}]}", "adapters are not used"),
-        (
-            "{task: pretrain, base: base, datasets: [{name: rows}]}",
-            "pretrain does not support the format of Dataset/rows",
-        ),
-        ("{task: sft, base: base, datasets: [{name: rows}], resources: {workers: 3}}", "shared evenly by 3 workers"),
-        ("{task: sft, base: base, datasets: [{name: rows}], arguments: {output_dir: x}}", "no such field"),
-        ("{task: dpo, base: base, datasets: [{name: rows}]}", '"dpo" is not allowed here'),
-    ],
-)
-def test_the_fields_of_a_training_belong_together(body: str, words: str) -> None:
-    found = problems(with_spec(spec("Training", "t", body)))
-
-    assert any(words in line for line in found), found
-
-
-def test_a_mixture_is_of_one_format() -> None:
-    more = spec("Dataset", "more", "{format: text, sources: [{path: data/corpus.txt}]}")
-    body = "{task: sft, base: base, datasets: [{name: rows}, {name: more}]}"
-    found = problems(with_spec(spec("Training", "t", body), **{"specs/more.yaml": more}))
-
-    assert found == [
-        (
-            "specs/new.yaml:5: $.spec.datasets[1].name: the format of Dataset/more is text, that of Dataset/rows is "
-            "messages. Use datasets of one format."
-        )
-    ]
-
-
 # Prompt
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("{}", "either a template or messages"),
-        ("{messages: [{role: user, content: '{{ a }}'}]}", 'the template uses "a", which is not declared'),
-        ("{messages: [{role: user, content: hi}], variables: {a: {}}}", "the template does not use it"),
-        ("{messages: [{role: user, content: '{{ a'}], variables: {a: {}}}", "not a Jinja template"),
-        ("{messages: [{role: user, content: '{{ a|foo }}'}], variables: {a: {}}}", "No filter named 'foo'"),
-        ("{messages: [{role: user, content: '{% include \"x\" %}'}]}", "cannot include"),
-        ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {type: strin}}}", "not a JSON Schema"),
-        (
-            "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {pattern: '(?=b)a'}}}",
-            "not a regular expression",
-        ),
-        (
-            "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {$ref: 'https://x.org'}}}",
-            "refers to another document",
-        ),
-        (
-            "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {unevaluatedProperties: false}}}",
-            "unevaluatedProperties is not supported",
-        ),
-        ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {minimum: x}}}", "not a JSON Schema"),
-        ("{messages: [{role: user, content: '{{ a }}'}], variables: {a: {pattern: '('}}}", "not a JSON Schema"),
-        (
-            f"{{messages: [{{role: user, content: '{{{{ a }}}}'}}], variables: {{a: {{pattern: '{'(' * 9999}'}}}}}}",
-            "Schema",
-        ),
-        (
-            "{messages: [{role: user, content: '{{ a }}'}], variables: {a: {pattern: 'a{99999999999}'}}}",
-            "not a JSON Schema",
-        ),
-        ("{messages: [{role: tool, content: hi}]}", '"tool" is not allowed here'),
-    ],
-)
-def test_prompts_are_checked_before_they_are_asked(body: str, words: str) -> None:
-    found = problems(with_spec(spec("Prompt", "p", body)))
-
-    assert any(words in line for line in found), found
 
 
 @pytest.mark.parametrize(
@@ -356,6 +259,12 @@ def test_variables_have_any_json_schema(schema: str) -> None:
     body = f"{{messages: [{{role: user, content: '{{{{ a }}}}'}}], variables: {{a: {schema}}}}}"
 
     build(with_spec(spec("Prompt", "p", body)))
+
+
+def test_a_pattern_that_is_nested_too_deep_is_not_a_schema() -> None:
+    body = f"{{messages: [{{role: user, content: '{{{{ a }}}}'}}], variables: {{a: {{pattern: '{'(' * 9999}'}}}}}}"
+
+    assert "Schema" in problems(with_spec(spec("Prompt", "p", body)))[0]
 
 
 WORDS = st.sampled_from(
@@ -391,28 +300,6 @@ def test_a_mistake_in_a_template_file_is_shown_there() -> None:
 
 
 # Evaluation
-
-
-def test_two_suites_of_one_name_are_a_problem() -> None:
-    body = "{subject: {model: tuned}, suites: [{task: evals/sums.yaml, dataset: rows}, {task: evals/sums.yaml, dataset: rows}]}"
-
-    assert 'two suites are called "sums"' in problems(with_spec(spec("Evaluation", "e", body)))[0]
-
-
-@pytest.mark.parametrize(
-    ("gate", "words"),
-    [
-        ("{rule: minimum}", "needs a value"),
-        ("{rule: non_inferiority}", "needs a margin"),
-        ("{rule: superiority, against: none}", "compares with a base"),
-        ("{against: none}", "no_regression compares with a base"),
-        ("{alpha: 0.7}", "alpha"),
-    ],
-)
-def test_a_gate_has_what_its_rule_needs(gate: str, words: str) -> None:
-    body = f"{{subject: {{model: tuned}}, suites: [{{task: evals/sums.yaml, dataset: rows, gate: {gate}}}]}}"
-
-    assert words in problems(with_spec(spec("Evaluation", "e", body)))[0]
 
 
 def test_what_a_task_includes_imports_and_reads_is_part_of_the_evidence() -> None:
@@ -540,26 +427,3 @@ def test_reading_a_task_runs_nothing_of_it() -> None:
     found = task_files.read(b"task: t\na: !function os.abort\n")
 
     assert found.functions == ("os.abort",)
-
-
-# Deployment
-
-
-@pytest.mark.parametrize(
-    ("steps", "words"),
-    [
-        ("[{set_weight: 10, pause: {}}]", "a step is one of"),
-        ("[{}]", "a step is one of"),
-        ("[{set_weight: 50}, {set_weight: 10}]", "the weight falls"),
-        ("[{set_weight: 150}]", "150 is not at most 100"),
-        ("[{pause: {duration: soon}}]", "Write a duration"),
-    ],
-)
-def test_steps_are_one_thing_each(steps: str, words: str) -> None:
-    found = problems(with_spec(spec("Deployment", "d", f"{{model: tuned, strategy: {{canary: {{steps: {steps}}}}}}}")))
-
-    assert any(words in line for line in found), found
-
-
-def test_every_kind_is_found_by_its_file() -> None:
-    assert set(registry.PLUGINS.kinds) == {"Dataset", "Deployment", "Evaluation", "Model", "Prompt", "Training"}

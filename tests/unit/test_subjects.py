@@ -6,7 +6,7 @@ import pytest
 
 from llmops import registry
 from llmops.domain.plans import Verb
-from llmops.domain.problems import Invalid, Misused
+from llmops.domain.problems import Misused
 from llmops.domain.records import EnvironmentState, Release, Revision, Standing
 from llmops.domain.resources import Key
 from llmops.environments import workspaces
@@ -20,7 +20,7 @@ from llmops.releases.rollouts import Observed
 from llmops.specs import diff
 from llmops.specs.graph import Graph
 from tests.repos import Repo
-from tests.trees import Tree, build, current, system
+from tests.trees import Tree, build, current, problems, system
 
 SUMS, CHAT, TUNED = Key("Evaluation", "sums"), Key("Deployment", "chat"), Key("Training", "tuned")
 
@@ -28,12 +28,6 @@ SUMS, CHAT, TUNED = Key("Evaluation", "sums"), Key("Deployment", "chat"), Key("T
 def asked() -> Tree:
     """A system whose deployment requires an evaluation of that deployment."""
     return system().edited("specs/sums.yaml", "{model: tuned, prompt: ask}", "{deployment: chat}")
-
-
-def problems(tree: Tree) -> list[str]:
-    with pytest.raises(Invalid) as error:
-        build(tree)
-    return [str(problem) for problem in error.value.problems]
 
 
 def test_a_deployment_may_require_an_evaluation_of_itself() -> None:
