@@ -21,8 +21,7 @@ from msgspec.structs import replace
 from llmops.domain.plans import Verdict
 from llmops.kinds.evaluation.spec import Gate, OnInconclusive
 from llmops.statistics import betting, paired_tests
-from llmops.statistics.families import Scores, cluster_labels, holm
-from llmops.statistics.paired_tests import PowerTarget, TestResult
+from llmops.statistics.paired_tests import PowerTarget, Scores, TestResult, cluster_labels, holm
 
 FIRST_EVIDENCE = "first evidence: there is no baseline to compare with"
 NOT_COMPARABLE = "not comparable: the suite's questions differ from those of the base"
