@@ -105,8 +105,11 @@ def _fresh_for_dvc(source: Path, at: Path, dvc: str, settings: tuple[str, ...]) 
 
 
 def _keep(url: str, path: str) -> None:
-    add = blobs.add_folder if Path(path).is_dir() else blobs.add_file
-    add(blobs.open_at(url), Path(path))
+    store = blobs.open_at(url)
+    if Path(path).is_dir():
+        blobs.add_folder(store, Path(path))
+    else:
+        blobs.add_file(store, path)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from llmops.domain.plans import Verdict
 from llmops.gates import judge
 from llmops.kinds.evaluation.spec import Gate
 from llmops.statistics import betting, sign_flip
-from llmops.statistics.families import holm
+from llmops.statistics.paired_tests import holm
 from llmops.statistics.sign_flip import TOLERANCE
 
 SEED, REPLICATIONS, ALPHA = 2026, 20_000, 0.05

@@ -12,7 +12,7 @@ from llmops.domain.problems import Refused
 from llmops.environments import trust, workspaces
 from llmops.environments.trust import TrustPolicy
 from llmops.environments.workspaces import Workspace
-from llmops.git import tree, worktree
+from llmops.git import tree
 from llmops.index import commits
 from llmops.planning import proposals
 from llmops.planning.proposals import Proposal
@@ -36,7 +36,7 @@ def plan(workspace: Workspace, policy: TrustPolicy, revision: str = "HEAD", base
 
 def plan_working_copy(workspace: Workspace, base: str | None = None) -> Proposal:
     """Plan the working copy, as `git add --all` would commit it. Such a plan cannot be applied."""
-    desired = commits.desire_files(workspace.commits, SPECULATIVE, worktree.files(workspace.repo))
+    desired = commits.desire_files(workspace.commits, SPECULATIVE, tree.working_copy(workspace.repo))
     return proposals.propose(workspace, desired, _commit(workspace, base))
 
 

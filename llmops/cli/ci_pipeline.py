@@ -23,9 +23,9 @@ from llmops.domain.resources import Key
 from llmops.environments import trust, workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.forge import statuses
+from llmops.forge.job_outputs import Annotation, Level
+from llmops.forge.jobs import Cause, Trigger
 from llmops.forge.statuses import StatusState
-from llmops.forge.triggers import Cause, Trigger
-from llmops.forge.workflow_commands import Annotation, Level
 from llmops.gates import pull_request
 from llmops.gates.pull_request import GatePlan, GateResult
 from llmops.gates.verdicts import SuiteReport

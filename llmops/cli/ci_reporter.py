@@ -14,12 +14,11 @@ from pathlib import Path
 
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Broken
-from llmops.forge import comments, job_outputs, statuses, workflow_commands
-from llmops.forge.github import Client
+from llmops.forge import comments, job_outputs, statuses
+from llmops.forge.github import Client, redact
+from llmops.forge.job_outputs import Annotation, Level
 from llmops.forge.jobs import CiJob
-from llmops.forge.redact import redact
 from llmops.forge.statuses import Status, StatusBoard, StatusState
-from llmops.forge.workflow_commands import Annotation, Level
 
 SIGNS = {StatusState.PENDING: "…", StatusState.SUCCESS: "✓", StatusState.FAILURE: "✗", StatusState.ERROR: "!"}
 
@@ -95,7 +94,7 @@ class CiReporter:
             self._terminal.print(f"::{self._resume}::")
         for trouble in dict.fromkeys(self.board.trouble):
             self.warn("A status could not be set", trouble)
-        for annotation in workflow_commands.shown(self.annotations):
+        for annotation in job_outputs.shown(self.annotations):
             if self._is_job and not self._terminal.is_for_machines:
                 self._terminal.print(str(annotation))
             else:

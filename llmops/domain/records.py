@@ -95,6 +95,15 @@ class Release(Struct, frozen=True, kw_only=True):
     rollout: Rollout | None = None
     revisions: dict[Digest, Revision] = {}
 
+    def earlier_good(self) -> list[Digest]:
+        """The good revisions beside the live one, the one that was replaced last first."""
+        good = [
+            (revision.replaced, revision.since, digest)
+            for digest, revision in self.revisions.items()
+            if revision.standing is Standing.GOOD and digest != self.live
+        ]
+        return [digest for *_, digest in sorted(good, reverse=True)]
+
 
 class Intent(Struct, frozen=True, kw_only=True):
     """An order that was about to start; its name leads to its folder."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -21,14 +20,13 @@ from llmops.domain.digests import Digest
 from llmops.domain.orders import Input, Job, JobResult, OrderReport, Progress
 from llmops.domain.plans import BuildAction
 from llmops.domain.resources import Files, Key, Node, Scope
+from llmops.host import disk
 from llmops.index.commits import Desired
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 from llmops.specs.graph import Graph
 from llmops.store import blobs
 from llmops.store.blobs import Store
-
-T = TypeVar("T")
 
 
 def job(action: BuildAction, desired: Desired, where: Ledger, store: Store) -> Job:
@@ -87,12 +85,12 @@ def outputs_of(units: Sequence[Digest], where: Ledger, store: Store) -> tuple[di
 
 def report(folder: Path) -> OrderReport | None:
     """Read the report of an order; None before the order has ended."""
-    return _decode(folder / orders.OUTCOME, OrderReport)
+    return disk.load(folder / orders.OUTCOME, OrderReport)
 
 
 def progress(folder: Path) -> Progress | None:
     """Read the progress of an order; None before it reports any."""
-    return _decode(folder / orders.PROGRESS, Progress)
+    return disk.load(folder / orders.PROGRESS, Progress)
 
 
 def _has_failed(folder: Path) -> bool:
@@ -116,18 +114,11 @@ def forget_invalid(folder: Path, store: Store) -> None:
 
 def result(folder: Path, unit: Digest) -> JobResult | None:
     """Read the result of a unit; None if there is none that can be read."""
-    return _decode(folder / orders.RESULTS / f"{unit}.json", JobResult)
-
-
-def _decode(path: Path, kind: type[T]) -> T | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
+    return disk.load(folder / orders.RESULTS / f"{unit}.json", JobResult)
 
 
 def _is_complete(path: Path, store: Store) -> bool:
-    result = _decode(path, JobResult)
+    result = disk.load(path, JobResult)
     return result is not None and all(blobs.complete(store, digest) for digest in result.outputs.values())
 
 

@@ -8,11 +8,13 @@ Effects: sends HTTP requests.
 
 from __future__ import annotations
 
+import base64
 import http.client
+import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +24,6 @@ from msgspec import Struct
 
 from llmops.domain.problems import Broken, Misused
 from llmops.domain.version import __version__
-from llmops.forge.redact import HIDDEN, redact
 
 VERSION = "2022-11-28"
 """https://docs.github.com/rest/about-the-rest-api/api-versions"""
@@ -36,6 +37,12 @@ SECONDARY_WAIT = 60.0
 TIMEOUT = 30.0
 PAGE, PAGES = 100, 50
 """Entries of a page of a list, and pages that are read at most."""
+HIDDEN = "***"
+IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+"""User and password before a host."""
+TOKENS = re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9_]{16,}|github_pat_\w{20,})")
+"""https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/"""
+IN_HEADER = re.compile(r"(?i)(?<=authorization: )(?:basic|bearer|token) \S+")
 LOCAL = ("127.0.0.1", "localhost", "::1")
 TOO_MANY, FORBIDDEN, SERVER_ERROR = 429, 403, 500
 REMEDIES = {
@@ -240,3 +247,11 @@ def _details(reply: Reply) -> str:
     value = reply.value()
     errors = value.get("errors", []) if isinstance(value, dict) else []
     return "; ".join(str(error.get("message") or error) if isinstance(error, dict) else str(error) for error in errors)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Hide the given secrets, also as git encodes them in headers, and everything that looks like a token."""
+    for secret in filter(None, secrets):
+        basic = base64.b64encode(f"x-access-token:{secret}".encode()).decode()
+        text = text.replace(secret, HIDDEN).replace(basic, HIDDEN)
+    return TOKENS.sub(HIDDEN, IN_HEADER.sub(HIDDEN, IN_URL.sub(f"{HIDDEN}@", text)))

@@ -70,10 +70,8 @@ class StatusBoard:
     """The statuses of one run; it settles those that it began."""
 
     def __init__(self, send: Callable[[Status], None], edit: Callable[[str], str] = str) -> None:
-        self._send, self._edit = (
-            send,
-            edit,
-        )  # descriptions are edited before they are cut: half a secret is secret
+        # Descriptions are edited before they are cut: half a secret is secret.
+        self._send, self._edit = send, edit
         self._open: dict[str, None] = {}
         self.statuses: list[Status] = []
         self.trouble: list[str] = []

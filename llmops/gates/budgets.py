@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from llmops.domain.digests import Digest
-from llmops.domain.plans import Cost
 from llmops.domain.resources import Key
 from llmops.specs import pricing
+from llmops.specs.pricing import Price
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -35,14 +35,6 @@ class Budget(Struct, frozen=True, kw_only=True):
         """Whether work at this price fits the budget."""
         is_cheap = self.money is None or price.cost is None or price.cost.amount <= self.money
         return is_cheap and (self.seconds is None or price.seconds <= self.seconds)
-
-
-class Price(Struct, frozen=True):
-    """Expected time and cost of work."""
-
-    seconds: float
-    cost: Cost | None
-    """None where a device has no price."""
 
 
 class SuiteCandidate(Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
 from llmops.execution.executor import BuildContext, BuildTask
 from llmops.gates import judge, pairing, trials
-from llmops.gates.comparison_plan import ComparisonPlan, SubjectEntry
+from llmops.gates.comparison_plan import SubjectEntry
 from llmops.gates.pairing import SuiteRef
 from llmops.gates.trials import MISSING, EvidenceStore, SuiteEvidence
 from llmops.index.commits import Desired
@@ -97,10 +97,10 @@ class PreparedComparison(Struct, frozen=True):
     """Missing builds."""
 
 
-def prepare(workspace: Workspace, desired: Desired, comparison_plan: ComparisonPlan) -> PreparedComparison:
+def prepare(workspace: Workspace, desired: Desired, entries: Iterable[SubjectEntry]) -> PreparedComparison:
     """Find the builds that are missing. Raises `Invalid` with all reasons why subjects cannot be evaluated."""
     subjects, problems = [], []
-    for entry in comparison_plan.entries:
+    for entry in entries:
         try:
             subjects.append(_restated(desired, entry))
             own = list(_prompt_problems(subjects[-1]))

@@ -46,26 +46,21 @@ class SubjectEntry(Struct, frozen=True):
     """Evaluations whose own subject is another one."""
 
 
-class ComparisonPlan(Struct, frozen=True):
-    """The subjects to compare; the others are compared with the first."""
-
-    entries: tuple[SubjectEntry, ...]
-
-
-def make(request: ComparisonRequest, graph: Graph) -> ComparisonPlan:
-    """Resolve a request. Raises `Misused` with all errors in it."""
+def make(request: ComparisonRequest, graph: Graph) -> tuple[SubjectEntry, ...]:
+    """Resolve a request; all subjects are compared with the first. Raises `Misused` with all errors in it."""
     errors: list[str] = []
     chosen = _chosen_suites(request, graph, errors)
     model = _resolve(request.model, graph, ("Model", "Training"), errors) if request.model else None
     subjects = [(name, _subject_fields(name, model, graph, errors)) for name in request.subjects]
     if len(subjects) < 2:  # noqa: PLR2004  the first is what the others are compared with
         errors.append("a comparison needs at least two subjects. Name another one.")
+    entries: tuple[SubjectEntry, ...] = ()
     if not errors:
         entries = tuple(_entry(name, fields, chosen, graph) for name, fields in subjects)
         errors += _duplicates(entries)
     if errors:
         raise Misused("\n".join(dict.fromkeys(errors)))
-    return ComparisonPlan(entries)
+    return entries
 
 
 def _chosen_suites(request: ComparisonRequest, graph: Graph, errors: list[str]) -> dict[Key, tuple[str, ...]]:

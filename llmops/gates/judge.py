@@ -21,8 +21,7 @@ from msgspec.structs import replace
 from llmops.domain.plans import Verdict
 from llmops.kinds.evaluation.spec import Gate, OnInconclusive
 from llmops.statistics import betting, paired_tests
-from llmops.statistics.families import Scores, cluster_labels, holm
-from llmops.statistics.paired_tests import PowerTarget, TestResult
+from llmops.statistics.paired_tests import PowerTarget, Scores, TestResult, cluster_labels, holm
 
 FIRST_EVIDENCE = "first evidence: there is no baseline to compare with"
 NOT_COMPARABLE = "not comparable: the suite's questions differ from those of the base"
@@ -269,7 +268,7 @@ def _test(scores: _PreparedScores, family_size: int) -> TestResult:
 
 def _conclude(scores: _PreparedScores, result: TestResult, p_adjusted: float, family_size: int) -> Judgement:
     gate = scores.gate
-    verdict = _RULES[gate.rule](gate, result, p_adjusted < gate.alpha)
+    verdict = _verdict(gate, result, is_worse=p_adjusted < gate.alpha)
     base_scores = [base for _, base in scores.scores if base is not None]
     return Judgement(
         verdict=verdict,
@@ -307,36 +306,17 @@ def _note(scores: _PreparedScores, result: TestResult, verdict: Verdict) -> str:
     return "; ".join(filter(None, notes))
 
 
-def _no_regression(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  outcome of the test
-    """Fail on evidence of worse; else pass if a drop of ``detect`` was detectable.
-
-    A drop outside the bounds was detectable at any power: items that got better are no noise.
-    """
-    was_detectable = result.detectable <= gate.detect or result.low > -gate.detect
-    return Verdict.FAIL if is_worse else Verdict.PASS if was_detectable else Verdict.INCONCLUSIVE
-
-
-def _non_inferiority(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  outcome of the test
-    is_within = result.low > -(gate.margin or 0.0)
-    return Verdict.PASS if is_within else Verdict.FAIL if is_worse else Verdict.INCONCLUSIVE
-
-
-def _superiority(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: ARG001, FBT001  outcome of the test
-    is_below = result.high < 0 and is_worse
-    return Verdict.PASS if result.low > 0 else Verdict.FAIL if is_below else Verdict.INCONCLUSIVE
-
-
-def _minimum(gate: Gate, result: TestResult, is_worse: bool) -> Verdict:  # noqa: FBT001  outcome of the test
-    if gate.value is None:
-        return Verdict.INCONCLUSIVE
-    is_reached = result.low >= gate.value and result.p_better < gate.alpha
-    is_below = result.high < gate.value and is_worse
-    return Verdict.PASS if is_reached else Verdict.FAIL if is_below else Verdict.INCONCLUSIVE
-
-
-_RULES = {
-    "no_regression": _no_regression,
-    "non_inferiority": _non_inferiority,
-    "superiority": _superiority,
-    "minimum": _minimum,
-}
+def _verdict(gate: Gate, result: TestResult, *, is_worse: bool) -> Verdict:
+    """Apply the rule of a gate to its test; ``is_worse`` is the evidence of worse, adjusted for the family."""
+    is_good = False
+    if gate.rule == "no_regression":
+        # A drop outside the bounds was detectable at any power: items that got better are no noise.
+        is_good = not is_worse and (result.detectable <= gate.detect or result.low > -gate.detect)
+    elif gate.rule == "non_inferiority":
+        is_good = result.low > -(gate.margin or 0.0)
+    elif gate.rule == "superiority":
+        is_good, is_worse = result.low > 0, is_worse and result.high < 0
+    elif gate.value is not None:
+        is_good = result.low >= gate.value and result.p_better < gate.alpha
+        is_worse = is_worse and result.high < gate.value
+    return Verdict.PASS if is_good else Verdict.FAIL if is_worse else Verdict.INCONCLUSIVE

@@ -93,17 +93,22 @@ def pairs(keys: Iterable[Key], head: Graph, base: Graph) -> Iterator[tuple[Suite
 
     The baseline is the base suite of the same name, else the base suite that was renamed, else None.
     """
-    removed = [
+    gone = removed(head, base)
+    for key in keys:
+        by_label = {suite.label: suite for suite in suites_of(key, base)}
+        for suite in suites_of(key, head):
+            yield suite, by_label.get(suite.label) or _renamed_from(suite, gone)
+
+
+def removed(head: Graph, base: Graph) -> list[SuiteRef]:
+    """Suites of base that head lacks."""
+    return [
         suite
         for key in base.nodes
         if key.kind == KIND.name
         for suite in suites_of(key, base)
         if suite.label not in {other.label for other in suites_of(key, head)}
     ]
-    for key in keys:
-        by_label = {suite.label: suite for suite in suites_of(key, base)}
-        for suite in suites_of(key, head):
-            yield suite, by_label.get(suite.label) or _renamed_from(suite, removed)
 
 
 def suites_of(key: Key, graph: Graph) -> list[SuiteRef]:

@@ -23,8 +23,8 @@ from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
 from llmops.execution.executor import BuildContext, BuildResult, BuildTask
-from llmops.gates import budgets, information, judge, pairing, sampling, verdicts
-from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteCandidate
+from llmops.gates import budgets, judge, pairing, sampling, verdicts
+from llmops.gates.budgets import Budget, SkippedSuite, SuiteCandidate
 from llmops.gates.pairing import SuiteRef
 from llmops.gates.sampling import Continuation
 from llmops.gates.trials import EvidenceStore
@@ -38,8 +38,8 @@ from llmops.ledger import ledger
 from llmops.planning import missing, plan
 from llmops.planning.missing import ResultRequest
 from llmops.specs import diff, parsing, pricing
-from llmops.specs.graph import Graph
 from llmops.specs.parsing import steps_of
+from llmops.specs.pricing import Price
 from llmops.specs.settings import Settings
 
 
@@ -150,22 +150,21 @@ def find_affected(base: Desired, head: Desired) -> GatePlan:
     if problems := list(_forbidden_changes(changes, base, head)):
         raise Invalid(problems)
     evaluations = [key for key in head.graph.nodes if key.kind == kind.KIND.name]
-    touched = {change.key for change in changes if _affects_verdict(change, base.graph, head.graph)}
+    # A new description has no effect on a verdict; a new gate has, and keeps the digest.
+    touched = {
+        change.key
+        for change in changes
+        if change.sign is not Sign.KEEP or base.graph[change.key].spec.body != head.graph[change.key].spec.body
+    }
+    removed = pairing.removed(head.graph, base.graph)
     return GatePlan(
         base=base,
         head=head,
         changes=changes,
         affected=tuple(key for key in evaluations if key in touched),
         unaffected=tuple(key for key in evaluations if key not in touched),
-        removed=tuple(_removed_suites(base.graph, head.graph)),
+        removed=tuple(f"{suite.node.key} {suite.label}" for suite in removed),
     )
-
-
-def _affects_verdict(change: Change, base: Graph, head: Graph) -> bool:
-    """Whether the digest or the gate differs; a new description does not affect a verdict."""
-    if change.sign is not Sign.KEEP:
-        return True
-    return bool(base[change.key].spec.body != head[change.key].spec.body)
 
 
 def _forbidden_changes(changes: Iterable[Change], base: Desired, head: Desired) -> Iterator[Problem]:
@@ -175,13 +174,6 @@ def _forbidden_changes(changes: Iterable[Change], base: Desired, head: Desired) 
             for problem in KINDS[change.key.kind].moves(old.body, new.body):
                 location = parsing.location(new, head.files)
                 yield location.problem(steps_of(problem.at), problem.what, problem.remedy)
-
-
-def _removed_suites(base: Graph, head: Graph) -> Iterator[str]:
-    for key in base.nodes:
-        if key.kind == kind.KIND.name:
-            labels = {suite.label for suite in head[key].spec.body.suites} if key in head else set()
-            yield from (f"{key} {suite.label}" for suite in base[key].spec.body.suites if suite.label not in labels)
 
 
 def _without_unused_baselines(
@@ -232,7 +224,7 @@ def fit_to_budget(workspace: Workspace, gate_plan: GatePlan, budget: Budget) -> 
                 evaluation=suite.node.key,
                 suite=suite.label,
                 units=units,
-                information=information.expected_information(baseline or suite, done, source),
+                information=verdicts.expected_information(baseline or suite, done, source),
             )
             candidates.append(candidate)
     selection = budgets.select(candidates, prices, budget)

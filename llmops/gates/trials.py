@@ -16,7 +16,7 @@ from llmops.execution import evidence
 from llmops.execution.evidence import EVIDENCE, Item, SuiteFacts
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
-from llmops.statistics.families import Scores
+from llmops.statistics.paired_tests import Scores
 from llmops.store import blobs
 from llmops.store.blobs import Store
 

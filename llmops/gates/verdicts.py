@@ -1,10 +1,11 @@
 """Judges suites from stored evidence: one report for each, with the items that changed.
 
-Effects: reads the ledger and the store.
+Effects: reads the index, the ledger and the store.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
@@ -18,6 +19,7 @@ from llmops.gates.budgets import SkippedSuite
 from llmops.gates.judge import GateCase, Judgement
 from llmops.gates.pairing import GateCriteria, SuiteRef
 from llmops.gates.trials import MISSING, EvidenceStore, SuiteEvidence
+from llmops.index.outcomes import DoneUnits
 from llmops.kinds.evaluation.rubrics import Agreement
 from llmops.kinds.evaluation.spec import Gate
 from llmops.specs.graph import Graph
@@ -131,43 +133,37 @@ def _judge(cases: Iterable[PreparedCase]) -> tuple[SuiteReport, ...]:
 
 def _prepare(criteria: GateCriteria, suite: SuiteRef, baseline: SuiteRef | None, source: EvidenceStore) -> PreparedCase:
     """Load the evidence of both sides, check it, and build the case to judge."""
-    sides = _load(criteria, suite, baseline, source)
-    report = _report(criteria, suite, sides)
-    comparable = sides.baseline if sides.is_comparable else None
-    if problem := _problem(criteria, sides):
-        report = replace(report, judgement=judge.inconclusive(criteria.gate.rule, problem))
-        return PreparedCase(report=report, gate=criteria.gate, head=suite, base=comparable)
-    case = _case(criteria.gate, sides)
-    if sides.head is not None and sides.base is not None and sides.is_comparable:
-        report = _with_changes(report, sides.head, sides.base)
-    return PreparedCase(report=report, gate=criteria.gate, head=suite, base=comparable, case=case)
-
-
-class _Sides(Struct, frozen=True, kw_only=True):
-    """Stored evidence of a suite and of its baseline."""
-
-    baseline: SuiteRef | None
-    """None where there is none, or where the gate is not against the base."""
-    is_comparable: bool
-    head: SuiteEvidence | None
-    base: SuiteEvidence | None
-    units: tuple[Digest, ...]
-    metric: str
-    note: str
-
-
-def _load(criteria: GateCriteria, suite: SuiteRef, baseline: SuiteRef | None, source: EvidenceStore) -> _Sides:
-    head_units, base_units, note = _units(criteria.gate, suite, baseline)
-    head = trials.read(head_units, source)
-    return _Sides(
-        baseline=baseline if criteria.gate.against == "base" else None,
-        is_comparable=_is_comparable(suite, baseline),
-        head=head,
-        base=trials.read(base_units, source),
-        units=(*head_units, *base_units),
-        metric=criteria.metric or next(iter(head.facts.metrics if head else ()), ""),
+    gate, is_comparable = criteria.gate, _is_comparable(suite, baseline)
+    head_units, base_units, note = _units(gate, suite, baseline)
+    head, base = trials.read(head_units, source), trials.read(base_units, source)
+    metric = criteria.metric or next(iter(head.facts.metrics if head else ()), "")
+    comparable = baseline if gate.against == "base" and is_comparable else None
+    problem = _problem(head, base, metric, criteria.min_agreement, need_base=comparable is not None)
+    report = SuiteReport(
+        evaluation=suite.node.key,
+        suite=suite.label,
+        metric=metric,
+        judgement=judge.inconclusive(gate.rule, problem),
         note=note,
+        figures=_figures(head, base, metric),
+        units=(*head_units, *base_units),
+        seconds=sum(evidence.seconds for evidence in (head, base) if evidence is not None),
+        agreement=head.facts.agreement if head and metric in head.facts.judged else None,
     )
+    if head is None or problem:
+        return PreparedCase(report=report, gate=gate, head=suite, base=comparable)
+    if base is not None and is_comparable:
+        report = _with_changes(report, head, base)
+    case = GateCase(
+        gate=gate,
+        head=head.scores(metric),
+        base=base.scores(metric) if base is not None and is_comparable else None,
+        clusters=head.clusters(),
+        lower_is_better=metric in head.facts.lower_is_better,
+        is_comparable=is_comparable,
+        total=head.facts.of,
+    )
+    return PreparedCase(report=report, gate=gate, head=suite, base=comparable, case=case)
 
 
 def _is_comparable(suite: SuiteRef, baseline: SuiteRef | None) -> bool:
@@ -199,47 +195,25 @@ def _units(
     return head[:count], base[:count], note
 
 
-def _problem(criteria: GateCriteria, sides: _Sides) -> str:
+def _problem(
+    head: SuiteEvidence | None,
+    base: SuiteEvidence | None,
+    metric: str,
+    min_agreement: float | None,
+    *,
+    need_base: bool,
+) -> str:
     """Reason why the evidence cannot be judged, or ''."""
-    if sides.head is None:
+    if head is None:
         return f"head {MISSING}"
-    if problem := sides.head.metric_problem(sides.metric):
+    if problem := head.metric_problem(metric):
         return problem
-    if sides.baseline is not None and sides.is_comparable and sides.base is None:
+    if need_base and base is None:
         return f"base {MISSING}; to evaluate it, run `llmops gate --base` with its commit"
-    sources = {"head": sides.head, "base": sides.base}
+    sources = {"head": head, "base": base}
     if silent := [side for side, evidence in sources.items() if evidence is not None and evidence.is_silent]:
         return f"no model call is recorded for {' and '.join(silent)}, so there is no evidence"
-    return sides.head.judge_problem(sides.metric, criteria.min_agreement)
-
-
-def _case(gate: Gate, sides: _Sides) -> GateCase:
-    head, base, metric = sides.head, sides.base if sides.is_comparable else None, sides.metric
-    assert head is not None  # noqa: S101  `_problem` reports that
-    return GateCase(
-        gate=gate,
-        head=head.scores(metric),
-        base=base.scores(metric) if base else None,
-        clusters=head.clusters(),
-        lower_is_better=metric in head.facts.lower_is_better,
-        is_comparable=sides.is_comparable,
-        total=head.facts.of,
-    )
-
-
-def _report(criteria: GateCriteria, suite: SuiteRef, sides: _Sides) -> SuiteReport:
-    head, base, metric = sides.head, sides.base, sides.metric
-    return SuiteReport(
-        evaluation=suite.node.key,
-        suite=suite.label,
-        metric=metric,
-        judgement=judge.inconclusive(criteria.gate.rule, ""),
-        note=sides.note,
-        figures=_figures(head, base, metric),
-        units=sides.units,
-        seconds=sum(evidence.seconds for evidence in (head, base) if evidence is not None),
-        agreement=head.facts.agreement if head and metric in head.facts.judged else None,
-    )
+    return head.judge_problem(metric, min_agreement)
 
 
 def _figures(head: SuiteEvidence | None, base: SuiteEvidence | None, metric: str) -> TaskFigures | None:
@@ -268,3 +242,33 @@ def _with_changes(report: SuiteReport, head: SuiteEvidence, base: SuiteEvidence)
         better=tuple(better[:MOST_ITEMS]),
         got_better=len(better),
     )
+
+
+def expected_information(suite: SuiteRef, done: DoneUnits, source: EvidenceStore) -> float | None:
+    """Expected share of the evidence that a gate needs, 0 to 1; None without earlier evidence.
+
+    ``suite`` is the one whose gate applies and under whose name it ran before: the base's, where base has it. The
+    estimate is ``min(1, (target / smallest)²)``, with the drop that the gate looks for and the smallest drop that the
+    items detect: docs/decisions/0015. It uses the two latest evidences; a single one counts as unchanged.
+    """
+    latest = done.latest(suite.node.key, suite.label, 2)
+    runs = [run for unit in latest if (run := trials.read([unit], source)) is not None]
+    if not runs:
+        return None
+    head, base = runs[0], runs[-1]
+    gate = suite.suite.gate
+    metric = suite.suite.metric or next(iter(head.facts.metrics), "")
+    case = GateCase(
+        gate=gate,
+        head=head.scores(metric),
+        base=base.scores(metric),
+        clusters=head.clusters(),
+        lower_is_better=metric in head.facts.lower_is_better,
+    )
+    judgement = judge.judge_together([case])[0]
+    smallest = judgement.detectable
+    if smallest is None:
+        bounds = judgement.low, judgement.high
+        smallest = math.inf if bounds[0] is None or bounds[1] is None else (bounds[1] - bounds[0]) / 2
+    target = (gate.margin if gate.rule == "non_inferiority" else None) or gate.detect
+    return min(1.0, (target / smallest) ** 2) if smallest else 1.0

@@ -1,22 +1,25 @@
-"""Runs the git program.
+"""Runs the git program, and waits for the locks of refs.
 
 The repository is the one around the given folder. Variables of the environment that name another one (GIT_DIR and the
 like, which git sets for hooks) are removed: libgit2 ignores them, and one command must not see two repositories.
 Replacements (git-replace(1)) are disabled, so that an object is what its id says.
 
-Effects: runs git.
+Effects: runs git, waits, reads lock files.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llmops.domain.problems import Broken
+from llmops.host import processes
 
 LOCAL = frozenset(
     "GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_COMMON_DIR GIT_DIR GIT_GRAFT_FILE GIT_IMPLICIT_WORK_TREE GIT_INDEX_FILE "
@@ -30,6 +33,9 @@ LEAST = (2, 38)
 """`git cat-file --batch-command` is of 2.36, `git merge-tree --write-tree` of 2.38."""
 ONCE = ("revert", "commit")
 """Commands that must not run twice."""
+LOCKED = r"Unable to create '(?P<path>[^']+)': File exists"
+LEFT_OVER = 10.0
+"""Age in seconds from which a lock counts as left over. git holds the lock of a ref for milliseconds."""
 STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)
 
 
@@ -113,3 +119,38 @@ def run(
     if done.returncode:
         raise GitFailed(folder, arguments, done)
     return str(done.stdout, "utf-8", "surrogateescape")
+
+
+def run_patiently(folder: Path, *arguments: str, remote: str = "") -> None:
+    """Run git, and wait while another git holds the lock of a ref. Raises `Broken` for a lock that is left over."""
+    begun = time.monotonic()
+    while True:
+        try:
+            run(folder, *arguments)
+        except GitFailed as error:
+            lock = re.search(LOCKED, error.words)
+            if lock is None:
+                raise
+            path = Path(lock["path"])
+            if (age := max(_age(path), time.monotonic() - begun)) > LEFT_OVER:
+                where = f' at the remote "{remote}"' if remote else ""
+                raise Broken(
+                    f"{path}{where} has existed for {age:.0f} s: a killed git left this lock. "
+                    f"If no git runs there, remove it (rm {shlex.quote(str(path))}) and run this again."
+                ) from None
+        else:
+            return
+        time.sleep(0.05)
+
+
+def abandoned(locks: Iterable[Path]) -> tuple[Path, ...]:
+    """Select the lock files that are old and that no process of this machine has open."""
+    return tuple(path for path in locks if _age(path) > LEFT_OVER and not processes.have_open(path))
+
+
+def _age(path: Path) -> float:
+    """Age of a file in seconds; 0 if it does not exist."""
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:
+        return 0.0

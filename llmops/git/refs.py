@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from llmops.domain.problems import Broken, Closed, LlmopsError, Refused
-from llmops.git import command, ref_locks, signatures
+from llmops.git import command, signatures
 from llmops.git.objects import Entry
 from llmops.git.repository import Repository
 from llmops.git.signatures import UNSIGNED, SigningPolicy
@@ -195,13 +195,14 @@ def _unpushed(refs: Refs, ref: str, words: str) -> LlmopsError:
 
 
 def _patiently(refs: Refs, *arguments: str) -> None:
-    ref_locks.run(refs.repo.top, *DURABLE, *arguments, remote=refs.remote if arguments[0] == "push" else "")
+    remote = refs.remote if arguments[0] == "push" else ""
+    command.run_patiently(refs.repo.top, *DURABLE, *arguments, remote=remote)
 
 
 def left_over_locks(refs: Refs, names: Iterable[str]) -> tuple[Path, ...]:
     """List the locks of local refs that no running git holds."""
     held = {"packed-refs", *(name for ref in names for name in (ref, _tracking(refs, ref)))}
-    return ref_locks.abandoned(refs.repo.common / f"{name}.lock" for name in sorted(held))
+    return command.abandoned(refs.repo.common / f"{name}.lock" for name in sorted(held))
 
 
 def back_off(attempt: int) -> None:

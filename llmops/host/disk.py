@@ -15,7 +15,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 READ_ONLY = 0o444
 FICLONE = 0x40049409
@@ -23,52 +27,45 @@ FICLONE = 0x40049409
 
 
 class Disk:
-    """The methods of fsspec's file systems that the store uses. To import fsspec takes 80 ms."""
+    """The methods of fsspec's file systems that the store uses. To import fsspec takes 80 ms.
+
+    Files in the store are read-only.
+    """
 
     def exists(self, path: str) -> bool:
-        """Whether a path exists."""
         return Path(path).exists()
 
     def size(self, path: str) -> int:
-        """Return the size of a file in bytes."""
         return os.stat(path).st_size
 
     def cat_file(self, path: str) -> bytes:
-        """Read a file."""
         return Path(path).read_bytes()
 
     def pipe_file(self, path: str, data: bytes) -> None:
-        """Write a read-only file."""
         with named(path):
             Path(path).write_bytes(data)
             os.chmod(path, READ_ONLY)
 
     def put_file(self, source: str, target: str) -> None:
-        """Copy a file into the store, read-only."""
         with named(target):
             copy(source, target)
             os.chmod(target, READ_ONLY)
 
     def get_file(self, source: str, target: str) -> None:
-        """Copy a file out of the store."""
         with named(target):
             copy(source, target)
 
     def makedirs(self, path: str, *, exist_ok: bool) -> None:
-        """Create a folder and its parents."""
         if not os.path.isdir(path):
             os.makedirs(path, exist_ok=exist_ok)
 
     def mv(self, source: str, target: str) -> None:
-        """Rename a file."""
         os.replace(source, target)
 
     def open(self, path: str, mode: str) -> IO[bytes]:
-        """Open a file to read it."""
         return Path(path).open(mode)
 
     def find(self, path: str, *, detail: bool) -> dict[str, dict[str, Any]]:  # noqa: ARG002  fsspec's signature
-        """Find every file below a folder: its path, size and time."""
         files: dict[str, dict[str, Any]] = {}
         for folder, _, names in os.walk(path):
             for name in names:
@@ -79,7 +76,6 @@ class Disk:
         return files
 
     def rm(self, paths: list[str]) -> None:
-        """Remove files, if they exist."""
         for path in paths:
             Path(path).unlink(missing_ok=True)
 
@@ -94,6 +90,20 @@ def write(path: Path, data: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def load(path: Path, kind: type[T]) -> T | None:
+    """Decode a JSON file; None if it does not exist or is not valid."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def lines(path: Path) -> Iterator[str]:
+    """Read the lines of a log; none if it does not exist."""
+    with contextlib.suppress(FileNotFoundError), path.open(errors="replace") as file:
+        yield from (line.rstrip("\n") for line in file)
 
 
 @contextmanager

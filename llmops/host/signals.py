@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 from llmops.domain.problems import Stopped
@@ -38,17 +38,13 @@ class Stop:
         if self.is_asked:
             raise Stopped("stopped by a signal. Running orders continue; the next run adopts them.")
 
-    @contextmanager
-    def in_order(self) -> Iterator[None]:
-        """Turn the first signal into a request, until the end of this block."""
-        with self._tolerating(1):
-            yield
+    def in_order(self) -> AbstractContextManager[None]:
+        """Turn the first signal into a request, until the end of a block."""
+        return self._tolerating(1)
 
-    @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Keep the second signal from interrupting, too, until the end of this block."""
-        with self._tolerating(PATIENCE):
-            yield
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Keep the second signal from interrupting, too, until the end of a block."""
+        return self._tolerating(PATIENCE)
 
     @contextmanager
     def _tolerating(self, amount: int) -> Iterator[None]:

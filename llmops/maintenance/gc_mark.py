@@ -16,7 +16,7 @@ from msgspec import Struct
 from llmops.domain.digests import SHORT, Digest
 from llmops.domain.orders import JobResult, Order
 from llmops.domain.problems import Invalid, Misused, Refused
-from llmops.domain.records import EnvironmentState, Outcome, Release, Standing
+from llmops.domain.records import EnvironmentState, Outcome, Release
 from llmops.domain.resources import Key
 from llmops.git import refs, tree
 from llmops.git.refs import Refs
@@ -167,12 +167,7 @@ class MarkedBlobs:
             if key in graph:
                 kept = CONTROLLERS[key.kind].keeps(graph[key].spec.body, state, keep.now)
                 yield from (("kept warm", digest) for digest in kept)
-        good = [
-            (revision.replaced, revision.since, digest)
-            for digest, revision in state.revisions.items()
-            if revision.standing is Standing.GOOD and digest != state.live
-        ]
-        yield from (("good before", digest) for *_, digest in sorted(good, reverse=True)[: keep.good])
+        yield from (("good before", digest) for digest in state.earlier_good()[: keep.good])
 
     def _all_of(self, key: Key, why: str) -> None:
         """Keep every result of a resource, if it is unknown which one a revision depends on."""

@@ -11,12 +11,10 @@ Effects: reads git, the ledger, the store and the work folder; removes blobs and
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -28,7 +26,7 @@ from llmops.domain.records import EnvironmentState, Intent, Outcome
 from llmops.environments import isolation, workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.execution import dispatch
-from llmops.host import clock, file_locks
+from llmops.host import clock, disk, file_locks
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 from llmops.maintenance import gc_mark
@@ -190,8 +188,8 @@ class _WorkFolder(Struct, frozen=True):
     def _orders(self) -> Iterator[tuple[str, Order]]:
         """Yield every order of this machine; folders with other content are ignored."""
         for path in sorted(self.work.glob(f"*/{orders.ORDER}")):
-            with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-                yield path.parent.name, msgspec.json.decode(path.read_bytes(), type=Order)
+            if order := disk.load(path, Order):
+                yield path.parent.name, order
 
     def _is_busy(self, folder: Path) -> bool:
         return self.runner.look(folder) is OrderState.RUNNING or file_locks.holder(folder / orders.LOCK) != 0

@@ -23,6 +23,7 @@ from llmops.planning.plan import CurrentState, PlanOrigin
 from llmops.registry import PLUGINS
 from llmops.specs import pricing
 from llmops.specs.graph import Graph
+from llmops.specs.pricing import Price
 from llmops.specs.settings import Settings
 
 
@@ -81,22 +82,14 @@ def _inputs(requests: Iterable[ResultRequest], tasks: Iterable[BuildTask], done:
     return {unit for unit in inputs if unit in done}
 
 
-class Estimate(Struct, frozen=True):
-    """Expected time and cost of some tasks."""
-
-    seconds: float
-    cost: Cost | None
-    """None where a device has no price."""
-
-
-def estimate(workspace: Workspace, tasks: Sequence[BuildTask], prices: Settings) -> Estimate | None:
+def estimate(workspace: Workspace, tasks: Sequence[BuildTask], prices: Settings) -> Price | None:
     """Estimate some tasks; None when nothing like one of them was ever built."""
     nodes = {task.action.unit: task.desired.graph[task.action.key] for task in tasks}
     past = follow(workspace.commits.index, workspace.ledger).past
     seconds = plan.estimates((task.action for task in tasks), past)
     if len(seconds) < len(nodes):
         return None
-    return Estimate(sum(seconds.values()), pricing.total(costs_of(seconds, nodes, prices).values()))
+    return Price(sum(seconds.values()), pricing.total(costs_of(seconds, nodes, prices).values()))
 
 
 def costs_of(

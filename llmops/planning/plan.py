@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -33,6 +33,7 @@ from llmops.domain.plans import (
 from llmops.domain.records import EnvironmentState, Release, Standing
 from llmops.domain.resources import Key, Node, Scope, Unit
 from llmops.plugins.plugins import Plugins
+from llmops.releases.live import Controller
 from llmops.specs.graph import Graph
 
 
@@ -45,13 +46,6 @@ class PlanOrigin(Struct, frozen=True):
     ledger: tuple[str, str] = ("", "")
 
 
-class Judges(Protocol):
-    """The part of a controller (`llmops.releases.controller`) that a plan uses."""
-
-    def due(self, node: Node, release: Release, observed: Any) -> RequiredChange | None:
-        """Decide which change the resource needs; None if it is as declared."""
-
-
 class CurrentState(Struct, frozen=True):
     """What was built and what runs."""
 
@@ -62,7 +56,7 @@ class CurrentState(Struct, frozen=True):
     """What runs of each live resource, as its controller observed it."""
     pending: AbstractSet[Key] | None = None
     """The resources that may have units to build; None is all."""
-    controllers: Mapping[str, Judges] = {}
+    controllers: Mapping[str, Controller] = {}
     """The controller of each live kind."""
 
 

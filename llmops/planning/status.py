@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
@@ -16,6 +16,7 @@ from llmops.domain.plans import Blocked, Plan
 from llmops.domain.records import EnvironmentState, Outcome, Release, Standing
 from llmops.domain.resources import Key, Node, Unit
 from llmops.domain.status import Condition
+from llmops.releases.live import Controller
 from llmops.specs.graph import Graph
 
 STANDINGS = {Standing.GOOD: "was good", Standing.BAD: "was bad", Standing.UNKNOWN: "on its way"}
@@ -60,18 +61,11 @@ class StatusInputs(Struct, frozen=True, kw_only=True):
     outcomes: Mapping[Digest, Outcome]
     observed: Mapping[Key, Any]
     """What runs of each live resource, as its controller observed it."""
-    controllers: Mapping[str, Describes]
+    controllers: Mapping[str, Controller]
     endpoint: str
     is_held: bool = False
     """Whether the lease in the state is valid."""
     notes: tuple[str, ...] = ()
-
-
-class Describes(Protocol):
-    """The part of a controller (`llmops.releases.controller`) that a status uses."""
-
-    def describe(self, node: Node, release: Release, observed: Any) -> tuple[Condition, str]:
-        """Describe the condition of a live resource."""
 
 
 def overview(graph: Graph, plan: Plan, inputs: StatusInputs) -> Overview:

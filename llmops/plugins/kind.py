@@ -75,7 +75,7 @@ class Kind(Struct, Generic[B], frozen=True):
     provides: tuple[str, ...] = ()
     """Roles in which fields of other specs may name this kind (`ref(role)`): ``model``, ``rows``, …"""
     live: bool = False
-    """Whether it is converged by a controller (`llmops.releases.controller`) instead of built once."""
+    """Whether it is converged by a controller (`llmops.releases.live.Controller`) instead of built once."""
     check: Callable[[B, Choices], Iterable[FieldProblem]] = _nothing
     """Finds problems of a spec that its schema cannot express."""
     examine: Callable[[B, Files], Iterable[FieldProblem | Problem]] = _nothing

@@ -47,11 +47,6 @@ class ReleaseCandidate(Struct, frozen=True, kw_only=True):
     route: Callable[[tuple[str, ...]], RevisionRoute]
     """Builds the route for the addresses of its replicas, with no traffic yet."""
 
-    @property
-    def deadline(self) -> float:
-        """Seconds until a replica that is not ready counts as failed."""
-        return seconds(self.body.progress_deadline)
-
 
 def of(graph: Graph) -> tuple[Key, ...]:
     return tuple(key for key in graph.live if isinstance(graph[key].spec.body, Deployment))
@@ -88,7 +83,9 @@ def observe(
     for key, node in nodes.items():
         own = [replica for replica in replicas if replica.deployment == key.name]
         routes = table.routes.get(key.name, ()) if is_up else ()
-        ready = _remote(node, routes)
+        # A remote engine counts as ready, since no runtime starts it.
+        is_remote = ENGINES[node.spec.body.engine.type].remote
+        ready = {route.revision: set(route.urls) for route in routes if is_remote}
         for replica in own:
             if replica.phase is Phase.READY:
                 ready.setdefault(replica.revision, set()).add(replica.url)
@@ -103,12 +100,6 @@ def observe(
     return observed
 
 
-def _remote(node: Node, routes: Iterable[RevisionRoute]) -> dict[Digest, set[str]]:
-    """Addresses of a remote engine by routed revision. They count as ready, since no runtime starts them."""
-    engine = ENGINES[node.spec.body.engine.type]
-    return {route.revision: set(route.urls) for route in routes} if engine.remote else {}
-
-
 def candidate(workspace: Workspace, graph: Graph, files: Files, key: Key) -> ReleaseCandidate:
     """Describe what the revision of a deployment needs to run.
 
@@ -119,27 +110,20 @@ def candidate(workspace: Workspace, graph: Graph, files: Files, key: Key) -> Rel
     engine = ENGINES[body.engine.type]
     if why := revisions.mismatch(key, body.engine, engine):
         raise Broken(why)
-    interface, urls = _interface(body)
+    config = msgspec.convert(body.engine.config, engine.config)
+    if engine.remote:
+        interface = engine.endpoint(config)
+    else:  # the interface does not depend on the model and the address
+        interface = engine.command(config, Replica(name="", model=Path("model"), host="", port=0))
     prompt = _prompt(node, graph, files)
     return ReleaseCandidate(
         key=key,
         revision=node.digest,
         body=body,
         replica_set=None if engine.remote else _replica_set(node, interface, prompt, workspace),
-        urls=urls,
+        urls=(interface.url,) if engine.remote else (),
         route=partial(revisions.route, node.digest, interface, prompt),
     )
-
-
-def _interface(body: Deployment) -> tuple[Interface, tuple[str, ...]]:
-    """How the engine of a deployment is called, and its addresses if it is remote."""
-    engine = ENGINES[body.engine.type]
-    config = msgspec.convert(body.engine.config, engine.config)
-    if engine.remote:
-        endpoint = engine.endpoint(config)
-        return endpoint, (endpoint.url,)
-    # The interface does not depend on the model and the address.
-    return engine.command(config, Replica(name="", model=Path("model"), host="", port=0)), ()
 
 
 def _replica_set(node: Node, interface: Interface, prompt: PromptRoute | None, workspace: Workspace) -> ReplicaSetSpec:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from llmops.domain.digests import SHORT, Digest
 from llmops.domain.problems import Broken, LlmopsError, Refused
-from llmops.domain.records import Release, Standing
+from llmops.domain.records import Release
 from llmops.domain.resources import Key
 from llmops.git import command, tree
 from llmops.git.repository import Repository
@@ -31,14 +31,9 @@ class Undo(Struct, frozen=True):
 
 def previous_good(release: Release) -> Digest:
     """Find the revision that was good before the live one. Raises `Refused` when there is none."""
-    good = [
-        (revision.replaced, digest)
-        for digest, revision in release.revisions.items()
-        if revision.standing is Standing.GOOD and digest != release.live
-    ]
-    if not good:
-        raise Refused("there is no earlier good revision to go back to. See `llmops history`.")
-    return max(good)[1]
+    if good := release.earlier_good():
+        return good[0]
+    raise Refused("there is no earlier good revision to go back to. See `llmops history`.")
 
 
 def find(repo: Repository, key: Key, target: Digest | None, read: Callable[[str], Graph]) -> Undo:

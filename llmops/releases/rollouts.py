@@ -20,7 +20,7 @@ from llmops.domain.records import Release, Rollout, Standing, Window
 from llmops.plugins.fields import seconds
 
 if TYPE_CHECKING:  # a plan without a release saves importing the kind
-    from llmops.kinds.deployment import Analysis, CanaryStep
+    from llmops.kinds.deployment import Analysis, CanaryStep, Deployment
 
 
 class Observed(Struct, frozen=True, kw_only=True):
@@ -67,6 +67,17 @@ def tier(revision: Digest, replicas: int, observed: Observed) -> Tier:
     if observed.ready.get(revision, 0) >= replicas:
         return Tier.HOT
     return Tier.WARM if revision in observed.prepared else Tier.COLD
+
+
+def kept_warm(body: Deployment, release: Release, now: float) -> frozenset[Digest]:
+    """Revisions that keep running: the live one, that of the rollout, and for a while the last good ones.
+
+    ``now`` is in seconds since the epoch.
+    """
+    limit = now - seconds(body.keep_warm.for_)
+    warm = [digest for digest in release.earlier_good() if release.revisions[digest].replaced > limit]
+    rolling = [release.rollout.revision] if release.rollout else []
+    return frozenset([release.live, *rolling, *warm[: body.keep_warm.revisions]])
 
 
 class TransitionKind(StrEnum):

@@ -1,6 +1,6 @@
-"""Routes the gateway's traffic to revisions, and drains replicas before they stop.
+"""Keeps the declared replicas of a revision ready, and routes the gateway's traffic to them.
 
-Effects: writes the routing table, reads the gateway's metrics, waits.
+Effects: drives runtimes, writes the routing table, reads the gateway's metrics, waits.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import asdict, replace
+
 from llmops.domain.digests import SHORT, Digest
 from llmops.domain.events import Event, EventType
 from llmops.domain.records import EnvironmentState
 from llmops.domain.resources import Key, Node
 from llmops.ledger import ledger
 from llmops.plugins.fields import seconds
-from llmops.plugins.runtime import ReplicaStatus
+from llmops.plugins.runtime import Phase, ReplicaSetSpec, ReplicaStatus
 from llmops.releases import context, deployments
 from llmops.releases.context import ReleaseContext
 from llmops.releases.deployments import ReleaseCandidate
@@ -29,6 +31,10 @@ WHOLE = 100
 """All of the traffic, in percent."""
 
 
+class NotReadyError(Exception):
+    """Replicas did not get ready, for the reason in the message."""
+
+
 class ServingContext(ReleaseContext, frozen=True, kw_only=True):
     """One apply, with the runtimes and the gateway of deployments."""
 
@@ -39,27 +45,69 @@ class ServingContext(ReleaseContext, frozen=True, kw_only=True):
     def of(cls, release: ReleaseContext, nodes: Iterable[Node]) -> ServingContext:
         """Open the runtimes and the gateway for an apply; ``nodes`` are deployments that may name new runtimes."""
         state = ledger.state(release.workspace.ledger) or EnvironmentState()
-        return cls(
-            workspace=release.workspace,
-            fence=release.fence,
-            commit=release.commit,
-            emit=release.emit,
-            guard=release.guard,
-            stop=release.stop,
-            runtimes=deployments.runtimes(release.workspace, state, nodes),
-            gateway=deployments.gateway(release.workspace),
-        )
+        runtimes = deployments.runtimes(release.workspace, state, nodes)
+        return cls(**asdict(release), runtimes=runtimes, gateway=deployments.gateway(release.workspace))
+
+
+def ensure_ready(candidate: ReleaseCandidate, serving: ServingContext) -> None:
+    """Start missing replicas, route the revision's share to the declared number, then stop surplus ones.
+
+    Raises `NotReadyError`.
+    """
+    if candidate.replica_set is None:
+        _place(candidate.urls, candidate, serving)
+        return
+    replica_set, declared = candidate.replica_set, candidate.replica_set.replicas
+    running = _replicas(candidate.key, candidate.revision, serving)
+    if not _are_ready(running, declared):
+        text = f"starting {declared} replica{'s' if declared > 1 else ''} of {candidate.revision[:SHORT]}"
+        serving.emit(Event(type=EventType.STARTING, key=candidate.key, text=text))
+        serving.runtimes.ensure(replace(replica_set, replicas=max(declared, len(running))))
+        running = _wait(candidate, replica_set, serving)
+    _place((replica.url for replica in running[:declared]), candidate, serving)
+    if len(running) > declared:
+        _drain(running[declared:], serving)
+        serving.runtimes.ensure(replica_set)
+        # A replica that died meanwhile was restarted, and has another address.
+        ready = _wait(candidate, replica_set, serving)[:declared]
+        _place((replica.url for replica in ready), candidate, serving)
+
+
+def _wait(candidate: ReleaseCandidate, replica_set: ReplicaSetSpec, serving: ServingContext) -> list[ReplicaStatus]:
+    """Wait until the declared number of replicas is ready, and return all replicas."""
+    declared, deadline = replica_set.replicas, time.monotonic() + replica_set.deadline
+    while not _are_ready(running := _replicas(candidate.key, candidate.revision, serving), declared):
+        if failed := next((replica for replica in running[:declared] if replica.phase is Phase.FAILED), None):
+            raise NotReadyError(f"it does not start: {failed.error}")
+        if time.monotonic() > deadline:
+            errors = "; ".join(dict.fromkeys(replica.error for replica in running if replica.error))
+            late = f"it was not ready within {candidate.body.progress_deadline}{f' ({errors})' if errors else ''}"
+            raise NotReadyError(f"it does not start: {late}")
+        context.keep_lease(serving)
+        time.sleep(LOOK_SECONDS)
+    return running
+
+
+def _are_ready(running: list[ReplicaStatus], declared: int) -> bool:
+    """Whether the replicas that stay, which are the first, are ready."""
+    return [replica.phase for replica in running[:declared]] == [Phase.READY] * declared
+
+
+def _replicas(key: Key, revision: Digest, serving: ServingContext) -> list[ReplicaStatus]:
+    """List the replicas of a revision; they are stopped from the end."""
+    running = serving.runtimes.look()
+    return [replica for replica in running if (replica.deployment, replica.revision) == (key.name, revision)]
+
+
+def _place(urls: Iterable[str], candidate: ReleaseCandidate, serving: ServingContext) -> None:
+    """Route the share of a revision to exactly these replicas."""
+    entry = candidate.route(tuple(sorted(urls)))
+    route(serving, lambda routes: table.placed(routes, candidate.key.name, entry))
 
 
 def route(serving: ServingContext, edit: Callable[[RoutingTable], RoutingTable]) -> float:
     """Change the routes; return the seconds until the gateway served them. Raises `Retry` after a lost lease."""
     return gateway_client.change(serving.gateway, serving.fence, edit)
-
-
-def place(urls: Iterable[str], candidate: ReleaseCandidate, serving: ServingContext) -> None:
-    """Route the share of a revision to exactly these replicas."""
-    entry = candidate.route(tuple(sorted(urls)))
-    route(serving, lambda routes: table.placed(routes, candidate.key.name, entry))
 
 
 def shift(key: Key, revision: Digest, weight: int, serving: ServingContext) -> None:
@@ -87,7 +135,13 @@ def counters(key: Key, revision: Digest, serving: ServingContext) -> Counters | 
         return None
 
 
-def drain(replicas: Iterable[ReplicaStatus], serving: ServingContext) -> None:
+def stop(key: Key, revision: Digest, serving: ServingContext) -> None:
+    """Let a revision without a route finish its requests, and stop it."""
+    _drain(_replicas(key, revision, serving), serving)
+    serving.runtimes.stop(key.name, revision)
+
+
+def _drain(replicas: Iterable[ReplicaStatus], serving: ServingContext) -> None:
     """Wait until these replicas have no request in flight, at most for the drain time of the settings."""
     urls = {replica.url for replica in replicas}
     deadline = time.monotonic() + seconds(serving.gateway.settings.drain)

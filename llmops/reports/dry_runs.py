@@ -13,12 +13,12 @@ import msgspec
 from llmops.execution.executor import BuildTask
 from llmops.gates.compare import PreparedComparison
 from llmops.gates.pull_request import GatePlan
-from llmops.planning.missing import Estimate
 from llmops.reports import gates
 from llmops.reports.formatting import NO_ESTIMATE, count, effort
+from llmops.specs.pricing import Price
 
 
-def gate(comparison: GatePlan, estimate: Estimate | None) -> str:
+def gate(comparison: GatePlan, estimate: Price | None) -> str:
     """List the affected evaluations, their missing builds, and the estimate (None: unknown)."""
     removed = [f"Removed by this change: {name}." for name in comparison.removed]
     if not comparison.affected:
@@ -32,7 +32,7 @@ def gate(comparison: GatePlan, estimate: Estimate | None) -> str:
     return "\n".join([*lines, *removed])
 
 
-def gate_json(comparison: GatePlan, estimate: Estimate | None) -> dict[str, Any]:
+def gate_json(comparison: GatePlan, estimate: Price | None) -> dict[str, Any]:
     """List the same for programs."""
     return {
         "base": comparison.base.commit,
@@ -45,7 +45,7 @@ def gate_json(comparison: GatePlan, estimate: Estimate | None) -> dict[str, Any]
     }
 
 
-def compare(comparison: PreparedComparison, estimate: Estimate | None) -> str:
+def compare(comparison: PreparedComparison, estimate: Price | None) -> str:
     """List the missing builds of a comparison, and the estimate (None: unknown)."""
     if not comparison.tasks:
         return "All evidence exists already."
@@ -53,7 +53,7 @@ def compare(comparison: PreparedComparison, estimate: Estimate | None) -> str:
     return "\n".join([head, *_builds(comparison.tasks)])
 
 
-def compare_json(comparison: PreparedComparison, estimate: Estimate | None) -> dict[str, Any]:
+def compare_json(comparison: PreparedComparison, estimate: Price | None) -> dict[str, Any]:
     """List the same for programs."""
     return {
         "commit": comparison.commit,
@@ -72,5 +72,5 @@ def _fields(task: BuildTask) -> dict[str, object]:
     return {"verb": action.verb, "key": str(action.key), "label": action.label, "unit": action.unit}
 
 
-def _estimate(estimate: Estimate | None) -> str:
+def _estimate(estimate: Price | None) -> str:
     return NO_ESTIMATE if estimate is None else f"About {effort(estimate.seconds, estimate.cost)}."

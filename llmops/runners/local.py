@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmops.domain import orders
-from llmops.host import file_locks, processes
+from llmops.host import disk, file_locks, processes
 from llmops.plugins.fields import Body
 from llmops.plugins.runner import OrderRef, OrderState
 
@@ -72,10 +72,7 @@ class LocalOrders:
         processes.end(folder / orders.LOCK, GRACE_SECONDS)
 
     def logs(self, folder: Path) -> Iterator[str]:
-        path = folder / orders.LOG
-        if path.exists():
-            with path.open(errors="replace") as log:
-                yield from (line.rstrip("\n") for line in log if not any(word in line for word in NOISE))
+        return (line for line in disk.lines(folder / orders.LOG) if not any(word in line for word in NOISE))
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of a step: one thread by default, no telemetry, and a private token for Ray."""

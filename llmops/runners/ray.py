@@ -12,7 +12,6 @@ Effects: speaks to a Ray cluster.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import shlex
 import time
@@ -20,11 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
-
 from llmops.domain import orders
 from llmops.domain.orders import Order
 from llmops.domain.problems import Broken
+from llmops.host import disk
 from llmops.plugins.fields import Body, about, location
 from llmops.plugins.runner import OrderRef, OrderState
 from llmops.store import blobs, mailbox
@@ -128,8 +126,7 @@ class RayOrders:
         return OrderState.RUNNING if status in BUSY else OrderState.LOST
 
     def _pull(self, folder: Path) -> None:
-        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-            order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
+        if order := disk.load(folder / orders.ORDER, Order):
             mailbox.pull(blobs.open_at(order.store), folder)
 
     def stop(self, folder: Path) -> None:

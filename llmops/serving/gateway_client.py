@@ -66,7 +66,7 @@ def _start(gate: Gateway) -> None:
     if not supervised.is_free(host, port):
         raise Refused(f"port {port} of {host} is taken. Set $.spec.gateway.port in llmops.yaml, or 0 for a free one.")
     program = Program(
-        argv=(sys.executable, "-m", "llmops.serving.gateway", str(gate.folder / TABLE), host, str(port)),
+        argv=(sys.executable, "-m", "llmops.serving.gateway.app", str(gate.folder / TABLE), host, str(port)),
         environment={},
         cwd=str(gate.folder),
         host=host,

@@ -70,10 +70,7 @@ def start(folder: Path, program: Program) -> None:
 
 def look(folder: Path) -> ProgramState:
     """Read the state of a program. Without a supervisor it is stopped, whatever the file says."""
-    try:
-        state = msgspec.json.decode((folder / STATE).read_bytes(), type=ProgramState)
-    except (FileNotFoundError, msgspec.DecodeError):
-        state = ProgramState(phase=Phase.STOPPED)
+    state = disk.load(folder / STATE, ProgramState) or ProgramState(phase=Phase.STOPPED)
     if file_locks.holder(folder / LOCK) or state.phase is Phase.FAILED:
         return state
     return msgspec.structs.replace(state, phase=Phase.STOPPED, pid=0)
@@ -81,10 +78,7 @@ def look(folder: Path) -> ProgramState:
 
 def program(folder: Path) -> Program | None:
     """Read the program of a folder; None before its first start."""
-    try:
-        return msgspec.json.decode((folder / SPEC).read_bytes(), type=Program)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
+    return disk.load(folder / SPEC, Program)
 
 
 def stop(folder: Path) -> None:
@@ -99,10 +93,7 @@ def remove(folder: Path) -> None:
 
 
 def logs(folder: Path) -> Iterator[str]:
-    path = folder / LOG
-    if path.exists():
-        with path.open(errors="replace") as lines:
-            yield from (line.rstrip("\n") for line in lines)
+    return disk.lines(folder / LOG)
 
 
 def request(program: Program, path: str, body: object = None, timeout: float = 5.0) -> tuple[int, bytes]:

@@ -8,10 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from msgspec import Struct
+
 from llmops.domain.plans import Cost
 from llmops.specs.settings import Settings
 
 HOUR = 3600.0
+
+
+class Price(Struct, frozen=True):
+    """Expected time and cost of work."""
+
+    seconds: float
+    cost: Cost | None
+    """None where a device has no price."""
 
 
 def of(seconds: float, devices: Mapping[str, float], settings: Settings) -> Cost | None:

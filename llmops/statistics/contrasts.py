@@ -15,9 +15,8 @@ from statistics import fmean
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops.statistics import families, paired_tests
-from llmops.statistics.families import Scores
-from llmops.statistics.paired_tests import PowerTarget, TestResult
+from llmops.statistics import paired_tests
+from llmops.statistics.paired_tests import PowerTarget, Scores, TestResult
 
 ALPHA = 0.05
 TAIL = ALPHA / 2
@@ -78,7 +77,7 @@ def mean_score(subject: SubjectScores) -> MeanScore:
     """Estimate a mean with its interval. There is at least one item, and every score is a number."""
     ids = sorted(subject.scores)
     values = [float(subject.scores[id_] or 0) for id_ in ids]
-    clusters = families.cluster_labels(ids, subject.clusters)
+    clusters = paired_tests.cluster_labels(ids, subject.clusters)
     floor = -1.0 if subject.lower_is_better else 0.0
     result = paired_tests.one_sample(_oriented(values, subject), clusters, floor, TAIL, floor)
     _, low, high = _metric_unit(result, subject)
@@ -100,7 +99,7 @@ def contrast(first: SubjectScores, other: SubjectScores) -> Contrast | None:
     baseline = _oriented([float(first.scores[id_] or 0) for id_ in ids], first)
     candidate = _oriented([float(other.scores[id_] or 0) for id_ in ids], first)
     pairs = list(zip(candidate, baseline, strict=True))
-    result = paired_tests.paired(pairs, families.cluster_labels(ids, first.clusters), TAIL, NO_TARGET)
+    result = paired_tests.paired(pairs, paired_tests.cluster_labels(ids, first.clusters), TAIL, NO_TARGET)
     p = min(1.0, 2 * min(result.p_worse, result.p_better))
     delta, low, high = _metric_unit(result, first)
     return Contrast(
@@ -128,7 +127,7 @@ def _metric_unit(result: TestResult, subject: SubjectScores) -> tuple[float, flo
 
 def adjust(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
     """Adjust the p-values of all differences of a family."""
-    adjusted = families.holm([contrast.p for contrast in contrasts])
+    adjusted = paired_tests.holm([contrast.p for contrast in contrasts])
     return tuple(
         replace(contrast, p_adjusted=p, together=len(contrasts))
         for contrast, p in zip(contrasts, adjusted, strict=True)

@@ -1,4 +1,4 @@
-"""Tests and bounds the mean of paired differences, or of the scores of one side.
+"""Tests and bounds the mean of paired differences, or of the scores of one side; adjusts the tests of a family.
 
 Scores of 0 and 1 of independent items are tested by counts (`binomial`); all others by sign flips (`sign_flip`), the
 items of a cluster together. The sample is not taken to show everything that is possible:
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 
 from msgspec import Struct
@@ -25,6 +25,8 @@ from llmops.statistics import betting, binomial, sign_flip
 from llmops.statistics.binomial import NORMAL
 from llmops.statistics.sign_flip import Cluster
 
+Scores = Mapping[str, float | None]
+"""Score by item id; None is a score that is not a number."""
 MCNEMAR, BINOMIAL = "exact McNemar test", "exact binomial test"
 BETTING = "betting test, valid at every look"
 SIGN_FLIP, CLUSTER_SIGN_FLIP = "sign-flip permutation test", "sign-flip permutation test of whole clusters"
@@ -214,3 +216,22 @@ def _score_span(scores: Collection[float]) -> float:
     """Largest possible change of a score: 1 for shares, else the observed range; infinite if all scores are equal."""
     low, high = min(scores), max(scores)
     return 1.0 if (low >= 0 and high <= 1) or (low >= -1 and high <= 0) else high - low or math.inf
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Adjust p-values by Holm's step-down method; the order is kept.
+
+    Rejecting where the adjusted value is below alpha keeps the family-wise error rate at alpha: Holm 1979,
+    https://www.jstor.org/stable/4615733.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return tuple(adjusted)
+
+
+def cluster_labels(ids: Sequence[str], clusters: Mapping[str, str]) -> tuple[str, ...]:
+    """Label each item with its cluster, or with itself where it has none; () when all items are independent."""
+    labels = tuple(clusters.get(id_) or f"\0{id_}" for id_ in ids)
+    return labels if len(set(labels)) < len(labels) else ()

@@ -90,7 +90,8 @@ def open_at(url: str) -> Store:
     """Open the store at an fsspec address, such as ``file:///srv/llmops`` or ``s3://bucket/llmops``."""
     if url.startswith(OVER):
         above, below = map(open_at, url.removeprefix(OVER).split("|", 1))
-        return Store(url, LayeredStore(above, below), above.root, local=False)
+        layers = LayeredStore(above.files, above.root, below.files, below.root)
+        return Store(url, layers, above.root, local=False)
     if url.startswith("file://"):
         return Store(url, Disk(), unquote(url.removeprefix("file://")).rstrip("/"), local=True)
     try:
@@ -142,12 +143,8 @@ def add_bytes(store: Store, data: bytes) -> Digest:
     return digest
 
 
-def add_file(store: Store, path: Path) -> Entry:
+def add_file(store: Store, path: str) -> Entry:
     """Store a file. On the same disk it is linked and made read-only: it must not be written again."""
-    return _add(store, str(path))
-
-
-def _add(store: Store, path: str) -> Entry:
     digest, stats = _hash(path)
     if not _touch(store, digest, stats.st_size):
         with _place(store, digest) as partial:
@@ -183,7 +180,7 @@ def add_folder(store: Store, folder: Path) -> Digest:
         if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(folder.resolve()):
             raise Broken(f"{entry.path} is a link out of its folder. Only files inside can be stored.")
         if entry.is_file():
-            files[entry.path.removeprefix(f"{folder}/")] = _add(store, entry.path)
+            files[entry.path.removeprefix(f"{folder}/")] = add_file(store, entry.path)
     return add_bytes(store, msgspec.json.encode(Manifest(files), order="sorted"))
 
 

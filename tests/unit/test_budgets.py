@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from llmops.domain.plans import Cost
 from llmops.domain.resources import Key
 from llmops.gates import budgets
-from llmops.gates.budgets import Budget, Price, SkippedSuite, SuiteCandidate
+from llmops.gates.budgets import Budget, SkippedSuite, SuiteCandidate
+from llmops.specs.pricing import Price
 
 EVALUATION = Key("Evaluation", "answers")
 

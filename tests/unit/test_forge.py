@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops.domain.problems import Broken, Misused, Problem
-from llmops.forge import job_outputs, jobs, triggers, workflow_commands
-from llmops.forge.redact import redact
-from llmops.forge.triggers import Cause, Trigger
-from llmops.forge.workflow_commands import Annotation, Level
+from llmops.forge import job_outputs, jobs
+from llmops.forge.github import redact
+from llmops.forge.job_outputs import Annotation, Level
+from llmops.forge.jobs import Cause, Trigger
 
 EVENTS = Path(__file__).parent.parent / "events"
 BASE, HEAD, MERGE = f"{1:040}", f"{2:040}", f"{9:040}"
 
 
 def event(name: str, payload: str = "", ref: str = "refs/heads/main") -> Trigger:
-    return triggers.read(name, (EVENTS / f"{payload or name}.json").read_bytes(), MERGE, ref)
+    return jobs.read_event(name, (EVENTS / f"{payload or name}.json").read_bytes(), MERGE, ref)
 
 
 def test_a_pull_request_is_about_its_head_and_not_about_what_was_checked_out() -> None:
@@ -37,7 +37,7 @@ def test_a_pull_request_from_another_repository_is_a_forks() -> None:
 def test_a_pull_request_whose_repository_is_gone_is_a_forks() -> None:
     payload = json.loads((EVENTS / "pull_request.json").read_text())
     payload["pull_request"]["head"]["repo"] = None
-    assert triggers.read("pull_request", json.dumps(payload).encode(), MERGE, "").is_fork
+    assert jobs.read_event("pull_request", json.dumps(payload).encode(), MERGE, "").is_fork
 
 
 def test_a_merge_group_is_about_its_own_commit() -> None:
@@ -58,12 +58,12 @@ def test_the_clock_runs_on_the_default_branch() -> None:
 
 def test_an_event_that_nothing_is_decided_for_is_named_with_those_that_are() -> None:
     with pytest.raises(Misused, match="pull_request, merge_group, push, workflow_dispatch, schedule"):
-        triggers.read("issues", b"{}", MERGE, "")
+        jobs.read_event("issues", b"{}", MERGE, "")
 
 
 def test_a_payload_that_is_not_githubs_is_trouble_and_no_verdict() -> None:
     with pytest.raises(Broken, match="the payload of the event pull_request is not as GitHub documents it"):
-        triggers.read("pull_request", b"{}", MERGE, "")
+        jobs.read_event("pull_request", b"{}", MERGE, "")
 
 
 def test_a_job_without_a_token_has_no_access() -> None:
@@ -82,13 +82,13 @@ def test_an_annotation_cannot_be_left_by_what_it_says() -> None:
 
 
 def test_a_problem_is_annotated_with_its_place_and_its_remedy() -> None:
-    (found,) = workflow_commands.of_problems([Problem("specs/a.yaml", 7, "$.spec", "what", "Do this.")])
+    (found,) = job_outputs.of_problems([Problem("specs/a.yaml", 7, "$.spec", "what", "Do this.")])
     assert str(found) == "::error file=specs/a.yaml,line=7,title=llmops check::$.spec: what Do this."
 
 
 def test_no_more_is_annotated_than_github_shows_and_the_last_says_how_many() -> None:
     many = [Annotation(level=Level.ERROR, title="t", text=str(number)) for number in range(25)]
-    found = workflow_commands.shown([*many, Annotation(level=Level.NOTICE, title="t", text="kept")])
+    found = job_outputs.shown([*many, Annotation(level=Level.NOTICE, title="t", text="kept")])
     assert len(found) == 11
     assert found[9].text == "16 more are in the summary of this job."
 

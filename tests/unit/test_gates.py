@@ -13,8 +13,8 @@ from llmops.domain.plans import Verdict
 from llmops.gates import judge
 from llmops.gates.judge import GateCase
 from llmops.kinds.evaluation.spec import Gate
-from llmops.statistics import betting, binomial, families
-from llmops.statistics.families import Scores
+from llmops.statistics import betting, binomial, paired_tests
+from llmops.statistics.paired_tests import Scores
 
 
 def scores(*values: float | None) -> dict[str, float | None]:
@@ -205,7 +205,7 @@ def suite(worse: int, better: int, gate: Gate = Gate()) -> GateCase:
 def test_holms_p_values_are_those_of_statsmodels(chances: list[float]) -> None:
     expected = multipletests(chances, method="holm")[1]
 
-    assert families.holm(chances) == pytest.approx(tuple(expected))
+    assert paired_tests.holm(chances) == pytest.approx(tuple(expected))
 
 
 def test_one_of_many_suites_that_looks_worse_by_chance_does_not_fail_the_change() -> None:

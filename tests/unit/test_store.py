@@ -106,7 +106,7 @@ def test_what_a_full_disk_broke_off_is_removed(tmp_path: Path, folder: Path) -> 
     with full_disk():
         blobs.add_bytes(kept, b"hello")
     with full_disk():
-        blobs.add_file(kept, folder / "a")
+        blobs.add_file(kept, str(folder / "a"))
 
     assert list((tmp_path / "store").rglob("objects/*/*")) == []
 
@@ -118,7 +118,7 @@ def test_a_file_of_any_size_is_kept_under_its_sha256_as_of_now(tmp_path: Path, s
     os.utime(path, (1, 1))
     kept = blobs.open_at((tmp_path / "store").as_uri())
 
-    entry = blobs.add_file(kept, path)
+    entry = blobs.add_file(kept, str(path))
     (listed,) = blobs.listing(kept)
 
     assert entry == Entry(hashlib.sha256(path.read_bytes()).hexdigest(), size)
@@ -136,7 +136,7 @@ def test_a_file_of_somebody_else_is_copied(tmp_path: Path, folder: Path, monkeyp
         mine(path, mode)
 
     monkeypatch.setattr(os, "chmod", refuse)
-    entry = blobs.add_file(kept, folder / "a")
+    entry = blobs.add_file(kept, str(folder / "a"))
 
     assert blobs.read(kept, entry.sha256) == b"a\n"
     assert (folder / "a").stat().st_nlink == 1

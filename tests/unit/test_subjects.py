@@ -177,7 +177,7 @@ def test_a_required_evaluation_of_another_deployment_says_nothing_of_this_one() 
 def test_a_deployment_is_compared_with_the_model_that_it_serves() -> None:
     words = ComparisonRequest(subjects=("chat", "tuned+ask"), suites=("sums/few",))
 
-    served, alone = (entry.bodies[SUMS].subject for entry in comparison_plan.make(words, build(asked())).entries)
+    served, alone = (entry.bodies[SUMS].subject for entry in comparison_plan.make(words, build(asked())))
 
     assert (served.deployment, served.model, served.prompt) == ("Deployment/chat", None, None)
     assert (alone.deployment, alone.model, alone.prompt) == (None, "Training/tuned", "Prompt/ask")

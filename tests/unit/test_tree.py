@@ -11,7 +11,7 @@ import pytest
 
 from llmops import registry
 from llmops.domain.problems import Broken, Invalid, LlmopsError, Misused, Refused
-from llmops.git import repository, tree, worktree
+from llmops.git import repository, tree
 from llmops.specs import loading
 from llmops.specs.graph import build
 from tests.repos import Repo
@@ -73,7 +73,7 @@ def test_the_working_copy_is_read_as_it_would_be_committed(repo: Repo) -> None:
     repo.write({"specs/new.yaml": "x", "specs/ignored.yaml": "x"})
     before = repo.git("status", "--porcelain")
 
-    assert worktree.files(repo.open()).names("specs") == ("specs/new.yaml",)
+    assert tree.working_copy(repo.open()).names("specs") == ("specs/new.yaml",)
     assert repo.git("status", "--porcelain") == before
 
 

@@ -21,7 +21,7 @@ from llmops.cli.open_repository import open_repository
 from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Problem
-from llmops.git import tree, worktree
+from llmops.git import tree
 from llmops.index import commits
 from llmops.reports.formatting import count, short
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
     name = "the working copy"
     if arguments.worktree:
-        files = worktree.files(repo)
+        files = tree.working_copy(repo)
     else:
         commit = tree.commit_id(repo, arguments.revision)
         files, name = tree.files(repo, commit), f"commit {short(commit)}"

@@ -39,10 +39,9 @@ from llmops.cli.options import add_environment, add_trust
 from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Misused
-from llmops.forge import jobs, statuses, workflow_commands
-from llmops.forge.jobs import CiJob
+from llmops.forge import job_outputs, jobs, statuses
+from llmops.forge.jobs import Cause, CiJob, Trigger
 from llmops.forge.statuses import StatusState
-from llmops.forge.triggers import Cause, Trigger
 from llmops.git import tree
 from llmops.git.repository import Repository
 from llmops.reports import comments
@@ -133,7 +132,7 @@ def _report_failure(error: BaseException, ci_run: CiRun) -> Exit:
     is_verdict = code is Exit.NO  # other failures say nothing about the change
     reporter.board.close(StatusState.FAILURE if is_verdict else StatusState.ERROR, message)
     if isinstance(error, Invalid):
-        reporter.annotate(workflow_commands.of_problems(error.problems))
+        reporter.annotate(job_outputs.of_problems(error.problems))
         text = comments.refusal(error.problems, error.where, ci_run.context())
     else:
         write = comments.cannot if is_verdict else comments.trouble

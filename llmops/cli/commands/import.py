@@ -27,7 +27,7 @@ from llmops.cli.open_repository import open_repository
 from llmops.cli.output import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Misused, Problem, Refused
-from llmops.git import worktree
+from llmops.git import tree
 from llmops.git.repository import Repository
 from llmops.git.tree import CommitFiles
 from llmops.host import disk
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.name and len(arguments.files) > 1:
         raise Misused("--name applies to one file. Import the files one by one, or leave out --name.")
     repo = open_repository(arguments)
-    files = worktree.files(repo)
+    files = tree.working_copy(repo)
     options = ImportOptions(
         models=dict(arguments.provider),
         judge=arguments.judge or "",

@@ -23,7 +23,7 @@ from llmops.cli.open_workspace import locate
 from llmops.cli.options import add_environment
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Misused
-from llmops.git import worktree
+from llmops.git import tree
 from llmops.host import disk
 from llmops.ledger import ledger
 from llmops.registry import PLUGINS
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         _write(root / path, (templates / template).read_text(), root, terminal)
     schema.write(root / "specs" / "schemas")
     terminal.print("wrote specs/schemas/")
-    settings, problems = settings_file.read(worktree.files(repo), PLUGINS)
+    settings, problems = settings_file.read(tree.working_copy(repo), PLUGINS)
     if problems:
         raise Invalid(problems)
     where = locate(arguments, repo, settings).ledger

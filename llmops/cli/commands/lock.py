@@ -18,7 +18,7 @@ from llmops import registry
 from llmops.cli.open_repository import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Broken, Exit, Invalid
-from llmops.git import worktree
+from llmops.git import tree
 from llmops.host import disk
 from llmops.kinds import KINDS
 from llmops.specs import closures, loading, lock_file
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     repo = open_repository(arguments)
-    files = worktree.files(repo)
+    files = tree.working_copy(repo)
     parsed = loading.parse(files, registry.PLUGINS)
     locked, problems = lock_file.read(files)
     if problems:

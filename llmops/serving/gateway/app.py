@@ -1,21 +1,23 @@
-"""Answers the HTTP requests of clients as an ASGI application.
+"""Answers the HTTP requests of clients: ``python -m llmops.serving.gateway.app TABLE HOST PORT``.
 
-The paths are `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health` and `/metrics`. Any other path is 404,
-so control paths of engines cannot be reached. Requests and errors have OpenAI's shape
-(https://platform.openai.com/docs/api-reference).
+It is an ASGI application. The paths are `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health` and
+`/metrics`. Any other path is 404, so control paths of engines cannot be reached. Requests and errors have OpenAI's
+shape (https://platform.openai.com/docs/api-reference).
 
-Effects: speaks HTTP to engines, reads the routing table's file.
+Effects: listens on a port, speaks HTTP to engines, reads the routing table's file.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import aiohttp
+import uvicorn
 
 from llmops.plugins.middleware import Exchange
 from llmops.serving.gateway.metrics import Metrics
@@ -27,6 +29,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+DRAIN_SECONDS = 30
 MAX_BODY = 16 << 20
 COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 PATHS = {**dict.fromkeys(COMPLETIONS, "POST"), "/v1/models": "GET", "/health": "GET", "/metrics": "GET"}
@@ -137,3 +140,22 @@ async def _send_body(send: Send, status: int, body: bytes, kind: str) -> None:
     headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def main(table: str, host: str, port: str) -> None:
+    """Serve until a signal, then finish the requests in flight."""
+    config = uvicorn.Config(
+        GatewayApp(Path(table)),
+        host=host,
+        port=int(port),
+        access_log=False,
+        log_level="warning",
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    uvicorn.Server(config).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

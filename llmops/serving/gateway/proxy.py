@@ -11,21 +11,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
 
 from llmops.domain.digests import SHORT
 from llmops.plugins.middleware import Exchange
-from llmops.serving.gateway.metrics import Metrics
+from llmops.serving.gateway.metrics import Attempt, Metrics
 from llmops.serving.gateway.requests import BadRequest, EngineRequest, translate
 from llmops.serving.gateway.routes import Routes
 from llmops.serving.gateway.table import RevisionRoute
 
-SERVER_ERROR = 500
 DONE = b"data: [DONE]\n\n"
 EVENT_STREAM = "text/event-stream"
 
@@ -44,19 +41,17 @@ class Proxy:
             request = translate(exchange.path, exchange.body, route)
             for url in self._in_turn(route):
                 tried += 1
-                with self._counted(exchange.deployment, route, url) as count:
+                with self._metrics.attempt(exchange.deployment, route.revision[:SHORT], url) as attempt:
                     try:
                         upstream = await self._session.post(f"{url}{exchange.path}", json=request.body)
                     except aiohttp.ClientConnectorError:
-                        count.code = "unreachable"
+                        attempt.code = "unreachable"
                         continue
                     except (aiohttp.ClientError, TimeoutError) as error:
-                        count.code = "502"
-                        raise BadRequest(
-                            f"the engine did not answer: {error}", status=502, code="engine_failed"
-                        ) from None
+                        attempt.code = "502"
+                        raise _failed("did not answer", error) from None
                     async with upstream:
-                        await self._pass_back(exchange, route, request, upstream, count)
+                        await self._pass_back(exchange, route, request, upstream, attempt)
                     return
         raise BadRequest(f"none of {tried} replicas can be reached; try again soon.", status=503, code="no_replica")
 
@@ -72,14 +67,14 @@ class Proxy:
         route: RevisionRoute,
         request: EngineRequest,
         upstream: aiohttp.ClientResponse,
-        count: Count,
+        attempt: Attempt,
     ) -> None:
-        count.code = str(upstream.status)
+        attempt.code = str(upstream.status)
         if upstream.status >= 400:  # noqa: PLR2004  HTTP
-            raise BadRequest(_reason(await _read(upstream, count)), status=upstream.status, code="engine_refused")
+            raise BadRequest(_reason(await _read(upstream, attempt)), status=upstream.status, code="engine_refused")
         streaming = upstream.content_type == EVENT_STREAM
         rename = _renamer(route.reports, exchange.deployment)
-        body = b"" if streaming else rename(await _read(upstream, count))
+        body = b"" if streaming else rename(await _read(upstream, attempt))
         headers = [
             (b"content-type", (EVENT_STREAM if streaming else "application/json").encode()),
             (b"x-llmops-revision", route.revision[:SHORT].encode()),
@@ -87,14 +82,14 @@ class Proxy:
             *([] if streaming else [(b"content-length", str(len(body)).encode())]),
         ]
         await exchange.send({"type": "http.response.start", "status": upstream.status, "headers": headers})
-        count.begun()
+        attempt.begun()
         if not streaming:
             await exchange.send({"type": "http.response.body", "body": body})
             return
-        await self._stream(exchange, upstream, rename, count)
+        await self._stream(exchange, upstream, rename, attempt)
 
     async def _stream(
-        self, exchange: Exchange, upstream: aiohttp.ClientResponse, rename: Callable[[bytes], bytes], count: Count
+        self, exchange: Exchange, upstream: aiohttp.ClientResponse, rename: Callable[[bytes], bytes], attempt: Attempt
     ) -> None:
         """Pass on events one by one; stop the engine when the client disconnects."""
         gone = asyncio.create_task(_disconnected(exchange.receive))
@@ -102,15 +97,14 @@ class Proxy:
         try:
             async for event in _events(upstream):
                 if gone.done():
-                    count.code = "499"
+                    attempt.code = "499"
                     return
                 last = rename(event)
                 await exchange.send({"type": "http.response.body", "body": last, "more_body": True})
         except (aiohttp.ClientError, TimeoutError) as error:
-            count.code = "502"
-            broken = {
-                "error": {"message": f"the engine broke off: {error}", "type": "server_error", "code": "engine_failed"}
-            }
+            attempt.code = "502"
+            message = f"the engine broke off: {error}"
+            broken = {"error": {"message": message, "type": "server_error", "code": "engine_failed"}}
             last = b"data: " + json.dumps(broken).encode() + b"\n\n"
             await exchange.send({"type": "http.response.body", "body": last, "more_body": True})
         finally:
@@ -118,40 +112,18 @@ class Proxy:
         end = b"" if last == DONE else DONE
         await exchange.send({"type": "http.response.body", "body": end, "more_body": False})
 
-    @contextmanager
-    def _counted(self, deployment: str, route: RevisionRoute, url: str) -> Iterator[Count]:
-        labels = (deployment, route.revision[:SHORT])
-        count = Count(time.perf_counter(), self._metrics.first.labels(*labels))
-        try:
-            with self._metrics.answering(*labels, url):
-                yield count
-        except asyncio.CancelledError:
-            count.code = "499"
-            raise
-        finally:
-            self._metrics.requests.labels(*labels, count.code).inc()
-            self._metrics.seconds.labels(*labels).observe(time.perf_counter() - count.started)
 
-
-class Count:
-    """Measures one attempt."""
-
-    def __init__(self, started: float, first: Any) -> None:
-        self.started, self._first = started, first
-        self.code = str(SERVER_ERROR)
-
-    def begun(self) -> None:
-        """Record the time to the first byte."""
-        self._first.observe(time.perf_counter() - self.started)
-
-
-async def _read(upstream: aiohttp.ClientResponse, count: Count) -> bytes:
+async def _read(upstream: aiohttp.ClientResponse, attempt: Attempt) -> bytes:
     """Read an answer to its end. Raises `BadRequest` when the engine breaks off."""
     try:
         return await upstream.read()
     except (aiohttp.ClientError, TimeoutError) as error:
-        count.code = "502"
-        raise BadRequest(f"the engine broke off: {error}", status=502, code="engine_failed") from None
+        attempt.code = "502"
+        raise _failed("broke off", error) from None
+
+
+def _failed(what: str, error: Exception) -> BadRequest:
+    return BadRequest(f"the engine {what}: {error}", status=502, code="engine_failed")
 
 
 async def _events(upstream: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
