@@ -98,7 +98,7 @@ def run_change(ci_run: CiRun) -> Exit:
         workspace = workspaces.read_only(workspace)
     base = commits.desire(workspace.commits, trigger.base)
     proposal = proposals.propose(workspace, head, base.commit)
-    reporter.summarise(PLAN_REPORTS["md"].render(proposal, ci_run.context()))
+    reporter.summarise(PLAN_REPORTS["md"](proposal, ci_run.context()))
     survey = pull_request.prepare(workspace, base, head)
     comparison = gating.within_budget(workspace, survey, ci_run.arguments.budget)
     reporter.set_outputs(affected=comparison.has_effect, owed=len(comparison.tasks), expensive=False)
@@ -164,8 +164,8 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: GatePlan, plan: str)
     for report in gated.reports:
         name = names[report.evaluation, report.suite]
         reporter.board.settle(name, _state(report, gated), _description(report))
-    text = GATE_REPORTS["md"].render(gated, ci_run.context(plan))
-    ci_run.print(GATE_REPORTS["text"].render(gated, ci_run.context(plan)))
+    text = GATE_REPORTS["md"](gated, ci_run.context(plan))
+    ci_run.print(GATE_REPORTS["text"](gated, ci_run.context(plan)))
     reporter.summarise(text)
     reporter.put_comment(ci_run.marker, text)
     reporter.annotate(_annotations(gated, comparison))
@@ -224,8 +224,8 @@ def run_branch(ci_run: CiRun) -> Exit:
     """Plan what the branch declares; with ``--apply``, apply it if it is the tip of the default branch."""
     workspace, desired = _read(ci_run, ci_run.trigger.head)
     proposal = proposals.propose(workspace, desired)
-    ci_run.reporter.summarise(PLAN_REPORTS["md"].render(proposal, ci_run.context()))
-    ci_run.print(PLAN_REPORTS["text"].render(proposal, ci_run.context()))
+    ci_run.reporter.summarise(PLAN_REPORTS["md"](proposal, ci_run.context()))
+    ci_run.print(PLAN_REPORTS["text"](proposal, ci_run.context()))
     pending = len(proposal.plan.actions) + len(proposal.plan.blocked)
     ci_run.reporter.set_outputs(pending=pending)
     if ci_run.arguments.apply:

@@ -48,8 +48,8 @@ def print_report(
 ) -> None:
     """Write the page of ``--html``, and print the report of ``--output``."""
     if arguments.html:
-        _write(arguments.html, reports["html"].render(value, context))
-    terminal.print(reports[arguments.output].render(value, replace(context, paint=terminal.paint)))
+        _write(arguments.html, reports["html"](value, context))
+    terminal.print(reports[arguments.output](value, replace(context, paint=terminal.paint)))
 
 
 def _write(path: str, text: str) -> None:

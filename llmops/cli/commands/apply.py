@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments, plan.commit if plan else "HEAD")
     proposal = planning.to_apply(workspace, policy(arguments, workspace), plan)
     if arguments.output == "text":
-        terminal.print(REPORTS["text"].render(proposal, ReportContext(paint=terminal.paint)))
+        terminal.print(REPORTS["text"](proposal, ReportContext(paint=terminal.paint)))
     applied = reconcile.apply(
         workspace,
         proposal,

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             planning.require_trust(workspace, trust, proposal)
     if arguments.out:
         _write(Path(arguments.out), proposal)
-    terminal.print(REPORTS[arguments.output].render(proposal, ReportContext(paint=terminal.paint)))
+    terminal.print(REPORTS[arguments.output](proposal, ReportContext(paint=terminal.paint)))
     if arguments.out and arguments.output == "text":
         terminal.note(f"Wrote {arguments.out}. Apply exactly this plan: `llmops apply {arguments.out}`.")
     pending = proposal.plan.actions or proposal.plan.blocked
@@ -63,6 +63,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def _write(path: Path, proposal: Proposal) -> None:
     try:
-        path.write_text(f"{REPORTS['json'].render(proposal, ReportContext())}\n")
+        path.write_text(f"{REPORTS['json'](proposal, ReportContext())}\n")
     except OSError as error:
         raise Misused(f"the plan cannot be written to {path}: {error.strerror}.") from None
