@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmops import reconcile
+from llmops.api import opening
 from llmops.cli import applying, gating
 from llmops.cli.ci_reporter import CiReporter
-from llmops.cli.open_workspace import initiator, open_workspace, policy
+from llmops.cli.open_workspace import open_workspace, policy
 from llmops.cli.terminal import Terminal
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Refused
@@ -160,7 +161,8 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: GatePlan, plan: str)
     if distrust := gating.distrust_of(workspace, comparison, policy(ci_run.arguments, workspace)):
         raise Refused(distrust)
     with gating.building(workspace, stop) as context:
-        gated = pull_request.run(comparison, context, initiator(ci_run.trigger.head, "gate"), ci_run.terminal.emit)
+        initiator = opening.initiator(ci_run.trigger.head, "gate")
+        gated = pull_request.run(comparison, context, initiator, ci_run.terminal.emit)
     for report in gated.reports:
         name = names[report.evaluation, report.suite]
         reporter.board.settle(name, _state(report, gated), _description(report))
@@ -260,7 +262,7 @@ def _apply(ci_run: CiRun, workspace: Workspace, proposal: Proposal) -> Exit:
     name = reporter.context(APPLY)
     reporter.board.begin(name, plans.summary(proposal))
     applied = reconcile.apply(
-        workspace, proposal, initiator(ci_run.trigger.head, "apply"), terminal.emit, stop=ci_run.arguments.stop
+        workspace, proposal, opening.initiator(ci_run.trigger.head, "apply"), terminal.emit, stop=ci_run.arguments.stop
     )
     if ci_run.arguments.output == "text":
         applying.report(applied, workspace, proposal, terminal)

@@ -32,8 +32,8 @@ from llmops.reports.formats.plan import REPORTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_revision(parser, "--from", dest="base", metavar="REV", help="show changes since REV (default: applied last)")
-    add_revision(parser, "--to", dest="head", metavar="REV", default="HEAD", help="the commit to plan (default: HEAD)")
+    add_revision(parser, "--from", dest="base", help="show changes since REV (default: applied last)")
+    add_revision(parser, "--to", dest="head", default="HEAD", help="the commit to plan (default: HEAD)")
     parser.add_argument("--worktree", action="store_true", help="plan the working copy; such a plan cannot be applied")
     parser.add_argument("--out", metavar="FILE", help="write the plan to a file for `llmops apply FILE`")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 8 if actions are pending")
