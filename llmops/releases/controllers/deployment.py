@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from llmops.domain.digests import SHORT, Digest
-from llmops.domain.plans import ReleaseAction, RequiredChange
+from llmops.domain.plans import Condition, ReleaseAction, RequiredChange
 from llmops.domain.records import EnvironmentState, Release
 from llmops.domain.resources import Key, Node
-from llmops.domain.status import Condition
 from llmops.environments.workspaces import Workspace
 from llmops.index.commits import Desired
 from llmops.kinds.deployment import Deployment
