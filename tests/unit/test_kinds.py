@@ -118,7 +118,7 @@ def test_a_model_folder_needs_a_config_and_safetensors() -> None:
     text = spec("Model", "m", "source: {path: weights/m}")
 
     assert "has no config.json" in problems(with_spec(text, **{"weights/m/pytorch_model.bin": "x"}))[0]
-    assert "holds no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
+    assert "has no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
     build(with_spec(text, **{"weights/m/config.json": "{}", "weights/m/model.safetensors": "x"}))
 
 
