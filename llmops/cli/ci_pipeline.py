@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmops import reconcile
 from llmops.api import opening
@@ -45,7 +46,7 @@ from llmops.reports.formats.plan import REPORTS as PLAN_REPORTS
 from llmops.reports.formatting import count, effort, short
 from llmops.specs import parsing
 
-CHECK, APPLY = "check", "apply"
+CHECK, APPLY, COVERAGE = "check", "apply", "coverage"
 
 
 class CiRun(Struct, frozen=True, kw_only=True):
@@ -102,6 +103,7 @@ def run_change(ci_run: CiRun) -> Exit:
     reporter.summarise(PLAN_REPORTS["md"](proposal, ci_run.context()))
     survey = pull_request.prepare(workspace, base, head)
     comparison = gating.within_budget(workspace, survey, ci_run.arguments.budget)
+    comparison = replace(comparison, approved=ci_run.arguments.approved)
     reporter.set_outputs(affected=comparison.has_effect, owed=len(comparison.tasks), expensive=False)
     if trigger.is_fork or ci_run.arguments.dry_run:
         return _dry_run(ci_run, workspace, comparison)
@@ -140,15 +142,20 @@ def _dry_run(ci_run: CiRun, workspace: Workspace, comparison: GatePlan) -> Exit:
     reporter.summarise(f"```\n{text.replace('`', '')}\n```")
     limit = workspace.settings.gate.approve_above
     is_expensive = limit is not None and (estimate is None or estimate.seconds > fields.seconds(limit))
-    reporter.set_outputs(expensive=is_expensive, estimate="" if estimate is None else round(estimate.seconds))
+    waits = is_expensive or comparison.needs_approval
+    reporter.set_outputs(expensive=waits, estimate="" if estimate is None else round(estimate.seconds))
     unknown = "an unknown time: some of it has no earlier run"
     work = unknown if estimate is None else f"about {effort(estimate.seconds, estimate.cost)}"
     if ci_run.trigger.is_fork:
         return Exit.WELL
     for name in _suites(ci_run, comparison).values():
-        reporter.board.leave(name, f"Waits for an approval: {work}." if is_expensive else "Waits for a machine.")
-    if is_expensive:
-        reporter.put_comment(ci_run.marker, comments.waiting(work, ci_run.context()))
+        reporter.board.leave(name, f"Waits for an approval: {work}." if waits else "Waits for a machine.")
+    if waits:
+        reasons = (
+            [f"The evidence takes {work}, more than `approve_above` of llmops.yaml allows."] if is_expensive else []
+        )
+        reasons += [f"{gap[:1].upper()}{gap[1:]}." for gap in gates.gaps(comparison)]
+        reporter.put_comment(ci_run.marker, comments.waiting(reasons, ci_run.context()))
     return Exit.WELL
 
 
@@ -166,6 +173,7 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: GatePlan, plan: str)
     for report in gated.reports:
         name = names[report.evaluation, report.suite]
         reporter.board.settle(name, _state(report, gated), _description(report))
+    _settle_coverage(ci_run, gated)
     text = GATE_REPORTS["md"](gated, ci_run.context(plan))
     ci_run.print(GATE_REPORTS["text"](gated, ci_run.context(plan)))
     reporter.summarise(text)
@@ -175,13 +183,22 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: GatePlan, plan: str)
     return gating.exit_code(gated)
 
 
+def _settle_coverage(ci_run: CiRun, gated: GateResult) -> None:
+    """Report what is not measured, or needs an approval, as a status of its own."""
+    if not (found := gates.gaps(gated)):
+        return
+    is_stopped = gated.uncovered or (gated.policy == "fail" and gated.unmeasured)
+    state = StatusState.FAILURE if is_stopped else StatusState.PENDING if gated.needs_approval else StatusState.SUCCESS
+    ci_run.reporter.board.settle(ci_run.reporter.context(COVERAGE), state, found[0])
+
+
 def _suites(ci_run: CiRun, comparison: GatePlan) -> dict[tuple[Key, str], str]:
     """Name the status of every affected suite, each with a name of its own."""
     head = comparison.head.graph
     labels = {(key, suite.label) for key in comparison.affected for suite in head[key].spec.body.suites}
     evaluations = (*comparison.affected, *comparison.unaffected)
     used = Counter(label for key in evaluations for label in {suite.label for suite in head[key].spec.body.suites})
-    taken = Counter([CHECK, APPLY]) + used
+    taken = Counter([CHECK, APPLY, COVERAGE]) + used
     return {
         (key, label): ci_run.reporter.context(label if taken[label] == 1 else f"{key.name}/{label}")
         for key, label in sorted(labels)

@@ -51,6 +51,14 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_approved(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--approved",
+        action="store_true",
+        help="accept what needs an approval: removed suites, weaker gates, deployments that are not measured",
+    )
+
+
 def _budget(text: str) -> Budget:
     if text == "none":
         return Budget()

@@ -111,6 +111,14 @@ def removed(head: Graph, base: Graph) -> list[SuiteRef]:
     ]
 
 
+def lost(head: Graph, base: Graph) -> list[SuiteRef]:
+    """Suites of base that head lacks, and that no suite of head continues under another name."""
+    gone = removed(head, base)
+    evaluations = [key for key in head.nodes if key.kind == KIND.name]
+    continued = {(other.node.key, other.index) for _, other in pairs(evaluations, head, base) if other is not None}
+    return [suite for suite in gone if (suite.node.key, suite.index) not in continued]
+
+
 def suites_of(key: Key, graph: Graph) -> list[SuiteRef]:
     """All suites of an Evaluation, in its order; none where the graph lacks it."""
     if key not in graph:

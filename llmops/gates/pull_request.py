@@ -23,8 +23,9 @@ from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
 from llmops.execution.executor import BuildContext, BuildResult, BuildTask
-from llmops.gates import budgets, judge, pairing, sampling, verdicts
+from llmops.gates import budgets, coverage, judge, pairing, sampling, verdicts
 from llmops.gates.budgets import Budget, SkippedSuite, SuiteCandidate
+from llmops.gates.coverage import Unmeasured
 from llmops.gates.pairing import SuiteRef
 from llmops.gates.sampling import Continuation
 from llmops.gates.trials import EvidenceStore
@@ -40,7 +41,7 @@ from llmops.planning.missing import ResultRequest
 from llmops.specs import diff, parsing, pricing
 from llmops.specs.parsing import steps_of
 from llmops.specs.pricing import Price
-from llmops.specs.settings import Settings
+from llmops.specs.settings import Settings, Unmeasurable
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
@@ -54,6 +55,14 @@ class GateResult(Struct, frozen=True, kw_only=True):
     """Evaluations that the change does not affect."""
     removed: tuple[str, ...]
     """Suites of base that head lacks."""
+    unmeasured: tuple[Unmeasured, ...] = ()
+    """Changed live resources that no evaluation of the base covers."""
+    weakened: tuple[str, ...] = ()
+    """What the change takes away from the checks of the base."""
+    policy: Unmeasurable = "neutral"
+    """Effect of a live resource for which the base requires no evaluation."""
+    approved: bool = False
+    """Whether what needs an approval has one."""
     made: int = 0
     """Number of units that were built."""
     seconds: float = 0.0
@@ -67,15 +76,27 @@ class GateResult(Struct, frozen=True, kw_only=True):
     def verdict(self) -> Verdict:
         """The worst blocking verdict; pass where nothing is affected, or all that is inconclusive is neutral."""
         blocking = {report.judgement.verdict for report in self.reports if report.judgement.blocks}
-        if Verdict.FAIL in blocking:
+        if Verdict.FAIL in blocking or (self.policy == "fail" and any(not gap.required for gap in self.unmeasured)):
             return Verdict.FAIL
-        return Verdict.INCONCLUSIVE if blocking or self.failed else Verdict.PASS
+        is_open = blocking or self.failed or self.uncovered or self.needs_approval
+        return Verdict.INCONCLUSIVE if is_open else Verdict.PASS
+
+    @property
+    def uncovered(self) -> tuple[Unmeasured, ...]:
+        """Live resources whose required evaluations do not ask what will serve: missing evidence is never a pass."""
+        return tuple(gap for gap in self.unmeasured if gap.required)
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether someone other than the author must accept what the change takes away, or leaves unmeasured."""
+        return not self.approved and _needs_approval(self.weakened, self.unmeasured, self.policy)
 
     @property
     def waits(self) -> bool:
-        """Whether only more evidence, which the gates ask for, stands between this change and a verdict."""
-        blocking = [report.judgement for report in self.reports if report.judgement.blocks]
-        return bool(blocking) and not self.failed and all(judgement.waits for judgement in blocking)
+        """Whether only an approval, or more evidence that the gates ask for, is missing for a verdict."""
+        if self.failed or self.uncovered or self.verdict is not Verdict.INCONCLUSIVE:
+            return False
+        return all(report.judgement.waits for report in self.reports if report.judgement.blocks)
 
 
 class GatePlan(Struct, frozen=True, kw_only=True):
@@ -89,6 +110,9 @@ class GatePlan(Struct, frozen=True, kw_only=True):
     unaffected: tuple[Key, ...]
     removed: tuple[str, ...]
     """Suites of base that head lacks."""
+    unmeasured: tuple[Unmeasured, ...] = ()
+    weakened: tuple[str, ...] = ()
+    approved: bool = False
     tasks: tuple[BuildTask, ...] = ()
     """Missing builds: of head, and of base where its evidence is missing."""
     skipped: tuple[SkippedSuite, ...] = ()
@@ -97,7 +121,16 @@ class GatePlan(Struct, frozen=True, kw_only=True):
     @property
     def has_effect(self) -> bool:
         """Whether an Evaluation is affected, or a suite removed."""
-        return bool(self.affected or self.removed)
+        return bool(self.affected or self.removed or self.unmeasured or self.weakened)
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether the change weakens a check, or leaves something unmeasured that base does not accept."""
+        return _needs_approval(self.weakened, self.unmeasured, self.base.settings.gate.unmeasured)
+
+
+def _needs_approval(weakened: Iterable[str], unmeasured: Iterable[Unmeasured], policy: Unmeasurable) -> bool:
+    return bool(tuple(weakened)) or (policy == "approve" and any(not gap.required for gap in unmeasured))
 
 
 def prepare(workspace: Workspace, base: Desired, head: Desired) -> GatePlan:
@@ -156,7 +189,7 @@ def find_affected(base: Desired, head: Desired) -> GatePlan:
         for change in changes
         if change.sign is not Sign.KEEP or base.graph[change.key].spec.body != head.graph[change.key].spec.body
     }
-    removed = pairing.removed(head.graph, base.graph)
+    removed = pairing.lost(head.graph, base.graph)
     return GatePlan(
         base=base,
         head=head,
@@ -164,6 +197,8 @@ def find_affected(base: Desired, head: Desired) -> GatePlan:
         affected=tuple(key for key in evaluations if key in touched),
         unaffected=tuple(key for key in evaluations if key not in touched),
         removed=tuple(f"{suite.node.key} {suite.label}" for suite in removed),
+        unmeasured=tuple(coverage.unmeasured(head.graph, base.graph)),
+        weakened=tuple(coverage.weakened(head, base)),
     )
 
 
@@ -261,6 +296,10 @@ def run(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, 
         ),
         unaffected=gate_plan.unaffected,
         removed=gate_plan.removed,
+        unmeasured=gate_plan.unmeasured,
+        weakened=gate_plan.weakened,
+        policy=base.settings.gate.unmeasured,
+        approved=gate_plan.approved,
         made=len(result.built),
         seconds=sum(spent.values()),
         cost=pricing.total(_costs(gate_plan, spent).values()),

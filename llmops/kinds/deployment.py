@@ -127,19 +127,22 @@ def check(deployment: Deployment, plugins: Choices) -> Iterable[FieldProblem]:
 
 
 def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterable[FieldProblem]:
-    """Check that required evaluations are about the served model, or about this deployment."""
-    model = next((need.key for need in node.needs if need.field == "model"), None)
+    """Check that required evaluations ask what will serve: the model through the prompt, or this deployment."""
+    served = {need.field: need.key for need in node.needs if need.field in ("model", "prompt")}
     for need in node.needs:
-        if need.is_gate and not {model, node.key} & _subjects(nodes[need.key]):
-            yield FieldProblem(
-                need.at,
-                f"{need.key} does not evaluate {model}.",
-                "Require one whose subject is that model, or this deployment.",
-            )
+        if not need.is_gate or (subject := _subject(nodes[need.key])) in (served, {"deployment": node.key}):
+            continue
+        if subject.get("model") != served.get("model"):
+            what = f"{need.key} does not evaluate {served.get('model', node.key)}."
+        else:
+            asked, prompt = subject.get("prompt", "no prompt"), served.get("prompt", "none")
+            what = f"{need.key} evaluates the model through {asked}, and not through {prompt}."
+        remedy = "Require one whose subject has that model and that prompt, or is this deployment."
+        yield FieldProblem(need.at, what, remedy)
 
 
-def _subjects(evaluation: Node) -> set[Key]:
-    return {need.key for need in evaluation.needs if need.at in ("subject.model", "subject.deployment")}
+def _subject(evaluation: Node) -> dict[str, Key]:
+    return {need.at.removeprefix("subject."): need.key for need in evaluation.needs if need.field == "subject"}
 
 
 KIND = Kind(

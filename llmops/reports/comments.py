@@ -42,11 +42,12 @@ def cannot(message: str, context: ReportContext) -> str:
     return _comment("❌ Fail: this cannot be judged", [literal(message[:LONGEST])], context)
 
 
-def waiting(work: str, context: ReportContext) -> str:
-    """Ask for an approval of the work."""
+def waiting(reasons: Sequence[str], context: ReportContext) -> str:
+    """Ask for an approval, with the reasons."""
     page = f" [in this run]({context.page})" if context.page else ""
     lines = [
-        f"The evidence takes {literal(work)}, more than `approve_above` of llmops.yaml allows without an approval.",
+        *(f"- {literal(reason)}" for reason in reasons),
+        "",
         f"Approve the environment `llmops-expensive`{page}. An approval holds for this commit only.",
     ]
     return _comment("⏳ Waiting for an approval", lines, context)

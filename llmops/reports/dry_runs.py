@@ -21,6 +21,7 @@ from llmops.specs.pricing import Price
 def gate(comparison: GatePlan, estimate: Price | None) -> str:
     """List the affected evaluations, their missing builds, and the estimate (None: unknown)."""
     removed = [f"Removed by this change: {name}." for name in comparison.removed]
+    removed += [f"{gap[:1].upper()}{gap[1:]}." for gap in gates.gaps(comparison)]
     if not comparison.affected:
         return "\n".join(removed or ["No evaluation is affected by this change."])
     lines = [f"Affected: {', '.join(map(str, comparison.affected))}.", *_builds(comparison.tasks)]
@@ -42,6 +43,8 @@ def gate_json(comparison: GatePlan, estimate: Price | None) -> dict[str, Any]:
         "expected": msgspec.to_builtins(estimate),
         "left_out": msgspec.to_builtins(comparison.skipped),
         "removed": list(comparison.removed),
+        "unmeasured": msgspec.to_builtins(comparison.unmeasured),
+        "weakened": list(comparison.weakened),
     }
 
 

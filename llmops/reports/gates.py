@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from llmops.domain.plans import Verdict
 from llmops.gates.budgets import Budget, SkippedSuite
 from llmops.gates.judge import Judgement
-from llmops.gates.pull_request import GateResult
+from llmops.gates.pull_request import GatePlan, GateResult
 from llmops.gates.verdicts import SuiteReport
 from llmops.plugins.report import Paint, plain
 from llmops.reports.formatting import VERDICT_STYLES, columns, count, effort, interval, p_value
@@ -29,9 +29,11 @@ def headline(gated: GateResult) -> str:
     if gated.failed:
         return f"No verdict: {count(len(gated.failed), 'result')} failed to build. This says nothing about the change"
     removed = f"{count(len(gated.removed), 'suite')} removed by this change" if gated.removed else ""
+    verdict = gated.verdict
+    if verdict is not Verdict.PASS and not any(report.judgement.blocks for report in gated.reports):
+        return _gaps_headline(gated)
     if not gated.reports:
         return f"Pass: {removed or 'no evaluation is affected'}"
-    verdict = gated.verdict
     undecided = [report for report in gated.reports if report.judgement.verdict is Verdict.INCONCLUSIVE]
     deciding = [report for report in gated.reports if report.judgement.verdict is verdict]
     names, whole = _named(deciding, gated), count(len(gated.reports), "affected suite")
@@ -45,6 +47,26 @@ def headline(gated: GateResult) -> str:
         Verdict.FAIL: f"Fail: {names} ({len(deciding)} of {whole})",
         Verdict.INCONCLUSIVE: f"Inconclusive: {_inconclusive(deciding, gated)}. That is not a pass",
     }[verdict]
+
+
+def _gaps_headline(gated: GateResult) -> str:
+    """Summarise a change that no suite stops: something is not measured, or needs an approval."""
+    if gated.verdict is Verdict.FAIL or gated.uncovered:
+        gaps = gated.uncovered or gated.unmeasured
+        names = ", ".join(str(gap.key) for gap in gaps[:NAMED]) + (" and more" if len(gaps) > NAMED else "")
+        return f"{gated.verdict.capitalize()}: {names} is not measured. That is not a pass"
+    return (
+        "Pending: this change weakens its checks, and waits for an approval"
+        if gated.weakened
+        else ("Pending: what this change deploys is not measured, and waits for an approval")
+    )
+
+
+def gaps(gated: GateResult | GatePlan) -> list[str]:
+    """List what a change leaves unmeasured, and what it weakens, each without a full stop."""
+    unmeasured = [f"not measured: {gap.key}: {gap.why}. {gap.remedy.rstrip('.')}" for gap in gated.unmeasured]
+    accepted = " (approved)" if gated.approved else ": needs an approval"
+    return unmeasured + [f"{text}{accepted}" for text in gated.weakened]
 
 
 def _inconclusive(reports: Sequence[SuiteReport], gated: GateResult) -> str:

@@ -20,6 +20,10 @@ def stricter(levels: Iterable[Trust]) -> Trust:
     return max(levels, key=TRUST.index, default="none")
 
 
+Unmeasurable: TypeAlias = Literal["neutral", "approve", "fail"]
+"""Effects of a changed deployment for which the base requires no evaluation."""
+
+
 class LedgerSettings(Body, frozen=True, kw_only=True):
     """Where outcomes and releases are recorded."""
 
@@ -91,6 +95,13 @@ class GateSettings(Body, frozen=True, kw_only=True):
             "left out is inconclusive. The option `--budget` overrides it."
         ),
     ] = None
+    unmeasured: Annotated[
+        Unmeasurable,
+        about(
+            "Effect of a changed deployment for which the base requires no evaluation: neutral reports it; approve "
+            "waits for an approval; fail stops the change."
+        ),
+    ] = "neutral"
     budget_cost: Annotated[float, about("The same limit as a cost, by `hourly_cost`.", ge=0)] | None = None
 
 

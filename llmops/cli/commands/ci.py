@@ -33,7 +33,7 @@ from llmops.cli import ci_pipeline
 from llmops.cli.ci_pipeline import CiRun
 from llmops.cli.ci_reporter import CiReporter
 from llmops.cli.completers import add_revision
-from llmops.cli.gating import add_budget
+from llmops.cli.gating import add_approved, add_budget
 from llmops.cli.options import add_environment, add_output, add_trust
 from llmops.cli.terminal import Terminal, explain
 from llmops.domain.problems import Exit, Invalid, Misused
@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("--dry-run", action="store_true", help="show what would be built, and build nothing")
     mode.add_argument("--settle", action="store_true", help="only turn statuses that are still pending into errors")
     add_budget(parser)
+    add_approved(parser)
     add_trust(parser)
     add_environment(parser)
     add_output(parser)

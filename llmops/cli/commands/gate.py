@@ -23,6 +23,8 @@ import argparse
 import time
 from contextlib import nullcontext
 
+from msgspec.structs import replace
+
 from llmops.api import opening
 from llmops.cli import gating
 from llmops.cli.completers import add_revision
@@ -48,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detailed-exitcode", action="store_true", help="with --dry-run: exit 8 if an evaluation is affected"
     )
     add_budget(parser)
+    gating.add_approved(parser)
     parser.add_argument(
         "--untrusted",
         action="store_true",
@@ -71,6 +74,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         return Exit.CHANGES if comparison.has_effect and arguments.detailed_exitcode else Exit.WELL
     commit = comparison.head.commit
     place = isolation.isolated(workspace, commit) if arguments.untrusted else nullcontext(workspace)
+    comparison = replace(comparison, approved=arguments.approved)
     with place as target, gating.building(target, arguments.stop) as context:
         gated = pull_request.run(comparison, context, opening.initiator(commit, "gate"), terminal.emit)
     facts = ReportContext(command=_command(arguments, gated), seconds=time.monotonic() - begun)

@@ -28,6 +28,7 @@ def render(gated: GateResult, context: ReportContext) -> str:
     sides = f"Head <code>{short(gated.head)}</code> merged into base <code>{short(gated.base)}</code>"
     parts = [
         f'<p class="dim">{sides}, judged by the gates of the base.</p>',
+        *(f"<p>⚠ {escape(gap[:1].upper() + gap[1:])}.</p>" for gap in gates.gaps(gated)),
         *_overview(reports),
         *(line for report in reports for line in _suite(report)),
         _cost(gated, context),

@@ -11,7 +11,7 @@ from llmops.gates.pull_request import GateResult
 from llmops.gates.verdicts import ItemChange, SuiteReport
 from llmops.plugins.report import Paint, ReportContext
 from llmops.reports.formatting import VERDICT_STYLES, count, effort, short
-from llmops.reports.gates import headline, notes, table
+from llmops.reports.gates import gaps, headline, notes, table
 
 SHOWN = 5
 """Items in each list: those that got worse, and those that got better."""
@@ -27,6 +27,7 @@ def render(gated: GateResult, context: ReportContext) -> str:
     for report in gated.reports:
         lines += _items(report, paint)
     lines += [f"  removed by this change: {name}" for name in gated.removed]
+    lines += [f"  {gap}" for gap in gaps(gated)]
     if gated.unaffected:
         lines.append(paint(f"  not affected: {', '.join(map(str, gated.unaffected))}", "dim"))
     if gated.made:
