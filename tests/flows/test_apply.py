@@ -13,7 +13,7 @@ from llmops.domain.resources import Key
 from llmops.planning.status import Entry
 from llmops.reports import overviews
 from tests.conftest import Shell
-from tests.repos import Repo
+from tests.repos import Copies, Repo
 from tests.trees import spec
 
 pytestmark = pytest.mark.usefixtures("plugins")
@@ -35,6 +35,14 @@ def kitchen(repo: Repo, llmops: Shell) -> Shell:
     return llmops
 
 
+@pytest.fixture
+def applied(kitchen: Shell, copies: Copies, plugins: Path) -> Shell:
+    """The same after an apply, of which nothing is counted."""
+    copies("applied", kitchen.repo, lambda: kitchen("apply"))
+    plugins.write_text("")
+    return kitchen
+
+
 def cooked(counter: Path, *, word: str = "done") -> list[str]:
     return [" ".join(line.split()[1:-1]) for line in counter.read_text().splitlines() if line.startswith(word)]
 
@@ -47,14 +55,11 @@ def test_everything_is_made_in_order_and_once(kitchen: Shell, plugins: Path) -> 
     assert "Applied." in kitchen.out
 
 
-def test_apply_after_apply_does_nothing(kitchen: Shell, plugins: Path) -> None:
-    kitchen("apply")
-    before = plugins.read_text()
+def test_apply_after_apply_does_nothing(applied: Shell, plugins: Path) -> None:
+    assert applied("apply") == Exit.WELL
 
-    assert kitchen("apply") == Exit.WELL
-
-    assert "Nothing to do" in kitchen.out
-    assert plugins.read_text() == before
+    assert "Nothing to do" in applied.out
+    assert plugins.read_text() == ""
 
 
 def test_parts_of_one_plan_share_a_process(kitchen: Shell, plugins: Path) -> None:
@@ -76,29 +81,26 @@ def test_parts_that_share_a_process_do_not_wait_for_an_order_that_they_do_not_ne
     assert cooked(plugins)[-3:] == ["Menu/menu courses[0]", "Menu/menu courses[1]", "Dish/soup"]
 
 
-def test_an_edit_makes_only_what_leans_on_it(kitchen: Shell, plugins: Path) -> None:
-    kitchen("apply")
-    plugins.write_text("")
-    kitchen.repo.edit("specs/dough.yaml", "text: dough", "text: better dough")
-    kitchen.repo.commit()
+def test_an_edit_makes_only_what_leans_on_it(applied: Shell, plugins: Path) -> None:
+    applied.repo.edit("specs/dough.yaml", "text: dough", "text: better dough")
+    applied.repo.commit()
 
-    kitchen("apply")
+    applied("apply")
 
     assert cooked(plugins) == ["Dish/dough", "Dish/bread", "Menu/menu courses[0]", "Menu/menu courses[1]"]
 
 
-def test_a_revert_makes_nothing(kitchen: Shell, plugins: Path) -> None:
-    kitchen("apply")
-    kitchen.repo.edit("specs/dough.yaml", "text: dough", "text: better dough")
-    kitchen.repo.commit()
-    kitchen("apply")
+def test_a_revert_makes_nothing(applied: Shell, plugins: Path) -> None:
+    applied.repo.edit("specs/dough.yaml", "text: dough", "text: better dough")
+    applied.repo.commit()
+    applied("apply")
     plugins.write_text("")
-    kitchen.repo.git("revert", "--no-edit", "HEAD")
+    applied.repo.git("revert", "--no-edit", "HEAD")
 
-    assert kitchen("apply") == Exit.WELL
+    assert applied("apply") == Exit.WELL
 
     assert plugins.read_text() == ""
-    assert "Nothing to do" in kitchen.out
+    assert "Nothing to do" in applied.out
 
 
 def test_another_clone_with_the_same_store_makes_nothing(kitchen: Shell, plugins: Path, tmp_path: Path) -> None:
@@ -116,18 +118,16 @@ def test_another_clone_with_the_same_store_makes_nothing(kitchen: Shell, plugins
     assert plugins.read_text() == ""
 
 
-def test_results_whose_bytes_are_gone_are_made_again_when_they_are_needed(kitchen: Shell, plugins: Path) -> None:
-    kitchen("apply")
-    plugins.write_text("")
-    for blob in (kitchen.repo.folder / ".git/llmops/store/objects").rglob("*"):
+def test_results_whose_bytes_are_gone_are_made_again_when_they_are_needed(applied: Shell, plugins: Path) -> None:
+    for blob in (applied.repo.folder / ".git/llmops/store/objects").rglob("*"):
         if blob.is_file():
             blob.unlink()
-    kitchen.repo.edit("specs/menu.yaml", "label: second", "label: third")
-    kitchen.repo.commit()
+    applied.repo.edit("specs/menu.yaml", "label: second", "label: third")
+    applied.repo.commit()
 
-    assert kitchen("apply") == Exit.WELL
+    assert applied("apply") == Exit.WELL
 
-    assert "will be rebuilt" in kitchen.out
+    assert "will be rebuilt" in applied.out
     assert "Dish/bread" in cooked(plugins)
 
 
@@ -261,24 +261,22 @@ def test_pending_changes_have_an_exit_code(kitchen: Shell) -> None:
     assert kitchen("plan", "--detailed-exitcode") == Exit.WELL
 
 
-def test_estimates_come_from_past_runs(kitchen: Shell) -> None:
-    kitchen("apply")
-    kitchen.repo.edit("specs/dough.yaml", "text: dough", "text: better dough")
-    kitchen.repo.commit()
-    kitchen("plan", "-o", "json")
+def test_estimates_come_from_past_runs(applied: Shell) -> None:
+    applied.repo.edit("specs/dough.yaml", "text: dough", "text: better dough")
+    applied.repo.commit()
+    applied("plan", "-o", "json")
 
-    assert len(json.loads(kitchen.out)["estimates"]) == 4
+    assert len(json.loads(applied.out)["estimates"]) == 4
 
 
-def test_problems_leave_everything_as_it_was(kitchen: Shell, plugins: Path) -> None:
-    kitchen("apply")
-    tips = kitchen.repo.git("for-each-ref", "refs/llmops")
-    kitchen.repo.commit({"specs/bad.yaml": spec("Dish", "bad", "txt: oops")})
+def test_problems_leave_everything_as_it_was(applied: Shell, plugins: Path) -> None:
+    tips = applied.repo.git("for-each-ref", "refs/llmops")
+    applied.repo.commit({"specs/bad.yaml": spec("Dish", "bad", "txt: oops")})
 
     for command in ("check", "plan", "apply", "status"):
-        assert kitchen(command) == Exit.NO
-        assert 'Did you mean "text"?' in kitchen.err
-    assert kitchen.repo.git("for-each-ref", "refs/llmops") == tips
+        assert applied(command) == Exit.NO
+        assert 'Did you mean "text"?' in applied.err
+    assert applied.repo.git("for-each-ref", "refs/llmops") == tips
 
 
 def test_without_a_ledger_nothing_is_applied_but_a_plan_can_be_made(repo: Repo, llmops: Shell) -> None:
@@ -313,31 +311,29 @@ def test_a_lease_that_is_held_stops_a_second_apply(kitchen: Shell) -> None:
     assert "ci@runner:1 is applying" in kitchen.out
 
 
-def test_why_and_history_and_logs_tell_what_happened(kitchen: Shell) -> None:
-    kitchen("apply")
-    kitchen.repo.edit("specs/flour.yaml", "text: flour", "text: rye")
-    kitchen.repo.commit()
+def test_why_and_history_and_logs_tell_what_happened(applied: Shell) -> None:
+    applied.repo.edit("specs/flour.yaml", "text: flour", "text: rye")
+    applied.repo.commit()
 
-    assert kitchen("why", "menu") == Exit.WELL
-    assert "First difference: Dish/flour: text: flour -> rye." in kitchen.out
-    kitchen("apply")
-    assert kitchen("history", "Dish/flour") == Exit.WELL
-    assert kitchen.out.count("cook") == 2
-    assert kitchen("logs", "flour") == Exit.WELL
+    assert applied("why", "menu") == Exit.WELL
+    assert "First difference: Dish/flour: text: flour -> rye." in applied.out
+    applied("apply")
+    assert applied("history", "Dish/flour") == Exit.WELL
+    assert applied.out.count("cook") == 2
+    assert applied("logs", "flour") == Exit.WELL
 
 
-def test_what_was_made_but_is_not_in_this_store_is_owed_and_not_done(kitchen: Shell) -> None:
-    kitchen("apply")
-    kitchen.repo.edit("specs/bread.yaml", "text: bread", "text: rolls")
-    kitchen.repo.commit()
-    kitchen("status")
-    assert conditions(kitchen) == {"flour": "done", "dough": "done", "bread": "pending", "menu": "pending"}
-    shutil.rmtree(kitchen.repo.folder / ".git/llmops/store/objects")
+def test_what_was_made_but_is_not_in_this_store_is_owed_and_not_done(applied: Shell) -> None:
+    applied.repo.edit("specs/bread.yaml", "text: bread", "text: rolls")
+    applied.repo.commit()
+    applied("status")
+    assert conditions(applied) == {"flour": "done", "dough": "done", "bread": "pending", "menu": "pending"}
+    shutil.rmtree(applied.repo.folder / ".git/llmops/store/objects")
 
-    assert kitchen("status") == Exit.WELL
+    assert applied("status") == Exit.WELL
 
-    assert "missing from this store" in kitchen.out
-    assert set(conditions(kitchen).values()) == {"pending"}
+    assert "missing from this store" in applied.out
+    assert set(conditions(applied).values()) == {"pending"}
 
 
 def conditions(kitchen: Shell) -> dict[str, str]:
@@ -345,12 +341,11 @@ def conditions(kitchen: Shell) -> dict[str, str]:
     return {row[0].partition("/")[2]: row[2] for row in rows}
 
 
-def test_status_says_which_part_a_figure_is_of(kitchen: Shell) -> None:
-    kitchen("apply")
+def test_status_says_which_part_a_figure_is_of(applied: Shell) -> None:
 
-    assert kitchen("status") == Exit.WELL
+    assert applied("status") == Exit.WELL
 
-    (line,) = [line for line in kitchen.out.splitlines() if "Menu/menu" in line]
+    (line,) = [line for line in applied.out.splitlines() if "Menu/menu" in line]
     assert "first: " in line
     assert "; second: " in line
 
