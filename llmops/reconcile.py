@@ -39,8 +39,6 @@ from llmops.specs.graph import Graph
 
 
 class ApplyOptions(Struct, frozen=True, kw_only=True):
-    """What an apply does only on request."""
-
     deletes: bool = False
     """Remove most of the live resources."""
     older: bool = False
@@ -105,7 +103,6 @@ def apply(
 def build_context(
     workspace: Workspace, guard: Callable[[EnvironmentState], EnvironmentState], stop: Stop = NEVER
 ) -> BuildContext:
-    """Open the ledger, the store and the runner of a build."""
     return BuildContext(
         ledger=workspace.ledger,
         store=workspaces.open_store(workspace),

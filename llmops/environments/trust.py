@@ -26,8 +26,6 @@ DEEPEN = "This clone is shallow: run `git fetch --unshallow`, or check out with 
 
 
 class TrustPolicy(Struct, frozen=True):
-    """Minimum trust level and trusted keys of the user."""
-
     least: Trust = "none"
     keys: Keys = Keys()
 

@@ -40,8 +40,6 @@ from llmops.statistics.contrasts import Contrast, MeanScore, SubjectScores
 
 
 class ComparisonRow(Struct, frozen=True, kw_only=True):
-    """One subject on one suite."""
-
     subject: str
     units: tuple[Digest, ...]
     """Units of its evidence, one for each trial."""
@@ -49,7 +47,6 @@ class ComparisonRow(Struct, frozen=True, kw_only=True):
     contrast: Contrast | None = None
     """Difference to the first subject; None for the first itself, and where they share no item."""
     note: str = ""
-    """Reason why there is no score."""
     reused: bool = False
     """All evidence existed before this run."""
     seconds: float = 0.0
@@ -70,9 +67,7 @@ class ComparisonResult(Struct, frozen=True, kw_only=True):
     commit: str
     tables: tuple[ComparisonTable, ...]
     made: int = 0
-    """Number of units that were built."""
     failed: Mapping[Digest, str] = {}
-    """Reason by unit that failed to build."""
 
     @property
     def is_whole(self) -> bool:
@@ -89,12 +84,9 @@ class ComparedSubject(Struct, frozen=True):
 
 
 class PreparedComparison(Struct, frozen=True):
-    """A comparison before anything is built."""
-
     commit: str
     subjects: tuple[ComparedSubject, ...]
     tasks: tuple[BuildTask, ...]
-    """Missing builds."""
 
 
 def prepare(workspace: Workspace, desired: Desired, entries: Iterable[SubjectEntry]) -> PreparedComparison:

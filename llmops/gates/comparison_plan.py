@@ -26,8 +26,6 @@ NOTHING = "This commit has none: commit one, or name another commit with --head.
 
 
 class ComparisonRequest(Struct, frozen=True, kw_only=True):
-    """Names of the subjects and the suites to compare."""
-
     subjects: tuple[str, ...]
     suites: tuple[str, ...] = ()
     """Labels; ``evaluation/label`` where two Evaluations share one."""

@@ -75,9 +75,7 @@ class Judgement(Struct, frozen=True, kw_only=True):
     p: float | None = None
     """One-sided p-value: chance of as much evidence of worse if nothing changed, or if head just met its minimum."""
     p_adjusted: float | None = None
-    """The same, adjusted for all suites of the family."""
     together: int = 1
-    """Number of suites in the family."""
     is_comparable: bool = True
     """Whether base was asked the same questions; if not, head was judged alone."""
     detectable: float | None = None

@@ -44,8 +44,6 @@ from llmops.specs.settings import Settings
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
-    """Reports of all affected suites of a pull request."""
-
     base: str
     head: str
     changes: tuple[Change, ...]
@@ -55,13 +53,11 @@ class GateResult(Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...]
     """Suites of base that head lacks."""
     made: int = 0
-    """Number of units that were built."""
     seconds: float = 0.0
     """Time that building them took, added up."""
     cost: Cost | None = None
     """Cost of that time; None where a device has no price, or nothing was built."""
     failed: Mapping[Digest, str] = {}
-    """Reason by unit that failed to build."""
 
     @property
     def verdict(self) -> Verdict:
@@ -85,7 +81,6 @@ class GatePlan(Struct, frozen=True, kw_only=True):
     head: Desired
     changes: tuple[Change, ...]
     affected: tuple[Key, ...]
-    """Evaluations that the change affects."""
     unaffected: tuple[Key, ...]
     removed: tuple[str, ...]
     """Suites of base that head lacks."""
@@ -96,7 +91,6 @@ class GatePlan(Struct, frozen=True, kw_only=True):
 
     @property
     def has_effect(self) -> bool:
-        """Whether an Evaluation is affected, or a suite removed."""
         return bool(self.affected or self.removed)
 
 

@@ -36,7 +36,6 @@ class SuiteEvidence(Struct, frozen=True, kw_only=True):
     items: tuple[Item, ...]
     facts: SuiteFacts
     seconds: float
-    """Time that the evaluation took."""
     is_silent: bool
     """Whether a trial has no recorded model call."""
 
@@ -49,7 +48,6 @@ class SuiteEvidence(Struct, frozen=True, kw_only=True):
         return {id_: fmean(numbers[id_]) if len(numbers[id_]) == len(trials[id_]) else None for id_ in trials}
 
     def clusters(self) -> dict[str, str]:
-        """Cluster of each item."""
         return {item.id: item.cluster for item in self.items}
 
     def metric_problem(self, metric: str) -> str:

@@ -54,8 +54,6 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Root(Struct, frozen=True):
-    """A commit whose results are kept, and the reason."""
-
     commit: str
     why: str
 
@@ -85,7 +83,6 @@ class MarkedBlobs:
         self.why: dict[Digest, str] = {}
         """Why each digest is kept: the first reason that applies."""
         self.units: set[Digest] = set()
-        """The units of all roots."""
 
     def commit(self, root: Root) -> Graph:
         """Keep the results of a commit, and the files that its steps read. Raises `Refused` if it cannot be read."""

@@ -38,8 +38,6 @@ from llmops.specs.graph import Graph
 
 
 class PlanOrigin(Struct, frozen=True):
-    """The commits, the environment and the ledger of a plan, by name."""
-
     commit: str
     base: str
     environment: str
@@ -47,8 +45,6 @@ class PlanOrigin(Struct, frozen=True):
 
 
 class CurrentState(Struct, frozen=True):
-    """What was built and what runs."""
-
     done: Container[Digest] = frozenset()
     """Units whose outcome is in the ledger."""
     state: EnvironmentState = EnvironmentState()
@@ -57,7 +53,6 @@ class CurrentState(Struct, frozen=True):
     pending: AbstractSet[Key] | None = None
     """The resources that may have units to build; None is all."""
     controllers: Mapping[str, Controller] = {}
-    """The controller of each live kind."""
 
 
 def make(

@@ -19,7 +19,7 @@ from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.index import commits
 from llmops.index.commits import Desired
-from llmops.index.outcomes import follow
+from llmops.index.outcomes import DoneUnits, follow
 from llmops.kinds import KINDS
 from llmops.ledger import ledger
 from llmops.planning import plan
@@ -34,8 +34,6 @@ from llmops.store import blobs
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
-    """A plan and its inputs."""
-
     plan: Plan
     old: Graph
     desired: Desired
@@ -44,7 +42,6 @@ class Proposal(Struct, frozen=True, kw_only=True):
     costs: dict[Digest, Cost] = {}
     """Expected cost of each unit whose devices have a price."""
     applied: str = ""
-    """The commit applied last."""
     trust: Trust = "none"
     """The stricter trust level of the settings: of this commit, or of the one applied last."""
     notes: tuple[str, ...] = ()
@@ -53,8 +50,6 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
 
 class AppliedCommit(Struct, frozen=True, kw_only=True):
-    """What a past commit declared."""
-
     graph: Graph = EMPTY
     trust: Trust = "none"
     notes: tuple[str, ...] = ()
@@ -83,10 +78,6 @@ def propose(workspace: Workspace, desired: Desired, base: str | None = None) -> 
         current = replace(current, done=done, pending=pending)
         proposed = plan.make(changes, desired.graph, PLUGINS, current, origin)
     estimates = plan.estimates(proposed.builds, done.past)
-    notes = [] if recorded else [_unknown(workspace)]
-    notes += past.notes
-    if done.without:
-        notes.append(_lost(len(done.without)))
     return Proposal(
         plan=proposed,
         old=past.graph,
@@ -95,7 +86,7 @@ def propose(workspace: Workspace, desired: Desired, base: str | None = None) -> 
         costs=_costs(proposed, desired, estimates) if desired.settings.hourly_cost else {},
         applied=state.commit,
         trust=stricter((before.trust, desired.settings.trust)),
-        notes=(*notes, *_remarks(proposed, desired.graph)),
+        notes=(*_notes(workspace, recorded, past, done), *_remarks(proposed, desired.graph)),
         fence=state.fence,
     )
 
@@ -108,14 +99,17 @@ def confirm(kept: Plan, proposal: Proposal) -> Proposal:
     return replace(proposal, plan=kept)
 
 
-def _unknown(workspace: Workspace) -> str:
-    name = workspace.environment
-    return f"The environment {name} has no ledger, so it is unknown what runs. Create one: `llmops init -e {name}`."
-
-
-def _lost(count: int) -> str:
-    subject = "1 recorded result is" if count == 1 else f"{count} recorded results are"
-    return f"{subject} missing from this store and will be rebuilt."
+def _notes(
+    workspace: Workspace, recorded: EnvironmentState | None, past: AppliedCommit, done: DoneUnits
+) -> Iterator[str]:
+    if recorded is None:
+        name = workspace.environment
+        create = f"Create one: `llmops init -e {name}`."
+        yield f"The environment {name} has no ledger, so it is unknown what runs. {create}"
+    yield from past.notes
+    if count := len(done.without):
+        subject = "1 recorded result is" if count == 1 else f"{count} recorded results are"
+        yield f"{subject} missing from this store and will be rebuilt."
 
 
 def previous(workspace: Workspace, commit: str) -> AppliedCommit:

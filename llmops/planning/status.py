@@ -32,16 +32,12 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Overview(Struct, frozen=True, kw_only=True):
-    """The condition of an environment and its resources."""
-
     commit: str
     applied: str
-    """The commit applied last."""
     environment: str
     endpoint: str
     rows: tuple[Row, ...]
     actions: int
-    """Number of pending actions."""
     holder: str = ""
     """Holder of the lease; '' without a lease."""
     holder_is_gone: bool = False
@@ -55,8 +51,6 @@ class Overview(Struct, frozen=True, kw_only=True):
 
 
 class StatusInputs(Struct, frozen=True, kw_only=True):
-    """The state of the ledger, the runtimes and the gateway."""
-
     state: EnvironmentState
     outcomes: Mapping[Digest, Outcome]
     observed: Mapping[Key, Any]
@@ -131,8 +125,6 @@ def _measured(metrics: Mapping[str, Mapping[str, float]]) -> str:
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One line of the history of a resource."""
-
     at: str
     what: str
     digest: Digest

@@ -18,7 +18,6 @@ from llmops.git.repository import Repository
 from llmops.specs.graph import Graph
 
 MOST_COMMITS = 1000
-"""Commits that are searched."""
 
 
 class Undo(Struct, frozen=True):

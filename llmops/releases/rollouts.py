@@ -24,20 +24,14 @@ if TYPE_CHECKING:  # a plan without a release saves importing the kind
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """What runs of one deployment."""
-
     ready: dict[Digest, int] = {}
-    """Number of ready replicas, by revision."""
     weights: dict[Digest, int] = {}
-    """Percent of the traffic, by revision."""
     prepared: frozenset[Digest] = frozenset()
     """Revisions whose model is in the store."""
     astray: frozenset[Digest] = frozenset()
     """Revisions whose route is not exactly to the ready replicas."""
     running: frozenset[Digest] = frozenset()
-    """Revisions with any replica."""
     errors: tuple[str, ...] = ()
-    """Errors of its replicas."""
 
 
 def due(desired: Digest, replicas: int, release: Release, observed: Observed) -> RequiredChange | None:
@@ -94,7 +88,6 @@ class Transition(Struct, frozen=True, kw_only=True):
     """Seconds until the next look; infinity until the spec changes."""
     reason: str = ""
     remedy: str = "Run `llmops apply` to go on."
-    """Remedy for a long wait."""
 
 
 def again(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Transition:
