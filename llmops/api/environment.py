@@ -13,7 +13,6 @@ Effects: reads git and environment variables, fetches the ledger; `apply` trains
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from llmops.api.tables import Table
 from llmops.domain.events import Event, EventSink
 from llmops.domain.plans import Change, Plan
 from llmops.domain.problems import Misused
-from llmops.environments import variables
 from llmops.environments.trust import TrustPolicy
 from llmops.environments.workspaces import Workspace
 from llmops.host.signals import NEVER, Stop
@@ -74,7 +72,7 @@ class Environment(Struct, frozen=True, kw_only=True):
         if plan is not None and plan.commit == planning.SPECULATIVE:
             raise Misused("a plan of the working copy cannot be applied. Commit first.")
         proposal = planning.to_apply(self.workspace, self.policy, plan)
-        initiator = variables.initiator(os.environ, proposal.plan.commit, "apply")
+        initiator = opening.initiator(proposal.plan.commit, "apply")
         return reconcile.apply(self.workspace, proposal, initiator, emit or _ignore, options, stop)
 
     def status(self) -> Overview:

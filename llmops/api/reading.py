@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from llmops.api import opening
 from llmops.domain.plans import Change
-from llmops.domain.records import EnvironmentState
 from llmops.domain.resources import Key
 from llmops.environments.workspaces import Workspace
 from llmops.index import commits
@@ -32,16 +32,11 @@ class Explanation(Struct, frozen=True, kw_only=True):
     """The changes from the resource to the first input that differs."""
 
 
-def state(workspace: Workspace) -> EnvironmentState:
-    """Read what the ledger records of the environment; empty without a ledger."""
-    return ledger.state(workspace.ledger) or EnvironmentState()
-
-
 def overview(workspace: Workspace) -> Overview:
     """Report how every resource of HEAD stands, and which revisions get the traffic."""
     desired = commits.desire(workspace.commits, "HEAD")
     proposal = proposals.propose(workspace, desired)
-    gateway, now = deployments.gateway(workspace), state(workspace)
+    gateway, now = deployments.gateway(workspace), opening.state(workspace)
     inputs = StatusInputs(
         state=now,
         outcomes=ledger.outcomes(workspace.ledger),
@@ -57,12 +52,12 @@ def overview(workspace: Workspace) -> Overview:
 def history(workspace: Workspace, resource: str) -> tuple[Key, tuple[Entry, ...]]:
     """List the results and revisions of a resource of HEAD, the newest first."""
     key, _ = commits.find(workspace.commits, resource)
-    return key, status.history(key, state(workspace), ledger.outcomes(workspace.ledger))
+    return key, status.history(key, opening.state(workspace), ledger.outcomes(workspace.ledger))
 
 
 def why(workspace: Workspace, resource: str, since: str | None = None, revision: str = "HEAD") -> Explanation:
     """Follow a resource to the first input that differs from an earlier revision (default: the one applied last)."""
     key, desired = commits.find(workspace.commits, resource, revision)
-    since = since or state(workspace).commit
+    since = since or opening.state(workspace).commit
     old = commits.desire(workspace.commits, since).graph if since else EMPTY
     return Explanation(key=key, since=since, chain=diff.why(old, desired.graph, key))

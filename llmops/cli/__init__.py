@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 from llmops.cli import arguments as types
-from llmops.cli import commands, failures
+from llmops.cli import commands
 from llmops.cli.arguments import Help, Parser
 from llmops.cli.terminal import open_streams, open_terminal
 from llmops.domain.problems import Exit, did_you_mean
@@ -51,11 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help()
             return Exit.USAGE
         with signals.listening() as parsed.stop:
-            return int(parsed.run(parsed, terminal))
+            return int(parsed.run(parsed, terminal) or Exit.WELL)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the edge: any failure is a message and an exit code
         if known.debug:
             importlib.import_module("traceback").print_exc()
-        return failures.report(error, terminal)
+        return terminal.fail(error)
 
 
 def _parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
@@ -78,11 +78,7 @@ def _needed(words: Sequence[str], command: str) -> Sequence[str]:
 
 def build_parser(names: Iterable[str]) -> Parser:
     """Build the parser of these commands."""
-    parser = Parser(
-        prog="llmops",
-        description=ABOUT,
-        epilog=EPILOG + EXIT_CODES,
-    )
+    parser = Parser(prog="llmops", description=ABOUT, epilog=EPILOG + EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
     subparsers.type = str  # the arguments behind a command are its own

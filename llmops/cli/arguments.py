@@ -82,11 +82,11 @@ def text(argument: str) -> str:
     return argument
 
 
-def folder(argument: str) -> str:
+def folder(argument: str) -> Path:
     """Accept a folder that exists."""
     with contextlib.suppress(OSError):
         if argument and Path(argument).is_dir():
-            return argument
+            return Path(argument)
     raise argparse.ArgumentTypeError(f'there is no folder "{argument}"')
 
 

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmops import reconcile
+from llmops.api import opening
 from llmops.cli import applying, gating
 from llmops.cli.ci_reporter import CiReporter
-from llmops.cli.open_workspace import initiator, open_workspace, policy
+from llmops.cli.open_workspace import open_workspace, policy
 from llmops.cli.terminal import Terminal
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Refused
@@ -98,7 +99,7 @@ def run_change(ci_run: CiRun) -> Exit:
         workspace = workspaces.read_only(workspace)
     base = commits.desire(workspace.commits, trigger.base)
     proposal = proposals.propose(workspace, head, base.commit)
-    reporter.summarise(PLAN_REPORTS["md"].render(proposal, ci_run.context()))
+    reporter.summarise(PLAN_REPORTS["md"](proposal, ci_run.context()))
     survey = pull_request.prepare(workspace, base, head)
     comparison = gating.within_budget(workspace, survey, ci_run.arguments.budget)
     reporter.set_outputs(affected=comparison.has_effect, owed=len(comparison.tasks), expensive=False)
@@ -160,12 +161,13 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: GatePlan, plan: str)
     if distrust := gating.distrust_of(workspace, comparison, policy(ci_run.arguments, workspace)):
         raise Refused(distrust)
     with gating.building(workspace, stop) as context:
-        gated = pull_request.run(comparison, context, initiator(ci_run.trigger.head, "gate"), ci_run.terminal.emit)
+        initiator = opening.initiator(ci_run.trigger.head, "gate")
+        gated = pull_request.run(comparison, context, initiator, ci_run.terminal.emit)
     for report in gated.reports:
         name = names[report.evaluation, report.suite]
         reporter.board.settle(name, _state(report, gated), _description(report))
-    text = GATE_REPORTS["md"].render(gated, ci_run.context(plan))
-    ci_run.print(GATE_REPORTS["text"].render(gated, ci_run.context(plan)))
+    text = GATE_REPORTS["md"](gated, ci_run.context(plan))
+    ci_run.print(GATE_REPORTS["text"](gated, ci_run.context(plan)))
     reporter.summarise(text)
     reporter.put_comment(ci_run.marker, text)
     reporter.annotate(_annotations(gated, comparison))
@@ -224,8 +226,8 @@ def run_branch(ci_run: CiRun) -> Exit:
     """Plan what the branch declares; with ``--apply``, apply it if it is the tip of the default branch."""
     workspace, desired = _read(ci_run, ci_run.trigger.head)
     proposal = proposals.propose(workspace, desired)
-    ci_run.reporter.summarise(PLAN_REPORTS["md"].render(proposal, ci_run.context()))
-    ci_run.print(PLAN_REPORTS["text"].render(proposal, ci_run.context()))
+    ci_run.reporter.summarise(PLAN_REPORTS["md"](proposal, ci_run.context()))
+    ci_run.print(PLAN_REPORTS["text"](proposal, ci_run.context()))
     pending = len(proposal.plan.actions) + len(proposal.plan.blocked)
     ci_run.reporter.set_outputs(pending=pending)
     if ci_run.arguments.apply:
@@ -260,7 +262,7 @@ def _apply(ci_run: CiRun, workspace: Workspace, proposal: Proposal) -> Exit:
     name = reporter.context(APPLY)
     reporter.board.begin(name, plans.summary(proposal))
     applied = reconcile.apply(
-        workspace, proposal, initiator(ci_run.trigger.head, "apply"), terminal.emit, stop=ci_run.arguments.stop
+        workspace, proposal, opening.initiator(ci_run.trigger.head, "apply"), terminal.emit, stop=ci_run.arguments.stop
     )
     if ci_run.arguments.output == "text":
         applying.report(applied, workspace, proposal, terminal)

@@ -1,6 +1,6 @@
-"""Prepares and runs the builds that `gate`, `compare` and `ci` need: merge, budget, trust, exit code.
+"""Prepares and runs the builds that `gate`, `compare` and `ci` need, and prints their reports.
 
-Effects: reads git and the ledger, opens the store and the runner.
+Effects: reads git and the ledger, opens the store and the runner, prints, writes the file of `--html`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,14 @@ import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
 
 from llmops import reconcile
-from llmops.cli.open_workspace import state_of
+from llmops.api import opening
+from llmops.cli.options import FORMS
 from llmops.cli.terminal import Terminal
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Misused, Refused
@@ -28,13 +33,14 @@ from llmops.index import commits
 from llmops.index.commits import Desired
 from llmops.planning import proposals
 from llmops.plugins import fields
+from llmops.plugins.registry import Registry
+from llmops.plugins.report import ReportContext
 from llmops.reports import gates
 from llmops.reports.formatting import short
 from llmops.specs.settings import Trust, stricter
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:
-    """Add ``--budget``."""
     parser.add_argument(
         "--budget",
         metavar="AMOUNT",
@@ -101,7 +107,7 @@ def distrust(workspace: Workspace, head: Desired, since: str, levels: Iterable[T
     The strictest counts of the given levels, of head's settings, and of the settings that were applied last; ``since``
     is the commit that was trusted last.
     """
-    applied = proposals.previous(workspace, state_of(workspace).commit)
+    applied = proposals.previous(workspace, opening.state(workspace).commit)
     level = stricter((*levels, head.settings.trust, applied.trust))
     return trust.refusal(workspace, head.commit, since, level, policy)
 
@@ -126,6 +132,28 @@ def building(workspace: Workspace, stop: Stop) -> Iterator[BuildContext]:
     context = reconcile.build_context(workspace, lambda state: state, stop)
     with context.stop.in_order():
         yield context
+
+
+def check_dry_run(arguments: argparse.Namespace) -> None:
+    """Raise `Misused` if a dry run is asked for a report of a result."""
+    if arguments.dry_run and (arguments.html or arguments.output not in FORMS):
+        raise Misused(
+            f"a dry run has no result, so it has no {'page' if arguments.html else arguments.output} report. "
+            "Leave out --dry-run, or use -o json."
+        )
+
+
+def print_report(
+    arguments: argparse.Namespace, reports: Registry, value: Any, context: ReportContext, terminal: Terminal
+) -> None:
+    """Write the page of ``--html``, and print the report of ``--output``."""
+    if arguments.html:
+        page = reports["html"](value, context)
+        try:
+            Path(arguments.html).write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise Misused(f"the page cannot be written to {arguments.html}: {error.strerror}.") from None
+    terminal.print(reports[arguments.output](value, replace(context, paint=terminal.paint)))
 
 
 def exit_code(gated: GateResult) -> Exit:

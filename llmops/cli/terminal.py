@@ -8,6 +8,7 @@ Effects: writes the terminal, reads the environment.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -18,7 +19,8 @@ from typing import Any, TextIO
 
 from llmops.domain.events import Event, EventType
 from llmops.domain.formatting import figures
-from llmops.reports.formatting import duration, json_text
+from llmops.domain.problems import Exit, Invalid, LlmopsError, os_refusal
+from llmops.reports.formatting import count, duration, json_text
 
 CODES = {"good": "32", "bad": "31", "warn": "33", "new": "36", "dim": "2", "bold": "1"}
 QUIET_SECONDS = 2.0
@@ -80,6 +82,19 @@ class Terminal:
         """Print a problem."""
         self._erase()
         _write(self._err, self.edit(f"{self.paint(text, 'bad') if self._coloured else text}\n"))
+
+    def fail(self, error: BaseException) -> int:
+        """Print why a command failed, also as JSON if ``-o json`` is given; return its exit code."""
+        message, code = explain(error)
+        problems = error.problems if isinstance(error, Invalid) else ()
+        with contextlib.suppress(OSError):  # it may be a file on the full disk: the exit code must still be right
+            self.error(message)
+            if isinstance(error, Invalid):
+                self.error(f"{count(len(problems), 'problem')}{f' in {error.where}' if error.where else ''}.")
+            if self.is_for_machines:
+                fields = {"code": code.name.lower(), "exit": code.value, "message": message, "problems": problems}
+                self.print_json({"error": fields})
+        return code
 
     def emit(self, event: Event) -> None:
         """Print an event of a plan that is carried out."""
@@ -148,6 +163,21 @@ def _words(event: Event) -> str:
         EventType.REMOVED: "removed",
     }
     return words.get(event.type, event.text)
+
+
+def explain(error: BaseException) -> tuple[str, Exit]:
+    """Return the message and the exit code of an error."""
+    match error:
+        case LlmopsError():
+            return str(error), error.exit
+        case KeyboardInterrupt():
+            return "Interrupted. Running orders continue; the next run adopts them.", Exit.INTERRUPTED
+        case OSError():
+            return os_refusal(error), Exit.FAULT
+        case _:
+            why = f"{type(error).__name__}: {error}".rstrip(".")
+            advice = "Finished work is kept. Run it again with --debug, and report what it prints."
+            return f"llmops itself failed: {why}. {advice}", Exit.FAULT
 
 
 def open_streams() -> None:

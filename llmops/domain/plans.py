@@ -1,4 +1,4 @@
-"""Defines changes between commits, the plan that applies them, and the verdicts of gates.
+"""Defines changes between commits, the plan that applies them, verdicts of gates and conditions of resources.
 
 Pure.
 """
@@ -42,6 +42,18 @@ class Cost(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{'< 0.01' if 0 < self.amount < 0.01 else f'{self.amount:.2f}'} {self.currency}".rstrip()  # noqa: PLR2004  a cent
+
+
+class Condition(StrEnum):
+    DONE = "done"  # built
+    DECLARED = "declared"  # has nothing to build
+    OWED = "owed"  # not built yet
+    RUNNING = "running"  # being built
+    LIVE = "live"  # serves, as declared
+    ROLLING = "rolling"  # being rolled out
+    OUTDATED = "outdated"  # serves an earlier spec
+    BLOCKED = "blocked"
+    DOWN = "down"
 
 
 class Verdict(StrEnum):

@@ -23,12 +23,9 @@ class EngineSpec(Body, frozen=True, kw_only=True):
     type: Annotated[str, about("An engine: transformers, …", scope=Scope.LIVE, pattern="^[a-z][a-z0-9_]*$")] = (
         "transformers"
     )
-    version: (
-        Annotated[
-            str, about("Required version of the program; a release fails if another is installed.", scope=Scope.LIVE)
-        ]
-        | None
-    ) = None
+    version: Annotated[
+        str | None, about("Required version of the program; a release fails if another is installed.", scope=Scope.LIVE)
+    ] = None
     config: Annotated[Options, about("The program's own options.", scope=Scope.LIVE)] = {}
 
 
@@ -42,7 +39,7 @@ class RuntimeSpec(Body, frozen=True, kw_only=True):
 class Pause(Body, frozen=True, kw_only=True):
     """A wait at the present weight."""
 
-    duration: Annotated[Duration, about("Duration: 30s, 5m, 1h; default: until the spec changes.")] | None = None
+    duration: Annotated[Duration | None, about("Duration: 30s, 5m, 1h; default: until the spec changes.")] = None
 
 
 class Analysis(Body, frozen=True, kw_only=True):
@@ -51,7 +48,7 @@ class Analysis(Body, frozen=True, kw_only=True):
     duration: Annotated[Duration, about("Minimum duration.")] = "30s"
     min_requests: Annotated[int, about("Minimum number of requests for a verdict.", ge=1)] = 20
     max_error_rate: Annotated[float, about("Maximum share of failed requests.", ge=0, le=1)] = 0.01
-    max_latency_p95: Annotated[Duration, about("Maximum 95th percentile until the last byte.")] | None = None
+    max_latency_p95: Annotated[Duration | None, about("Maximum 95th percentile until the last byte.")] = None
 
 
 class CanaryStep(Body, frozen=True, kw_only=True):

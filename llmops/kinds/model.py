@@ -52,7 +52,7 @@ class Model(Body, frozen=True, kw_only=True):
         AllowPickle | None,
         about("Use pickled weights (.bin, .pt, .pth, .ckpt, .pkl) if there are no safetensors.", scope=Scope.NONE),
     ] = None
-    license: Annotated[str, about("SPDX identifier of the licence, such as Apache-2.0.", scope=Scope.NONE)] | None = (
+    license: Annotated[str | None, about("SPDX identifier of the licence, such as Apache-2.0.", scope=Scope.NONE)] = (
         None
     )
     card: Annotated[str, file("Model card, Markdown under models/.", scope=Scope.NONE)] | None = None

@@ -28,7 +28,7 @@ class Parameters(Body, frozen=True, kw_only=True):
     top_p: Annotated[float, about("Share of the probability to sample from.", gt=0, le=1)] | None = None
     max_tokens: Annotated[int, about("Maximum number of tokens of an answer.", ge=1)] | None = None
     stop: Annotated[tuple[str, ...], about("Texts that end the answer.")] = ()
-    seed: Annotated[int, about("Seed of sampling.")] | None = None
+    seed: Annotated[int | None, about("Seed of sampling.")] = None
 
 
 class Prompt(Body, frozen=True, kw_only=True):

@@ -86,7 +86,7 @@ class Arguments(Body, frozen=True, kw_only=True):
     adam_epsilon: Annotated[float, about("Adam's epsilon.", gt=0)] = 1e-8
     max_grad_norm: Annotated[float, about("Maximum norm of the gradients, which are clipped to it.", gt=0)] = 1.0
     label_smoothing_factor: Annotated[float, about("Label smoothing.", ge=0, lt=1)] = 0.0
-    neftune_noise_alpha: Annotated[float, about("Noise on the embeddings.")] | None = None
+    neftune_noise_alpha: Annotated[float | None, about("Noise on the embeddings.")] = None
     bf16: Annotated[bool, about("Train in bfloat16; requires a GPU with support for it.")] = False
     gradient_checkpointing: Annotated[bool, about("Recompute activations to save memory.")] = False
     max_length: Annotated[
@@ -100,7 +100,7 @@ class Arguments(Body, frozen=True, kw_only=True):
     assistant_only_loss: Annotated[
         bool, about("Loss on the assistant's turns only; the chat template needs {% generation %} (sft).")
     ] = False
-    completion_only_loss: Annotated[bool, about("Loss on the completion only; prompt_completion does so.")] | None = (
+    completion_only_loss: Annotated[bool | None, about("Loss on the completion only; prompt_completion does so.")] = (
         None
     )
 

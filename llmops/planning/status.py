@@ -12,10 +12,9 @@ from msgspec import Struct
 
 from llmops.domain.digests import Digest
 from llmops.domain.formatting import figures
-from llmops.domain.plans import Blocked, Plan
+from llmops.domain.plans import Blocked, Condition, Plan
 from llmops.domain.records import EnvironmentState, Outcome, Release, Standing
 from llmops.domain.resources import Key, Node, Unit
-from llmops.domain.status import Condition
 from llmops.releases.live import Controller
 from llmops.specs.graph import Graph
 

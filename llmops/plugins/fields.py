@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from sys import intern
 from types import NoneType
-from typing import Annotated, Any, Protocol, Self, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct
@@ -20,6 +20,7 @@ from msgspec import inspect as types
 from msgspec.structs import astuple, replace
 
 from llmops.domain.resources import Fact, FileUse, Ref, Scope
+from llmops.plugins.kind import Choices
 
 # "$" alone would let a final line break through.
 NAME_PATTERN = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$(?!\\n)"
@@ -137,16 +138,7 @@ class CollectedFields(Struct):
     """The chosen plug-ins, each with the place of the choice."""
 
 
-class Lookup(Protocol):
-    """The plug-ins that a body may choose from."""
-
-    def choice(self, folder: str, name: str) -> Any:
-        """Find a plug-in by name. Raises `msgspec.ValidationError` if there is none."""
-
-    def kinds_for(self, role: str) -> tuple[str, ...]: ...
-
-
-def collect(body: Struct, plugins: Lookup) -> CollectedFields:
+def collect(body: Struct, plugins: Choices) -> CollectedFields:
     """Walk a body and list its facts (defaults left out), references, files and choices of plug-ins."""
     collected = CollectedFields()
     _walk(body, _top(type(body), Scope.BUILD), "", _Walk(collected, plugins))
@@ -155,7 +147,7 @@ def collect(body: Struct, plugins: Lookup) -> CollectedFields:
 
 class _Walk(Struct):
     collected: CollectedFields
-    plugins: Lookup
+    plugins: Choices
 
 
 class _Place(Struct, frozen=True, eq=False):

@@ -50,6 +50,8 @@ class Choices(Protocol):
     def choice(self, folder: str, name: str) -> Any:
         """Find a plug-in by name. Raises `msgspec.ValidationError` if there is none."""
 
+    def kinds_for(self, role: str) -> tuple[str, ...]: ...
+
 
 def _nothing(*_: Any) -> Iterable[Any]:
     return ()

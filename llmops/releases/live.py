@@ -14,10 +14,9 @@ from collections.abc import Container, Mapping
 from typing import Any, Protocol
 
 from llmops.domain.digests import Digest
-from llmops.domain.plans import ReleaseAction, RemoveAction, RequiredChange
+from llmops.domain.plans import Condition, ReleaseAction, RemoveAction, RequiredChange
 from llmops.domain.records import EnvironmentState, Release
 from llmops.domain.resources import Key, Node
-from llmops.domain.status import Condition
 from llmops.environments.workspaces import Workspace
 from llmops.index.commits import Desired
 from llmops.releases.context import ReleaseContext

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmops.domain.plans import Change, Sign
+from llmops.domain.plans import Change, Condition, Sign
 from llmops.domain.resources import Key
-from llmops.domain.status import Condition
 from llmops.planning.status import Entry, Overview
 from llmops.plugins.report import Paint, plain
 from llmops.reports.formatting import STYLES, columns, count, duration, short

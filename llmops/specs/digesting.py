@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from llmops.domain.resources import NOTHING_KNOWN, Key, KnownCommit, Need, Ref, Scope, need
@@ -29,7 +29,7 @@ class Resolver:
         self.resolved: dict[Key, ResolvedSpec] = {}
         """In order of dependencies."""
         self._known = known
-        self.declared: Container[Key] = _Present(self.drafts, known, other)
+        self.declared: Collection[Key] = _Present(self.drafts, known, other)
         self.named: Container[Key] = _Present(self.resolved, known, other)
         if known is NOTHING_KNOWN:  # saves a hundred thousand look-ups
             self.declared, self.named = self.drafts, self.resolved
@@ -68,11 +68,18 @@ class Resolver:
         return all(len(targets(ref, self.declared)) == 1 for ref in doubtful)
 
 
-class _Present:
+class _Present(Collection[Key]):
     """Some resources of a commit, and those that equal the known one's."""
 
     def __init__(self, own: Mapping[Key, object], known: KnownCommit, other: AbstractSet[Key]) -> None:
-        self._own, self._nodes, self._other = own, known.nodes, other
+        self._own, self._known, self._other = own, known, other
 
     def __contains__(self, key: object) -> bool:
-        return key in self._own or (key not in self._other and key in self._nodes)
+        return key in self._own or (key not in self._other and key in self._known.nodes)
+
+    def __iter__(self) -> Iterator[Key]:
+        yield from self._own
+        yield from (key for _, key in self._known.ranks() if key not in self._own and key not in self._other)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -8,7 +8,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
@@ -149,8 +149,7 @@ class GraphBuilder:
             if draft.key not in self._resolver.drafts:
                 self.add(draft)
         if parsed.problems or not self._resolver.is_settled():
-            names = _Names(self._resolver.drafts, parsed, self._known)
-            raise Invalid((*parsed.problems, *_unresolved(names, files)))
+            raise Invalid((*parsed.problems, *_unresolved(self._resolver, parsed, files)))
         graph = self._graph()
         for spec in self._unreviewed:
             self._review(spec)
@@ -189,41 +188,25 @@ def _affected(parsed: ParsedCommit, known: KnownCommit) -> AbstractSet[Key]:
     return affected - parsed.gone
 
 
-class _Names(Struct, frozen=True):
-    """The keys that references may name."""
-
-    drafts: Mapping[Key, Draft]
-    parsed: ParsedCommit
-    known: KnownCommit
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.drafts or (key not in self.parsed.gone and key in self.known.nodes)
-
-    def __iter__(self) -> Iterator[Key]:
-        yield from self.drafts
-        hidden = self.parsed.gone | self.drafts.keys()
-        yield from (key for _, key in self.known.ranks() if key not in hidden)
-
-
-def _unresolved(names: _Names, files: Files) -> list[Problem]:
+def _unresolved(resolver: Resolver, parsed: ParsedCommit, files: Files) -> list[Problem]:
     """Explain why resources have no digest: a reference is unknown or ambiguous, or references form a cycle."""
     needs: dict[Key, tuple[Need, ...]] = {}
     problems: list[Problem] = []
-    for key, draft in names.drafts.items():
+    for key, draft in resolver.drafts.items():
         edges: list[Need] = []
         for ref in draft.refs:
-            target = _look_up(ref, names)
+            target = _look_up(ref, resolver.declared, parsed)
             if isinstance(target, Key):
                 edges.append(need(ref, target))
             elif target:
                 problems.append(parsing.location(draft, files).problem(steps_of(ref.at), *target))
         needs[key] = tuple(edges)
     if cycle := _cycle(dict(sorted(needs.items()))):  # sorted, so that the same cycle is reported every time
-        problems.append(_cycle_problem(cycle, needs, names.drafts, files))
+        problems.append(_cycle_problem(cycle, needs, resolver.drafts, files))
     return problems
 
 
-def _look_up(ref: Ref, known: _Names) -> Key | tuple[str, str] | None:
+def _look_up(ref: Ref, declared: Collection[Key], parsed: ParsedCommit) -> Key | tuple[str, str] | None:
     """Find the key that a reference means, or its problem and remedy, or None if its target already has a problem.
 
     If some keys could not be read, a name is unknown only if it resembles a known one.
@@ -232,15 +215,15 @@ def _look_up(ref: Ref, known: _Names) -> Key | tuple[str, str] | None:
     wanted = " or ".join(ref.kinds)
     if asked.kind and asked.kind not in ref.kinds:
         return f"{asked} is not a {wanted}.", f"Name a {wanted}."
-    keys, kinds = targets(ref, known), (asked.kind,) if asked.kind else ref.kinds
+    keys, kinds = targets(ref, declared), (asked.kind,) if asked.kind else ref.kinds
     if len(keys) == 1:
         return keys[0]
     if keys:
         return f"{asked.name} is {' and '.join(map(str, keys))}.", f"Write which: {keys[0]}."
-    if any(Key(kind, asked.name) in known.parsed.broken for kind in kinds):
+    if any(Key(kind, asked.name) in parsed.broken for kind in kinds):
         return None
-    hint = did_you_mean(asked.name, [key.name for key in known if key.kind in kinds])
-    if known.parsed.is_partial and not hint.startswith(LOOKS_LIKE):
+    hint = did_you_mean(asked.name, [key.name for key in declared if key.kind in kinds])
+    if parsed.is_partial and not hint.startswith(LOOKS_LIKE):
         return None
     return f'no {wanted} is called "{asked.name}".', hint or f"Declare a {wanted}."
 

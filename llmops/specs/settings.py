@@ -27,9 +27,9 @@ class LedgerSettings(Body, frozen=True, kw_only=True):
     releases: Annotated[str, about("Git ref of the releases, without the environment.", pattern="^refs/[!-~]+$")] = (
         "refs/llmops/releases"
     )
-    remote: (
-        Annotated[str, about("Git remote that shares the ledger; `origin` when there is one, null for none.")] | None
-    ) = "origin"
+    remote: Annotated[
+        str | None, about("Git remote that shares the ledger; `origin` when there is one, null for none.")
+    ] = "origin"
 
 
 class RunnerSettings(Body, frozen=True, kw_only=True):
@@ -39,13 +39,7 @@ class RunnerSettings(Body, frozen=True, kw_only=True):
         str, about("local: child processes here; ray: jobs of a Ray cluster.", pattern="^[a-z][a-z0-9_]*$")
     ] = "local"
     config: Annotated[Options, about("The runner's own options.")] = {}
-    work: (
-        Annotated[
-            str,
-            about("Folder of this machine for running work; default: in the git directory."),
-        ]
-        | None
-    ) = None
+    work: Annotated[str | None, about("Folder of this machine for running work; default: in the git directory.")] = None
     parallel: Annotated[int, about("Number of orders that run at once.", ge=1, le=1000)] = 1
 
 
@@ -86,25 +80,17 @@ class GatewaySettings(Body, frozen=True, kw_only=True):
 class GateSettings(Body, frozen=True, kw_only=True):
     """Limits for the work of a pull request."""
 
-    approve_above: (
-        Annotated[
-            Duration,
-            about(
-                "Work that is expected to take longer, or has no earlier run, needs an approval; default: none does.",
-            ),
-        ]
-        | None
-    ) = None
-    budget: (
-        Annotated[
-            Duration,
-            about(
-                "Maximum estimated time of all suites; the most informative for their time run first. A suite that is "
-                "left out is inconclusive. The option `--budget` overrides it.",
-            ),
-        ]
-        | None
-    ) = None
+    approve_above: Annotated[
+        Duration | None,
+        about("Work that is expected to take longer, or has no earlier run, needs an approval; default: none does."),
+    ] = None
+    budget: Annotated[
+        Duration | None,
+        about(
+            "Maximum estimated time of all suites; the most informative for their time run first. A suite that is "
+            "left out is inconclusive. The option `--budget` overrides it."
+        ),
+    ] = None
     budget_cost: Annotated[float, about("The same limit as a cost, by `hourly_cost`.", ge=0)] | None = None
 
 

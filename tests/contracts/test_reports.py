@@ -1,8 +1,7 @@
-"""What every report promises: its file names it, it renders text, and a stranger adds one as one file."""
+"""What every report promises: it renders text, and a stranger adds one as one file."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,23 +34,15 @@ RESULTS: dict[str, tuple[Registry, Any]] = {
 EVERY = [(command, name) for command, reports in (("gate", GATE), ("compare", COMPARE), ("plan", PLAN)) for name in reports.files()]  # fmt: skip
 
 
-@pytest.mark.parametrize(("command", "name"), EVERY)
-def test_a_report_is_called_as_its_file_and_names_its_media_type(command: str, name: str) -> None:
-    found = {"gate": GATE, "compare": COMPARE, "plan": PLAN}[command][name]
-
-    assert found.name == name
-    assert re.fullmatch(r"(text|application)/[a-z.+-]+", found.media_type)
-
-
 @pytest.mark.parametrize(("command", "name"), [one for one in EVERY if one[0] in RESULTS])
 def test_a_report_renders_the_same_text_for_the_same_result(command: str, name: str) -> None:
     reports, result = RESULTS[command]
 
-    assert reports[name].render(result, RUN) == reports[name].render(result, RUN) != ""
+    assert reports[name](result, RUN) == reports[name](result, RUN) != ""
 
 
 def test_a_result_without_a_score_has_a_report_of_every_form() -> None:
-    texts = [COMPARE[name].render(COMPARISON, ReportContext()) for name in COMPARE.files()]
+    texts = [COMPARE[name](COMPARISON, ReportContext()) for name in COMPARE.files()]
 
     assert all("was not evaluated" in text for text in texts)
 

@@ -64,7 +64,7 @@ def test_a_method_returns_what_the_command_prints(shop: Repo, llmops: Shell, nam
     llmops(*command, "-o", "json")
     value = call(api.open(shop.folder))
 
-    text = REPORTS["json"].render(value, ReportContext()) if command[0] == "plan" else msgspec.json.encode(value)
+    text = REPORTS["json"](value, ReportContext()) if command[0] == "plan" else msgspec.json.encode(value)
     assert json.loads(text) == json.loads(llmops.out)
 
 

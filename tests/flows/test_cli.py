@@ -115,10 +115,6 @@ def test_every_report_is_there_as_json(command: list[str], filled: Shell) -> Non
     json.loads(filled.out)
 
 
-def test_plan_says_with_its_exit_code_that_changes_are_pending(filled: Shell) -> None:
-    assert filled("plan", "--detailed-exitcode") == Exit.CHANGES
-
-
 def test_a_plan_as_markdown_fits_a_comment(filled: Shell) -> None:
     assert filled("plan", "-o", "md") == Exit.WELL
     assert len(filled.out) < 60_000
@@ -205,11 +201,6 @@ def test_diff_says_what_changed_between_two_commits(filled: Shell) -> None:
 
     assert filled("diff", "HEAD~1", "HEAD") == Exit.WELL
     assert "Dataset/corpus" in filled.out
-
-
-def test_an_empty_argument_is_said_by_its_name(repo: Repo, llmops: Shell) -> None:
-    assert llmops("gate", "--base", "") == Exit.USAGE
-    assert "llmops gate: argument --base: the value is empty. See `llmops gate --help`." in llmops.err
 
 
 def test_an_empty_repository_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -190,28 +190,28 @@ def _tokenizer(kind: type) -> object:
 def test_the_columns_that_a_task_trains_on_are_those_of_the_format(
     tmp_path: Path, format_: str, row: dict[str, Any], columns: list[str]
 ) -> None:
-    from llmops.steps.training import rows
+    from llmops.steps.training import loop
     from llmops.tasks import sft
 
-    dataset = rows.dataset(mixture(tmp_path, row, weight=2.0), sft.COLUMNS[format_])
+    dataset = loop.to_dataset(mixture(tmp_path, row, weight=2.0), sft.COLUMNS[format_])
 
     assert (dataset.column_names, len(dataset)) == (columns, 2)
 
 
 def test_weights_that_leave_no_row_are_named(tmp_path: Path) -> None:
     from llmops.steps.context import StepFailed
-    from llmops.steps.training import rows
+    from llmops.steps.training import loop
 
     with pytest.raises(StepFailed, match="the weights leave no row"):
-        rows.dataset(mixture(tmp_path, {"text": "a"}, weight=0.1), ("text",))
+        loop.to_dataset(mixture(tmp_path, {"text": "a"}, weight=0.1), ("text",))
 
 
 def mixture(folder: Path, row: dict[str, Any], weight: float) -> Iterator[dict[str, Any]]:
-    from llmops.steps.training import rows
+    from llmops.steps.training import loop
 
     file = folder / "rows.jsonl"
     file.write_text(json.dumps(row) + "\n")
-    return rows.read([TrainRows(str(file), "text", weight)], seed=1)
+    return loop.read_rows([TrainRows(str(file), "text", weight)], seed=1)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_every_report_of_a_gate_says_what_it_cost_and_what_was_spared() -> None:
     spared = replace(report("sums", SAME), seconds=240.0, cost=Cost(0.12, "USD"), reused=True)
     found = replace(gated(spared), seconds=300.0, cost=Cost(0.25, "USD"))
 
-    text, comment, fields = (REPORTS[form].render(found, RUN) for form in ("text", "md", "json"))
+    text, comment, fields = (REPORTS[form](found, RUN) for form in ("text", "md", "json"))
 
     assert "built: 3 results in 5 min, 0.25 USD" in text
     assert "all evidence is reused (4 min, 0.12 USD saved)" in text

@@ -59,7 +59,7 @@ def test_a_plan_reads_as_agreed(case: Path, form: str, ending: str) -> None:
     desired = Desired("c" * 40, overlay(case / "after"), Settings(), after)  # type: ignore[arg-type]
     proposal = Proposal(plan=made, old=before, desired=desired, estimates=estimates)
 
-    text = REPORTS[form].render(proposal, ReportContext())
+    text = REPORTS[form](proposal, ReportContext())
     agreed = case / f"plan.{ending}"
     if os.environ.get("UPDATE_GOLDEN"):
         agreed.write_text(text)

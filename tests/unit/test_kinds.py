@@ -117,8 +117,8 @@ def test_a_row_that_is_nested_too_deep_is_a_bad_row() -> None:
 def test_a_model_folder_needs_a_config_and_safetensors() -> None:
     text = spec("Model", "m", "source: {path: weights/m}")
 
-    assert "holds no config.json" in problems(with_spec(text, **{"weights/m/pytorch_model.bin": "x"}))[0]
-    assert "holds no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
+    assert "has no config.json" in problems(with_spec(text, **{"weights/m/pytorch_model.bin": "x"}))[0]
+    assert "has no .safetensors" in problems(with_spec(text, **{"weights/m/config.json": "{}"}))[0]
     build(with_spec(text, **{"weights/m/config.json": "{}", "weights/m/model.safetensors": "x"}))
 
 
@@ -127,7 +127,7 @@ def test_a_model_folder_of_pickles_needs_a_reason(name: str) -> None:
     files = {"weights/m/config.json": "{}", f"weights/m/{name}": "x"}
     text = spec("Model", "m", "source: {path: weights/m}")
 
-    assert "holds pickled weights only, which can run code" in problems(with_spec(text, **files))[0]
+    assert "has only pickled weights, which can run code" in problems(with_spec(text, **files))[0]
     build(with_spec(f"{text}  allow_pickle: {{reason: ours}}\n", **files))
     assert problems(with_spec(f"{text}  allow_pickle: {{reason: ''}}\n", **files))
     assert problems(with_spec(f"{text}  allow_pickle: true\n", **files))

@@ -200,20 +200,6 @@ def test_results_that_could_not_be_published_are_kept_and_published_later(
     assert ledger.units(there) == {digest(1)}
 
 
-def test_an_unreachable_remote_says_what_to_do(repo: Repo, here: Ledger) -> None:
-    repo.remote.rename(repo.remote.with_name("away.git"))
-
-    with pytest.raises(Broken, match="--offline"):
-        ledger.fetch(here)
-
-
-def test_a_state_of_a_newer_version_is_refused(here: Ledger) -> None:
-    ledger.transact(here, lambda state: replace(state, format=99), "from the future")
-
-    with pytest.raises(Refused, match="newer llmops"):
-        ledger.state(here)
-
-
 def test_without_a_remote_the_ledger_is_local(tmp_path: Path) -> None:
     repo = Repo(tmp_path, remote=False)
     repo.commit()
@@ -237,15 +223,6 @@ def test_branches_can_hold_the_ledger_where_other_refs_are_refused(repo: Repo) -
     ledger.record(where, [outcome(1)], "m")
 
     assert "refs/heads/llmops/results" in repo.git("ls-remote", "origin")
-
-
-def test_a_remote_that_refuses_the_ref_says_how_to_choose_another(repo: Repo) -> None:
-    hook = repo.remote / "hooks" / "pre-receive"
-    hook.write_text("#!/bin/sh\ngrep -q refs/llmops && { echo no such refs here; exit 1; }\nexit 0\n")
-    hook.chmod(0o755)
-
-    with pytest.raises(Refused, match="refs/heads/llmops/results"):
-        ledger.start(repo.ledger())
 
 
 def left_behind(lock: Path, age: float) -> Path:

@@ -26,11 +26,10 @@ from pathlib import Path
 import msgspec
 
 from llmops import reconcile
-from llmops.api import planning
+from llmops.api import opening, planning
 from llmops.cli import applying
-from llmops.cli.open_workspace import initiator, open_workspace, policy
-from llmops.cli.options import add_environment, add_trust
-from llmops.cli.output import add_output
+from llmops.cli.open_workspace import open_workspace, policy
+from llmops.cli.options import add_environment, add_output, add_trust
 from llmops.cli.terminal import Terminal
 from llmops.domain.digests import HASH_VERSION
 from llmops.domain.plans import Plan
@@ -61,11 +60,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     workspace = open_workspace(arguments, plan.commit if plan else "HEAD")
     proposal = planning.to_apply(workspace, policy(arguments, workspace), plan)
     if arguments.output == "text":
-        terminal.print(REPORTS["text"].render(proposal, ReportContext(paint=terminal.paint)))
+        terminal.print(REPORTS["text"](proposal, ReportContext(paint=terminal.paint)))
     applied = reconcile.apply(
         workspace,
         proposal,
-        initiator(proposal.plan.commit, "apply"),
+        opening.initiator(proposal.plan.commit, "apply"),
         terminal.emit,
         ApplyOptions(deletes=arguments.allow_deletes, older=arguments.allow_older),
         arguments.stop,

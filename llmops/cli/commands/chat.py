@@ -22,10 +22,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from llmops.cli import completers
 from llmops.cli.arguments import amount
-from llmops.cli.open_workspace import open_unfetched
+from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_environment
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Broken, Exit, Misused, Refused
+from llmops.domain.problems import Broken, Misused, Refused
 from llmops.releases import deployments
 
 CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_environment(parser)
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
     url = _parsed(arguments.url or _endpoint(arguments))
     history = [{"role": "system", "content": arguments.system}] if arguments.system else []
     for question in [arguments.message] if arguments.message else _questions(terminal):
@@ -55,11 +55,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.print("")
         terminal.note(terminal.paint(f"(revision {answer.revision})", "dim"))
         history.append({"role": "assistant", "content": answer.text})
-    return Exit.WELL
 
 
 def _endpoint(arguments: argparse.Namespace) -> str:
-    url = deployments.gateway(open_unfetched(arguments)).url
+    url = deployments.gateway(open_workspace(arguments, offline=True)).url
     if not url:
         raise Refused("the gateway does not run on this machine. Start it with `llmops apply`, or name one with --url.")
     return url

@@ -15,27 +15,23 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli import failures
 from llmops.cli.completers import add_revision
-from llmops.cli.open_repository import open_repository
-from llmops.cli.output import add_output
+from llmops.cli.options import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Invalid, Problem
-from llmops.git import tree
+from llmops.git import repository, tree
 from llmops.index import commits
 from llmops.reports.formatting import count, short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_revision(
-        parser, "revision", metavar="REV", nargs="?", default="HEAD", help="commit, branch or tag (default: HEAD)"
-    )
+    add_revision(parser, "revision", nargs="?", default="HEAD", help="commit, branch or tag (default: HEAD)")
     parser.add_argument("--worktree", action="store_true", help="check the working copy instead of a commit")
     add_output(parser)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    repo = open_repository(arguments)
+    repo = repository.discover(arguments.folder)
     name = "the working copy"
     if arguments.worktree:
         files = tree.working_copy(repo)
@@ -49,7 +45,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     except Invalid as error:
         problems = error.problems
     if arguments.output == "json":
-        terminal.print_json({"checked": name, "specs": amount, "problems": failures.as_json(problems)})
+        terminal.print_json({"checked": name, "specs": amount, "problems": problems})
     elif problems:
         terminal.error("\n".join(map(str, problems)))
         terminal.error(f"{count(len(problems), 'problem')} in {name}.")

@@ -29,20 +29,18 @@ from pathlib import Path
 
 import msgspec
 
-from llmops.cli import ci_pipeline, failures
+from llmops.cli import ci_pipeline
 from llmops.cli.ci_pipeline import CiRun
 from llmops.cli.ci_reporter import CiReporter
 from llmops.cli.completers import add_revision
 from llmops.cli.gating import add_budget
-from llmops.cli.open_repository import open_repository
-from llmops.cli.options import add_environment, add_trust
-from llmops.cli.output import add_output
-from llmops.cli.terminal import Terminal
+from llmops.cli.options import add_environment, add_output, add_trust
+from llmops.cli.terminal import Terminal, explain
 from llmops.domain.problems import Exit, Invalid, Misused
 from llmops.forge import job_outputs, jobs, statuses
 from llmops.forge.jobs import Cause, CiJob, Trigger
 from llmops.forge.statuses import StatusState
-from llmops.git import tree
+from llmops.git import repository, tree
 from llmops.git.repository import Repository
 from llmops.reports import comments
 
@@ -55,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--event", choices=[cause.value for cause in Cause], help="event to run (default: that of the job's variables)"
     )
-    add_revision(parser, "--base", metavar="REV", help="commit that a change is compared with (default: remote's HEAD)")
-    add_revision(parser, "--head", metavar="REV", help="the change (default: HEAD)")
+    add_revision(parser, "--base", help="commit that a change is compared with (default: remote's HEAD)")
+    add_revision(parser, "--head", help="the change (default: HEAD)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--apply", action="store_true", help="apply the default branch")
     mode.add_argument("--dry-run", action="store_true", help="show what would be built, and build nothing")
@@ -98,7 +96,7 @@ def _job(arguments: argparse.Namespace) -> CiJob:
     """Read the event of the job, or build one from the options."""
     if jobs.is_one(os.environ) and not (arguments.event or arguments.base or arguments.head):
         return jobs.read(os.environ, _payload)
-    repo = open_repository(arguments)
+    repo = repository.discover(arguments.folder)
     cause = Cause(arguments.event or Cause.PULL_REQUEST)
     head = tree.commit_id(repo, arguments.head or "HEAD")
     if cause not in (Cause.PULL_REQUEST, Cause.MERGE_GROUP):
@@ -127,7 +125,7 @@ def _base(revision: str | None, repo: Repository) -> str:
 def _report_failure(error: BaseException, ci_run: CiRun) -> Exit:
     """Report a run that failed, so that no status stays pending."""
     reporter = ci_run.reporter
-    message, code = failures.explain(error)
+    message, code = explain(error)
     message = reporter.redact(message)  # Markdown and the limit of a status change how a secret is written
     is_verdict = code is Exit.NO  # other failures say nothing about the change
     reporter.board.close(StatusState.FAILURE if is_verdict else StatusState.ERROR, message)

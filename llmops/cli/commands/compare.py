@@ -24,12 +24,11 @@ import time
 from functools import partial
 from typing import Any
 
+from llmops.api import opening
 from llmops.cli import completers, gating
 from llmops.cli.completers import add_revision
-from llmops.cli.open_repository import open_repository
-from llmops.cli.open_workspace import initiator, open_workspace, policy, state_of
+from llmops.cli.open_workspace import open_workspace, policy
 from llmops.cli.options import add_build_options
-from llmops.cli.output import check_dry_run, print_report
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.environments import workspaces
@@ -56,18 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "all suites of an Evaluation; repeatable"
     add(evaluations, "-E", "--evaluation", metavar="NAME", dest="evaluations", help=about, **many)
     add(completers.models, "--model", metavar="NAME", help="model for subjects that are prompts")
-    add_revision(parser, "--head", metavar="REV", default="HEAD", help="the commit (default: HEAD)")
+    add_revision(parser, "--head", default="HEAD", help="the commit (default: HEAD)")
     add_build_options(parser, REPORTS)
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
-    check_dry_run(arguments)
+    gating.check_dry_run(arguments)
     workspace = open_workspace(arguments, arguments.head)
     workspaces.need_ledger(workspace, "the evidence could not be recorded")
     desired = commits.desire(workspace.commits, arguments.head)
     comparison = compare.prepare(workspace, desired, comparison_plan.make(_request(arguments), desired.graph))
-    since = state_of(workspace).commit
+    since = opening.state(workspace).commit
     distrust = gating.distrust(workspace, desired, since, (), policy(arguments, workspace))
     gating.require_trust(distrust, arguments, terminal)
     if arguments.dry_run:
@@ -75,9 +74,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.result(dry_runs.compare_json(comparison, estimate), lambda: dry_runs.compare(comparison, estimate))
         return Exit.WELL
     with gating.building(workspace, arguments.stop) as context:
-        compared = compare.run(comparison, context, initiator(desired.commit, "gate"), terminal.emit)
+        compared = compare.run(comparison, context, opening.initiator(desired.commit, "gate"), terminal.emit)
     facts = ReportContext(command=_command(arguments, desired), seconds=time.monotonic() - begun)
-    print_report(arguments, REPORTS, compared, facts, terminal)
+    gating.print_report(arguments, REPORTS, compared, facts, terminal)
     return _exit_code(compared)
 
 
@@ -106,24 +105,20 @@ def _exit_code(compared: ComparisonResult) -> Exit:
     return Exit.WELL if compared.is_whole else Exit.NO
 
 
-def _complete_subjects(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+def _complete_subjects(arguments: argparse.Namespace, prefix: str) -> list[str]:
     """Offer models and prompts, and behind a "+" the prompts."""
-    first, joint, second = prefix.rpartition(JOINT)
-    names = completers.named(("Prompt",) if joint else tuple(FIELDS), parsed_args)
-    return [f"{first}{joint}{name}" for name in names if name.startswith(second)]
+    first, joint, _ = prefix.rpartition(JOINT)
+    names = completers.named(("Prompt",) if joint else tuple(FIELDS), arguments)
+    return [f"{first}{joint}{name}" for name in names]
 
 
-def _complete_evaluations(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    return [name for name in completers.named((KIND.name,), parsed_args) if name.startswith(prefix)]
+def _complete_evaluations(arguments: argparse.Namespace, _: str) -> list[str]:
+    return completers.named((KIND.name,), arguments)
 
 
-def _complete_suites(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    try:
-        graph = commits.desire(commits.open_at(open_repository(parsed_args)), "HEAD").graph
-    except Exception:  # noqa: BLE001  completion must never fail
-        return []
+def _complete_suites(arguments: argparse.Namespace, _: str) -> list[str]:
+    graph = commits.desire(commits.open_at(completers.repository_of(arguments)), "HEAD").graph
     evaluations = [key for key in graph.nodes if key.kind == KIND.name]
     suites = [(key.name, suite.label) for key in evaluations for suite in graph[key].spec.body.suites]
     labels = [label for _, label in suites]
-    names = [label if labels.count(label) == 1 else f"{name}/{label}" for name, label in suites]
-    return sorted(name for name in names if name.startswith(prefix))
+    return sorted(label if labels.count(label) == 1 else f"{name}/{label}" for name, label in suites)

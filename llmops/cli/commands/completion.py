@@ -14,14 +14,12 @@ import argparse
 import argcomplete
 
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="your shell")
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
     # Without bash's defaults, which would offer files where a revision or a name is needed.
     terminal.print(argcomplete.shellcode(["llmops"], use_defaults=False, shell=arguments.shell))
-    return Exit.WELL

@@ -14,10 +14,9 @@ from __future__ import annotations
 import argparse
 
 from llmops.cli.completers import add_revision
-from llmops.cli.open_repository import open_repository
-from llmops.cli.output import add_output
+from llmops.cli.options import add_output
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit
+from llmops.git import repository
 from llmops.index import commits
 from llmops.reports import overviews
 from llmops.specs import diff
@@ -29,9 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    index = commits.open_at(open_repository(arguments))
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
+    index = commits.open_at(repository.discover(arguments.folder))
     old, new = (commits.desire(index, revision).graph for revision in (arguments.old, arguments.new))
     changes = diff.compare(old, new)
     terminal.result(changes, lambda: overviews.changes(changes, terminal.paint))
-    return Exit.WELL

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmops.cli.open_repository import open_repository
-from llmops.cli.open_workspace import locate, state_of
+from llmops.api import opening
+from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, LlmopsError
@@ -29,7 +29,6 @@ from llmops.domain.version import __version__
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.git import command, refs
-from llmops.index import commits
 from llmops.ledger import leases, ledger
 from llmops.plugins import registry
 from llmops.plugins.runtime import Phase
@@ -56,16 +55,13 @@ ENTRY_POINT = "llmops.__main__:run"
 
 
 class Finding(Struct, frozen=True):
-    """The state of one part."""
-
     what: str
     state: str
     remedy: str = ""
     """What mends it; '' if it is well, or only a remark."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_read_options(parser)
+add_arguments = add_read_options
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -87,9 +83,8 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from _extras()
     yield from _plugins()
     try:
-        repo = open_repository(arguments)
-        yield _git(repo.around)
-        workspace = locate(arguments, repo, commits.settings_at(repo, "HEAD"))
+        yield _git(arguments.folder)
+        workspace = open_workspace(arguments, offline=True)
     except LlmopsError as error:
         yield Finding("repository", "cannot be used", str(error))
         return
@@ -169,7 +164,7 @@ def _ledger(workspace: Workspace, *, offline: bool) -> Finding:
         is_default = workspace.environment == workspace.settings.environment
         create = "llmops init" if is_default else f"llmops init -e {workspace.environment}"
         return Finding("ledger", f"the environment {workspace.environment} has none", f"Create it: `{create}`.")
-    lease = state_of(workspace).lease
+    lease = opening.state(workspace).lease
     shared = f"shared through {workspace.ledger.at.remote}" if workspace.ledger.at.remote else "only in this clone"
     held = f", held by {lease.holder}" if lease and leases.is_held(lease) else ""
     return Finding("ledger", f"{len(ledger.units(workspace.ledger))} results, {shared}{held}")
@@ -197,5 +192,5 @@ def _gateway(workspace: Workspace) -> Finding:
     ready = sum(replica.phase is Phase.READY for replica in replicas)
     if gateway_client.is_up(gateway):
         return Finding("gateway", f"{gateway.url}, {ready} of {len(replicas)} replicas ready")
-    is_wanted = any(release.live for release in state_of(workspace).releases.values())
+    is_wanted = any(release.live for release in opening.state(workspace).releases.values())
     return Finding("gateway", "not running", "Start it: `llmops apply`." if is_wanted else "")

@@ -24,7 +24,7 @@ import time
 
 from msgspec.structs import replace
 
-from llmops.cli.open_workspace import open_unfetched
+from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_read_options
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Refused
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    workspace = open_unfetched(arguments)
+    workspace = open_workspace(arguments, offline=True)
     at = workspace.ledger.at
     local = replace(workspace.ledger, at=replace(at, remote="")) if arguments.offline else workspace.ledger
     ledgers = ledger.environments(local)

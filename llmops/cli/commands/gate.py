@@ -23,12 +23,12 @@ import argparse
 import time
 from contextlib import nullcontext
 
+from llmops.api import opening
 from llmops.cli import gating
 from llmops.cli.completers import add_revision
 from llmops.cli.gating import add_budget
-from llmops.cli.open_workspace import initiator, open_workspace, policy
+from llmops.cli.open_workspace import open_workspace, policy
 from llmops.cli.options import add_build_options
-from llmops.cli.output import check_dry_run, print_report
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.environments import isolation, workspaces
@@ -42,8 +42,8 @@ from llmops.reports.formatting import short
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_revision(parser, "--base", metavar="REV", required=True, help="commit that the change is compared with")
-    add_revision(parser, "--head", metavar="REV", default="HEAD", help="the change (default: HEAD)")
+    add_revision(parser, "--base", required=True, help="commit that the change is compared with")
+    add_revision(parser, "--head", default="HEAD", help="the change (default: HEAD)")
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help="with --dry-run: exit 8 if an evaluation is affected"
     )
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     begun = time.monotonic()
-    check_dry_run(arguments)
+    gating.check_dry_run(arguments)
     workspace = open_workspace(arguments, arguments.base)
     workspaces.need_ledger(workspace, "there is no evidence of the base")
     comparison = gating.survey(workspace, arguments.base, arguments.head, arguments.budget)
@@ -72,9 +72,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     commit = comparison.head.commit
     place = isolation.isolated(workspace, commit) if arguments.untrusted else nullcontext(workspace)
     with place as target, gating.building(target, arguments.stop) as context:
-        gated = pull_request.run(comparison, context, initiator(commit, "gate"), terminal.emit)
+        gated = pull_request.run(comparison, context, opening.initiator(commit, "gate"), terminal.emit)
     facts = ReportContext(command=_command(arguments, gated), seconds=time.monotonic() - begun)
-    print_report(arguments, REPORTS, gated, facts, terminal)
+    gating.print_report(arguments, REPORTS, gated, facts, terminal)
     if arguments.untrusted and gated.made:
         terminal.note("The results were discarded (--untrusted); the next run builds them again.")
     return gating.exit_code(gated)

@@ -25,13 +25,13 @@ import argparse
 import re
 import time
 
+from llmops.api import opening
 from llmops.cli.arguments import amount
 from llmops.cli.completers import add_revision
-from llmops.cli.open_workspace import initiator, open_workspace
-from llmops.cli.options import add_environment
-from llmops.cli.output import add_output
+from llmops.cli.open_workspace import open_workspace
+from llmops.cli.options import add_environment, add_output
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit, Refused
+from llmops.domain.problems import Refused
 from llmops.environments.workspaces import Workspace
 from llmops.git import refs
 from llmops.ledger import leases, ledger
@@ -54,12 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unknown = "also remove results that this ledger does not name; not for a store that other repositories use"
     parser.add_argument("--unknown", action="store_true", help=unknown)
     protect = "also keep the results of this commit; repeatable"
-    add_revision(parser, "--protect", action="append", metavar="REV", default=[], help=protect)
+    add_revision(parser, "--protect", action="append", default=[], help=protect)
     add_environment(parser)
     add_output(parser)
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
     workspace = open_workspace(arguments)
     ledgers = ledger.environments(workspace.ledger)
     if not ledgers:
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     for each in ledgers:
         ledger.fetch(each)
     if arguments.prune:
-        with leases.take_all(ledgers, initiator("", "gc").actor) as renew:
+        with leases.take_all(ledgers, opening.initiator("", "gc").actor) as renew:
             survey = _survey(workspace, ledgers, arguments)
             gc_sweep.prune(workspace, ledgers, survey, renew)
         refs.pack(workspace.ledger.at)
@@ -80,7 +80,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         maintenance.gc_json(survey, pruned=arguments.prune),
         lambda: maintenance.gc_text(survey, pruned=arguments.prune, paint=terminal.paint),
     )
-    return Exit.WELL
 
 
 def _survey(workspace: Workspace, ledgers: tuple[Ledger, ...], arguments: argparse.Namespace) -> Survey:

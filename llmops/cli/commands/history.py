@@ -15,7 +15,6 @@ from llmops.api import reading
 from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_key, add_read_options
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit
 from llmops.reports import overviews
 
 
@@ -24,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_read_options(parser)
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
     key, entries = reading.history(open_workspace(arguments), arguments.key)
     terminal.result(entries, lambda: overviews.history(key, entries, terminal.paint))
-    return Exit.WELL

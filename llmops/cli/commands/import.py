@@ -22,12 +22,11 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from llmops.cli import completers, failures
-from llmops.cli.open_repository import open_repository
-from llmops.cli.output import add_output
+from llmops.cli import completers
+from llmops.cli.options import add_output
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit, Misused, Problem, Refused
-from llmops.git import tree
+from llmops.git import repository, tree
 from llmops.git.repository import Repository
 from llmops.git.tree import CommitFiles
 from llmops.host import disk
@@ -58,16 +57,16 @@ def _mapping(text: str) -> tuple[str, str]:
     return provider, model
 
 
-def _complete_provider(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+def _complete_provider(arguments: argparse.Namespace, prefix: str) -> list[str]:
     """Offer models behind a "="."""
-    provider, equals, model = prefix.rpartition("=")
-    return [f"{provider}={name}" for name in completers.models(model, parsed_args)] if equals else []
+    provider, equals, _ = prefix.rpartition("=")
+    return [f"{provider}={name}" for name in completers.models(arguments)] if equals else []
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.name and len(arguments.files) > 1:
         raise Misused("--name applies to one file. Import the files one by one, or leave out --name.")
-    repo = open_repository(arguments)
+    repo = repository.discover(arguments.folder)
     files = tree.working_copy(repo)
     options = ImportOptions(
         models=dict(arguments.provider),
@@ -75,7 +74,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         name=arguments.name or "",
         specs=commits.settings_of(files, "the working copy").specs[0],
     )
-    paths = _paths(repo, files, [Path(arguments.folder) / name for name in arguments.files])
+    paths = _paths(repo, files, [arguments.folder / name for name in arguments.files])
     translations = [convert.translate(path, files, options) for path in dict.fromkeys(paths)]
     outputs = _together(translations)
     conflicts = (*_conflicts(repo.top, outputs), *convert.check(files, outputs))
@@ -85,8 +84,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     is_written = not arguments.dry_run and not conflicts
     written = _write(repo.top, outputs) if is_written else ()
     if arguments.output == "json":
-        listed = {"problems": failures.as_json(problems), "notes": failures.as_json(notes)}
-        terminal.print_json({"files": outputs, "written": is_written, **listed})
+        terminal.print_json({"files": outputs, "written": is_written, "problems": problems, "notes": notes})
     else:
         _print(outputs if arguments.dry_run else {}, written, notes, terminal)
         _print_problems(problems, conflicts, terminal)

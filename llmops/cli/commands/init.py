@@ -17,13 +17,12 @@ import argparse
 from importlib import resources
 from pathlib import Path
 
+from llmops.api import opening
 from llmops.cli.commands import schema
-from llmops.cli.open_repository import open_repository
-from llmops.cli.open_workspace import locate
 from llmops.cli.options import add_environment
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit, Invalid, Misused
-from llmops.git import tree
+from llmops.domain.problems import Invalid, Misused
+from llmops.git import repository, tree
 from llmops.host import disk
 from llmops.ledger import ledger
 from llmops.registry import PLUGINS
@@ -42,12 +41,11 @@ SCAFFOLD = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_environment(parser)
+add_arguments = add_environment
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    repo = open_repository(arguments)
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
+    repo = repository.discover(arguments.folder)
     if repo.is_bare:
         raise Misused("a bare repository has no working copy. Clone it, and run `llmops init` in the clone.")
     root = repo.top
@@ -63,14 +61,13 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     settings, problems = settings_file.read(tree.working_copy(repo), PLUGINS)
     if problems:
         raise Invalid(problems)
-    where = locate(arguments, repo, settings).ledger
+    where = opening.locate(repo, settings, arguments.environment).ledger
     verb = "Created the ledger" if ledger.start(where) else "The ledger exists"
     shared = f"shared through {where.at.remote}" if where.at.remote else "only in this clone, which has no remote"
     terminal.print(f"{verb}: {where.results} and {where.releases}, {shared}.")
     if where.at.seal.key and (signed := ledger.countersign(where)):
         terminal.print(f"Signed the existing ledger: {' and '.join(signed)}.")
     terminal.print("Next: write specs, commit, `llmops check`, `llmops plan`, `llmops apply`.")
-    return Exit.WELL
 
 
 def _write(path: Path, text: str, root: Path, terminal: Terminal) -> None:

@@ -15,10 +15,9 @@ from __future__ import annotations
 import argparse
 
 from llmops import registry
-from llmops.cli.open_repository import open_repository
 from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Broken, Exit, Invalid
-from llmops.git import tree
+from llmops.git import repository, tree
 from llmops.host import disk
 from llmops.kinds import KINDS
 from llmops.specs import closures, loading, lock_file
@@ -31,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    repo = open_repository(arguments)
+    repo = repository.discover(arguments.folder)
     files = tree.working_copy(repo)
     parsed = loading.parse(files, registry.PLUGINS)
     locked, problems = lock_file.read(files)

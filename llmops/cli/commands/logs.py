@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from llmops.cli.arguments import amount
-from llmops.cli.open_workspace import open_unfetched
+from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_environment, add_key
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit, Refused
+from llmops.domain.problems import Refused
 from llmops.domain.resources import Key
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_environment(parser)
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    workspace = open_unfetched(arguments)
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
+    workspace = open_workspace(arguments, offline=True)
     key, _ = commits.find(workspace.commits, arguments.key)
     read = _reader(workspace, key)
     logs = read()
@@ -56,7 +56,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         before, logs = logs, read()
         for line in _since(before, logs):
             terminal.print(line)
-    return Exit.WELL
 
 
 def _since(before: Logs, now: Logs) -> Iterator[str]:

@@ -32,8 +32,8 @@ from llmops.reports.formats.plan import REPORTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_revision(parser, "--from", dest="base", metavar="REV", help="show changes since REV (default: applied last)")
-    add_revision(parser, "--to", dest="head", metavar="REV", default="HEAD", help="the commit to plan (default: HEAD)")
+    add_revision(parser, "--from", dest="base", help="show changes since REV (default: applied last)")
+    add_revision(parser, "--to", dest="head", default="HEAD", help="the commit to plan (default: HEAD)")
     parser.add_argument("--worktree", action="store_true", help="plan the working copy; such a plan cannot be applied")
     parser.add_argument("--out", metavar="FILE", help="write the plan to a file for `llmops apply FILE`")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 8 if actions are pending")
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             planning.require_trust(workspace, trust, proposal)
     if arguments.out:
         _write(Path(arguments.out), proposal)
-    terminal.print(REPORTS[arguments.output].render(proposal, ReportContext(paint=terminal.paint)))
+    terminal.print(REPORTS[arguments.output](proposal, ReportContext(paint=terminal.paint)))
     if arguments.out and arguments.output == "text":
         terminal.note(f"Wrote {arguments.out}. Apply exactly this plan: `llmops apply {arguments.out}`.")
     pending = proposal.plan.actions or proposal.plan.blocked
@@ -63,6 +63,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def _write(path: Path, proposal: Proposal) -> None:
     try:
-        path.write_text(f"{REPORTS['json'].render(proposal, ReportContext())}\n")
+        path.write_text(f"{REPORTS['json'](proposal, ReportContext())}\n")
     except OSError as error:
         raise Misused(f"the plan cannot be written to {path}: {error.strerror}.") from None

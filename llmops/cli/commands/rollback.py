@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.open_workspace import open_workspace, state_of
+from llmops.api import opening
+from llmops.cli.open_workspace import open_workspace
 from llmops.cli.options import add_environment, add_key
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit
 from llmops.domain.records import Release
 from llmops.git import tree
 from llmops.index import commits
@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="do not fetch the ledger")
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
     workspace = open_workspace(arguments)
     key, desired = commits.find(workspace.commits, arguments.key)
-    release = state_of(workspace).releases.get(str(key), Release())
+    release = opening.state(workspace).releases.get(str(key), Release())
     # Only the live revision has a predecessor that is known to be good; else go back to the live revision.
     target = revert.previous_good(release) if release.live == desired.graph[key].digest else release.live or None
     undo = revert.find(workspace.repo, key, target, lambda commit: commits.desire(workspace.commits, commit).graph)
@@ -48,4 +48,3 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.print(f"Made commit {short(revert_commit)}. Push it; then `llmops apply` goes back.")
         if workspace.repo.native.head_is_detached:
             terminal.note("HEAD is detached, so the commit is on no branch. Keep it: `git switch --create NAME`.")
-    return Exit.WELL

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from llmops.cli import completers
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit, Misused, did_you_mean
+from llmops.domain.problems import Misused, did_you_mean
 from llmops.host import disk
 from llmops.kinds import KINDS
 from llmops.language import json_schema
@@ -29,17 +29,16 @@ from llmops.specs import settings_file
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "a kind, or Settings (default: list them)"
-    # argcomplete drops what does not begin with the prefix.
-    completers.add(parser, lambda **_: list(schemas()), "kind", nargs="?", metavar="KIND", help=about)
+    completers.add(parser, lambda *_: schemas(), "kind", nargs="?", metavar="KIND", help=about)
     parser.add_argument(
         "--write", nargs="?", const="specs/schemas", metavar="DIR", help="write all (default: specs/schemas)"
     )
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
     documents = schemas()
     if arguments.write:
-        folder = Path(arguments.folder) / arguments.write
+        folder = arguments.folder / arguments.write
         write(folder)
         terminal.print(f"Wrote {len(documents)} schemas to {folder}.")
     elif arguments.kind is None:
@@ -48,7 +47,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.print_json(documents[arguments.kind])
     else:
         raise Misused(f'there is no kind "{arguments.kind}". {did_you_mean(arguments.kind, documents)}'.rstrip())
-    return Exit.WELL
 
 
 def schemas() -> dict[str, dict[str, object]]:

@@ -21,9 +21,7 @@ from llmops.cli.terminal import Terminal
 from llmops.domain.problems import Exit
 from llmops.reports import overviews
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_read_options(parser)
+add_arguments = add_read_options
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:

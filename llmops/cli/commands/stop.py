@@ -12,23 +12,20 @@ from __future__ import annotations
 
 import argparse
 
-from llmops.cli.open_repository import open_repository
 from llmops.cli.options import add_environment
 from llmops.cli.terminal import Terminal
-from llmops.domain.problems import Exit
 from llmops.environments.workspaces import locate
+from llmops.git import repository
 from llmops.index import commits
 from llmops.releases import deployments
 from llmops.reports.formatting import count
 from llmops.serving import gateway_client, supervised
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_environment(parser)
+add_arguments = add_environment
 
 
-def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    repo = open_repository(arguments)
+def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
+    repo = repository.discover(arguments.folder)
     # Without the keys of the ledger: it is not read, and a wrong key must not keep processes alive.
     workspace = locate(commits.open_at(repo), commits.settings_at(repo, "HEAD"), arguments.environment)
     gateway, runtime = deployments.gateway(workspace), deployments.released_runtimes(workspace)
@@ -42,4 +39,3 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.print(f"Stopped {' and '.join(stopped)}. Start again: `llmops apply`.")
     else:
         terminal.print(f"Nothing of the environment {workspace.environment} runs on this machine.")
-    return Exit.WELL

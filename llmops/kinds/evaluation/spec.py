@@ -26,10 +26,9 @@ class Gate(Body, frozen=True, kw_only=True):
     detect: Annotated[float, about("no_regression: drop that must be detectable before the suite may pass.", gt=0)] = (
         0.05
     )
-    value: (
-        Annotated[float, about("minimum: score that the lower bound must reach; a ceiling where lower is better.")]
-        | None
-    ) = None
+    value: Annotated[
+        float | None, about("minimum: score that the lower bound must reach; a ceiling where lower is better.")
+    ] = None
     margin: Annotated[float, about("non_inferiority: tolerated drop.", ge=0)] | None = None
     alpha: Annotated[
         float, about("Significance level: chance that any suite fails when nothing changed.", gt=0, lt=0.5)
@@ -59,17 +58,11 @@ class Gate(Body, frozen=True, kw_only=True):
 class Suite(Body, frozen=True, kw_only=True):
     """Questions, the scoring of the answers (by an lm-eval task or assertions), and the gate on one metric."""
 
-    name: Annotated[str, about("Name in reports; default: file name of the task.", scope=Scope.NONE)] | None = None
-    task: (
-        Annotated[
-            str,
-            about(
-                "Task file of this repository (evals/x.yaml), or name of a task built into lm-eval.",
-                scope=Scope.NONE,
-            ),
-        ]
-        | None
-    ) = None
+    name: Annotated[str | None, about("Name in reports; default: file name of the task.", scope=Scope.NONE)] = None
+    task: Annotated[
+        str | None,
+        about("Task file of this repository (evals/x.yaml), or name of a task built into lm-eval.", scope=Scope.NONE),
+    ] = None
     assert_: Annotated[
         tuple[Assert, ...],
         about(
@@ -89,7 +82,7 @@ class Suite(Body, frozen=True, kw_only=True):
         Annotated[str, ref("rows", about="Dataset whose test split is asked about; replaces the rows of the task.")]
         | None
     ) = None
-    metric: Annotated[str, about("Metric that the gate judges; default: the first.", scope=Scope.NONE)] | None = None
+    metric: Annotated[str | None, about("Metric that the gate judges; default: the first.", scope=Scope.NONE)] = None
     token: Annotated[str, secret("Access token for private or gated rows of the hub.")] | None = None
     num_fewshot: Annotated[int, about("Number of solved examples before each question.", ge=0)] = 0
     limit: Annotated[int, about("Ask only the first so many items.", ge=1)] | None = None

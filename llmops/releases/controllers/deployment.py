@@ -16,11 +16,10 @@ from msgspec.structs import replace
 
 from llmops.domain.digests import SHORT, Digest
 from llmops.domain.events import Event, EventType
-from llmops.domain.plans import ReleaseAction, RequiredChange, Verb
+from llmops.domain.plans import Condition, ReleaseAction, RequiredChange, Verb
 from llmops.domain.problems import Unfinished, Unhealthy
 from llmops.domain.records import EnvironmentState, Release, Revision, Rollout, Standing
 from llmops.domain.resources import Key, Node
-from llmops.domain.status import Condition
 from llmops.environments.workspaces import Workspace
 from llmops.host.clock import now
 from llmops.index.commits import Desired

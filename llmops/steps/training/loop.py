@@ -2,31 +2,57 @@
 
 The seed is set before model and adapter are built: peft initialises adapters long before the Trainer sets its own seed.
 
-Effects: reads rows and model folders, writes checkpoints and the result.
+Effects: reads rows and model folders, draws random weights, writes checkpoints and the result.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments, set_seed
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from llmops.domain.orders import Progress
-from llmops.kinds.training import Training
+from llmops.kinds.training import Lora, Training
 from llmops.plugins.training_task import TrainerInputs, TrainingTask
 from llmops.registry import PLUGINS
-from llmops.steps.context import report
-from llmops.steps.training import models, rows
-from llmops.steps.training.loop_config import LOSSES, LoopConfig
-from llmops.steps.training.worker import Worker
+from llmops.steps.context import StepFailed, report
+from llmops.steps.training.loop_config import LOSSES, LoopConfig, TrainRows
 
 LOG_STEPS = 10
+
+
+class Worker(Protocol):
+    """One of the processes that train together."""
+
+    is_first: bool
+    """Whether this worker reports progress and writes the result."""
+
+    def latest(self) -> AbstractContextManager[Path | None]:
+        """Open the newest complete checkpoint; None if there is none."""
+
+    def keep(self, step: int, folder: Path) -> None:
+        """Keep a complete checkpoint. Every worker calls this; `folder` may be moved away."""
 
 
 def run(config: LoopConfig, worker: Worker) -> None:
@@ -45,7 +71,7 @@ def run(config: LoopConfig, worker: Worker) -> None:
 
 
 def _inputs(config: LoopConfig, training: Training, tokenizer: PreTrainedTokenizerBase) -> TrainerInputs:
-    mixture = rows.read(config.mixture, training.seed)
+    mixture = read_rows(config.mixture, training.seed)
     return TrainerInputs(
         training=training,
         start=config.start,
@@ -53,9 +79,9 @@ def _inputs(config: LoopConfig, training: Training, tokenizer: PreTrainedTokeniz
         tokenizer=tokenizer,
         format=config.mixture[0].format,  # the kind's review requires one format for all
         rows=mixture,
-        causal_lm=partial(models.causal_lm, config, training, tokenizer),
-        lora=partial(models.lora, training),
-        dataset=partial(rows.dataset, mixture),
+        causal_lm=partial(causal_lm, config, training, tokenizer),
+        lora=partial(lora, training),
+        dataset=partial(to_dataset, mixture),
         arguments=_arguments(config, training),
     )
 
@@ -87,6 +113,55 @@ def share(training: Training) -> tuple[int, int]:
     rows_of_step = batch * training.arguments.gradient_accumulation_steps // training.resources.workers
     accumulation = next(n for n in range(1, rows_of_step + 1) if rows_of_step % n == 0 and rows_of_step // n <= batch)
     return rows_of_step // accumulation, accumulation
+
+
+def read_rows(mixture: Iterable[TrainRows], seed: int) -> Iterator[dict[str, Any]]:
+    """Yield each row as often as its weight says; the seed chooses the rows for the fraction of a weight."""
+    for index, part in enumerate(mixture):
+        with Path(part.rows).open("rb") as file:
+            rows = [msgspec.json.decode(line) for line in file]
+        whole, fraction = math.floor(part.weight), part.weight % 1
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + index)).tolist()
+        chosen = sorted(order[: round(fraction * len(rows))])
+        yield from (row for _ in range(whole) for row in rows)
+        yield from (rows[number] for number in chosen)
+
+
+def to_dataset(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Dataset:
+    """Keep only the columns of the format. Raises `StepFailed` when no row is left."""
+    kept = [{name: row[name] for name in columns} for row in rows]
+    if not kept:
+        raise StepFailed("the weights leave no row to train on. Give the datasets more rows or larger weights.")
+    return Dataset.from_list(kept)
+
+
+def causal_lm(config: LoopConfig, training: Training, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Load the base, or draw the weights of a new model for the tokenizer."""
+    dtype = torch.bfloat16 if training.arguments.bf16 else torch.float32
+    if config.has_base:
+        return AutoModelForCausalLM.from_pretrained(config.start, dtype=dtype)
+    assert training.architecture is not None  # noqa: S101  the kind's check requires it
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    sizes = {"vocab_size": len(tokenizer), **ids}
+    architecture = AutoConfig.for_model(training.architecture.model_type, **(training.architecture.config | sizes))
+    return AutoModelForCausalLM.from_config(architecture, dtype=dtype)
+
+
+def lora(training: Training, task_type: str) -> LoraConfig | None:
+    """Configure the adapter of a training; None when every weight is trained."""
+    if training.finetuning != "lora":
+        return None
+    options = training.lora or Lora()
+    return LoraConfig(
+        r=options.r,
+        lora_alpha=options.lora_alpha,
+        lora_dropout=options.lora_dropout,
+        target_modules=list(options.target_modules) or "all-linear",
+        modules_to_save=list(options.modules_to_save) or None,
+        use_rslora=options.use_rslora,
+        use_dora=options.use_dora,
+        task_type=task_type,
+    )
 
 
 def _save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, config: LoopConfig, training: Training) -> None:

@@ -12,10 +12,9 @@ from msgspec.structs import replace
 
 from llmops.domain.digests import SHORT, Digest
 from llmops.domain.events import Event, EventType
-from llmops.domain.plans import Reason, ReleaseAction, RequiredChange, Tier, Verb
+from llmops.domain.plans import Condition, Reason, ReleaseAction, RequiredChange, Tier, Verb
 from llmops.domain.records import EnvironmentState, Release, Revision, Standing
 from llmops.domain.resources import Key, Node
-from llmops.domain.status import Condition
 from llmops.environments.workspaces import Workspace
 from llmops.host.clock import now
 from llmops.index.commits import Desired

@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from llmops.gates.pull_request import GateResult
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports import gates
 
 
@@ -14,6 +14,3 @@ def render(gated: GateResult, _context: ReportContext) -> str:
     """Render a line for each suite."""
     rows = [gates.HEADER, *map(gates.row, gated.reports)]
     return "".join(",".join(row) + "\n" for row in rows)
-
-
-REPORT = Report(name="csv", media_type="text/csv", render=render)

@@ -4,4 +4,4 @@ import sys
 
 from llmops.plugins.registry import Registry
 
-REPORTS = Registry(sys.modules[__name__], "REPORT", "llmops.reports.compare")
+REPORTS = Registry(sys.modules[__name__], "render", "llmops.reports.compare")

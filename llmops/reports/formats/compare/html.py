@@ -10,7 +10,7 @@ from html import escape
 
 from llmops.domain.plans import Verdict
 from llmops.gates.compare import ComparisonResult, ComparisonTable
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports import html_page, plots
 from llmops.reports.comparisons import HEADER, NUMBERS, cells, closing, failures, heading, notes, title
 from llmops.reports.formatting import short
@@ -41,6 +41,3 @@ def _section(table: ComparisonTable) -> Iterator[str]:
     axis = f"subject - {baseline.subject}"
     if plot := plots.differences(lines, axis, "Difference of each subject with its interval"):
         yield f'<div class="panel">{plots.legend(LEGEND)}{plot}</div>'
-
-
-REPORT = Report(name="html", media_type="text/html", render=render)

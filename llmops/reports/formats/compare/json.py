@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from llmops.gates.compare import ComparisonResult
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports.formatting import json_text
 
 
@@ -22,6 +22,3 @@ def render(comparison: ComparisonResult, _context: ReportContext) -> str:
             if row.contrast:
                 row_fields["contrast"]["shows"] = row.contrast.shows
     return json_text(fields)
-
-
-REPORT = Report(name="json", media_type="application/json", render=render)

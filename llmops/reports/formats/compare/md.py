@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from llmops.gates.compare import ComparisonResult
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports import markdown
 from llmops.reports.comparisons import HEADER, NUMBERS, cells, closing, failures, heading, notes, title
 from llmops.reports.markdown import literal
@@ -22,6 +22,3 @@ def render(comparison: ComparisonResult, context: ReportContext) -> str:
     lines += [f"- failed: {literal(why)}" for why in failures(comparison)]
     lines.append(literal(" ".join(closing(comparison))))
     return "\n".join([*lines, "", f"Reproduce: `{context.command}`"]) + "\n"
-
-
-REPORT = Report(name="md", media_type="text/markdown", render=render)

@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from llmops.gates.compare import ComparisonResult
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports.comparisons import HEADER, cells, closing, failures, heading, notes, title
 from llmops.reports.formatting import columns, short
 
@@ -25,6 +25,3 @@ def render(comparison: ComparisonResult, context: ReportContext) -> str:
         lines += ["", *(f"  {note}" for note in notes(table)), *([""] if notes(table) else [])]
     lines += [f"  failed: {why}" for why in failures(comparison)]
     return "\n".join([*lines, *(f"  {paint(line, 'dim')}" for line in closing(comparison))]) + "\n"
-
-
-REPORT = Report(name="text", media_type="text/plain", render=render)

@@ -11,7 +11,7 @@ from html import escape
 from llmops.domain.plans import Verdict
 from llmops.gates.pull_request import GateResult
 from llmops.gates.verdicts import SuiteReport
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports import gates, html_page, plots
 from llmops.reports.formatting import count, effort, short
 
@@ -83,6 +83,3 @@ def _cost(gated: GateResult, context: ReportContext) -> str:
     texts.append(f"Reused: all evidence of {reused} of {count(len(gated.reports), 'suite')}")
     texts.append(f"Built: {count(gated.made, 'result')} in {effort(context.seconds, gated.cost)}")
     return html_page.bullets("Cost and reuse", (f"{text}." for text in texts))
-
-
-REPORT = Report(name="html", media_type="text/html", render=render)

@@ -11,7 +11,7 @@ import msgspec
 
 from llmops.domain.plans import Verdict
 from llmops.gates.pull_request import GateResult
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports.formatting import json_text
 from llmops.reports.gates import headline
 
@@ -21,6 +21,3 @@ def render(gated: GateResult, _context: ReportContext) -> str:
     fields: dict[str, Any] = msgspec.to_builtins(gated)
     state = "pending" if gated.waits else "success" if gated.verdict is Verdict.PASS else "failure"
     return json_text({"verdict": gated.verdict.value, "state": state, "summary": f"{headline(gated)}.", **fields})
-
-
-REPORT = Report(name="json", media_type="application/json", render=render)

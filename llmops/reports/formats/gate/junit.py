@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from llmops.gates.pull_request import GateResult
 from llmops.gates.verdicts import SuiteReport
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports import gates
 
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -65,6 +65,3 @@ def _message(report: SuiteReport) -> str:
 
 def _clean(text: str) -> str:
     return FORBIDDEN.sub("\ufffd", text)
-
-
-REPORT = Report(name="junit", media_type="application/xml", render=render)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from llmops.domain.plans import Verdict
 from llmops.gates.pull_request import GateResult
 from llmops.gates.verdicts import SuiteReport
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports import gates, markdown
 from llmops.reports.formatting import count, effort, short
 from llmops.reports.markdown import Fold, code, literal
@@ -103,6 +103,3 @@ def _closing(gated: GateResult, context: ReportContext) -> list[str]:
     sides = f"head `{short(gated.head)}` into base `{short(gated.base)}`"
     merge = f"<sub>The merge of {sides}, judged by the gates of the base.</sub>"
     return [" ".join(facts), "", *markdown.reproduce(context), merge]
-
-
-REPORT = Report(name="md", media_type="text/markdown", render=render)

@@ -9,7 +9,7 @@ from llmops.domain.formatting import shortened
 from llmops.domain.plans import Verdict
 from llmops.gates.pull_request import GateResult
 from llmops.gates.verdicts import ItemChange, SuiteReport
-from llmops.plugins.report import Paint, Report, ReportContext
+from llmops.plugins.report import Paint, ReportContext
 from llmops.reports.formatting import VERDICT_STYLES, count, effort, short
 from llmops.reports.gates import headline, notes, table
 
@@ -64,6 +64,3 @@ def _answers(title: str, items: tuple[ItemChange, ...], paint: Paint) -> list[st
         lines.append(paint(f"    {shortened(item.question, 90)}", "dim"))
         lines.append(f"      expected {target!r}, base {base!r}, head {head!r}")
     return lines
-
-
-REPORT = Report(name="text", media_type="text/plain", render=render)

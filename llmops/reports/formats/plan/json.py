@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from llmops.planning.proposals import Proposal
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports import plans
 from llmops.reports.formatting import json_text
 
@@ -14,6 +14,3 @@ from llmops.reports.formatting import json_text
 def render(proposal: Proposal, _context: ReportContext) -> str:
     """Render the fields of a plan."""
     return json_text(plans.as_json(proposal))
-
-
-REPORT = Report(name="json", media_type="application/json", render=render)

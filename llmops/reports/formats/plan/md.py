@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from llmops.planning.proposals import Proposal
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports import markdown, plans
 from llmops.reports.formatting import short
 from llmops.reports.markdown import Fold
@@ -34,6 +34,3 @@ def render(proposal: Proposal, _context: ReportContext) -> str:
 
 def _fold(title: str, lines: tuple[str, ...]) -> list[str]:
     return [str(Fold(title, lines)).lstrip("\n"), ""]
-
-
-REPORT = Report(name="md", media_type="text/markdown", render=render)

@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from llmops.planning.proposals import Proposal
-from llmops.plugins.report import Report, ReportContext
+from llmops.plugins.report import ReportContext
 from llmops.reports import plans
 from llmops.reports.formatting import STYLES, columns, short
 
@@ -28,6 +28,3 @@ def render(proposal: Proposal, context: ReportContext) -> str:
         end.append(paint(f"Reused: {', '.join(map(plans.reused, plan.reused))}", "dim"))
     end.append(paint(plans.summary(proposal), "bold"))
     return "\n".join([title, "", *lines, *([""] if lines else []), *end]) + "\n"
-
-
-REPORT = Report(name="text", media_type="text/plain", render=render)
