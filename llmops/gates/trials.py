@@ -71,13 +71,9 @@ class SuiteEvidence(Struct, frozen=True, kw_only=True):
 
 def read(units: Iterable[Digest], source: EvidenceStore) -> SuiteEvidence | None:
     """Read and combine the trials of a suite; None where one of them is missing."""
-    trials: list[SuiteEvidence] = []
-    for unit in units:
-        trial = _read_trial(unit, source)
-        if trial is None:
-            return None
-        trials.append(trial)
-    if not trials:
+    found = [_read_trial(unit, source) for unit in units]
+    trials = [trial for trial in found if trial is not None]
+    if not trials or len(trials) < len(found):
         return None
     return SuiteEvidence(
         items=tuple(item for trial in trials for item in trial.items),

@@ -151,7 +151,8 @@ class _WorkFolder(Struct, frozen=True):
 
         An order with a result that is kept stays: `llmops logs` shows its log, and a failed one is continued.
         """
-        local = dict(self._orders())
+        paths = sorted(self.work.glob(f"*/{orders.ORDER}"))  # folders with other content are ignored
+        local = {path.parent.name: order for path in paths if (order := disk.load(path, Order))}
         for name, intent in open_intents.items():
             if name not in local:  # on another machine: it reads what its commit declares
                 marked.commit(Root(intent.commit, f"order {name} is open"))
@@ -172,12 +173,6 @@ class _WorkFolder(Struct, frozen=True):
             if not is_busy and _latest(files) <= self.limit:
                 sizes = {about.st_ino: about.st_size for about in (path.stat() for path in files)}
                 yield Folder(name=folder.name, bytes=sum(sizes.values()))
-
-    def _orders(self) -> Iterator[tuple[str, Order]]:
-        """Yield every order of this machine; folders with other content are ignored."""
-        for path in sorted(self.work.glob(f"*/{orders.ORDER}")):
-            if order := disk.load(path, Order):
-                yield path.parent.name, order
 
     def _is_busy(self, folder: Path) -> bool:
         return self.runner.look(folder) is OrderState.RUNNING or file_locks.holder(folder / orders.LOCK) != 0

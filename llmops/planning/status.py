@@ -14,7 +14,7 @@ from llmops.domain.digests import Digest
 from llmops.domain.formatting import figures
 from llmops.domain.plans import Blocked, Condition, Plan
 from llmops.domain.records import EnvironmentState, Outcome, Release, Standing
-from llmops.domain.resources import Key, Node, Unit
+from llmops.domain.resources import Key, Node
 from llmops.releases.live import Controller
 from llmops.specs.graph import Graph
 
@@ -99,9 +99,9 @@ def _live(node: Node, inputs: StatusInputs, blocked: Blocked | None) -> Row:
 
 def _built(node: Node, inputs: StatusInputs, busy: set[Digest], pending: set[Digest]) -> Row:
     # By the current label: the unit may have been built under another one.
-    metrics = {
-        _named(unit): inputs.outcomes[unit.digest].metrics for unit in node.units if unit.digest in inputs.outcomes
-    }
+    built = [unit for unit in node.units if unit.digest in inputs.outcomes]
+    labels = (f"{unit.label} trial {unit.trial + 1}" if unit.trial else unit.label for unit in built)
+    metrics = {label: inputs.outcomes[unit.digest].metrics for label, unit in zip(labels, built, strict=True)}
     units = {unit.digest for unit in node.units}
     detail = ""
     if not units:
@@ -111,10 +111,6 @@ def _built(node: Node, inputs: StatusInputs, busy: set[Digest], pending: set[Dig
     else:
         condition = Condition.RUNNING if busy & units else Condition.OWED
     return Row(key=node.key, digest=node.digest, condition=condition, detail=detail, figures=metrics)
-
-
-def _named(unit: Unit) -> str:
-    return f"{unit.label} trial {unit.trial + 1}" if unit.trial else unit.label
 
 
 def _measured(metrics: Mapping[str, Mapping[str, float]]) -> str:
