@@ -120,15 +120,12 @@ def advance(steps: tuple[CanaryStep, ...], rollout: Rollout, window: Window, now
         return _enter(steps, rollout, now)
     step = steps[rollout.step]
     if step.pause is not None and step.pause.duration is None:
-        remedy = "Remove the pause from the steps and apply."
-        reason = "paused until the spec changes"
-        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=float("inf"), reason=reason, remedy=remedy)
+        transition = _wait(rollout, float("inf"), "paused until the spec changes")
+        return replace(transition, remedy="Remove the pause from the steps and apply.")
     if step.pause is not None and step.pause.duration is not None:
         left = rollout.entered + seconds(step.pause.duration) - now
         if left > 0:
-            return Transition(
-                kind=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"paused for {step.pause.duration}"
-            )
+            return _wait(rollout, left, f"paused for {step.pause.duration}")
     if step.analysis is not None:
         return _analyse(steps, step.analysis, rollout, window, now)
     return _enter(steps, rollout, now)
@@ -141,6 +138,10 @@ def _enter(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Trans
     return Transition(kind=TransitionKind.ON, rollout=moved)
 
 
+def _wait(rollout: Rollout, left: float, reason: str) -> Transition:
+    return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=left, reason=reason)
+
+
 def _analyse(
     steps: tuple[CanaryStep, ...], limits: Analysis, rollout: Rollout, window: Window, now: float
 ) -> Transition:
@@ -148,10 +149,10 @@ def _analyse(
         return Transition(kind=TransitionKind.ABORT, rollout=rollout, reason=reason)
     left = rollout.entered + seconds(limits.duration) - now
     if left > 0:
-        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"watched for {limits.duration}")
+        return _wait(rollout, left, f"watched for {limits.duration}")
     if window.requests < limits.min_requests:
         reason = f"{window.requests} of {limits.min_requests} requests seen; without traffic there is no verdict"
-        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=1.0, reason=reason)
+        return _wait(rollout, 1.0, reason)
     return _enter(steps, rollout, now)
 
 
