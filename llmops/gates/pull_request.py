@@ -35,7 +35,7 @@ from llmops.kinds import KINDS
 from llmops.kinds.evaluation import kind
 from llmops.kinds.evaluation import sampling as evaluation
 from llmops.ledger import ledger
-from llmops.planning import missing, plan
+from llmops.planning import missing, plan, proposals
 from llmops.planning.missing import ResultRequest
 from llmops.specs import diff, parsing, pricing
 from llmops.specs.parsing import steps_of
@@ -198,7 +198,7 @@ def _costs(gate_plan: GatePlan, seconds: Mapping[Digest, float]) -> dict[Digest,
     for graph in (gate_plan.head.graph, gate_plan.base.graph):
         evaluations = [graph[key] for key in gate_plan.affected if key in graph]
         nodes |= {unit.digest: node for node in evaluations for unit in node.units}
-    return missing.costs_of(seconds, nodes, gate_plan.base.settings)
+    return proposals.costs_of(seconds, nodes, gate_plan.base.settings)
 
 
 def fit_to_budget(workspace: Workspace, gate_plan: GatePlan, budget: Budget) -> GatePlan:
