@@ -39,8 +39,6 @@ from llmops.specs.graph import Graph
 
 
 class ApplyOptions(Struct, frozen=True, kw_only=True):
-    """What an apply does only on request."""
-
     deletes: bool = False
     """Remove most of the live resources."""
     older: bool = False
@@ -105,7 +103,6 @@ def apply(
 def build_context(
     workspace: Workspace, guard: Callable[[EnvironmentState], EnvironmentState], stop: Stop = NEVER
 ) -> BuildContext:
-    """Open the ledger, the store and the runner of a build."""
     return BuildContext(
         ledger=workspace.ledger,
         store=workspaces.open_store(workspace),
@@ -148,6 +145,14 @@ class _Apply(Struct, frozen=True):
         blocked: list[Blocked] = list(plan.blocked)
         unwell: list[Unhealthy | Unfinished] = []
         reports: list[SuiteReport] = []
+        context = ReleaseContext(
+            workspace=self.workspace,
+            fence=self.fence,
+            commit=self.initiator.commit,
+            emit=self.emit,
+            guard=self.build.guard,
+            stop=self.build.stop,
+        )
         for action in plan.releases:
             self.build.stop.check()
             judged, unknown = self._judge(action)
@@ -156,21 +161,11 @@ class _Apply(Struct, frozen=True):
                 blocked.append(block)
                 continue
             try:
-                live.converge(action, desired, self._release_context())
+                live.converge(action, desired, context)
             except (Unhealthy, Unfinished) as error:
                 unwell.append(error)
-        live.tidy(desired.graph, self._release_context())
+        live.tidy(desired.graph, context)
         return ApplyResult(failed=failed, blocked=tuple(blocked), unwell=tuple(unwell), reports=tuple(reports))
-
-    def _release_context(self) -> ReleaseContext:
-        return ReleaseContext(
-            workspace=self.workspace,
-            fence=self.fence,
-            commit=self.initiator.commit,
-            emit=self.emit,
-            guard=self.build.guard,
-            stop=self.build.stop,
-        )
 
     def _judge(self, action: ReleaseAction | RemoveAction) -> tuple[tuple[SuiteReport, ...], str]:
         """Judge the evaluations that a release requires, against the live revision.

@@ -3,10 +3,12 @@
 Pure.
 """
 
+from collections.abc import Container
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmops.domain.digests import Digest
 from llmops.domain.resources import Key
@@ -146,6 +148,10 @@ class EnvironmentState(Struct, frozen=True, kw_only=True):
     begun: str = ""
     """The last commit whose apply began, finished or not; its ancestors are older."""
     format: int = 1
+
+    def without_intents(self, names: Container[str]) -> "EnvironmentState":
+        """The same state after some orders have ended."""
+        return replace(self, intents={name: intent for name, intent in self.intents.items() if name not in names})
 
 
 class Window(Struct, frozen=True, kw_only=True):

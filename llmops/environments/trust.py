@@ -16,7 +16,6 @@ from llmops.domain.digests import SHORT
 from llmops.domain.problems import LlmopsError, Refused
 from llmops.environments.workspaces import Workspace
 from llmops.git import signatures, tree
-from llmops.git.repository import Repository
 from llmops.git.signatures import Keys, Signature, SignatureStatus
 from llmops.specs.settings import Trust, stricter
 
@@ -26,8 +25,6 @@ DEEPEN = "This clone is shallow: run `git fetch --unshallow`, or check out with 
 
 
 class TrustPolicy(Struct, frozen=True):
-    """Minimum trust level and trusted keys of the user."""
-
     least: Trust = "none"
     keys: Keys = Keys()
 
@@ -64,18 +61,16 @@ def refusal(workspace: Workspace, commit: str, since: str, level: Trust, policy:
 
 def _between(workspace: Workspace, commit: str, since: str, keys: Keys) -> tuple[Signature, ...]:
     """Verify every commit since the one trusted last. Raises `Refused` when a shallow clone lacks some."""
+    repo = workspace.repo
     if since:
-        since = tree.commit_id(workspace.repo, since)
-    read = signatures.read(workspace.repo.around, keys, [commit, *([f"^{since}"] if since else [])])
-    if _shallow_commits(workspace.repo) & {signature.commit for signature in read}:
+        since = tree.commit_id(repo, since)
+    read = signatures.read(repo.around, keys, [commit, *([f"^{since}"] if since else [])])
+    # The commits whose parents a shallow clone lacks: gitrepository-layout(5).
+    cut = (repo.common / "shallow").read_text().split() if repo.is_shallow else []
+    if set(cut) & {signature.commit for signature in read}:
         span = f"since {since[:SHORT]}" if since else "of its history"
         raise Refused(f"every commit {span} must be signed. {DEEPEN}")
     return read
-
-
-def _shallow_commits(repo: Repository) -> set[str]:
-    """Commits whose parents a shallow clone lacks (gitrepository-layout(5))."""
-    return set((repo.common / "shallow").read_text().split()) if repo.is_shallow else set()
 
 
 def _remedies(bad: Iterable[Signature], policy: TrustPolicy) -> Iterator[str]:

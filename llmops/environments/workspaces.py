@@ -28,8 +28,6 @@ from llmops.store.blobs import Store
 
 
 class Workspace(Struct, frozen=True, kw_only=True):
-    """One repository, as seen by one environment."""
-
     commits: Commits
     settings: Settings
     environment: str
@@ -37,7 +35,6 @@ class Workspace(Struct, frozen=True, kw_only=True):
     ledger: Ledger
     work: Path
     closed: bool = False
-    """The ledger and the store are read-only."""
 
     @property
     def repo(self) -> Repository:
@@ -45,7 +42,6 @@ class Workspace(Struct, frozen=True, kw_only=True):
 
     @property
     def runtime(self) -> Path:
-        """Folder of the replicas and the gateway."""
         return self.folder / "runtime" / self.environment
 
 

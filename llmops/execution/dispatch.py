@@ -72,7 +72,6 @@ def _store_files(node: Node, files: Files, store: Store) -> dict[str, Digest]:
 
 
 def outputs(node: Node, where: Ledger) -> Mapping[str, Digest]:
-    """Outputs of the built units of a resource, by name."""
     outcomes = ledger.outcomes_of(where, [unit.digest for unit in node.units])
     return {name: digest for outcome in outcomes.values() for name, digest in outcome.outputs.items()}
 

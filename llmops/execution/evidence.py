@@ -14,9 +14,7 @@ from llmops.store import blobs
 from llmops.store.blobs import Store
 
 EVIDENCE = "evidence"
-"""Name of the output of an evaluation."""
 ITEMS, FACTS, RULINGS = "items.jsonl", "suite.json", "rulings.jsonl"
-"""Files of that output."""
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,13 +34,10 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SuiteFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The metrics of a suite."""
-
     metrics: tuple[str, ...]
     """In the order of the task; the first is judged when a suite names none."""
     lower_is_better: tuple[str, ...] = ()
     judged: tuple[str, ...] = ()
-    """Metrics that depend on a judge."""
     agreement: Agreement | None = None
     """Agreement of that judge with the labels, if there are any."""
     figures: dict[str, float] = {}

@@ -57,8 +57,6 @@ class BuildContext(Struct, frozen=True, kw_only=True):
 
 
 class BuildTask(Struct, frozen=True):
-    """One unit to build, and the commit that declares it."""
-
     action: BuildAction
     desired: Desired
     options: JobOptions = JobOptions()
@@ -129,7 +127,8 @@ class _Building:
             is_ours = set(intent.units) <= self.waiting.keys()
             order_state = self.context.runner.look(folder)
             is_over = not is_ours and order_state is not OrderState.RUNNING and done.issuperset(intent.units)
-            if not (is_over or self._may_take(intent, is_ours=is_ours)):
+            may_take = intent.purpose == self.initiator.purpose and (is_ours or intent.purpose == "apply")
+            if not (is_over or may_take):
                 continue
             if order_state is OrderState.RUNNING and not is_ours:
                 self.context.runner.stop(folder)
@@ -145,10 +144,6 @@ class _Building:
         self.running.append(_Running(self._ref(folder), actions))
         self.result.joined.update(intent.units)
         self._emit(EventType.JOINED, actions, intent.name)
-
-    def _may_take(self, intent: Intent, *, is_ours: bool) -> bool:
-        """Whether this run may continue or drop an intent of an earlier run."""
-        return intent.purpose == self.initiator.purpose and (is_ours or self.initiator.purpose == "apply")
 
     def begin(self) -> None:
         """Start as many ready orders as there is room for; their intents are recorded first."""
@@ -173,7 +168,9 @@ class _Building:
         ended = [running for running in self.running if self._has_ended(running)]
         for running in ended:
             self.running.remove(running)
-            outcomes = list(self._outcomes(running))
+            folder = running.order.folder
+            results = ((dispatch.result(folder, action.unit), action) for action in running.actions)
+            outcomes = [self._outcome(result, action) for result, action in results if result is not None]
             if outcomes:
                 built = ", ".join(sorted({str(outcome.key) for outcome in outcomes}))
                 blobs.settle(self.context.store)
@@ -214,7 +211,6 @@ class _Building:
         return step
 
     def _drop_stranded(self) -> None:
-        """Drop the dependents of failed units."""
         while stranded := [a for a in self.waiting.values() if set(a.after) & self.result.failed.keys()]:
             for action in stranded:
                 del self.waiting[action.unit]
@@ -284,11 +280,6 @@ class _Building:
             event = Event(type=EventType.PROGRESS, key=first.key, label=label, text=progress.text)
             self.emit(replace(event, done=progress.done, total=progress.total))
 
-    def _outcomes(self, running: _Running) -> Iterator[Outcome]:
-        for action in running.actions:
-            if result := dispatch.result(running.order.folder, action.unit):
-                yield self._outcome(result, action)
-
     def _outcome(self, result: JobResult, action: BuildAction) -> Outcome:
         return Outcome(
             unit=result.unit,
@@ -308,7 +299,6 @@ class _Building:
         )
 
     def _settle(self, running: _Running, outcomes: list[Outcome]) -> None:
-        """Report the built and the failed units."""
         by_unit = {outcome.unit: outcome for outcome in outcomes}
         vanished = VANISHED.format(folder=running.order.folder)
         report = dispatch.report(running.order.folder) or OrderReport(vanished)
@@ -328,11 +318,5 @@ class _Building:
             self.emit(Event(type=kind, key=action.key, label=action.label, order=order))
 
     def _forget(self, names: list[str]) -> None:
-        ledger.transact(
-            self.context.ledger,
-            lambda state: replace(
-                self.context.guard(state),
-                intents={name: intent for name, intent in state.intents.items() if name not in names},
-            ),
-            f"settled: {', '.join(names)}",
-        )
+        message = f"settled: {', '.join(names)}"
+        ledger.transact(self.context.ledger, lambda state: self.context.guard(state).without_intents(names), message)

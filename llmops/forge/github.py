@@ -97,8 +97,6 @@ class Reply(Struct, frozen=True):
 
 
 class Client:
-    """A client for one repository."""
-
     def __init__(self, access: Access, wait: Callable[[float], None] = time.sleep) -> None:
         parts = urlsplit(access.url)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL):
@@ -123,7 +121,6 @@ class Client:
         return self._request(method, self._address(path), body, needs, tries).value()
 
     def pages(self, path: str, *, needs: str = "") -> Iterator[Any]:
-        """Yield the entries of a list, page by page."""
         address = f"{self._address(path)}{'&' if '?' in path else '?'}per_page={PAGE}&page="
         for page in range(1, PAGES + 1):
             entries = self._request("GET", f"{address}{page}", None, needs, TRIES).value() or []

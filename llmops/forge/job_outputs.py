@@ -24,8 +24,6 @@ CUT = "\n\n*Cut here: GitHub shows 1 MiB. Run the command to see all of it.*\n"
 
 
 class Level(StrEnum):
-    """The severity of an annotation."""
-
     ERROR = "error"
     WARNING = "warning"
     NOTICE = "notice"
@@ -48,7 +46,6 @@ class Annotation(Struct, frozen=True, kw_only=True):
 
 
 def of_problems(problems: Iterable[Problem]) -> Iterator[Annotation]:
-    """Annotate the lines of problems."""
     for problem in problems:
         path, line = problem.path, problem.line
         yield Annotation(level=Level.ERROR, title="llmops check", text=problem.message, file=path, line=line)

@@ -21,8 +21,6 @@ API, SERVER = "https://api.github.com", "https://github.com"
 
 
 class Cause(StrEnum):
-    """Why a job runs."""
-
     PULL_REQUEST = "pull_request"
     MERGE_GROUP = "merge_group"
     PUSH = "push"
@@ -31,8 +29,6 @@ class Cause(StrEnum):
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
-    """The event of a job."""
-
     cause: Cause
     head: str
     """The commit of the event. Statuses are set on it, not on a merge of it."""
@@ -79,13 +75,9 @@ class _Event(Struct, frozen=True):
 
 
 class CiJob(Struct, frozen=True, kw_only=True):
-    """The job that this process runs in."""
-
     trigger: Trigger
     access: Access | None = None
-    """Access to the forge; None without a token."""
     page: str = ""
-    """URL of the run."""
     summary: str = ""
     """Path of the Markdown file that is shown on that page."""
     output: str = ""

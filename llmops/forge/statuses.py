@@ -36,8 +36,6 @@ class StatusState(StrEnum):
 
 
 class Status(Struct, frozen=True):
-    """A status of a commit."""
-
     context: str
     state: StatusState
     description: str
@@ -80,12 +78,10 @@ class StatusBoard:
         self._silences = 0
 
     def begin(self, name: str, description: str) -> None:
-        """Set a status to pending."""
         self._open[name] = None
         self._set(name, StatusState.PENDING, description)
 
     def settle(self, name: str, state: StatusState, description: str) -> None:
-        """Set the result of a status."""
         self._open.pop(name, None)
         self._set(name, state, description)
 

@@ -40,8 +40,6 @@ from llmops.statistics.contrasts import Contrast, MeanScore, SubjectScores
 
 
 class ComparisonRow(Struct, frozen=True, kw_only=True):
-    """One subject on one suite."""
-
     subject: str
     units: tuple[Digest, ...]
     """Units of its evidence, one for each trial."""
@@ -49,7 +47,6 @@ class ComparisonRow(Struct, frozen=True, kw_only=True):
     contrast: Contrast | None = None
     """Difference to the first subject; None for the first itself, and where they share no item."""
     note: str = ""
-    """Reason why there is no score."""
     reused: bool = False
     """All evidence existed before this run."""
     seconds: float = 0.0
@@ -70,9 +67,7 @@ class ComparisonResult(Struct, frozen=True, kw_only=True):
     commit: str
     tables: tuple[ComparisonTable, ...]
     made: int = 0
-    """Number of units that were built."""
     failed: Mapping[Digest, str] = {}
-    """Reason by unit that failed to build."""
 
     @property
     def is_whole(self) -> bool:
@@ -89,12 +84,9 @@ class ComparedSubject(Struct, frozen=True):
 
 
 class PreparedComparison(Struct, frozen=True):
-    """A comparison before anything is built."""
-
     commit: str
     subjects: tuple[ComparedSubject, ...]
     tasks: tuple[BuildTask, ...]
-    """Missing builds."""
 
 
 def prepare(workspace: Workspace, desired: Desired, entries: Iterable[SubjectEntry]) -> PreparedComparison:
@@ -185,64 +177,55 @@ def run(
     tables = []
     for key in prepared.subjects[0].keys:
         for suites in zip(*(pairing.suites_of(key, nodes) for nodes in graphs), strict=True):
-            runs = [
-                _SubjectEvidence(name, suite.units, trials.read(suite.units, source))
+            rows = [
+                ComparisonRow(subject=name, units=suite.units, reused=planned.isdisjoint(suite.units))
                 for name, suite in zip(names, suites, strict=True)
             ]
-            tables.append(_table(suites[0], runs, planned))
+            tables.append(_table(suites[0], rows, [trials.read(suite.units, source) for suite in suites]))
     return ComparisonResult(
         commit=prepared.commit, tables=_adjusted(tables), made=len(result.built), failed=result.failed
     )
 
 
-class _SubjectEvidence(Struct, frozen=True):
-    name: str
-    units: tuple[Digest, ...]
-    evidence: SuiteEvidence | None
-
-
-def _table(suite: SuiteRef, runs: list[_SubjectEvidence], planned: set[Digest]) -> ComparisonTable:
-    facts = next((run.evidence.facts for run in runs if run.evidence), None)
+def _table(suite: SuiteRef, rows: list[ComparisonRow], evidence: list[SuiteEvidence | None]) -> ComparisonTable:
+    facts = next((run.facts for run in evidence if run), None)
     metric = suite.criteria.metric or next(iter(facts.metrics if facts else ()), "")
     lower_is_better = bool(facts and metric in facts.lower_is_better)
-    scores = [_scores(run, metric, suite.criteria.min_agreement, lower_is_better=lower_is_better) for run in runs]
-    rows = [
-        replace(_row(run, own, scores[0]), reused=planned.isdisjoint(run.units))
-        for run, own in zip(runs, scores, strict=True)
+    agreement = suite.criteria.min_agreement
+    scores = [_scores(run, metric, agreement, lower_is_better=lower_is_better) for run in evidence]
+    times = [run.seconds if run else 0.0 for run in evidence]
+    filled = [
+        _filled(replace(row, seconds=seconds), own, scores[0])
+        for row, own, seconds in zip(rows, scores, times, strict=True)
     ]
     return ComparisonTable(
         evaluation=suite.node.key,
         suite=suite.label,
         metric=metric,
         lower_is_better=lower_is_better,
-        rows=(replace(rows[0], contrast=None), *rows[1:]),
+        rows=(replace(filled[0], contrast=None), *filled[1:]),
     )
 
 
 def _scores(
-    run: _SubjectEvidence, metric: str, min_agreement: float | None, *, lower_is_better: bool
+    evidence: SuiteEvidence | None, metric: str, min_agreement: float | None, *, lower_is_better: bool
 ) -> SubjectScores | str:
     """Scores to compare, or the reason why there are none."""
-    evidence = run.evidence
     if evidence is None:
         return MISSING
     if problem := evidence.judge_problem(metric, min_agreement) or evidence.metric_problem(metric):
         return problem
     if evidence.is_silent:
         return "no model call is recorded, so there is no evidence"
-    scores = evidence.scores(metric)
-    return judge.unusable(scores) or SubjectScores(
-        scores=scores, clusters=evidence.clusters(), lower_is_better=lower_is_better
-    )
+    scores, clusters = evidence.scores(metric), evidence.clusters()
+    return judge.unusable(scores) or SubjectScores(scores=scores, clusters=clusters, lower_is_better=lower_is_better)
 
 
-def _row(run: _SubjectEvidence, scores: SubjectScores | str, first: SubjectScores | str) -> ComparisonRow:
-    seconds = run.evidence.seconds if run.evidence else 0.0
+def _filled(row: ComparisonRow, scores: SubjectScores | str, first: SubjectScores | str) -> ComparisonRow:
     if isinstance(scores, str):
-        return ComparisonRow(subject=run.name, units=run.units, note=scores, seconds=seconds)
+        return replace(row, note=scores)
     contrast = contrasts.contrast(first, scores) if isinstance(first, SubjectScores) else None
-    mean = contrasts.mean_score(scores)
-    return ComparisonRow(subject=run.name, units=run.units, score=mean, contrast=contrast, seconds=seconds)
+    return replace(row, score=contrasts.mean_score(scores), contrast=contrast)
 
 
 def _adjusted(tables: Iterable[ComparisonTable]) -> tuple[ComparisonTable, ...]:

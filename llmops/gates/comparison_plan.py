@@ -8,7 +8,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,8 +26,6 @@ NOTHING = "This commit has none: commit one, or name another commit with --head.
 
 
 class ComparisonRequest(Struct, frozen=True, kw_only=True):
-    """Names of the subjects and the suites to compare."""
-
     subjects: tuple[str, ...]
     suites: tuple[str, ...] = ()
     """Labels; ``evaluation/label`` where two Evaluations share one."""
@@ -65,26 +63,18 @@ def make(request: ComparisonRequest, graph: Graph) -> tuple[SubjectEntry, ...]:
 
 def _chosen_suites(request: ComparisonRequest, graph: Graph, errors: list[str]) -> dict[Key, tuple[str, ...]]:
     """Labels of the chosen suites by Evaluation, in the order of the Evaluation."""
-    labels = {key: _labels(key, graph) for key in graph.nodes if key.kind == KIND.name}
+    evaluations = [key for key in graph.nodes if key.kind == KIND.name]
+    labels = {key: tuple(suite.label for suite in graph[key].spec.body.suites) for key in evaluations}
     if not request.suites and not request.evaluations:
         remedy = (
             "Name one with --suite, or all of an Evaluation with --evaluation." if any(labels.values()) else NOTHING
         )
         errors.append(f"no suite was named. {remedy}")
-    wanted = {(key, label) for key in _evaluations(request.evaluations, graph, errors) for label in labels[key]}
+    whole = [_resolve(name, graph, (KIND.name,), errors) for name in request.evaluations]
+    wanted = {(key, label) for key in whole if key is not None for label in labels[key]}
     wanted |= {suite for name in request.suites if (suite := _resolve_suite(name, labels, errors)) is not None}
     chosen = {key: tuple(label for label in labels[key] if (key, label) in wanted) for key in labels}
     return {key: suites for key, suites in chosen.items() if suites}
-
-
-def _labels(key: Key, graph: Graph) -> tuple[str, ...]:
-    return tuple(suite.label for suite in graph[key].spec.body.suites)
-
-
-def _evaluations(names: Iterable[str], graph: Graph, errors: list[str]) -> Iterator[Key]:
-    for name in names:
-        if key := _resolve(name, graph, (KIND.name,), errors):
-            yield key
 
 
 def _resolve_suite(name: str, labels: Mapping[Key, tuple[str, ...]], errors: list[str]) -> tuple[Key, str] | None:

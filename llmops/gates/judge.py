@@ -75,9 +75,7 @@ class Judgement(Struct, frozen=True, kw_only=True):
     p: float | None = None
     """One-sided p-value: chance of as much evidence of worse if nothing changed, or if head just met its minimum."""
     p_adjusted: float | None = None
-    """The same, adjusted for all suites of the family."""
     together: int = 1
-    """Number of suites in the family."""
     is_comparable: bool = True
     """Whether base was asked the same questions; if not, head was judged alone."""
     detectable: float | None = None
@@ -156,42 +154,30 @@ def _prepare(case: GateCase) -> _PreparedScores | Judgement:
         return inconclusive(gate.rule, problem, len(head))
     if case.total and (score := _outside_unit_interval(case.head, (not is_minimum and base and case.base) or {})):
         return inconclusive(gate.rule, UNBOUNDED.format(score), len(head))
-    if is_minimum:
-        return _head_alone(gate, head, base, case)
-    if base is None:
+    if base is None and not is_minimum:
         return _without_baseline(gate, head, case)
-    ids = sorted(head.keys() & base.keys())
+    base = base or {}
+    ids = sorted(head if is_minimum else head.keys() & base.keys())
     if not ids:
         return inconclusive(gate.rule, "head and base have no item in common")
-    left_out = len(head.keys() | base.keys()) - len(ids)
+    left_out = 0 if is_minimum or case.total else len(head.keys() | base.keys()) - len(ids)
+    note = f"items only in head or only in base were left out: {left_out}" if left_out else ""
+    base_scores = [score for score in base.values() if score is not None]
     return _PreparedScores(
         gate=gate,
-        is_comparable=True,
-        scores=tuple((float(head[id_] or 0), float(base[id_] or 0)) for id_ in ids),
+        is_comparable=case.is_comparable,
+        scores=tuple((float(head[id_] or 0), None if is_minimum else float(base[id_] or 0)) for id_ in ids),
         clusters=cluster_labels(ids, case.clusters),
         total=case.total,
-        note=f"items only in head or only in base were left out: {left_out}" if left_out and not case.total else "",
+        note=note if case.is_comparable else NOT_COMPARABLE,
+        base_mean=fmean(base_scores) if base_scores else None,
+        floor=-1.0 if case.lower_is_better else 0.0,
     )
 
 
 def inconclusive(rule: str, note: str, items: int = 0) -> Judgement:
     """Judge a suite without usable evidence: it blocks the change, regardless of `on_inconclusive`."""
     return Judgement(verdict=Verdict.INCONCLUSIVE, rule=rule, note=note, items=items)
-
-
-def _head_alone(gate: Gate, head: Scores, base: Scores | None, case: GateCase) -> _PreparedScores:
-    ids = sorted(head)
-    base_scores = [score for score in (base or {}).values() if score is not None]
-    return _PreparedScores(
-        gate=gate,
-        is_comparable=case.is_comparable,
-        scores=tuple((float(head[id_] or 0), None) for id_ in ids),
-        clusters=cluster_labels(ids, case.clusters),
-        total=case.total,
-        note="" if case.is_comparable else NOT_COMPARABLE,
-        base_mean=fmean(base_scores) if base_scores else None,
-        floor=-1.0 if case.lower_is_better else 0.0,
-    )
 
 
 def _without_baseline(gate: Gate, head: Scores, case: GateCase) -> Judgement:

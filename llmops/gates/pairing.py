@@ -17,8 +17,6 @@ from llmops.specs.graph import Graph
 
 
 class GateCriteria(Struct, frozen=True):
-    """The metric that is judged, and the rules for it."""
-
     metric: str | None
     """None for the first metric of the task."""
     gate: Gate
@@ -26,15 +24,12 @@ class GateCriteria(Struct, frozen=True):
 
 
 class SuiteRef(Struct, frozen=True):
-    """One suite of an Evaluation at one commit."""
-
     graph: Graph
     node: Node
     index: int
 
     @property
     def suite(self) -> Suite:
-        """Its declaration in the spec."""
         suite: Suite = self.node.spec.body.suites[self.index]
         return suite
 

@@ -36,7 +36,7 @@ from llmops.kinds import KINDS
 from llmops.kinds.evaluation import kind
 from llmops.kinds.evaluation import sampling as evaluation
 from llmops.ledger import ledger
-from llmops.planning import missing, plan
+from llmops.planning import missing, plan, proposals
 from llmops.planning.missing import ResultRequest
 from llmops.specs import diff, parsing, pricing
 from llmops.specs.parsing import steps_of
@@ -45,8 +45,6 @@ from llmops.specs.settings import Settings, Unmeasurable
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
-    """Reports of all affected suites of a pull request."""
-
     base: str
     head: str
     changes: tuple[Change, ...]
@@ -64,13 +62,11 @@ class GateResult(Struct, frozen=True, kw_only=True):
     approved: bool = False
     """Whether what needs an approval has one."""
     made: int = 0
-    """Number of units that were built."""
     seconds: float = 0.0
     """Time that building them took, added up."""
     cost: Cost | None = None
     """Cost of that time; None where a device has no price, or nothing was built."""
     failed: Mapping[Digest, str] = {}
-    """Reason by unit that failed to build."""
 
     @property
     def verdict(self) -> Verdict:
@@ -106,7 +102,6 @@ class GatePlan(Struct, frozen=True, kw_only=True):
     head: Desired
     changes: tuple[Change, ...]
     affected: tuple[Key, ...]
-    """Evaluations that the change affects."""
     unaffected: tuple[Key, ...]
     removed: tuple[str, ...]
     """Suites of base that head lacks."""
@@ -120,7 +115,6 @@ class GatePlan(Struct, frozen=True, kw_only=True):
 
     @property
     def has_effect(self) -> bool:
-        """Whether an Evaluation is affected, or a suite removed."""
         return bool(self.affected or self.removed or self.unmeasured or self.weakened)
 
     @property
@@ -239,7 +233,7 @@ def _costs(gate_plan: GatePlan, seconds: Mapping[Digest, float]) -> dict[Digest,
     for graph in (gate_plan.head.graph, gate_plan.base.graph):
         evaluations = [graph[key] for key in gate_plan.affected if key in graph]
         nodes |= {unit.digest: node for node in evaluations for unit in node.units}
-    return missing.costs_of(seconds, nodes, gate_plan.base.settings)
+    return proposals.costs_of(seconds, nodes, gate_plan.base.settings)
 
 
 def fit_to_budget(workspace: Workspace, gate_plan: GatePlan, budget: Budget) -> GatePlan:

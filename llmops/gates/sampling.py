@@ -8,7 +8,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from msgspec import Raw, Struct
@@ -65,9 +65,11 @@ def _of_suite(
     if is_minimum and case.base and case.base.unit not in outcomes:
         shown = _continuation(case.base, case.gate, outcomes, settings)
         yield case.base.unit, _judged_by(shown, case.gate, family_size)
-    has_evidence = all(side.unit in outcomes for side in sides)
-    if has_evidence and (case.case is None or judge.is_decided(case.case, family_size) or not _can_continue(resumed)):
-        return
+    if all(side.unit in outcomes for side in sides):
+        fewest = min(side.count("items") for side in resumed)
+        is_full = not all(_has_batch_left(side) for side in resumed if side.count("items") == fewest)
+        if case.case is None or is_full or judge.is_decided(case.case, family_size):
+            return
     if base is not None:
         yield base.unit, resumed[0]
     can_decide = base is not None or is_minimum
@@ -88,12 +90,6 @@ def _continuation(side: SuiteRef, gate: Gate, outcomes: Mapping[Digest, Outcome]
         return Continuation(budget)
     spent = outcome.provenance.seconds
     return Continuation(budget, Previous(outputs=outcome.outputs, metrics=outcome.metrics, seconds=spent))
-
-
-def _can_continue(sides: Sequence[Continuation]) -> bool:
-    """Whether the sides with the fewest items may be asked another batch."""
-    fewest = min(side.count("items") for side in sides)
-    return all(_has_batch_left(side) for side in sides if side.count("items") == fewest)
 
 
 def _has_batch_left(side: Continuation) -> bool:

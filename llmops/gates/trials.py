@@ -36,7 +36,6 @@ class SuiteEvidence(Struct, frozen=True, kw_only=True):
     items: tuple[Item, ...]
     facts: SuiteFacts
     seconds: float
-    """Time that the evaluation took."""
     is_silent: bool
     """Whether a trial has no recorded model call."""
 
@@ -49,7 +48,6 @@ class SuiteEvidence(Struct, frozen=True, kw_only=True):
         return {id_: fmean(numbers[id_]) if len(numbers[id_]) == len(trials[id_]) else None for id_ in trials}
 
     def clusters(self) -> dict[str, str]:
-        """Cluster of each item."""
         return {item.id: item.cluster for item in self.items}
 
     def metric_problem(self, metric: str) -> str:
@@ -73,13 +71,9 @@ class SuiteEvidence(Struct, frozen=True, kw_only=True):
 
 def read(units: Iterable[Digest], source: EvidenceStore) -> SuiteEvidence | None:
     """Read and combine the trials of a suite; None where one of them is missing."""
-    trials: list[SuiteEvidence] = []
-    for unit in units:
-        trial = _read_trial(unit, source)
-        if trial is None:
-            return None
-        trials.append(trial)
-    if not trials:
+    found = [_read_trial(unit, source) for unit in units]
+    trials = [trial for trial in found if trial is not None]
+    if not trials or len(trials) < len(found):
         return None
     return SuiteEvidence(
         items=tuple(item for trial in trials for item in trial.items),

@@ -29,14 +29,10 @@ MOST_ITEMS = 20
 
 
 class ItemChange(Struct, frozen=True, kw_only=True):
-    """An item whose score differs between base and head."""
-
     question: str
     target: str
     base: str
-    """Answer of base."""
     head: str
-    """Answer of head."""
     moved: float
     """Absolute difference of the scores."""
 
@@ -84,8 +80,6 @@ class SuiteReport(Struct, frozen=True, kw_only=True):
 
 
 class PreparedCase(Struct, frozen=True, kw_only=True):
-    """One suite before it is judged."""
-
     report: SuiteReport
     gate: Gate
     head: SuiteRef

@@ -28,7 +28,6 @@ ASKED_AT_ONCE = 500
 ENTRY = re.compile(rb"(\d+) ([^\0]+)\0(.{20})", re.DOTALL)
 """One entry of a tree, with an id of 20 bytes (SHA-1)."""
 FOLDER = b"40000"
-"""The mode of a folder."""
 MISSING = (b"missing", b"ambiguous")
 
 
@@ -37,8 +36,6 @@ class Absent(Broken):
 
 
 class Header(Struct, frozen=True, gc=False):
-    """The id, type and size of an object."""
-
     oid: str
     kind: str
     """blob, tree, commit or tag."""
@@ -50,8 +47,6 @@ Answer: TypeAlias = tuple[Header | None, bytes]
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """One entry of a folder."""
-
     mode: str
     """As git writes it: 100644, 100755, 120000 (symbolic link), 160000 (submodule), 40000 (folder)."""
     oid: str
@@ -79,7 +74,6 @@ class Objects:
         return self.finds([name])[0]
 
     def finds(self, names: Sequence[str]) -> list[Header | None]:
-        """Resolve several names."""
         return [header for header, _ in self._answers("info", names)]
 
     def read(self, oid: str) -> bytes:

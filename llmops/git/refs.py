@@ -154,7 +154,6 @@ def swap(refs: Refs, ref: str, old: str, new: str) -> bool:
 
 
 def drop(refs: Refs, names: Iterable[str]) -> None:
-    """Remove local refs."""
     for ref in names:
         _patiently(refs, "update-ref", "-d", ref)
 

@@ -20,8 +20,6 @@ _ASKED = ("--absolute-git-dir", "--git-common-dir", "--is-bare-repository", "--i
 
 
 class Repository:
-    """A git repository of this machine."""
-
     def __init__(self, objects: Objects, folder: Path, common: Path, *, is_bare: bool, is_shallow: bool) -> None:
         self.objects, self.around = objects, objects.around
         """Its objects, and the folder where git runs: the given one, by which git decides whether to trust it."""

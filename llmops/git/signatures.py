@@ -29,8 +29,6 @@ _SECONDS = 600.0
 
 
 class Keys(Struct, frozen=True):
-    """The keys whose signatures are trusted."""
-
     signers: str = ""
     """An allowed-signers file, as of ssh-keygen(1)."""
     keyring: str = ""
@@ -53,8 +51,6 @@ UNSIGNED = SigningPolicy()
 
 
 class SignatureStatus(StrEnum):
-    """The result of verifying a commit."""
-
     GOOD = "good"
     UNSIGNED = "it is not signed"
     BAD = "its signature is not of what it holds: it was changed after it was signed"
@@ -64,8 +60,6 @@ class SignatureStatus(StrEnum):
 
 
 class Signature(Struct, frozen=True, kw_only=True):
-    """The signature of a commit."""
-
     commit: str
     subject: str
     standing: SignatureStatus

@@ -191,11 +191,9 @@ def _unmerged(error: command.GitFailed, base: str, head: str) -> Exception:
 
 
 def is_dirty(repo: Repository) -> bool:
-    """Whether the working copy differs from HEAD."""
     return not repo.is_bare and bool(command.run(repo.top, "status", "--porcelain").strip())
 
 
 def subject(repo: Repository, commit: str) -> str:
-    """The first line of a commit's message."""
     _, _, message = repo.objects.read(commit).partition(b"\n\n")
     return message.partition(b"\n")[0].decode(errors="replace")

@@ -10,7 +10,6 @@ from datetime import datetime
 
 
 def now() -> str:
-    """Return the current time as the ledger records it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 

@@ -30,7 +30,6 @@ class Stop:
 
     @property
     def is_asked(self) -> bool:
-        """Whether nothing new may begin."""
         return self._asked > 0
 
     def check(self) -> None:

@@ -108,7 +108,6 @@ def remove(path: Path | None) -> None:
 
 
 def sweep(folder: Path, pattern: str, seconds: float) -> None:
-    """Remove databases not written for some seconds."""
     for path in folder.glob(pattern):
         with contextlib.suppress(FileNotFoundError):  # another process sweeps, too
             if path.stat().st_mtime < time.time() - seconds:

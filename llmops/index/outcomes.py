@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from llmops.domain.digests import Digest
-from llmops.domain.records import Outcome
 from llmops.domain.resources import NOTHING_KNOWN, Key
 from llmops.index import database
 from llmops.index.database import Database, Unwritable
@@ -84,14 +83,11 @@ def _update(kept: Database, source: Ledger) -> None:
         if changed is None:
             kept.write("DELETE FROM outcome")
             kept.write("UPDATE unit SET pending = 1")
-        _insert(kept, list(ledger.outcomes(source).values() if changed is None else changed))
+        outcomes = list(ledger.outcomes(source).values() if changed is None else changed)
+        rows = [
+            (run.unit, run.key.kind, str(run.key), run.part, run.provenance.started, run.provenance.seconds)
+            for run in outcomes
+        ]
+        kept.write("INSERT OR REPLACE INTO outcome VALUES(?, ?, ?, ?, ?, ?)", rows)
+        kept.write("UPDATE unit SET pending = 0 WHERE digest = ?", ((outcome.unit,) for outcome in outcomes))
         kept.write("INSERT OR REPLACE INTO about VALUES('results', ?)", [(tip,)])
-
-
-def _insert(kept: Database, outcomes: list[Outcome]) -> None:
-    rows = [
-        (run.unit, run.key.kind, str(run.key), run.part, run.provenance.started, run.provenance.seconds)
-        for run in outcomes
-    ]
-    kept.write("INSERT OR REPLACE INTO outcome VALUES(?, ?, ?, ?, ?, ?)", rows)
-    kept.write("UPDATE unit SET pending = 0 WHERE digest = ?", ((outcome.unit,) for outcome in outcomes))

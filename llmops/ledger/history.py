@@ -7,6 +7,7 @@ Effects: reads git.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
@@ -23,7 +24,7 @@ from llmops.git.signatures import SignatureStatus, SigningPolicy
 from llmops.ledger import ledger
 from llmops.ledger.ledger import STATE_FILE, Ledger
 
-HEXADECIMAL = frozenset("0123456789abcdef")
+SHARD, OUTCOME = re.compile("[0-9a-f]{2}"), re.compile(r"[0-9a-f]{62}\.json")
 INSPECT = "Find out who wrote it: `git log --stat {ref}`. Commits of llmops have a Write-Id in the message."
 INCOMPLETE = "Fetch all of it with `git fetch --unshallow`; if that does not help, run `git fsck`."
 
@@ -100,9 +101,9 @@ class _ResultsCheck:
         """Find files that are no outcome at its path."""
         for name, entry in shards.items():
             foreign = {name}
-            if isinstance(entry, pygit2.Tree) and _is_hexadecimal(name, 2):
+            if isinstance(entry, pygit2.Tree) and SHARD.fullmatch(name):
                 is_new = entry.id not in self._checked
-                foreign = {f"{name}/{file.name}" for file in entry if is_new and _is_foreign(file)}
+                foreign = {f"{name}/{file.name}" for file in entry if is_new and not _is_outcome(file)}
                 self._checked.add(entry.id)
             for path in sorted(foreign - self._reported):
                 self._reported.add(path)
@@ -128,13 +129,8 @@ class _ResultsCheck:
         return self._names[shard.id]
 
 
-def _is_foreign(entry: Any) -> bool:
-    name = str(entry.name)
-    return not (isinstance(entry, pygit2.Blob) and name.endswith(".json") and _is_hexadecimal(name[:-5], 62))
-
-
-def _is_hexadecimal(text: str, length: int) -> bool:
-    return len(text) == length and set(text) <= HEXADECIMAL
+def _is_outcome(entry: Any) -> bool:
+    return isinstance(entry, pygit2.Blob) and OUTCOME.fullmatch(str(entry.name)) is not None
 
 
 def check_releases(where: Ledger) -> Iterator[Finding]:

@@ -36,15 +36,12 @@ class ApplyClaim(Struct, frozen=True, kw_only=True):
     """Plan and commit of an apply, recorded with its lease: the plan and older commits are refused from then on."""
 
     plan: str = ""
-    """Id of the plan, or ''."""
     commit: str = ""
     """Commit of the apply, or '' for maintenance."""
     older: bool = False
-    """Whether the commit may be older than one whose apply began."""
 
 
 NO_COMMIT = ApplyClaim()
-"""The claim of maintenance."""
 
 
 def take(where: Ledger, actor: str, claim: ApplyClaim = NO_COMMIT) -> int:
@@ -157,7 +154,6 @@ class HolderLocation(StrEnum):
 
 
 def holder_location(process: str) -> HolderLocation:
-    """Find out whether the process that holds a lease still runs."""
     place, _, which = process.rpartition(" ")
     if place != _here():
         return HolderLocation.ELSEWHERE

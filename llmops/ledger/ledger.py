@@ -115,7 +115,6 @@ def fetch(ledger: Ledger) -> None:
 
 
 def exists(ledger: Ledger) -> bool:
-    """Whether both refs exist locally."""
     return all(refs.tip(ledger.at, ref) for ref in ledger.refs)
 
 
@@ -229,7 +228,6 @@ def _replaces(new: Outcome, old: Outcome | None) -> bool:
 
 
 def path_of(unit: Digest) -> str:
-    """Path of a unit's outcome in the results ref."""
     return f"{unit[:2]}/{unit[2:]}.json"
 
 
@@ -247,28 +245,22 @@ class _Fence(Struct):
 
 
 class StateVersion(Struct, frozen=True):
-    """One version of the state in the history of the ref."""
-
     commit: str
     at: float
     """Seconds since the epoch."""
-    data: bytes
-    """Encoded state; empty where the commit has none."""
-
-    @property
-    def fence(self) -> int | None:
-        """Fence of the state; None where the state is invalid."""
-        try:
-            return msgspec.json.decode(self.data, type=_Fence).fence
-        except msgspec.DecodeError:
-            return None
+    fence: int | None
+    """None where the state is invalid."""
 
 
 def state_history(ledger: Ledger) -> Iterator[StateVersion]:
     """All versions of the state, newest first."""
     for commit in refs.history(ledger.at, ledger.releases):
         data = refs.read(ledger.at, str(commit.id), STATE_FILE)
-        yield StateVersion(str(commit.id), commit.commit_time, data or b"")
+        try:
+            fence = msgspec.json.decode(data or b"", type=_Fence).fence
+        except msgspec.DecodeError:
+            fence = None
+        yield StateVersion(str(commit.id), commit.commit_time, fence)
 
 
 def transact(ledger: Ledger, change: Callable[[EnvironmentState], EnvironmentState], message: str) -> EnvironmentState:
@@ -301,7 +293,6 @@ def _existing_tip(ledger: Ledger, ref: str) -> str:
 
 
 def entries(ledger: Ledger) -> Iterator[tuple[str, bytes]]:
-    """Path and content of every file of the results."""
     blobs = _blobs(ledger, refs.tip(ledger.at, ledger.results))
     for unit, data in zip(blobs, ledger.at.repo.objects.reads(list(blobs.values())), strict=True):
         yield path_of(unit), data

@@ -39,7 +39,6 @@ class FsckOptions(Struct, frozen=True, kw_only=True):
     now: float
     """Seconds since the epoch."""
     seal: SigningPolicy = UNSIGNED
-    """The signatures that the ledger must have."""
     quick: bool = False
     """Compare sizes only, without reading the files."""
     repair: bool = False
@@ -47,8 +46,6 @@ class FsckOptions(Struct, frozen=True, kw_only=True):
 
 
 class FsckReport(Struct, frozen=True, kw_only=True):
-    """The findings, and the amount of checked data."""
-
     findings: tuple[Finding, ...]
     """Problems first."""
     blobs: int

@@ -54,8 +54,6 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Root(Struct, frozen=True):
-    """A commit whose results are kept, and the reason."""
-
     commit: str
     why: str
 
@@ -85,7 +83,6 @@ class MarkedBlobs:
         self.why: dict[Digest, str] = {}
         """Why each digest is kept: the first reason that applies."""
         self.units: set[Digest] = set()
-        """The units of all roots."""
 
     def commit(self, root: Root) -> Graph:
         """Keep the results of a commit, and the files that its steps read. Raises `Refused` if it cannot be read."""
@@ -158,7 +155,11 @@ class MarkedBlobs:
             if digest in state.revisions:
                 graph = self.commit(Root(state.revisions[digest].commit, f"{key} in {environment}: {what}"))
                 if key not in graph or graph[key].digest != digest:
-                    self._all_of(key, f"{key} in {environment}: revisions of another version of llmops")
+                    # It is unknown which result the revision depends on.
+                    why = f"{key} in {environment}: revisions of another version of llmops"
+                    for outcome in self._outcomes.values():
+                        if outcome.key == key:
+                            self.folders(outcome.outputs.values(), why)
 
     def _good(self, key: Key, environment: str, state: Release, keep: RetentionPolicy) -> Iterator[tuple[str, Digest]]:
         """Yield the earlier good revisions that are kept: the warm ones, and the newest."""
@@ -168,12 +169,6 @@ class MarkedBlobs:
                 kept = CONTROLLERS[key.kind].keeps(graph[key].spec.body, state, keep.now)
                 yield from (("kept warm", digest) for digest in kept)
         yield from (("good before", digest) for digest in state.earlier_good()[: keep.good])
-
-    def _all_of(self, key: Key, why: str) -> None:
-        """Keep every result of a resource, if it is unknown which one a revision depends on."""
-        for outcome in self._outcomes.values():
-            if outcome.key == key:
-                self.folders(outcome.outputs.values(), why)
 
 
 def protected(at: Refs, revisions: Iterable[str]) -> Iterator[Root]:

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from llmops.domain import orders
 from llmops.domain.digests import Digest
@@ -54,8 +53,6 @@ class Folder(Struct, frozen=True, kw_only=True):
 
 
 class Survey(Struct, frozen=True, kw_only=True):
-    """The kept and the unused results."""
-
     roots: tuple[Root, ...]
     kept: tuple[BlobShare, ...]
     """By the first reason that applies."""
@@ -65,7 +62,6 @@ class Survey(Struct, frozen=True, kw_only=True):
     """The unused blobs by the resource that they were built for."""
     folders: tuple[Folder, ...]
     intents: dict[str, tuple[str, ...]]
-    """Stale intents, by environment."""
 
     @property
     def bytes(self) -> int:
@@ -88,13 +84,14 @@ def survey(workspace: Workspace, environments: Iterable[Ledger], keep: Retention
     for name, state in states.items():
         marked.environment(name, state, keep)
     stale = {name: tuple(work.stale_intents(state, outcomes)) for name, state in states.items()}
-    open_intents = {intent.name: intent for name, state in states.items() for intent in _others(state, stale[name])}
+    remaining = [state.without_intents(stale[name]) for name, state in states.items()]
+    open_intents = {intent.name: intent for state in remaining for intent in state.intents.values()}
     folders = (*work.unused(open_intents, marked), *work.interrupted())
     listed = sorted(blobs.listing(store), key=lambda blob: blob.path)
     marked.young(listed, keep.limit)
     if keep.unknown:
         marked.unknown(listed)
-    unused = tuple(blob for blob in listed if _is_garbage(blob, marked, keep.limit))
+    unused = tuple(blob for blob in listed if blob.digest not in marked.why and blob.time <= keep.limit)
     resources = _resources(store, outcomes, {blob.digest for blob in unused})
     manifests = {digest for outcome in outcomes.values() for digest in outcome.outputs.values()}
     return Survey(
@@ -115,14 +112,6 @@ def _state(where: Ledger) -> EnvironmentState:
             f"removes nothing. Fetch it if it exists elsewhere; create one with `llmops init -e {where.environment}`."
         )
     return state
-
-
-def _others(state: EnvironmentState, names: Iterable[str]) -> Iterator[Intent]:
-    yield from (intent for name, intent in state.intents.items() if name not in set(names))
-
-
-def _is_garbage(blob: Stored, marked: MarkedBlobs, limit: float) -> bool:
-    return blob.digest not in marked.why and blob.time <= limit
 
 
 def _resources(store: Store, outcomes: Mapping[Digest, Outcome], unused: Container[Digest]) -> dict[Digest, str]:
@@ -162,7 +151,8 @@ class _WorkFolder(Struct, frozen=True):
 
         An order with a result that is kept stays: `llmops logs` shows its log, and a failed one is continued.
         """
-        local = dict(self._orders())
+        paths = sorted(self.work.glob(f"*/{orders.ORDER}"))  # folders with other content are ignored
+        local = {path.parent.name: order for path in paths if (order := disk.load(path, Order))}
         for name, intent in open_intents.items():
             if name not in local:  # on another machine: it reads what its commit declares
                 marked.commit(Root(intent.commit, f"order {name} is open"))
@@ -177,19 +167,12 @@ class _WorkFolder(Struct, frozen=True):
                 yield Folder(name=name, bytes=sum(path.stat().st_size for path in files if path.stat().st_nlink == 1))
 
     def interrupted(self) -> Iterator[Folder]:
-        """Yield the folders that killed untrusted gates left."""
         for folder in isolation.leftovers(self.work):
             files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
             is_busy = any(file_locks.holder(path) for path in files if path.name == orders.LOCK)
             if not is_busy and _latest(files) <= self.limit:
                 sizes = {about.st_ino: about.st_size for about in (path.stat() for path in files)}
                 yield Folder(name=folder.name, bytes=sum(sizes.values()))
-
-    def _orders(self) -> Iterator[tuple[str, Order]]:
-        """Yield every order of this machine; folders with other content are ignored."""
-        for path in sorted(self.work.glob(f"*/{orders.ORDER}")):
-            if order := disk.load(path, Order):
-                yield path.parent.name, order
 
     def _is_busy(self, folder: Path) -> bool:
         return self.runner.look(folder) is OrderState.RUNNING or file_locks.holder(folder / orders.LOCK) != 0
@@ -219,11 +202,8 @@ def prune(workspace: Workspace, environments: Iterable[Ledger], survey: Survey, 
             _remove_order(folder, store)
     for where in environments:
         if names := survey.intents.get(where.environment):
-            ledger.transact(where, partial(_without, names), f"gc: {', '.join(names)}")
-
-
-def _without(names: Container[str], state: EnvironmentState) -> EnvironmentState:
-    return replace(state, intents={name: intent for name, intent in state.intents.items() if name not in names})
+            forget = partial(EnvironmentState.without_intents, names=names)
+            ledger.transact(where, forget, f"gc: {', '.join(names)}")
 
 
 def _remove_order(folder: Path, store: Store) -> None:

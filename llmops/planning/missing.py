@@ -5,19 +5,18 @@ Effects: reads the ledger, the index and the store.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
 from llmops.domain.digests import Digest
-from llmops.domain.plans import BuildAction, Cost
-from llmops.domain.resources import Key, Node
+from llmops.domain.plans import BuildAction
+from llmops.domain.resources import Key
 from llmops.environments.workspaces import Workspace
 from llmops.execution import executor
 from llmops.execution.executor import BuildTask
 from llmops.index.commits import Desired
 from llmops.index.outcomes import DoneUnits, follow
-from llmops.kinds import KINDS
 from llmops.planning import plan, proposals
 from llmops.planning.plan import CurrentState, PlanOrigin
 from llmops.registry import PLUGINS
@@ -89,12 +88,4 @@ def estimate(workspace: Workspace, tasks: Sequence[BuildTask], prices: Settings)
     seconds = plan.estimates((task.action for task in tasks), past)
     if len(seconds) < len(nodes):
         return None
-    return Price(sum(seconds.values()), pricing.total(costs_of(seconds, nodes, prices).values()))
-
-
-def costs_of(
-    seconds: Mapping[Digest, float], nodes: Mapping[Digest, Node], prices: Settings
-) -> dict[Digest, Cost | None]:
-    """Price the seconds of units on the devices of their resources, ``nodes``; None where a device has no price."""
-    devices = {unit: KINDS[node.key.kind].devices(node.spec.body) for unit, node in nodes.items() if unit in seconds}
-    return {unit: pricing.of(seconds[unit], devices[unit], prices) for unit in devices}
+    return Price(sum(seconds.values()), pricing.total(proposals.costs_of(seconds, nodes, prices).values()))

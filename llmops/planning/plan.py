@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, TypeAlias
+from typing import Any
 
 from msgspec import Struct
 
@@ -38,8 +38,6 @@ from llmops.specs.graph import Graph
 
 
 class PlanOrigin(Struct, frozen=True):
-    """The commits, the environment and the ledger of a plan, by name."""
-
     commit: str
     base: str
     environment: str
@@ -47,8 +45,6 @@ class PlanOrigin(Struct, frozen=True):
 
 
 class CurrentState(Struct, frozen=True):
-    """What was built and what runs."""
-
     done: Container[Digest] = frozenset()
     """Units whose outcome is in the ledger."""
     state: EnvironmentState = EnvironmentState()
@@ -57,7 +53,6 @@ class CurrentState(Struct, frozen=True):
     pending: AbstractSet[Key] | None = None
     """The resources that may have units to build; None is all."""
     controllers: Mapping[str, Controller] = {}
-    """The controller of each live kind."""
 
 
 def make(
@@ -192,11 +187,7 @@ def _removals(graph: Graph, state: EnvironmentState) -> Iterator[RemoveAction]:
             yield RemoveAction(sign=Sign.DROP, key=key, unit=release.live, reason=Reason.DROPPED)
 
 
-PastDurations: TypeAlias = Callable[[Key, str], Sequence[float]]
-"""Seconds of past builds of a part of a resource or, if it was never built, of its kind."""
-
-
-def estimates(builds: Iterable[BuildAction], past: PastDurations) -> dict[Digest, float]:
-    """Estimate the seconds of each unit by the median of past builds."""
+def estimates(builds: Iterable[BuildAction], past: Callable[[Key, str], Sequence[float]]) -> dict[Digest, float]:
+    """Estimate the seconds of each unit by the median of past builds of its part or, without one, of its kind."""
     durations = {action.unit: past(action.key, action.label) for action in builds}
     return {unit: sorted(seconds)[len(seconds) // 2] for unit, seconds in durations.items() if seconds}

@@ -6,7 +6,7 @@ Effects: reads git, the index, the ledger, the store, the runtimes and the gatew
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,11 +15,12 @@ from llmops.domain.digests import SHORT, Digest
 from llmops.domain.plans import Cost, Plan
 from llmops.domain.problems import Invalid, Misused, Retry
 from llmops.domain.records import EnvironmentState
+from llmops.domain.resources import Node
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.index import commits
 from llmops.index.commits import Desired
-from llmops.index.outcomes import follow
+from llmops.index.outcomes import DoneUnits, follow
 from llmops.kinds import KINDS
 from llmops.ledger import ledger
 from llmops.planning import plan
@@ -29,13 +30,11 @@ from llmops.releases import live
 from llmops.releases.controllers import CONTROLLERS
 from llmops.specs import diff
 from llmops.specs.graph import EMPTY, Graph
-from llmops.specs.settings import Trust, stricter
+from llmops.specs.settings import Settings, Trust, stricter
 from llmops.store import blobs
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
-    """A plan and its inputs."""
-
     plan: Plan
     old: Graph
     desired: Desired
@@ -44,7 +43,6 @@ class Proposal(Struct, frozen=True, kw_only=True):
     costs: dict[Digest, Cost] = {}
     """Expected cost of each unit whose devices have a price."""
     applied: str = ""
-    """The commit applied last."""
     trust: Trust = "none"
     """The stricter trust level of the settings: of this commit, or of the one applied last."""
     notes: tuple[str, ...] = ()
@@ -53,8 +51,6 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
 
 class AppliedCommit(Struct, frozen=True, kw_only=True):
-    """What a past commit declared."""
-
     graph: Graph = EMPTY
     trust: Trust = "none"
     notes: tuple[str, ...] = ()
@@ -83,19 +79,17 @@ def propose(workspace: Workspace, desired: Desired, base: str | None = None) -> 
         current = replace(current, done=done, pending=pending)
         proposed = plan.make(changes, desired.graph, PLUGINS, current, origin)
     estimates = plan.estimates(proposed.builds, done.past)
-    notes = [] if recorded else [_unknown(workspace)]
-    notes += past.notes
-    if done.without:
-        notes.append(_lost(len(done.without)))
+    nodes = {action.unit: desired.graph[action.key] for action in proposed.builds}
+    costs = costs_of(estimates, nodes, desired.settings) if desired.settings.hourly_cost else {}
     return Proposal(
         plan=proposed,
         old=past.graph,
         desired=desired,
         estimates=estimates,
-        costs=_costs(proposed, desired, estimates) if desired.settings.hourly_cost else {},
+        costs={unit: cost for unit, cost in costs.items() if cost is not None},
         applied=state.commit,
         trust=stricter((before.trust, desired.settings.trust)),
-        notes=(*notes, *_remarks(proposed, desired.graph)),
+        notes=(*_notes(workspace, recorded, past, done), *_remarks(proposed, desired.graph)),
         fence=state.fence,
     )
 
@@ -108,14 +102,17 @@ def confirm(kept: Plan, proposal: Proposal) -> Proposal:
     return replace(proposal, plan=kept)
 
 
-def _unknown(workspace: Workspace) -> str:
-    name = workspace.environment
-    return f"The environment {name} has no ledger, so it is unknown what runs. Create one: `llmops init -e {name}`."
-
-
-def _lost(count: int) -> str:
-    subject = "1 recorded result is" if count == 1 else f"{count} recorded results are"
-    return f"{subject} missing from this store and will be rebuilt."
+def _notes(
+    workspace: Workspace, recorded: EnvironmentState | None, past: AppliedCommit, done: DoneUnits
+) -> Iterator[str]:
+    if recorded is None:
+        name = workspace.environment
+        create = f"Create one: `llmops init -e {name}`."
+        yield f"The environment {name} has no ledger, so it is unknown what runs. {create}"
+    yield from past.notes
+    if count := len(done.without):
+        subject = "1 recorded result is" if count == 1 else f"{count} recorded results are"
+        yield f"{subject} missing from this store and will be rebuilt."
 
 
 def previous(workspace: Workspace, commit: str) -> AppliedCommit:
@@ -154,13 +151,11 @@ def _remarks(proposed: Plan, graph: Graph) -> Iterator[str]:
             yield from (f"{key}: {remark}." for remark in remarks(graph[key].spec.body))
 
 
-def _costs(proposed: Plan, desired: Desired, estimates: dict[Digest, float]) -> dict[Digest, Cost]:
+def costs_of(
+    seconds: Mapping[Digest, float], nodes: Mapping[Digest, Node], prices: Settings
+) -> dict[Digest, Cost | None]:
+    """Price the seconds of units on the devices of their resources, ``nodes``; None where a device has no price."""
     # The import takes half a millisecond, which repositories without prices save.
     price = importlib.import_module("llmops.specs.pricing").of
-    costs: dict[Digest, Cost] = {}
-    for action in proposed.builds:
-        if action.unit in estimates:
-            devices = KINDS[action.key.kind].devices(desired.graph[action.key].spec.body)
-            if (cost := price(estimates[action.unit], devices, desired.settings)) is not None:
-                costs[action.unit] = cost
-    return costs
+    devices = {unit: KINDS[node.key.kind].devices(node.spec.body) for unit, node in nodes.items() if unit in seconds}
+    return {unit: price(seconds[unit], devices[unit], prices) for unit in devices}

@@ -14,7 +14,7 @@ from llmops.domain.digests import Digest
 from llmops.domain.formatting import figures
 from llmops.domain.plans import Blocked, Condition, Plan
 from llmops.domain.records import EnvironmentState, Outcome, Release, Standing
-from llmops.domain.resources import Key, Node, Unit
+from llmops.domain.resources import Key, Node
 from llmops.releases.live import Controller
 from llmops.specs.graph import Graph
 
@@ -31,16 +31,12 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Overview(Struct, frozen=True, kw_only=True):
-    """The condition of an environment and its resources."""
-
     commit: str
     applied: str
-    """The commit applied last."""
     environment: str
     endpoint: str
     rows: tuple[Row, ...]
     actions: int
-    """Number of pending actions."""
     holder: str = ""
     """Holder of the lease; '' without a lease."""
     holder_is_gone: bool = False
@@ -54,8 +50,6 @@ class Overview(Struct, frozen=True, kw_only=True):
 
 
 class StatusInputs(Struct, frozen=True, kw_only=True):
-    """The state of the ledger, the runtimes and the gateway."""
-
     state: EnvironmentState
     outcomes: Mapping[Digest, Outcome]
     observed: Mapping[Key, Any]
@@ -105,9 +99,9 @@ def _live(node: Node, inputs: StatusInputs, blocked: Blocked | None) -> Row:
 
 def _built(node: Node, inputs: StatusInputs, busy: set[Digest], pending: set[Digest]) -> Row:
     # By the current label: the unit may have been built under another one.
-    metrics = {
-        _named(unit): inputs.outcomes[unit.digest].metrics for unit in node.units if unit.digest in inputs.outcomes
-    }
+    built = [unit for unit in node.units if unit.digest in inputs.outcomes]
+    labels = (f"{unit.label} trial {unit.trial + 1}" if unit.trial else unit.label for unit in built)
+    metrics = {label: inputs.outcomes[unit.digest].metrics for label, unit in zip(labels, built, strict=True)}
     units = {unit.digest for unit in node.units}
     detail = ""
     if not units:
@@ -119,10 +113,6 @@ def _built(node: Node, inputs: StatusInputs, busy: set[Digest], pending: set[Dig
     return Row(key=node.key, digest=node.digest, condition=condition, detail=detail, figures=metrics)
 
 
-def _named(unit: Unit) -> str:
-    return f"{unit.label} trial {unit.trial + 1}" if unit.trial else unit.label
-
-
 def _measured(metrics: Mapping[str, Mapping[str, float]]) -> str:
     if len(metrics) == 1:
         return figures(*metrics.values())
@@ -130,8 +120,6 @@ def _measured(metrics: Mapping[str, Mapping[str, float]]) -> str:
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One line of the history of a resource."""
-
     at: str
     what: str
     digest: Digest

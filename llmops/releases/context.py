@@ -19,8 +19,6 @@ from llmops.ledger import ledger
 
 
 class ReleaseContext(Struct, frozen=True, kw_only=True):
-    """One apply, as seen by the controllers of live kinds."""
-
     workspace: Workspace
     fence: int
     """Number of the lease; the gateway refuses a lower one."""
@@ -32,7 +30,6 @@ class ReleaseContext(Struct, frozen=True, kw_only=True):
 
 
 def release_of(context: ReleaseContext, key: Key) -> Release:
-    """Read the record of one live resource."""
     state = ledger.state(context.workspace.ledger) or EnvironmentState()
     return state.releases.get(str(key), Release())
 

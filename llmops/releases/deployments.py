@@ -5,16 +5,16 @@ Effects: inspects runtimes and the gateway, reads the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from llmops.domain.digests import Digest
+from llmops.domain.digests import SHORT, Digest, digest
 from llmops.domain.problems import Broken
-from llmops.domain.records import EnvironmentState
+from llmops.domain.records import EnvironmentState, RuntimeChoice
 from llmops.domain.resources import Files, Key, Node
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
@@ -24,28 +24,59 @@ from llmops.kinds.prompt import Prompt
 from llmops.ledger import ledger
 from llmops.plugins.engine import Interface, Replica
 from llmops.plugins.fields import seconds
-from llmops.plugins.runtime import Phase, ReplicaSetSpec
+from llmops.plugins.runtime import Phase, Replicas, ReplicaSetSpec, ReplicaStatus
 from llmops.releases.rollouts import Observed
-from llmops.serving import gateway_client, revisions, runtime_set
+from llmops.serving import gateway_client, revisions
 from llmops.serving.engines import ENGINES
 from llmops.serving.gateway.table import PromptRoute, RevisionRoute
 from llmops.serving.gateway_client import Gateway
-from llmops.serving.runtime_set import RuntimeSet
+from llmops.serving.runtimes import RUNTIMES
 from llmops.specs.graph import Graph
+from llmops.store.blobs import Store
 
 
 class ReleaseCandidate(Struct, frozen=True, kw_only=True):
-    """A revision to run: how it is started and called."""
-
     key: Key
     revision: Digest
     body: Deployment
     replica_set: ReplicaSetSpec | None
     """Replicas for a runtime to start; None if the engine is remote."""
     urls: tuple[str, ...] = ()
-    """Addresses of a remote engine."""
     route: Callable[[tuple[str, ...]], RevisionRoute]
     """Builds the route for the addresses of its replicas, with no traffic yet."""
+
+
+class RuntimeSet(Struct, frozen=True):
+    """The runtimes that specs and releases name, used as one."""
+
+    folder: Path
+    open_store: Callable[[], Store]
+    choices: tuple[RuntimeChoice, ...]
+
+    def ensure(self, replica_set: ReplicaSetSpec) -> None:
+        self._open(replica_set.runtime).ensure(replica_set)
+
+    def look(self) -> tuple[ReplicaStatus, ...]:
+        return tuple(status for runtime in self._all() for status in runtime.look())
+
+    def stop(self, deployment: str, revision: Digest) -> None:
+        for runtime in self._all():
+            runtime.stop(deployment, revision)
+
+    def logs(self, deployment: str) -> Iterator[str]:
+        for runtime in self._all():
+            yield from runtime.logs(deployment)
+
+    def _all(self) -> Iterator[Replicas]:
+        return map(self._open, self.choices)
+
+    def _open(self, choice: RuntimeChoice) -> Replicas:
+        """Open a runtime in a folder of its own; the local one has the folder of the environment."""
+        runtime = RUNTIMES[choice.type]
+        name = f"{choice.type}-{digest(choice)[:SHORT]}"
+        folder = self.folder if choice == RuntimeChoice() else self.folder / "runtimes" / name
+        replicas: Replicas = runtime.open(msgspec.convert(choice.config, runtime.config), folder, self.open_store)
+        return replicas
 
 
 def of(graph: Graph) -> tuple[Key, ...]:
@@ -60,11 +91,9 @@ def runtimes(workspace: Workspace, state: EnvironmentState, nodes: Iterable[Node
     """Open the runtimes that the releases of an environment, or these deployments, name."""
     released = (revision.runtime for release in state.releases.values() for revision in release.revisions.values())
     declared = (node.spec.body.runtime_choice for node in nodes if isinstance(node.spec.body, Deployment))
-    return RuntimeSet(
-        folder=workspace.runtime,
-        open_store=partial(workspaces.open_store, workspace),
-        choices=runtime_set.distinct([*released, *declared]),
-    )
+    choices = sorted({digest(choice): choice for choice in (*released, *declared)}.items())
+    open_store = partial(workspaces.open_store, workspace)
+    return RuntimeSet(workspace.runtime, open_store, tuple(choice for _, choice in choices))
 
 
 def released_runtimes(workspace: Workspace) -> RuntimeSet:

@@ -18,7 +18,6 @@ from llmops.git.repository import Repository
 from llmops.specs.graph import Graph
 
 MOST_COMMITS = 1000
-"""Commits that are searched."""
 
 
 class Undo(Struct, frozen=True):
@@ -79,19 +78,16 @@ def commit(repo: Repository, undo: Undo, key: Key) -> str:
     if tree.is_dirty(repo):
         raise Refused("your folder has uncommitted changes. Commit or stash them first.")
     folder = repo.top
+    subjects = "\n".join(f"- {changed[:SHORT]} {tree.subject(repo, changed)}" for changed in undo.commits)
+    message = f"Revert {key} to {undo.target[:SHORT]} of {undo.at[:SHORT]}\n\nThis reverts:\n{subjects}\n"
     before = command.run(folder, "rev-parse", "HEAD").strip()
     try:
         for changed in undo.commits:
             mainline = ["--mainline", "1"] if len(repo.native[changed].parents) > 1 else []
             command.run(folder, "revert", "--no-commit", *mainline, changed)
-        command.run(folder, "commit", "--quiet", "--message", _message(repo, undo, key))
+        command.run(folder, "commit", "--quiet", "--message", message)
     except Broken as error:
         command.run(folder, "reset", "--quiet", "--hard", before)
         reason = str(error).splitlines()[0].rstrip(".")
         raise Refused(f"the revert cannot be committed: {reason}. Nothing was changed; revert by hand.") from None
     return command.run(folder, "rev-parse", "HEAD").strip()
-
-
-def _message(repo: Repository, undo: Undo, key: Key) -> str:
-    subjects = "\n".join(f"- {changed[:SHORT]} {tree.subject(repo, changed)}" for changed in undo.commits)
-    return f"Revert {key} to {undo.target[:SHORT]} of {undo.at[:SHORT]}\n\nThis reverts:\n{subjects}\n"

@@ -24,20 +24,14 @@ if TYPE_CHECKING:  # a plan without a release saves importing the kind
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """What runs of one deployment."""
-
     ready: dict[Digest, int] = {}
-    """Number of ready replicas, by revision."""
     weights: dict[Digest, int] = {}
-    """Percent of the traffic, by revision."""
     prepared: frozenset[Digest] = frozenset()
     """Revisions whose model is in the store."""
     astray: frozenset[Digest] = frozenset()
     """Revisions whose route is not exactly to the ready replicas."""
     running: frozenset[Digest] = frozenset()
-    """Revisions with any replica."""
     errors: tuple[str, ...] = ()
-    """Errors of its replicas."""
 
 
 def due(desired: Digest, replicas: int, release: Release, observed: Observed) -> RequiredChange | None:
@@ -94,7 +88,6 @@ class Transition(Struct, frozen=True, kw_only=True):
     """Seconds until the next look; infinity until the spec changes."""
     reason: str = ""
     remedy: str = "Run `llmops apply` to go on."
-    """Remedy for a long wait."""
 
 
 def again(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Transition:
@@ -127,15 +120,12 @@ def advance(steps: tuple[CanaryStep, ...], rollout: Rollout, window: Window, now
         return _enter(steps, rollout, now)
     step = steps[rollout.step]
     if step.pause is not None and step.pause.duration is None:
-        remedy = "Remove the pause from the steps and apply."
-        reason = "paused until the spec changes"
-        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=float("inf"), reason=reason, remedy=remedy)
+        transition = _wait(rollout, float("inf"), "paused until the spec changes")
+        return replace(transition, remedy="Remove the pause from the steps and apply.")
     if step.pause is not None and step.pause.duration is not None:
         left = rollout.entered + seconds(step.pause.duration) - now
         if left > 0:
-            return Transition(
-                kind=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"paused for {step.pause.duration}"
-            )
+            return _wait(rollout, left, f"paused for {step.pause.duration}")
     if step.analysis is not None:
         return _analyse(steps, step.analysis, rollout, window, now)
     return _enter(steps, rollout, now)
@@ -148,6 +138,10 @@ def _enter(steps: tuple[CanaryStep, ...], rollout: Rollout, now: float) -> Trans
     return Transition(kind=TransitionKind.ON, rollout=moved)
 
 
+def _wait(rollout: Rollout, left: float, reason: str) -> Transition:
+    return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=left, reason=reason)
+
+
 def _analyse(
     steps: tuple[CanaryStep, ...], limits: Analysis, rollout: Rollout, window: Window, now: float
 ) -> Transition:
@@ -155,10 +149,10 @@ def _analyse(
         return Transition(kind=TransitionKind.ABORT, rollout=rollout, reason=reason)
     left = rollout.entered + seconds(limits.duration) - now
     if left > 0:
-        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=left, reason=f"watched for {limits.duration}")
+        return _wait(rollout, left, f"watched for {limits.duration}")
     if window.requests < limits.min_requests:
         reason = f"{window.requests} of {limits.min_requests} requests seen; without traffic there is no verdict"
-        return Transition(kind=TransitionKind.WAIT, rollout=rollout, wait=1.0, reason=reason)
+        return _wait(rollout, 1.0, reason)
     return _enter(steps, rollout, now)
 
 

@@ -19,12 +19,11 @@ from llmops.plugins.fields import seconds
 from llmops.plugins.runtime import Phase, ReplicaSetSpec, ReplicaStatus
 from llmops.releases import context, deployments
 from llmops.releases.context import ReleaseContext
-from llmops.releases.deployments import ReleaseCandidate
+from llmops.releases.deployments import ReleaseCandidate, RuntimeSet
 from llmops.serving import gateway_client
 from llmops.serving.gateway import table
 from llmops.serving.gateway.table import RoutingTable
 from llmops.serving.gateway_client import Counters, Gateway
-from llmops.serving.runtime_set import RuntimeSet
 
 LOOK_SECONDS = 0.1
 WHOLE = 100
@@ -36,8 +35,6 @@ class NotReadyError(Exception):
 
 
 class ServingContext(ReleaseContext, frozen=True, kw_only=True):
-    """One apply, with the runtimes and the gateway of deployments."""
-
     runtimes: RuntimeSet
     gateway: Gateway
 

@@ -118,16 +118,13 @@ class RayOrders:
         if (folder / orders.OUTCOME).exists():
             return OrderState.ENDED
         status = self._status(folder)  # before the mailbox: the job writes its outcome before it ends
-        self._pull(folder)
+        if order := disk.load(folder / orders.ORDER, Order):
+            mailbox.pull(blobs.open_at(order.store), folder)
         if (folder / orders.OUTCOME).exists():
             return OrderState.ENDED
         if status is None:
             return OrderState.ABSENT
         return OrderState.RUNNING if status in BUSY else OrderState.LOST
-
-    def _pull(self, folder: Path) -> None:
-        if order := disk.load(folder / orders.ORDER, Order):
-            mailbox.pull(blobs.open_at(order.store), folder)
 
     def stop(self, folder: Path) -> None:
         if self._status(folder) in BUSY:

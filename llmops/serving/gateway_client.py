@@ -78,7 +78,6 @@ def _start(gate: Gateway) -> None:
 
 
 def read(gate: Gateway) -> RoutingTable:
-    """Read the routes that were written last."""
     try:
         return msgspec.json.decode((gate.folder / TABLE).read_bytes(), type=RoutingTable)
     except FileNotFoundError:
@@ -144,7 +143,6 @@ def _health(gate: Gateway) -> dict[str, Any] | None:
 
 
 def is_up(gate: Gateway) -> bool:
-    """Whether the gateway answers its health check."""
     return _health(gate) is not None
 
 
@@ -160,8 +158,6 @@ def get(gate: Gateway, path: str) -> bytes:
 
 
 class Counters(Struct, frozen=True):
-    """Counters of one revision since the gateway started."""
-
     requests: float = 0.0
     errors: float = 0.0
     buckets: tuple[tuple[float, float], ...] = ()
@@ -204,7 +200,6 @@ def _samples(text: str) -> list[tuple[str, dict[str, str], float]]:
 
 
 def window(before: Counters, after: Counters) -> Window:
-    """Subtract an earlier reading of the counters from a later one."""
     old = dict(before.buckets)
     grown = [(limit, count - old.get(limit, 0.0)) for limit, count in after.buckets]
     return Window(

@@ -40,8 +40,6 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Supervisor:
-    """The loop around one program."""
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.program = msgspec.json.decode((folder / SPEC).read_bytes(), type=Program)
@@ -67,7 +65,6 @@ class Supervisor:
             self._report(Phase.FAILED, error)
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """Ask the loop to end the program."""
         self.stopping = True
 
     def _start(self, log: IO[bytes], last: str) -> None:
@@ -168,7 +165,6 @@ def _die_with_parent() -> None:
 
 
 def main(folder: Path) -> int:
-    """Supervise the program of a folder, unless it has a supervisor."""
     lock = file_locks.take(folder / LOCK)
     if lock is None:
         return 0

@@ -77,7 +77,6 @@ def look(folder: Path) -> ProgramState:
 
 
 def program(folder: Path) -> Program | None:
-    """Read the program of a folder; None before its first start."""
     return disk.load(folder / SPEC, Program)
 
 
@@ -87,7 +86,6 @@ def stop(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove the folder of a program that does not run."""
     if not file_locks.holder(folder / LOCK):
         shutil.rmtree(folder, ignore_errors=True)
 

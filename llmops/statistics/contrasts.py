@@ -58,9 +58,7 @@ class Contrast(Struct, frozen=True, kw_only=True):
     p: float
     """Two-sided p-value of "no difference"."""
     p_adjusted: float
-    """The same, adjusted for all differences of the family."""
     together: int
-    """Number of differences in the family."""
     gain: float
     """The difference with the sign that makes more better."""
     method: str
@@ -119,7 +117,6 @@ def contrast(first: SubjectScores, other: SubjectScores) -> Contrast | None:
 
 
 def _metric_unit(result: TestResult, subject: SubjectScores) -> tuple[float, float, float]:
-    """Estimate and bounds with the sign of the metric."""
     if subject.lower_is_better:
         return 0.0 - result.estimate, 0.0 - result.high, 0.0 - result.low
     return result.estimate, result.low, result.high

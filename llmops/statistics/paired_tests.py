@@ -49,7 +49,6 @@ class TestResult(Struct, frozen=True, kw_only=True):
     p_worse: float
     """One-sided p-value: probability of a mean this low if the true one were the hypothesised value."""
     p_better: float
-    """One-sided p-value in the other direction."""
     standard_error: float
     """Cluster-robust where there are clusters."""
     detectable: float = math.inf
@@ -57,7 +56,6 @@ class TestResult(Struct, frozen=True, kw_only=True):
     method: str
 
     def shifted(self, distance: float) -> TestResult:
-        """Move the estimate and its bounds."""
         return replace(self, estimate=self.estimate + distance, low=self.low + distance, high=self.high + distance)
 
 

@@ -34,7 +34,6 @@ class Cluster(Struct, frozen=True, order=True):
 
     sum: float
     size: int = 1
-    """Number of items."""
 
 
 class SignFlipResult(Struct, frozen=True):
@@ -43,7 +42,6 @@ class SignFlipResult(Struct, frozen=True):
     p_worse: float
     """One-sided p-value: probability of a mean this low or lower under the hypothesis."""
     p_better: float
-    """One-sided p-value in the other direction."""
     subset_means: tuple[float, ...]
     """Means of the flipped subsets, ascending."""
 

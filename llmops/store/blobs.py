@@ -50,8 +50,6 @@ REMOVED_AT_ONCE = 1000
 
 
 class Entry(Struct, frozen=True):
-    """One file of a folder."""
-
     sha256: Digest
     size: int
     executable: bool = False
@@ -65,8 +63,6 @@ class Manifest(Struct, frozen=True):
 
 
 class Stored(Struct, frozen=True, kw_only=True):
-    """One file in the listing of a store."""
-
     digest: Digest
     """'' for an unfinished file."""
     path: str
@@ -117,7 +113,6 @@ def settle(store: Store) -> None:
 
 
 def has(store: Store, digest: Digest) -> bool:
-    """Whether the store contains a blob."""
     return bool(store.files.exists(_path(store, digest)))
 
 
@@ -135,7 +130,6 @@ def _size(store: Store, digest: Digest) -> int | None:
 
 
 def add_bytes(store: Store, data: bytes) -> Digest:
-    """Store bytes, and return their digest."""
     digest = digests.sha256(data)
     if not _touch(store, digest, len(data)):
         with _place(store, digest) as partial:
@@ -316,7 +310,6 @@ def is_sound(store: Store, stored: Stored) -> bool:
 
 
 def is_folder(store: Store, stored: Stored) -> bool:
-    """Whether a blob is a manifest."""
     with contextlib.suppress(FileNotFoundError, Broken):
         with store.files.open(stored.path, "rb") as file:
             may_be = file.read(len(FIRST)) == FIRST

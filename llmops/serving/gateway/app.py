@@ -73,7 +73,9 @@ class GatewayApp:
             else:
                 await self._inform(path, send)
         except BadRequest as bad:
-            await _send_json(send, bad.status, _error_body(bad))
+            kind = "invalid_request_error" if bad.status < 500 else "server_error"  # noqa: PLR2004  HTTP
+            error = {"message": str(bad), "type": kind, "param": bad.param, "code": bad.code}
+            await _send_json(send, bad.status, {"error": error})
 
     async def _inform(self, path: str, send: Send) -> None:
         if path == "/metrics":
@@ -124,12 +126,6 @@ async def _read_json(receive: Receive) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest("the request is not a JSON object.")
     return body
-
-
-def _error_body(bad: BadRequest) -> dict[str, Any]:
-    """Encode an error as the OpenAI API does."""
-    kind = "invalid_request_error" if bad.status < 500 else "server_error"  # noqa: PLR2004  HTTP
-    return {"error": {"message": str(bad), "type": kind, "param": bad.param, "code": bad.code}}
 
 
 async def _send_json(send: Send, status: int, value: Any) -> None:

@@ -28,8 +28,6 @@ EVENT_STREAM = "text/event-stream"
 
 
 class Proxy:
-    """Forwards requests to the revisions of the routing table."""
-
     def __init__(self, session: aiohttp.ClientSession, routes: Routes, metrics: Metrics) -> None:
         self._session, self._routes, self._metrics = session, routes, metrics
         self._turns: dict[str, Iterator[int]] = {}

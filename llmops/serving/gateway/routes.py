@@ -53,7 +53,6 @@ class Routes:
             self.reload()
 
     def reload(self) -> None:
-        """Load the table if its file is new."""
         try:
             stat = self._path.stat()
         except FileNotFoundError:
@@ -92,7 +91,6 @@ class Routes:
         return last
 
     def names(self) -> list[str]:
-        """Names of the deployments with traffic."""
         return sorted(name for name, routes in self.table.routes.items() if any(route.weight for route in routes))
 
     def candidates(self, deployment: str) -> list[RevisionRoute]:

@@ -24,8 +24,6 @@ class PromptMessage(Struct, frozen=True):
 
 
 class PromptRoute(Struct, frozen=True, kw_only=True):
-    """A prompt as the gateway renders it."""
-
     turns: tuple[PromptMessage, ...]
     variables: dict[str, dict[str, Any]]
     """JSON Schema of each variable."""
@@ -33,8 +31,6 @@ class PromptRoute(Struct, frozen=True, kw_only=True):
 
 
 class RevisionRoute(Struct, frozen=True, kw_only=True):
-    """The route to one revision."""
-
     revision: Digest
     weight: int
     """Percent of the traffic."""
@@ -51,8 +47,6 @@ class RevisionRoute(Struct, frozen=True, kw_only=True):
 
 
 class MiddlewareChoice(Struct, frozen=True):
-    """A middleware and its options."""
-
     type: str
     config: dict[str, Any] = {}
 
@@ -68,12 +62,10 @@ class RoutingTable(Struct, frozen=True, kw_only=True):
 
 
 def without(table: RoutingTable, deployment: str) -> RoutingTable:
-    """Remove a deployment."""
     return replace(table, routes={name: routes for name, routes in table.routes.items() if name != deployment})
 
 
 def withdrawn(table: RoutingTable, deployment: str, revision: Digest) -> RoutingTable:
-    """Remove a revision from a deployment."""
     others = (route for route in table.routes.get(deployment, ()) if route.revision != revision)
     return replace(table, routes=table.routes | {deployment: tuple(others)})
 

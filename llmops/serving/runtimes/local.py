@@ -29,8 +29,6 @@ LABEL = "replica.json"
 
 
 class Label(Struct, frozen=True):
-    """Identifies the replica of a folder."""
-
     deployment: str
     revision: Digest
     number: int
@@ -42,8 +40,6 @@ class Config(Body, frozen=True, kw_only=True):
 
 
 class Local:
-    """The runtime of this machine."""
-
     config = Config
 
     def open(self, _config: Config, folder: Path, open_store: Callable[[], Store]) -> LocalReplicas:
@@ -51,8 +47,6 @@ class Local:
 
 
 class LocalReplicas:
-    """The replicas of one environment."""
-
     def __init__(self, folder: Path, open_store: Callable[[], Store]) -> None:
         self._folder, self._open_store = folder, open_store
 
