@@ -8,8 +8,6 @@ they were. Exits 1 if a bar is not met.
 Effects: makes repositories in a temporary folder, installs peers, runs processes, prints, writes files.
 """
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys

@@ -5,8 +5,6 @@ A ratio is of two figures of one group, which were measured in the same turns.
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TypeAlias

@@ -6,8 +6,6 @@ Before every run the repository is restored, so that no evidence exists.
 Effects: makes models and repositories, runs processes.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil

@@ -7,8 +7,6 @@
 Effects: prints, writes docs/gates.json and docs/gates.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from pathlib import Path

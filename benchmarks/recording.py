@@ -6,8 +6,6 @@
 Effects: makes repositories, runs processes, writes git refs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess

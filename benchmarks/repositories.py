@@ -6,8 +6,6 @@ seconds.
 Effects: runs git.
 """
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

@@ -5,8 +5,6 @@ In turns, a pause of the machine hits all commands alike; medians leave it out.
 Effects: runs processes.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import shutil

@@ -6,8 +6,6 @@ vectorised (`chances`); a test compares it with `llmops.statistics.sign_flip`.
 Pure.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -6,8 +6,6 @@ with the same loss; otherwise the benchmark fails.
 Effects: makes repositories, trains models, runs processes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

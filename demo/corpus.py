@@ -6,8 +6,6 @@ that they belong to. Both are read when the demo runs; this repository contains 
 Effects: imports modules of the standard library.
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import json

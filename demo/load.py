@@ -3,8 +3,6 @@
 Effects: sends HTTP requests from threads of this process.
 """
 
-from __future__ import annotations
-
 import http.client
 import itertools
 import json

@@ -5,8 +5,6 @@ Every figure is measured while the demonstration runs. It fails when a figure mi
 Effects: runs llmops and git, sends requests, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -3,8 +3,6 @@
 Effects: creates folders and repositories, runs commands, prints.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil

@@ -8,8 +8,6 @@
 Effects: reads the example specs and the decisions, writes docs, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import inspect

@@ -3,8 +3,6 @@
 Effects: reads pyproject.toml and the docstrings of the folders.
 """
 
-from __future__ import annotations
-
 import ast
 import tomllib
 from html import escape

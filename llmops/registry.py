@@ -3,8 +3,6 @@
 Effects: imports plug-ins on their first use.
 """
 
-from __future__ import annotations
-
 from llmops import kinds, parsers, tasks
 from llmops.kinds import KINDS
 from llmops.plugins.plugins import Plugins

@@ -11,8 +11,6 @@ Each method does what the command of its name does, by the same function.
 Effects: reads git and environment variables, fetches the ledger; `apply` trains, evaluates and releases.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

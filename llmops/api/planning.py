@@ -3,8 +3,6 @@
 Effects: reads git, the index, the ledger, the store and what runs.
 """
 
-from __future__ import annotations
-
 from msgspec.structs import replace
 
 from llmops.domain.plans import Plan

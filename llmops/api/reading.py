@@ -3,8 +3,6 @@
 Effects: reads git, the ledger and what runs.
 """
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 from llmops.api import opening

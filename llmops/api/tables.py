@@ -3,8 +3,6 @@
 Effects: reads git, the ledger and the store.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any

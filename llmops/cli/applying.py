@@ -3,8 +3,6 @@
 Effects: prints.
 """
 
-from __future__ import annotations
-
 import msgspec
 
 from llmops.cli.terminal import Terminal

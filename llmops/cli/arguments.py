@@ -3,8 +3,6 @@
 Effects: looks whether a folder exists, writes the terminal.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import importlib

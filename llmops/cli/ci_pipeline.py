@@ -3,8 +3,6 @@
 Effects: trains, evaluates and releases if asked to; writes to the forge, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections import Counter

@@ -5,8 +5,6 @@ Without a forge it prints the same. A report that cannot be delivered is a warni
 Effects: writes to the forge, appends to the files of the job, prints.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterable
 from functools import partial

@@ -3,8 +3,6 @@
 Effects: reads git.
 """
 
-from __future__ import annotations
-
 import argparse
 from argparse import Namespace
 from collections.abc import Callable, Iterable

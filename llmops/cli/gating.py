@@ -3,8 +3,6 @@
 Effects: reads git and the ledger, opens the store and the runner, prints, writes the file of `--html`.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence

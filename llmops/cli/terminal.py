@@ -6,8 +6,6 @@ CI, it is a line now and then.
 Effects: writes the terminal, reads the environment.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import hashlib
 from typing import BinaryIO, TypeAlias
 

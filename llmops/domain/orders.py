@@ -12,8 +12,6 @@ An order has a folder:
 Pure.
 """
 
-from __future__ import annotations
-
 import msgspec
 from msgspec import Raw, Struct
 

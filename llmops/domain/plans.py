@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import TypeAlias
 

@@ -6,8 +6,6 @@ the remedy and has the exit code.
 Pure.
 """
 
-from __future__ import annotations
-
 import errno
 import importlib
 from collections.abc import Iterable

@@ -3,8 +3,6 @@
 Effects: imports the formats.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct

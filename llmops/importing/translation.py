@@ -6,8 +6,6 @@ into the suite. A value that differs becomes a column, and the suite refers to i
 Pure.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

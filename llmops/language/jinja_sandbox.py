@@ -7,8 +7,6 @@ expression can make a large value, the steps are counted before the value is mad
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar

@@ -6,8 +6,6 @@ because jsonschema takes a tenth of a second to import.
 Pure.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any

@@ -3,8 +3,6 @@
 Effects: those of the registries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

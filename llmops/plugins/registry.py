@@ -7,8 +7,6 @@ repository are not: only the folders that Python installs into are searched
 Effects: lists folders, imports plug-ins by name.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.gates.compare import ComparisonResult, ComparisonRow, ComparisonTable
 from llmops.reports.formatting import count, duration, interval, p_value
 from llmops.statistics.contrasts import ALPHA

@@ -6,8 +6,6 @@ and every verdict has a shape of its own. Texts take the colour and the font of 
 Pure.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape

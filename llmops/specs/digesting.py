@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 

@@ -5,8 +5,6 @@ The result depends only on the bytes of the file and on the plug-ins.
 Pure.
 """
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -6,8 +6,6 @@
 Effects: imports the step, reads and writes the order's folder, ends the process.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import importlib.metadata

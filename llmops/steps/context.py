@@ -3,8 +3,6 @@
 Effects: reads and writes the store and the order's folder, looks up secrets.
 """
 
-from __future__ import annotations
-
 import shutil
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -3,8 +3,6 @@
 Effects: downloads from the hub and from URLs, writes the store.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import shutil

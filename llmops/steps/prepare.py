@@ -3,8 +3,6 @@
 Effects: reads and writes the store.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator
 

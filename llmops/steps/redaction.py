@@ -5,8 +5,6 @@ After the first secret is added, standard output and standard error go through a
 Effects: redirects the output of the process.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

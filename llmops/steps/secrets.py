@@ -7,8 +7,6 @@ connection as for Vault's own tools: VAULT_ADDR, VAULT_TOKEN, VAULT_NAMESPACE an
 Effects: reads the environment and files, sends requests to Vault.
 """
 
-from __future__ import annotations
-
 import os
 import ssl
 from collections.abc import Callable, Mapping

@@ -11,8 +11,6 @@ examples:
 Effects: sends HTTP requests to the gateway, reads the terminal, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import http.client
 import json

@@ -20,8 +20,6 @@ examples:
 Effects: trains, evaluates and releases if asked to; writes to the forge, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import time

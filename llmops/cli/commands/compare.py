@@ -16,8 +16,6 @@ examples:
 Effects: trains and evaluates what is missing; writes the ledger and the store; prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import time

@@ -10,8 +10,6 @@ examples:
 Effects: looks at this machine, reads git, fetches the ledger, writes a few bytes into the store, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 from collections.abc import Callable, Iterator

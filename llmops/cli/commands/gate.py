@@ -17,8 +17,6 @@ examples:
 Effects: trains and evaluates what is missing; writes the ledger and the store; prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from contextlib import nullcontext

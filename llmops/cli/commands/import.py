@@ -14,8 +14,6 @@ examples:
 Effects: reads the working copy, writes files into it, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Iterable

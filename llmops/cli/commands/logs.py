@@ -10,8 +10,6 @@ examples:
 Effects: reads log files, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator

@@ -11,8 +11,6 @@ examples:
 Effects: writes files if asked to, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

@@ -5,8 +5,6 @@ The vocabulary: https://www.promptfoo.dev/docs/configuration/expected-outputs/.
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, get_args
 

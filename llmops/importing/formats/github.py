@@ -6,8 +6,6 @@ have the meaning of https://github.com/github/gh-models: they ignore case, excep
 Pure.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 from collections.abc import Iterator, Mapping

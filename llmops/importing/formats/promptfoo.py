@@ -5,8 +5,6 @@ The format: https://www.promptfoo.dev/docs/configuration/reference/.
 Pure.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 from collections.abc import Iterator, Mapping

@@ -5,8 +5,6 @@ The messages and the sampling parameters are fixed; their digest is in the closu
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 

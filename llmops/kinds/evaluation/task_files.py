@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import json

@@ -3,8 +3,6 @@
 Effects: starts and stops processes, reads the store and the order's folder, sends HTTP requests to the engine.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

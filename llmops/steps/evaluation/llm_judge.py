@@ -5,8 +5,6 @@ A judge is asked the same question once: within a run, and across runs through t
 Effects: reads the store, loads models.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec

@@ -5,8 +5,6 @@ lm-eval's standard errors are not computed (`bootstrap_iters=0`): gates judge th
 Effects: reads models and rows, reads and writes the store.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -3,8 +3,6 @@
 Effects: reads the store.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 

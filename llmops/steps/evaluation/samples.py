@@ -6,8 +6,6 @@ aggregate of the item alone; for a mean, the value itself.
 Pure.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from statistics import fmean

@@ -6,8 +6,6 @@ NaN, which is never a pass.
 Pure.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import math

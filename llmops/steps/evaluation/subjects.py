@@ -3,8 +3,6 @@
 Effects: reads the store, loads models, starts engines.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ The seed is set before model and adapter are built: peft initialises adapters lo
 Effects: reads rows and model folders, draws random weights, writes checkpoints and the result.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 from llmops.kinds.dataset import Format

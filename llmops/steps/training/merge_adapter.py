@@ -3,8 +3,6 @@
 Effects: reads and writes model folders.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -6,8 +6,6 @@ The run carries the order's name, so a second driver with the same name resumes 
 Effects: starts Ray or joins a cluster, writes checkpoints to the order's folder.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import math

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.gates.compare import ComparisonResult
 from llmops.plugins.report import ReportContext
 from llmops.reports.comparisons import HEADER, cells, closing, failures, heading, notes, title

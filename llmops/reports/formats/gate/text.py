@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.domain.formatting import shortened
 from llmops.domain.plans import Verdict
 from llmops.gates.pull_request import GateResult

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.planning.proposals import Proposal
 from llmops.plugins.report import ReportContext
 from llmops.reports import plans
