@@ -21,8 +21,6 @@ from llmops.specs.graph import EMPTY
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """Why a resource differs from an earlier commit."""
-
     key: Key
     since: str
     """The earlier commit, as it was named; '' if none was applied."""

@@ -28,7 +28,6 @@ class Table(Struct, frozen=True):
         return len(self.rows)
 
     def records(self) -> list[dict[str, Any]]:
-        """List the rows as dictionaries by column."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
     def to_pandas(self) -> Any:
@@ -75,6 +74,5 @@ def evidence(workspace: Workspace, evaluation: str, revision: str = "HEAD") -> T
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> Table:
-    """Join fixed columns with those that only some rows have."""
     more = sorted({name for _, figures in rows for name in figures})
     return Table((*columns, *more), tuple((*row, *(figures.get(name) for name in more)) for row, figures in rows))

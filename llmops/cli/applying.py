@@ -33,7 +33,6 @@ def report(applied: ApplyResult, workspace: Workspace, proposal: Proposal, termi
 
 
 def as_json(applied: ApplyResult) -> dict[str, object]:
-    """Write the result for programs."""
     return {
         "well": applied.is_well,
         "failed": dict(applied.failed),

@@ -47,8 +47,6 @@ CHECK, APPLY = "check", "apply"
 
 
 class CiRun(Struct, frozen=True, kw_only=True):
-    """One run of `llmops ci`."""
-
     trigger: Trigger
     arguments: argparse.Namespace
     reporter: CiReporter
@@ -64,7 +62,6 @@ class CiRun(Struct, frozen=True, kw_only=True):
         return comments.marker(self.arguments.environment or "")
 
     def context(self, plan: str = "") -> ReportContext:
-        """Collect what reports show about this run."""
         environment = f" -e {self.arguments.environment}" if self.arguments.environment else ""
         command = f"llmops plan{environment}"
         if self.trigger.base:
@@ -242,7 +239,6 @@ def run_branch(ci_run: CiRun) -> Exit:
 
 
 def _stays(ci_run: CiRun, workspace: Workspace) -> str:
-    """Reason why this commit is not applied, or ''."""
     if not ci_run.trigger.is_default:
         return "Only the default branch is applied."
     tip = refs.remote_head(Refs(workspace.repo, "origin")) if "origin" in workspace.repo.remotes else ""

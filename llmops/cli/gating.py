@@ -111,7 +111,6 @@ def distrust(workspace: Workspace, head: Desired, since: str, levels: Iterable[T
 
 
 def distrust_of(workspace: Workspace, comparison: GatePlan, policy: TrustPolicy) -> str:
-    """Reason why nothing of a change may run, or ''."""
     base = comparison.base
     return distrust(workspace, comparison.head, base.commit, [base.settings.trust], policy)
 
@@ -144,7 +143,6 @@ def check_dry_run(arguments: argparse.Namespace) -> None:
 def print_report(
     arguments: argparse.Namespace, reports: Registry, value: Any, context: ReportContext, terminal: Terminal
 ) -> None:
-    """Write the page of ``--html``, and print the report of ``--output``."""
     if arguments.html:
         page = reports["html"](value, context)
         try:
@@ -155,7 +153,6 @@ def print_report(
 
 
 def exit_code(gated: GateResult) -> Exit:
-    """Return the exit code of a verdict."""
     if gated.failed:
         return Exit.FAULT
     if gated.verdict is Verdict.PASS:

@@ -55,7 +55,6 @@ class Columns:
         self.rows, self.source = rows, source
 
     def value(self, assertions: Sequence[ImportedAssertion]) -> Any:
-        """Return one value that stands for those of every row."""
         if assertions[0].fields["type"].removeprefix("not-") in LITERAL:
             return assertions[0].value
         return self._merged(

@@ -36,8 +36,6 @@ INLINE = 100
 
 
 class ImportOptions(Struct, frozen=True, kw_only=True):
-    """Options of a translation."""
-
     models: Mapping[str, str] = {}
     """Provider -> Model or Training of this repository."""
     judge: str = ""
@@ -49,8 +47,6 @@ class ImportOptions(Struct, frozen=True, kw_only=True):
 
 
 class Translation(Struct, frozen=True, kw_only=True):
-    """The result of a translation."""
-
     files: Mapping[str, str]
     """Path -> text."""
     problems: tuple[Problem, ...]
@@ -70,7 +66,6 @@ def slug(text: str) -> str:
 
 
 def translate(source: SourceConfig, options: ImportOptions) -> Translation:
-    """Translate the content of a file."""
     return _Translator(source, options).translation()
 
 

@@ -129,8 +129,6 @@ def seconds(duration: Duration) -> float:
 
 
 class CollectedFields(Struct):
-    """The contents of a body, in the order of its fields."""
-
     facts: list[Fact] = []
     refs: list[Ref] = []
     files: list[FileUse] = []
@@ -281,7 +279,6 @@ def _is_choice(kind: types.Type) -> bool:
 
 
 def meta_of(kind: types.Type) -> FieldMeta | None:
-    """Find the `FieldMeta` of an annotation."""
     meta = (kind.extra or {}).get(META) if isinstance(kind, types.Metadata) else None
     return meta if isinstance(meta, FieldMeta) else None
 

@@ -33,8 +33,6 @@ class ReplicaSetSpec(Struct, frozen=True, kw_only=True):
 
 
 class Phase(StrEnum):
-    """State of a replica."""
-
     STARTING = "starting"
     READY = "ready"
     WAITING = "waiting"  # ended; it restarts after a pause

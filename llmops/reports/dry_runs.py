@@ -31,7 +31,6 @@ def gate(comparison: GatePlan, estimate: Estimate | None) -> str:
 
 
 def gate_json(comparison: GatePlan, estimate: Estimate | None) -> dict[str, Any]:
-    """List the same for programs."""
     return {
         "base": comparison.base.commit,
         "head": comparison.head.commit,
@@ -52,7 +51,6 @@ def compare(comparison: PreparedComparison, estimate: Estimate | None) -> str:
 
 
 def compare_json(comparison: PreparedComparison, estimate: Estimate | None) -> dict[str, Any]:
-    """List the same for programs."""
     return {
         "commit": comparison.commit,
         "subjects": [subject.entry.name for subject in comparison.subjects],

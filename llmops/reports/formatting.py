@@ -25,7 +25,6 @@ SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def short(digest: Digest) -> str:
-    """Shorten a digest or a commit for people."""
     return digest[:SHORT]
 
 

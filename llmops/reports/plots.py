@@ -123,7 +123,6 @@ def strip(judgement: Judgement) -> str:
 
 
 def scale(judgement: Judgement) -> int:
-    """Compute the number of items for each cell of the strip."""
     return max(1, math.ceil(judgement.items / CELLS))
 
 

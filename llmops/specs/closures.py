@@ -46,8 +46,6 @@ class ClosureText(Struct, frozen=True, array_like=True, gc=False):
 
 
 class DraftPart(Struct, frozen=True, array_like=True, gc=False):
-    """A unit without its digest."""
-
     field: str
     index: int | None
     label: str
@@ -93,7 +91,6 @@ class ResolvedSpec(Struct, frozen=True, kw_only=True, array_like=True, gc=False)
 
 
 def draft(spec: Spec, used: tuple[FileDigest, ...], step: Step | None) -> Draft:
-    """Draft a spec; ``used`` are the files of its closure."""
     closure = _Closure(spec, used, step.version if step else 0)
     own = closure.text((Scope.BUILD, Scope.LIVE))
     parts: tuple[DraftPart, ...] = ()
@@ -115,7 +112,6 @@ def draft(spec: Spec, used: tuple[FileDigest, ...], step: Step | None) -> Draft:
 
 
 def in_digest(needs: Sequence[Need]) -> list[Need]:
-    """Filter the edges that are part of the digest."""
     return [need for need in needs if need.scope is not Scope.NONE]
 
 
@@ -148,7 +144,6 @@ def _unit(part: DraftPart, own: Digest, needs: list[Entry]) -> Unit:
 
 
 def paths(spec: Spec) -> tuple[str, ...]:
-    """List the files that determine a spec: those that it names, and the lock."""
     named = {use.path for use in spec.files}
     return tuple(sorted(named | {LOCK_FILE} if any(pin.is_moving for pin in spec.pins) else named))
 
@@ -164,7 +159,6 @@ def packed(resource: P) -> P:
 
 
 def content_of(resource: Draft | ResolvedSpec, kinds: Kinds) -> SpecContent:
-    """Decode the spec of a resource."""
     if isinstance(resource.content, SpecContent):
         return resource.content
     content = msgspec.msgpack.decode(resource.content, type=SpecContent)
@@ -174,7 +168,6 @@ def content_of(resource: Draft | ResolvedSpec, kinds: Kinds) -> SpecContent:
 
 
 def to_node(resource: ResolvedSpec, kinds: Kinds) -> Node:
-    """Turn a resolved spec into a node of the graph."""
     content = content_of(resource, kinds)
     return Node(
         spec=content.spec,
@@ -206,7 +199,6 @@ class ResolvedNodes(Mapping[Key, Node]):
 
 
 def file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:
-    """Hash the files of a closure."""
     for use in spec.files:
         if use.scope is Scope.NONE:
             continue
@@ -228,8 +220,6 @@ def _parts(spec: Spec, step: Step, closure: _Closure) -> Iterator[DraftPart]:
 
 
 class _Closure(Struct, frozen=True):
-    """Everything that determines a resource."""
-
     spec: Spec
     files: tuple[FileDigest, ...]
     version: int

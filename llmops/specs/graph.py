@@ -42,7 +42,6 @@ class Graph(Struct, frozen=True):
         return key in self.nodes
 
     def order(self, keys: Iterable[Key]) -> list[Key]:
-        """Sort some of the resources by depth, then by key."""
         return sorted(keys, key=lambda key: (self.nodes[key].depth, key))
 
     def closure(self, key: Key) -> Iterator[Key]:
@@ -123,7 +122,6 @@ class GraphBuilder:
         self._problems: list[tuple[ResolvedSpec, FieldProblem]] = []
 
     def add(self, draft: Draft) -> list[ResolvedSpec]:
-        """Add a draft; return the newly resolved specs."""
         resolved = self._resolver.add(draft)
         for spec in resolved:
             self._review(spec)
@@ -261,7 +259,6 @@ def _cycle_problem(
 
 
 def _forbidden(graph: Graph, files: Files, kinds: Kinds) -> Iterator[Problem]:
-    """Report the resources that must not be referenced, each with the list of its dependents."""
     dependents: dict[tuple[Key, str], list[Key]] = {}
     for name, spec in graph.resolved.items():
         direct = [edge.key for edge in spec.needs]

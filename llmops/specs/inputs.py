@@ -18,7 +18,6 @@ from llmops.specs.parsing import Location, steps_of
 
 
 def resolve(spec: Spec, kind: Kind[Any], files: Files, lock: Pins) -> tuple[Spec, list[Problem]]:
-    """Return the spec with all its files and pins, and the problems of those."""
     at = parsing.location(spec, files)
     uses = (*spec.files, *kind.leads_to(spec.body, files))
     problems = [problem for use in uses for problem in _file_problems(use, files, at)]

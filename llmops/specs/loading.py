@@ -39,8 +39,6 @@ class ParsedCommit(Struct, frozen=True, kw_only=True):
 
 
 class ParsedFile(Struct):
-    """The specs of one file, with the files that they name."""
-
     drafts: list[Draft] = []
     problems: list[Problem] = []
     broken: list[Key] = []
@@ -50,7 +48,6 @@ class ParsedFile(Struct):
 
 
 def read_all(paths: Sequence[str], files: Files, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:
-    """Read several spec files, in their order, and the files that their specs name."""
     readings = parsing.read_all(paths, files, plugins)
     while batch := list(islice(readings, parsing.BATCH)):
         for specs in parsing.prefetched(batch, _files_of, files):
@@ -80,7 +77,6 @@ class CommitReader:
             yield from self._collected.take(path, parsed, self._files)
 
     def parsed(self) -> ParsedCommit:
-        """Read the rest, and return the whole commit."""
         for _ in self:
             pass
         collected = self._collected
@@ -95,7 +91,6 @@ class CommitReader:
 
 
 def parse(files: Files, plugins: Plugins) -> ParsedCommit:
-    """Read all specs of a commit."""
     return CommitReader(files, plugins).parsed()
 
 
@@ -149,8 +144,6 @@ def with_bodies(bodies: Iterable[tuple[Spec, Any]], files: Files, plugins: Plugi
 
 
 class _Collected(Struct):
-    """The contents of all spec files that were read so far."""
-
     drafts: dict[Key, Draft] = {}
     problems: list[Problem] = []
     broken: set[Key] = set()
@@ -188,7 +181,6 @@ def _complete_all(specs: FileSpecs, plugins: Plugins, files: Files, lock: Pins) 
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
-    """List the paths of spec files, each once."""
     seen: set[str] = set()
     for folder in settings.specs:
         for path in files.names(folder):

@@ -47,7 +47,6 @@ def read_stated(files: Files, plugins: Plugins) -> tuple[Settings | None, list[P
 
 
 def schema(plugins: Plugins) -> dict[str, Any]:
-    """Generate the JSON Schema of `llmops.yaml`."""
     document = json_schema.document("Settings", Settings, plugins.choices)
     document["required"] = ["apiVersion", "kind"]
     del document["properties"]["metadata"]

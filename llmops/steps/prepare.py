@@ -15,7 +15,6 @@ PACKAGES = ("torch", "transformers", "peft")
 
 
 def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
-    """Yield the digest of each deployment's model."""
     for job in jobs:
         model = job.inputs["model"]
         packages = PACKAGES if "adapter" in model.outputs else ()

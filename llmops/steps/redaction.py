@@ -37,7 +37,6 @@ class Redaction:
         self._redirect()
 
     def clean(self, text: str) -> str:
-        """Mask the secrets in a text."""
         for secret in sorted(self._known, key=len, reverse=True):
             text = text.replace(secret, MASK)
         return text

@@ -30,7 +30,6 @@ class NoSecret(Exception):
 
 
 def resolve(reference: str) -> str:
-    """Look up a secret. Raises `NoSecret`."""
     scheme, _, rest = reference.partition(":")
     if scheme not in PROVIDERS:
         raise NoSecret(f"{reference}: there is no provider for {scheme}:. {did_you_mean(scheme, PROVIDERS)}")

@@ -136,7 +136,6 @@ def _extras() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    """List the plug-ins of other distributions, each with its entry point."""
     for group, name, value in registry.entry_points():
         try:
             registry.load(group, name, value, "__name__")

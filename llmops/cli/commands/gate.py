@@ -79,7 +79,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _command(arguments: argparse.Namespace, gated: GateResult) -> str:
-    """Write the command that prints the same report in any clone."""
     environment = f" -e {arguments.environment}" if arguments.environment else ""
     sides = f"--base {short(gated.base)} --head {short(gated.head)}"
     budget = gating.budget_options(arguments.budget)

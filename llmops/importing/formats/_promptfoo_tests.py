@@ -58,7 +58,6 @@ class _Test(Struct, frozen=True):
 
 
 def tests(config: Mapping[str, Any], source: SourceConfig) -> list[ImportedTest]:
-    """Return every question of a configuration."""
     cases = list(itertools.islice(_all(config, source), MOST_CASES + 1))
     if len(cases) > MOST_CASES:
         what = f"the tests are more than {MOST_CASES:,} questions."

@@ -41,7 +41,6 @@ def recognises(path: str, value: Mapping[str, Any]) -> bool:
 
 
 def read(location: SourceLocation, value: Mapping[str, Any]) -> SourceConfig:
-    """Read a file."""
     stem = posixpath.basename(location.path)
     for ending in (*ENDINGS, ".yml", ".yaml"):
         stem = stem.removesuffix(ending)

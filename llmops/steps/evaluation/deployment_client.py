@@ -105,7 +105,6 @@ class CompletionClient(EngineClient, LocalCompletionsAPI):
 
 
 def is_chat(job: Job) -> bool:
-    """Whether the deployment of a job is sent messages."""
     return PROMPT in job.inputs or body(job, Evaluation).apply_chat_template
 
 
@@ -142,7 +141,6 @@ def _prompt(prompt: Input | None, context: StepContext) -> PromptRoute | None:
 
 
 def template(prompt: Input, context: StepContext) -> str | None:
-    """Read the template file of a prompt; None without one."""
     path = body(prompt, Prompt).template
     return blobs.read(context.store, prompt.files[path]).decode() if path else None
 

@@ -24,7 +24,6 @@ Messages: TypeAlias = list[dict[str, str]]
 
 
 def task_fields(prompt: Input, model: LM, context: StepContext) -> dict[str, Any]:
-    """Write the task fields for a prompt: text for a model, the variables of the prompt for an engine."""
     fill, spec = filler(prompt, context), body(prompt, Prompt)
 
     def variables(row: Row) -> str:
@@ -38,7 +37,6 @@ def task_fields(prompt: Input, model: LM, context: StepContext) -> dict[str, Any
 
 
 def filler(prompt: Input, context: StepContext) -> Callable[[Row], Messages]:
-    """Make a function from a row to the messages of a prompt; it raises `StepFailed` where a variable is missing."""
     messages = _messages(prompt, context)
 
     def fill(row: Row) -> Messages:

@@ -89,8 +89,6 @@ def _work(config: dict[str, Any]) -> None:
 
 
 class _RayWorker:
-    """One of several workers; Ray Train keeps the checkpoints."""
-
     def __init__(self) -> None:
         self.is_first = ray.train.get_context().get_world_rank() == 0
 

@@ -11,7 +11,6 @@ from llmops.reports.markdown import literal
 
 
 def render(comparison: ComparisonResult, context: ReportContext) -> str:
-    """Render a table of subjects for each suite, with its notes."""
     lines = [f"### {literal(title(comparison))}", ""]
     for table in comparison.tables:
         rows = ([literal(cell) for cell in cells(row)] for row in table.rows)

@@ -16,7 +16,6 @@ SHOWN = 5
 
 
 def render(gated: GateResult, context: ReportContext) -> str:
-    """Render the table of suites, their notes, and the headline last."""
     paint = context.paint
     lines = [f"Gate: {short(gated.head)} against {short(gated.base)}", ""]
     if gated.reports:
@@ -46,7 +45,6 @@ def _legend(gated: GateResult, paint: Paint) -> list[str]:
 
 
 def _items(report: SuiteReport, paint: Paint) -> list[str]:
-    """List the items whose scores changed most, for a suite that fails."""
     if report.judgement.verdict is not Verdict.FAIL:
         return []
     worse, better = report.worse[:SHOWN], report.better[:SHOWN]

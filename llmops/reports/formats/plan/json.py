@@ -10,5 +10,4 @@ from llmops.reports.formatting import json_text
 
 
 def render(proposal: Proposal, _context: ReportContext) -> str:
-    """Render the fields of a plan."""
     return json_text(plans.as_json(proposal))
