@@ -30,8 +30,6 @@ NEEDED = 10 * 2**30
 
 
 class Amount(Struct, frozen=True):
-    """The files to store."""
-
     what: str
     files: int
     size: int
