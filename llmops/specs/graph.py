@@ -1,6 +1,6 @@
 """Resolves references between specs and computes each resource's digest.
 
-`digesting` computes the digests as the drafts arrive; this module reviews each resource together with its dependencies,
+`closures` computes the digests as the drafts arrive; this module reviews each resource together with its dependencies,
 and reports problems.
 
 Pure.
@@ -14,10 +14,9 @@ from msgspec.structs import replace
 
 from llmops.domain.problems import LOOKS_LIKE, FieldProblem, Invalid, Problem, did_you_mean
 from llmops.domain.resources import NOTHING_KNOWN, Files, Key, KnownCommit, Need, Node, Ref, Scope, need
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 from llmops.specs import closures, parsing
-from llmops.specs.closures import Draft, Kinds, ResolvedNodes, ResolvedSpec, in_digest
-from llmops.specs.digesting import Resolver, targets
+from llmops.specs.closures import Draft, Kinds, ResolvedNodes, ResolvedSpec, Resolver, in_digest, targets
 from llmops.specs.loading import ParsedCommit
 from llmops.specs.parsing import steps_of
 
@@ -98,7 +97,8 @@ def build(parsed: ParsedCommit, files: Files, plugins: Plugins, known: KnownComm
     affected = _affected(parsed, known)
     building = GraphBuilder(plugins, known, affected, parsed.gone)
     for key in sorted(affected - parsed.drafts.keys()):
-        building.add(_draft_again(key, known, plugins))
+        node = known.nodes[key]
+        building.add(closures.draft(node.spec, node.files, plugins.step(key.kind, node.spec.body)))
     return building.finish(parsed, files)
 
 
@@ -163,12 +163,6 @@ class GraphBuilder:
         )
         graph = Graph(self._nodes, (), self._known, frozenset(resolved) | self._gone, resolved)
         return replace(graph, live=tuple(graph.order(live)))
-
-
-def _draft_again(key: Key, known: KnownCommit, plugins: Plugins) -> Draft:
-    """Draft a resource again whose dependencies may differ."""
-    node = known.nodes[key]
-    return closures.draft(node.spec, node.files, plugins.step(key.kind, node.spec.body))
 
 
 def _affected(parsed: ParsedCommit, known: KnownCommit) -> AbstractSet[Key]:
