@@ -5,7 +5,7 @@ Effects: imports plug-ins on their first use.
 
 from llmops import kinds, parsers, tasks
 from llmops.kinds import KINDS
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 from llmops.runners import RUNNERS
 from llmops.serving import engines, runtimes
 from llmops.serving.engines import ENGINES

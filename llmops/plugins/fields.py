@@ -189,7 +189,8 @@ def _way(place: _Place, sort: type) -> _Way:
     kind, meta = _unwrap(sort, place.kind, place.meta)
     inner = FieldMeta(scope=meta.scope)  # items inherit only the scope of a field
     inside = kind.fields if isinstance(kind, types.StructType) else ()
-    fields = tuple(_Field(f.encode_name, _default(f), _is_choice(f.type), _Place(f.type, inner)) for f in inside)
+    chosen = {f.name for f in inside if (own := meta_of(f.type)) and own.plugin}
+    fields = tuple(_Field(f.encode_name, _default(f), f.name in chosen, _Place(f.type, inner)) for f in inside)
     return _Way(_visitor(sort, kind, meta), meta, fields, _Place(_item_type(kind), inner))
 
 
@@ -271,11 +272,6 @@ def _walk_choice_with_config(value: Struct, way: _Way, at: str, walk: _Walk) -> 
             _walk(msgspec.convert(item, plugin.config), _top(plugin.config, scope), here, walk)
         elif item != field.default or field.is_choice:
             _walk(item, field.place, here, walk)
-
-
-def _is_choice(kind: types.Type) -> bool:
-    meta = meta_of(kind)
-    return meta is not None and bool(meta.plugin)
 
 
 def meta_of(kind: types.Type) -> FieldMeta | None:

@@ -48,14 +48,13 @@ def overview(status: Overview, paint: Paint = plain) -> str:
 def history(key: Key, entries: Sequence[Entry], paint: Paint = plain) -> str:
     if not entries:
         return f"{key} has no results and no revisions yet.\n"
-    rows = [(entry.at, entry.what, short(entry.digest), short(entry.commit), _details(entry)) for entry in entries]
+    rows = []
+    for entry in entries:
+        seconds = "" if entry.seconds is None else duration(entry.seconds)
+        details = ", ".join(filter(None, (seconds, entry.detail)))
+        rows.append((entry.at, entry.what, short(entry.digest), short(entry.commit), details))
     head, *rest = columns([("when", "what", "digest", "commit", "details"), *rows])
     return "\n".join([paint(head, "bold"), *rest]) + "\n"
-
-
-def _details(entry: Entry) -> str:
-    seconds = "" if entry.seconds is None else duration(entry.seconds)
-    return ", ".join(filter(None, (seconds, entry.detail)))
 
 
 def why(key: Key, chain: Sequence[Change], since: str, paint: Paint = plain) -> str:

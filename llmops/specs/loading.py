@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from llmops.domain.problems import Problem
 from llmops.domain.resources import Files, Key, KnownCommit, Spec
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 from llmops.specs import closures, inputs, lock_file, parsing, settings_file
 from llmops.specs.closures import Draft
 from llmops.specs.lock_file import Pins

@@ -20,7 +20,7 @@ from llmops.domain.resources import Files, Key, Spec
 from llmops.language import json_schema, yaml_reader
 from llmops.plugins.fields import collect
 from llmops.plugins.kind import Kind
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 
 T = TypeVar("T")
 BATCH = 500

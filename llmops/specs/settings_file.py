@@ -12,7 +12,7 @@ from llmops.domain.problems import Problem
 from llmops.domain.resources import Files
 from llmops.language import json_schema
 from llmops.plugins.fields import collect
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 from llmops.specs import parsing, settings
 from llmops.specs.settings import FILE, Settings
 
