@@ -8,8 +8,6 @@ they were. Exits 1 if a bar is not met.
 Effects: makes repositories in a temporary folder, installs peers, runs processes, prints, writes files.
 """
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys
@@ -75,20 +73,14 @@ def prepare(folder: Path) -> None:
 
 def begin(path: Path, programs: Mapping[str, str], why: str) -> Results:
     """Describe this machine, and keep the figures that were measured on it before."""
-    peers = {
-        peer.program: (programs[peer.program], *peer.version) for peer in comparing.PEERS if peer.program in programs
-    }
-    fresh = Results(
-        machine=machine.describe(peers),
-        day=f"{datetime.now(UTC):%Y-%m-%d}",
-        missing=comparing.missing(programs, why),
-    )
+    peers = [peer for peer in comparing.PEERS if peer.program in programs]
+    described = machine.describe({peer.program: (programs[peer.program], *peer.version) for peer in peers})
+    fresh = Results(described, f"{datetime.now(UTC):%Y-%m-%d}", missing=comparing.missing(programs, why))
     old = results.decode(path.read_bytes()) if path.exists() else fresh
     return results.after(old, fresh)
 
 
 def measure(group: str, at: Path, arguments: argparse.Namespace, programs: Mapping[str, str]) -> Iterable[Figure]:
-    """Measure one group, in an empty folder."""
     large = [bars.MOST] if arguments.large else []
     measures = {
         planning.GROUP: lambda: planning.measure(at, sorted({*arguments.specs, *large}), log),
@@ -115,12 +107,10 @@ def write(path: Path, why: str) -> None:
 
 
 def log(message: str) -> None:
-    """Print a message with the time since the start."""
     print(f"[{time.monotonic() - BEGUN:5.0f} s] {message}", flush=True)
 
 
 def parse() -> argparse.Namespace:
-    """Parse the command line."""
     about = "Measure how fast llmops is, beside its peers."
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=about)
     add, groups = parser.add_argument, list(page.TITLES)

@@ -5,8 +5,6 @@ The call is as fast as possible: it does not read the 14,000 task files of lm-ev
 Effects: reads a model and rows.
 """
 
-from __future__ import annotations
-
 import sys
 
 import lm_eval

@@ -5,8 +5,6 @@ A ratio is of two figures of one group, which were measured in the same turns.
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TypeAlias
@@ -24,16 +22,12 @@ Value: TypeAlias = Callable[[Results], float | None]
 
 
 class Verdict(StrEnum):
-    """Whether a figure meets its bar."""
-
     MET = "met"
     NOT_MET = "not met"
     NOT_MEASURED = "not measured"
 
 
 class Bar(Struct, frozen=True):
-    """A limit for a figure."""
-
     group: str
     what: str
     value: Value
@@ -51,7 +45,6 @@ class Judged(Struct, frozen=True):
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the bar is met."""
         if self.value is None:
             return Verdict.NOT_MEASURED
         is_met = self.value >= self.bar.limit if self.bar.at_least else self.value <= self.bar.limit
@@ -59,7 +52,6 @@ class Judged(Struct, frozen=True):
 
 
 def judge(results: Results) -> list[Judged]:
-    """Compare every bar with its measurement."""
     return [Judged(bar, bar.value(results)) for bar in BARS]
 
 

@@ -3,8 +3,6 @@
 Effects: creates repositories, runs processes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path

@@ -6,8 +6,6 @@ Before every run the repository is restored, so that no evidence exists.
 Effects: makes models and repositories, runs processes.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil
@@ -22,15 +20,14 @@ from msgspec import Struct
 from benchmarks import rig
 from benchmarks.results import Figure
 from benchmarks.rig import LLMOPS, Command
-from llmops.environments import workspaces
-from llmops.git import repository
-from llmops.index import commits
+from llmops.api import opening
 from llmops.ledger import ledger
 
 GROUP = "evaluating"
 ITEMS, SUITES, BATCH = 1_000, 10, 16
 RUNS, RUNS_OF_TEN = 5, 3
 CPU = ": CPU"
+GATE = (*LLMOPS, "gate", "--base", "HEAD~1")
 TASK = """\
 task: {name}
 dataset_path: json
@@ -47,20 +44,16 @@ IDENTITY = ("-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "
 
 
 class Size(Struct, frozen=True):
-    """The size of a model, and its name in the table."""
-
     name: str
     hidden: int
     layers: int
 
     @property
     def gate(self) -> str:
-        """Name of the gate in the table."""
         return f"`llmops gate`, {self.name}"
 
     @property
     def bare(self) -> str:
-        """Name of the bare call in the table."""
         return f"`lm_eval.simple_evaluate`, {self.name}"
 
 
@@ -79,9 +72,7 @@ def measure(at: Path, log: Callable[[str], None]) -> Iterator[Figure]:
         _make(original, size, {"numbers": ITEMS}, env)
         bare = (sys.executable, "-m", "benchmarks.bare", "model", "evals", "numbers", str(BATCH))
         commands += [
-            Command(
-                size.gate, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, original, fresh)
-            ),
+            Command(size.gate, ITEMS, (*env, *GATE), fresh, partial(_again, original, fresh)),
             Command(size.bare, ITEMS, (*env, f"PYTHONPATH={rig.ROOT}", *bare), original),
         ]
     log(f"gates and bare calls in turns, {RUNS + 1} times")
@@ -92,9 +83,7 @@ def measure(at: Path, log: Callable[[str], None]) -> Iterator[Figure]:
     lines = " && ".join(shlex.join((*env, *_line(name))) for name in names)
     log(f"a gate of {SUITES} suites and {SUITES} command lines in turns, {RUNS_OF_TEN} times")
     ten = [
-        Command(
-            GATE_OF_TEN, ITEMS, (*env, *LLMOPS, "gate", "--base", "HEAD~1"), fresh, partial(_again, original, fresh)
-        ),
+        Command(GATE_OF_TEN, ITEMS, (*env, *GATE), fresh, partial(_again, original, fresh)),
         Command(TEN_COMMANDS, ITEMS, ("sh", "-c", lines), original),
     ]
     yield from _figures(ten, RUNS_OF_TEN, warm=0)
@@ -125,8 +114,7 @@ def _make(at: Path, size: Size, items: dict[str, int], env: tuple[str, ...]) -> 
         _write(at / "evals" / f"{name}.yaml", TASK.format(name=name))
     _git(at, "init", "--quiet", "--initial-branch=main")
     _commit(at)
-    index = commits.open_at(repository.discover(at))
-    ledger.start(workspaces.locate(index, commits.desire(index, "HEAD").settings, None).ledger)
+    ledger.start(opening.workspace(at, offline=True).ledger)
     subprocess.run((*env, *LLMOPS, "apply"), cwd=at, env=rig.environment(), check=True, stdout=subprocess.DEVNULL)
     suites = "".join(f"\n    - {{task: evals/{name}.yaml}}" for name in items)
     body = f"subject: {{model: drawn}}\n  batch_size: {BATCH}\n  suites:{suites}"

@@ -7,8 +7,6 @@
 Effects: prints, writes docs/gates.json and docs/gates.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from pathlib import Path
@@ -59,7 +57,6 @@ def table(rows: list[Row], part: str) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Write the cells of one row."""
     shares = (row.unchanged_fail, row.unchanged_pass, row.worse_fail, row.worse_pass, row.margin_pass, row.used)
     texts = ["" if share is None else f"{share:.1%}" for share in shares]
     met = {True: "met", False: "**not met**", None: ""}[row.met]
@@ -76,12 +73,10 @@ def page(rows: list[Row], before: str) -> str:
 
 
 def read() -> list[Row]:
-    """Read the rows of docs/gates.json."""
     return msgspec.json.decode(JSON.read_bytes(), type=dict[str, list[Row]])["rows"]
 
 
 def keep(rows: list[Row]) -> None:
-    """Write the rows to docs/gates.json."""
     JSON.write_bytes(msgspec.json.format(msgspec.json.encode({"rows": rows}), indent=1) + b"\n")
 
 

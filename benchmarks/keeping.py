@@ -7,8 +7,6 @@ DVC is measured as installed, and configured to link files instead of copying th
 Effects: writes files, runs processes.
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 import subprocess
@@ -32,8 +30,6 @@ NEEDED = 10 * 2**30
 
 
 class Amount(Struct, frozen=True):
-    """The files to store."""
-
     what: str
     files: int
     size: int

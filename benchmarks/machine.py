@@ -3,8 +3,6 @@
 Effects: reads /proc, runs programs to ask for their version.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re

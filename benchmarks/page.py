@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from benchmarks import bars, comparing, evaluating, keeping, planning, recording, training
@@ -129,7 +127,6 @@ RATIOS = "On {objects:,} objects:\n\n{each}\n"
 
 
 def page(results: Results) -> str:
-    """Write the page in Markdown."""
     tables = {group: _markdown(_pivot(results, group)) for group in TITLES}
     return TEXT.format(
         ratios=_ratios(results),
@@ -215,7 +212,6 @@ def _amount(value: float, unit: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Write a number to three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004  three digits
 
 

@@ -6,8 +6,6 @@ by name writes a cache first, which takes longer.
 Effects: reads a model and rows, writes checkpoints and the adapter, prints losses.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

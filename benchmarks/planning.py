@@ -5,8 +5,6 @@ Everything of the first commit is built; one training changes in the second.
 Effects: makes repositories, runs processes.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

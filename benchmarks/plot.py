@@ -5,8 +5,6 @@
 Effects: reads a file, writes files.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

@@ -6,9 +6,6 @@
 Effects: makes repositories, runs processes, writes git refs.
 """
 
-from __future__ import annotations
-
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -21,12 +18,10 @@ from msgspec.structs import replace
 from benchmarks import repositories, rig
 from benchmarks.results import Figure
 from benchmarks.rig import Command
-from llmops.domain.digests import Digest
+from llmops.api import opening
+from llmops.domain import digests
 from llmops.domain.records import Outcome
 from llmops.domain.resources import Key
-from llmops.environments import workspaces
-from llmops.git import repository
-from llmops.index import commits
 from llmops.ledger import ledger
 from llmops.ledger.ledger import Ledger
 
@@ -59,8 +54,7 @@ def _begin(folder: Path, remote: Path) -> None:
 
 
 def _ledger(folder: Path) -> Ledger:
-    index = commits.open_at(repository.discover(folder))
-    return workspaces.locate(index, commits.desire(index, "HEAD").settings, None).ledger
+    return opening.workspace(folder, offline=True).ledger
 
 
 def _record(folder: str, amount: str) -> None:
@@ -71,18 +65,14 @@ def _record(folder: str, amount: str) -> None:
 
 def _outcome(number: int) -> Outcome:
     return Outcome(
-        unit=_digest(f"unit {number}"),
+        unit=digests.digest(f"unit {number}"),
         key=Key("Training", f"t{number}"),
         part="",
         step="train",
-        outputs={"model": _digest(f"model {number}")},
+        outputs={"model": digests.digest(f"model {number}")},
         metrics={"train_loss": 1.0 / (number + 1), "steps": 100.0},
         provenance=repositories.PROVENANCE,
     )
-
-
-def _digest(text: str) -> Digest:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 COMMANDS: dict[str, Callable[..., object]] = {

@@ -6,15 +6,13 @@ seconds.
 Effects: runs git.
 """
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmops.api import opening
 from llmops.domain.records import Outcome, Provenance
 from llmops.environments import workspaces
-from llmops.git import repository
 from llmops.index import commits
 from llmops.ledger import ledger
 from llmops.store import blobs
@@ -144,9 +142,8 @@ def _commit(message: str, files: list[tuple[str, str]]) -> bytes:
 
 def fill(folder: Path) -> int:
     """Record everything of the first commit as built, as after an apply; return the number of outcomes."""
-    index = commits.open_at(repository.discover(folder))
-    desired = commits.desire(index, "HEAD~1")
-    workspace = workspaces.locate(index, desired.settings, None)
+    workspace = opening.workspace(folder, revision="HEAD~1", offline=True)
+    desired = commits.desire(workspace.commits, "HEAD~1")
     ledger.start(workspace.ledger)
     (folder / ".git" / "built").mkdir(exist_ok=True)
     built = blobs.add_folder(workspaces.open_store(workspace), folder / ".git" / "built")

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import msgspec
@@ -25,8 +23,6 @@ class Figure(Struct, frozen=True):
 
 
 class Machine(Struct, frozen=True):
-    """The machine of the measurements."""
-
     processor: str
     cores: int
     memory_gib: float
@@ -36,8 +32,6 @@ class Machine(Struct, frozen=True):
 
 
 class Results(Struct, frozen=True):
-    """All figures, group by group."""
-
     machine: Machine
     day: str
     """Day of the last measurement, ``YYYY-MM-DD``."""
@@ -59,7 +53,6 @@ def after(old: Results, fresh: Results) -> Results:
 
 
 def with_group(results: Results, group: str, figures: Iterable[Figure]) -> Results:
-    """Replace all figures of a group."""
     return replace(results, figures=(*(figure for figure in results.figures if figure.group != group), *figures))
 
 

@@ -5,8 +5,6 @@ In turns, a pause of the machine hits all commands alike; medians leave it out.
 Effects: runs processes.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import shutil
@@ -77,7 +75,6 @@ def medians(commands: Sequence[Command], runs: int, warm: int = 1) -> list[Measu
 
 
 def figures(group: str, commands: Sequence[Command], runs: int, warm: int = 1) -> Iterator[Figure]:
-    """Run commands in turns, and yield the wall-clock seconds of each."""
     for measured in medians(commands, runs, warm):
         yield Figure(group, measured.command.what, measured.command.objects, measured.seconds, "s")
 

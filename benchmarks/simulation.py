@@ -6,8 +6,6 @@ vectorised (`chances`); a test compares it with `llmops.statistics.sign_flip`.
 Pure.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -45,8 +43,6 @@ RULES = (
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """A row of the table: shares of pull requests."""
-
     part: str
     gate: str
     items: int
@@ -75,12 +71,10 @@ class Drawn(Struct, frozen=True):
 
     @property
     def head(self) -> np.ndarray[Any, Any]:
-        """Right answers of head."""
         return self.both + self.better
 
     @property
     def base(self) -> np.ndarray[Any, Any]:
-        """Right answers of base."""
         return self.both + self.worse
 
 
@@ -316,5 +310,4 @@ def stopped(
 
 @cache
 def look(gate: Gate, seen: int, worse: int, better: int) -> Verdict:
-    """Return the verdict of a sequential gate at one look."""
     return betting.sequential_verdict(gate, {-1.0: worse, 1.0: better, 0.0: seen - worse - better})

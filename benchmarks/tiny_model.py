@@ -3,8 +3,6 @@
 Effects: writes a folder.
 """
 
-from __future__ import annotations
-
 import sys
 
 import torch

@@ -3,8 +3,6 @@
 Effects: makes a virtual environment, downloads packages.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

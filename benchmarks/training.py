@@ -6,8 +6,6 @@ with the same loss; otherwise the benchmark fails.
 Effects: makes repositories, trains models, runs processes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
@@ -26,9 +24,8 @@ from benchmarks import rig
 from benchmarks.results import Figure
 from benchmarks.rig import LLMOPS, Command
 from demo.stage import Stage
+from llmops.api import opening
 from llmops.environments import workspaces
-from llmops.git import repository
-from llmops.index import commits
 from llmops.ledger import ledger
 from llmops.runners import local
 from llmops.store import blobs
@@ -56,7 +53,6 @@ class Timing(Struct, frozen=True):
 
 
 def measure(at: Path, log: Callable[[str], None]) -> Iterator[Figure]:
-    """Train by both ways in turns."""
     log("making the data and the base of the demo's fine-tune")
     stage = Stage(at / "made", adjust=_only_trainings)
     stage.set_up()
@@ -95,8 +91,7 @@ def _apply_the_base(stage: Stage) -> str:
 
 def _folders(stage: Stage, at: Path) -> tuple[Path, Path]:
     """Take the base and the rows out of the store, as files for the script."""
-    index = commits.open_at(repository.discover(stage.work))
-    workspace = workspaces.locate(index, commits.desire(index, "HEAD").settings, None)
+    workspace = opening.workspace(stage.work, offline=True)
     store = workspaces.open_store(workspace)
     outcomes = [ledger.outcome(workspace.ledger, unit) for unit in ledger.units(workspace.ledger)]
     outputs = {outcome.key.name: outcome.outputs for outcome in outcomes if outcome}

@@ -6,8 +6,6 @@ that they belong to. Both are read when the demo runs; this repository contains 
 Effects: imports modules of the standard library.
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import json
@@ -41,13 +39,11 @@ def docstrings() -> list[dict[str, object]]:
 
 
 def mislabelled(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Replace the label of each row by the next module."""
     following = dict(zip(MODULES, (*MODULES[1:], MODULES[0]), strict=True))
     return [row(str(old["docstring"]), following[str(old["module"])]) for old in rows]
 
 
 def row(text: str, module: str) -> dict[str, object]:
-    """Write a question about a docstring, with its answer."""
     question = f"{text[:300]}\nWhich module?"
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": module}]
     return {"messages": messages, "docstring": text, "module": module}

@@ -3,8 +3,6 @@
 Effects: sends HTTP requests from threads of this process.
 """
 
-from __future__ import annotations
-
 import http.client
 import itertools
 import json
@@ -20,8 +18,6 @@ PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of one request."""
-
     sent: float
     """By time.monotonic()."""
     revision: str
@@ -52,15 +48,12 @@ class Load:
 
     @property
     def failed(self) -> list[Answer]:
-        """Requests without a complete answer."""
         return [answer for answer in self.answers if answer.error]
 
     def by_revision(self) -> Counter[str]:
-        """Count the complete answers of each revision."""
         return Counter(answer.revision for answer in self.answers if not answer.error)
 
     def last_of(self, revision: str) -> float | None:
-        """Find the time of the last request that a revision answered."""
         return max((answer.sent for answer in self.answers if answer.revision == revision), default=None)
 
     def _run(self, client: int) -> None:

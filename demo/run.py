@@ -5,8 +5,6 @@ Every figure is measured while the demonstration runs. It fails when a figure mi
 Effects: runs llmops and git, sends requests, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time
@@ -28,8 +26,6 @@ TRY = (
 
 
 class Bars(NamedTuple):
-    """Thresholds of the first scene."""
-
     chance: float = 0.25
     """Maximum score of the base model: it guesses."""
     good: float = 0.70
@@ -179,7 +175,6 @@ def a_revert_under_load(stage: Stage) -> None:
 
 
 def the_end(stage: Stage, seconds: float, *, is_repeated: bool) -> None:
-    """Print the timeline and the next commands."""
     stage.title("Timeline")
     for what, duration, figure in stage.timeline:
         print(f"  {duration:7.1f} s  {what:<56} {figure}")

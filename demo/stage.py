@@ -3,8 +3,6 @@
 Effects: creates folders and repositories, runs commands, prints.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil
@@ -29,8 +27,6 @@ class Missed(Exception):
 
 @dataclass
 class Stage:
-    """The repository of the demonstration and its timeline."""
-
     home: Path
     adjust: Callable[[Path], None] = lambda _: None
     """Changes files of the system before the first commit; tests make everything smaller."""
@@ -42,7 +38,6 @@ class Stage:
 
     @property
     def remote(self) -> Path:
-        """The bare repository that the working copy pushes to."""
         return self.home / "remote.git"
 
     def set_up(self) -> bool:

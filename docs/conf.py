@@ -5,8 +5,6 @@ The pages are plain Markdown, so a forge shows them as they are; only this file 
 Effects: writes the list of external links beside the site.
 """
 
-from __future__ import annotations
-
 import fnmatch
 from pathlib import Path
 

@@ -8,8 +8,6 @@
 Effects: reads the example specs and the decisions, writes docs, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import inspect
@@ -44,7 +42,6 @@ WIDTH = 100
 
 
 def pages() -> dict[Path, str]:
-    """Generate all pages, by path."""
     texts = {
         "reference/kinds.md": kinds_page(),
         "reference/cli.md": cli_page(),
@@ -60,7 +57,6 @@ def pages() -> dict[Path, str]:
 
 
 def stale() -> list[str]:
-    """List the pages that differ from the code."""
     return [
         str(path.relative_to(ROOT)) for path, text in pages().items() if not path.exists() or path.read_text() != text
     ]
@@ -85,7 +81,6 @@ find them.
 
 
 def kinds_page() -> str:
-    """Write a section for every kind, for the metadata they share, for the settings and for the engines."""
     kinds = [registry.PLUGINS.kinds[name] for name in sorted(registry.PLUGINS.kinds)]
     names = ["Metadata", *(kind.name for kind in kinds), "Settings", "Engines"]
     contents = "\n" + " · ".join(f"[{name}](#{name.lower()})" for name in names) + "\n"
@@ -117,7 +112,6 @@ def summary(body: type) -> str:
 
 
 def building(kind: Kind[Any]) -> str:
-    """Describe how resources of a kind are built."""
     step = kind.step
     if kind.step_of:
         folder, field = kind.step_of

@@ -3,8 +3,6 @@
 Effects: reads pyproject.toml and the docstrings of the folders.
 """
 
-from __future__ import annotations
-
 import ast
 import tomllib
 from html import escape
@@ -51,7 +49,6 @@ def drawing() -> str:
 
 
 def contract(sort: str) -> dict[str, list[str]]:
-    """Read the first import contract of a type."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     for candidate in contracts:
         if candidate["type"] == sort:

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -20,8 +18,6 @@ from llmops.registry import PLUGINS
 
 
 class Row(Struct, frozen=True):
-    """One field of a table."""
-
     path: str
     type: str
     default: str
@@ -34,7 +30,6 @@ NARROWEST = list(Scope)
 
 
 def of(body: type[Struct], mark: FieldMeta) -> str:
-    """Write the fields of a type as a Markdown table."""
     head = ["| Field | Type | Default | Decides | Meaning |", "|---|---|---|---|---|"]
     rows = _rows(shape(body), "", mark)
     return "\n".join([*head, *(line(f"`{row.path}`", row.type, row.default, row.decides, row.about) for row in rows)])
@@ -100,7 +95,6 @@ PATTERNS = {
 
 
 def words(plain: Bare) -> str:
-    """Describe the values of a field."""
     if plain.mark.role:
         kinds = PLUGINS.kinds_for(plain.mark.role)
         article = "an" if kinds[0][0] in "AEIOU" else "a"

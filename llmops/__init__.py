@@ -28,16 +28,13 @@ from typing import TYPE_CHECKING, Any
 from llmops.domain.version import __version__
 
 if TYPE_CHECKING:
-    from llmops.api.environment import Environment, open  # noqa: A004  read as llmops.open
-    from llmops.api.tables import Table
+    from llmops.api.environment import Environment, Table, open  # noqa: A004  read as llmops.open
 
 __all__ = ["Environment", "Table", "__version__", "open"]
-
-_MODULES = {"Environment": "environment", "Table": "tables", "open": "environment"}
 
 
 def __getattr__(name: str) -> Any:
     """Load the Python API when it is first used: commands start without it."""
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"llmops.api.{_MODULES[name]}"), name)
+    if name in __all__:
+        return getattr(importlib.import_module("llmops.api.environment"), name)
     raise AttributeError(f"module llmops has no attribute {name}")

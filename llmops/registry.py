@@ -3,11 +3,9 @@
 Effects: imports plug-ins on their first use.
 """
 
-from __future__ import annotations
-
 from llmops import kinds, parsers, tasks
 from llmops.kinds import KINDS
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 from llmops.runners import RUNNERS
 from llmops.serving import engines, runtimes
 from llmops.serving.engines import ENGINES

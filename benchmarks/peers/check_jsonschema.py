@@ -3,8 +3,6 @@
 Effects: runs git.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from pathlib import Path

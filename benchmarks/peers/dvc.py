@@ -6,8 +6,6 @@ The lock file and the cache are written here, not by ``dvc repro``, which rewrit
 Effects: writes files, runs git and dvc.
 """
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 from pathlib import Path

@@ -3,8 +3,6 @@
 Effects: runs git.
 """
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Effects: writes files, runs terraform.
 """
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

@@ -11,29 +11,53 @@ Each method does what the command of its name does, by the same function.
 Effects: reads git and environment variables, fetches the ledger; `apply` trains, evaluates and releases.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
 from llmops import reconcile
-from llmops.api import opening, planning, reading, tables
+from llmops.api import opening, planning, reading
 from llmops.api.reading import Explanation
-from llmops.api.tables import Table
-from llmops.domain.events import Event, EventSink
+from llmops.domain.events import EventSink
 from llmops.domain.plans import Change, Plan
 from llmops.domain.problems import Misused
+from llmops.environments import workspaces
 from llmops.environments.trust import TrustPolicy
 from llmops.environments.workspaces import Workspace
+from llmops.execution import evidence as suites
 from llmops.host.signals import NEVER, Stop
 from llmops.index import commits
+from llmops.ledger import ledger
 from llmops.planning.proposals import Proposal
 from llmops.planning.status import Entry, Overview
 from llmops.reconcile import STRICT, ApplyOptions, ApplyResult
 from llmops.specs import diff
 from llmops.specs.settings import Trust
+from llmops.store import blobs
+
+
+class Table(Struct, frozen=True):
+    """Rows of values under named columns; None where a row has no value."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def records(self) -> list[dict[str, Any]]:
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`. Raises `Misused` if pandas is not installed."""
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError:
+            raise Misused("pandas is not installed. Install it: `pip install pandas`.") from None
+        return pandas.DataFrame(list(self.rows), columns=list(self.columns))
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -73,7 +97,7 @@ class Environment(Struct, frozen=True, kw_only=True):
             raise Misused("a plan of the working copy cannot be applied. Commit first.")
         proposal = planning.to_apply(self.workspace, self.policy, plan)
         initiator = opening.initiator(proposal.plan.commit, "apply")
-        return reconcile.apply(self.workspace, proposal, initiator, emit or _ignore, options, stop)
+        return reconcile.apply(self.workspace, proposal, initiator, emit or (lambda _: None), options, stop)
 
     def status(self) -> Overview:
         """Report how every resource of HEAD stands, and which revisions get the traffic."""
@@ -97,7 +121,7 @@ class Environment(Struct, frozen=True, kw_only=True):
 
         ``seconds`` is the time of the build. Metrics are columns named ``metrics.NAME``.
         """
-        return tables.outcomes(self.workspace, resource)
+        return _outcomes(self.workspace, resource)
 
     def evidence(self, evaluation: str, revision: str = "HEAD") -> Table:
         """Tabulate the items of an Evaluation as a revision declares it: question, target, answer, and every score.
@@ -105,7 +129,7 @@ class Environment(Struct, frozen=True, kw_only=True):
         Scores are columns named ``scores.METRIC``. A suite that was not evaluated, or whose bytes are not in this
         store, has no rows.
         """
-        return tables.evidence(self.workspace, evaluation, revision)
+        return _evidence(self.workspace, evaluation, revision)
 
 
 def open(  # noqa: A001  read as llmops.open
@@ -127,5 +151,31 @@ def open(  # noqa: A001  read as llmops.open
     return Environment(workspace=workspace, policy=opening.policy(workspace, trust, trusted_keys))
 
 
-def _ignore(event: Event) -> None:
-    """Drop an event."""
+def _outcomes(workspace: Workspace, resource: str | None = None) -> Table:
+    key = commits.find(workspace.commits, resource)[0] if resource else None
+    built = [outcome for outcome in ledger.outcomes(workspace.ledger).values() if key in (None, outcome.key)]
+    rows = []
+    for outcome in sorted(built, key=lambda outcome: (outcome.provenance.started, outcome.unit)):
+        origin = outcome.provenance
+        fixed = (outcome.key.kind, outcome.key.name, outcome.part, outcome.unit)
+        metrics = {f"metrics.{name}": figure for name, figure in outcome.metrics.items()}
+        rows.append(((*fixed, origin.commit, origin.started, origin.seconds), metrics))
+    return _table(("kind", "name", "part", "unit", "commit", "started", "seconds"), rows)
+
+
+def _evidence(workspace: Workspace, evaluation: str, revision: str = "HEAD") -> Table:
+    key, desired = commits.find(workspace.commits, evaluation, revision)
+    known = ledger.outcomes(workspace.ledger)
+    store = workspaces.open_store(workspace)
+    rows = []
+    for unit in desired.graph[key].units:
+        output = known[unit.digest].outputs.get(suites.EVIDENCE) if unit.digest in known else None
+        for item in suites.load(store, output)[0] if output and blobs.complete(store, output) else ():
+            fixed = (unit.label, unit.trial, item.id, item.cluster, item.question, item.target, item.answer)
+            rows.append((fixed, {f"scores.{name}": score for name, score in item.scores.items()}))
+    return _table(("suite", "trial", "item", "cluster", "question", "target", "answer"), rows)
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> Table:
+    more = sorted({name for _, figures in rows for name in figures})
+    return Table((*columns, *more), tuple((*row, *(figures.get(name) for name in more)) for row, figures in rows))

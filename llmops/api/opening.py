@@ -3,8 +3,6 @@
 Effects: reads git and environment variables, fetches the ledger.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Effects: reads git, the index, the ledger, the store and what runs.
 """
 
-from __future__ import annotations
-
 from msgspec.structs import replace
 
 from llmops.domain.plans import Plan
@@ -59,7 +57,6 @@ def distrust(workspace: Workspace, policy: TrustPolicy, proposal: Proposal) -> s
 
 
 def require_trust(workspace: Workspace, policy: TrustPolicy, proposal: Proposal) -> None:
-    """Raise `Refused` if the commit of a plan must not be applied."""
     if doubt := distrust(workspace, policy, proposal):
         raise Refused(doubt)
 

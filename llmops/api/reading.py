@@ -3,8 +3,6 @@
 Effects: reads git, the ledger and what runs.
 """
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 from llmops.api import opening
@@ -23,8 +21,6 @@ from llmops.specs.graph import EMPTY
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """Why a resource differs from an earlier commit."""
-
     key: Key
     since: str
     """The earlier commit, as it was named; '' if none was applied."""

@@ -37,7 +37,6 @@ EXIT_CODES = "\n".join(f"  {code.value:<4} {code.meaning}" for code in Exit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
     open_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     known = _preparse(words)
@@ -77,7 +76,6 @@ def _needed(words: Sequence[str], command: str) -> Sequence[str]:
 
 
 def build_parser(names: Iterable[str]) -> Parser:
-    """Build the parser of these commands."""
     parser = Parser(prog="llmops", description=ABOUT, epilog=EPILOG + EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"llmops {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
@@ -104,7 +102,6 @@ def _preparse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _add_common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
-    """Add the options that every command takes, in front of it or behind it."""
     default = argparse.SUPPRESS if again else None
     colours = ("auto", "always", "never")
     group = parser.add_argument_group("global options")

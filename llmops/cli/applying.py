@@ -3,8 +3,6 @@
 Effects: prints.
 """
 
-from __future__ import annotations
-
 import msgspec
 
 from llmops.cli.terminal import Terminal
@@ -35,7 +33,6 @@ def report(applied: ApplyResult, workspace: Workspace, proposal: Proposal, termi
 
 
 def as_json(applied: ApplyResult) -> dict[str, object]:
-    """Write the result for programs."""
     return {
         "well": applied.is_well,
         "failed": dict(applied.failed),

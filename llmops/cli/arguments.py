@@ -3,8 +3,6 @@
 Effects: looks whether a folder exists, writes the terminal.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import importlib
@@ -36,7 +34,6 @@ class Parser(argparse.ArgumentParser):
         raise Misused(f"{self.prog}: {message.rstrip('.')}{end} See `{self.prog} --help`.")
 
     def options(self) -> list[str]:
-        """List the long options."""
         return [name for action in self._actions for name in action.option_strings if name.startswith("--")]
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -83,7 +80,6 @@ def text(argument: str) -> str:
 
 
 def folder(argument: str) -> Path:
-    """Accept a folder that exists."""
     with contextlib.suppress(OSError):
         if argument and Path(argument).is_dir():
             return Path(argument)
@@ -101,7 +97,6 @@ def new_file(argument: str) -> str:
 
 
 def amount(argument: str) -> int:
-    """Accept a whole number, 0 or more."""
     if not argument.isdecimal():
         raise argparse.ArgumentTypeError(f'"{argument}" is not a whole number. Use 0 or more')
     return int(argument)

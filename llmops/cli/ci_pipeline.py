@@ -3,8 +3,6 @@
 Effects: trains, evaluates and releases if asked to; writes to the forge, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections import Counter
@@ -50,8 +48,6 @@ CHECK, APPLY, COVERAGE = "check", "apply", "coverage"
 
 
 class CiRun(Struct, frozen=True, kw_only=True):
-    """One run of `llmops ci`."""
-
     trigger: Trigger
     arguments: argparse.Namespace
     reporter: CiReporter
@@ -67,7 +63,6 @@ class CiRun(Struct, frozen=True, kw_only=True):
         return comments.marker(self.arguments.environment or "")
 
     def context(self, plan: str = "") -> ReportContext:
-        """Collect what reports show about this run."""
         environment = f" -e {self.arguments.environment}" if self.arguments.environment else ""
         command = f"llmops plan{environment}"
         if self.trigger.base:
@@ -261,7 +256,6 @@ def run_branch(ci_run: CiRun) -> Exit:
 
 
 def _stays(ci_run: CiRun, workspace: Workspace) -> str:
-    """Reason why this commit is not applied, or ''."""
     if not ci_run.trigger.is_default:
         return "Only the default branch is applied."
     tip = refs.remote_head(Refs(workspace.repo, "origin")) if "origin" in workspace.repo.remotes else ""

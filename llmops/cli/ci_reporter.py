@@ -5,8 +5,6 @@ Without a forge it prints the same. A report that cannot be delivered is a warni
 Effects: writes to the forge, appends to the files of the job, prints.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterable
 from functools import partial
@@ -24,8 +22,6 @@ SIGNS = {StatusState.PENDING: "…", StatusState.SUCCESS: "✓", StatusState.FAI
 
 
 class CiReporter:
-    """The reports of one CI run."""
-
     def __init__(self, job: CiJob, environment: str | None, terminal: Terminal, *, is_job: bool) -> None:
         self._job, self._terminal, self._is_job = job, terminal, is_job
         self._environment = environment
@@ -60,7 +56,6 @@ class CiReporter:
             self._terminal.note(f"  {SIGNS[status.state]} {status.context}: {status.state}, {status.description}")
 
     def put_comment(self, marker: str, text: str) -> None:
-        """Replace the comment on the pull request."""
         self.comment = self.redact(text)
         if self.client is None or not self._job.trigger.number:
             return
@@ -83,13 +78,11 @@ class CiReporter:
         self.annotations.append(Annotation(level=Level.WARNING, title=title, text=self.redact(text)))
 
     def set_outputs(self, **values: object) -> None:
-        """Set outputs that later jobs read."""
         words = {True: "true", False: "false"}
         for name, value in values.items():
             self.outputs[name] = words[value] if isinstance(value, bool) else str(value)
 
     def end(self) -> None:
-        """Print the annotations, and write the outputs."""
         if self._resume:
             self._terminal.print(f"::{self._resume}::")
         for trouble in dict.fromkeys(self.board.trouble):

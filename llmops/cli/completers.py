@@ -3,8 +3,6 @@
 Effects: reads git.
 """
 
-from __future__ import annotations
-
 import argparse
 from argparse import Namespace
 from collections.abc import Callable, Iterable
@@ -24,7 +22,6 @@ LIVE = "Deployment"
 
 
 def add(parser: argparse.ArgumentParser, words: Words, *names: str, **options: Any) -> None:
-    """Add an argument with completion."""
 
     def complete(prefix: str, parsed_args: Namespace, **_: Any) -> list[str]:
         try:
@@ -45,13 +42,11 @@ def repository_of(arguments: Namespace) -> Repository:
 
 
 def keys(arguments: Namespace, _: str = "") -> Iterable[str]:
-    """List the resources of HEAD."""
     repo = repository_of(arguments)
     return map(str, loading.parse(tree.files(repo, tree.commit_id(repo, "HEAD")), registry.PLUGINS).drafts)
 
 
 def deployment_keys(arguments: Namespace, _: str = "") -> list[str]:
-    """List the deployments of HEAD as ``Deployment/name``."""
     return [key for key in keys(arguments) if Key.parse(key).kind == LIVE]
 
 
@@ -61,7 +56,6 @@ def deployments(arguments: Namespace, _: str) -> list[str]:
 
 
 def models(arguments: Namespace, _: str = "") -> list[str]:
-    """List the resources that are models."""
     return named(("Model", "Training"), arguments)
 
 

@@ -3,8 +3,6 @@
 Effects: reads git and the ledger, opens the store and the runner, prints, writes the file of `--html`.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -121,7 +119,6 @@ def distrust(workspace: Workspace, head: Desired, since: str, levels: Iterable[T
 
 
 def distrust_of(workspace: Workspace, comparison: GatePlan, policy: TrustPolicy) -> str:
-    """Reason why nothing of a change may run, or ''."""
     base = comparison.base
     return distrust(workspace, comparison.head, base.commit, [base.settings.trust], policy)
 
@@ -154,7 +151,6 @@ def check_dry_run(arguments: argparse.Namespace) -> None:
 def print_report(
     arguments: argparse.Namespace, reports: Registry, value: Any, context: ReportContext, terminal: Terminal
 ) -> None:
-    """Write the page of ``--html``, and print the report of ``--output``."""
     if arguments.html:
         page = reports["html"](value, context)
         try:
@@ -165,7 +161,6 @@ def print_report(
 
 
 def exit_code(gated: GateResult) -> Exit:
-    """Return the exit code of a verdict."""
     if gated.failed:
         return Exit.FAULT
     if gated.verdict is Verdict.PASS:

@@ -3,8 +3,6 @@
 Effects: reads the environment and git, fetches the ledger.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from llmops.api import opening

@@ -3,8 +3,6 @@
 Effects: none of its own.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 
 from llmops.cli import arguments as types

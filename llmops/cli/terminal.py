@@ -6,8 +6,6 @@ CI, it is a line now and then.
 Effects: writes the terminal, reads the environment.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os
@@ -33,8 +31,6 @@ STYLES = {EventType.MADE: "good", EventType.LIVE: "good", EventType.FAILED: "bad
 
 
 class Terminal:
-    """The output of one command."""
-
     def __init__(self, out: TextIO, err: TextIO, *, coloured: bool, quiet: bool, form: str = "text") -> None:
         self._out, self._err = out, err
         self.is_for_machines = form == "json"
@@ -49,11 +45,9 @@ class Terminal:
         """Applied to every text before it is printed."""
 
     def paint(self, text: str, style: str) -> str:
-        """Colour a text if colours are on."""
         return f"\033[{CODES[style]}m{text}\033[0m" if self._coloured and text else text
 
     def print(self, text: str) -> None:
-        """Print a result."""
         self._erase()
         _write(self._out, self.edit(text if text.endswith("\n") else f"{text}\n"))
 
@@ -69,17 +63,14 @@ class Terminal:
         self._kept.update(fields)
 
     def print_json(self, value: Any) -> None:
-        """Print a result as JSON."""
         self.print(json_text({**self._kept, **value} if self._kept else value))
 
     def note(self, text: str) -> None:
-        """Print a remark, unless ``--quiet`` is given."""
         if not self._quiet:
             self._erase()
             _write(self._err, self.edit(f"{text}\n"))
 
     def error(self, text: str) -> None:
-        """Print a problem."""
         self._erase()
         _write(self._err, self.edit(f"{self.paint(text, 'bad') if self._coloured else text}\n"))
 
@@ -97,7 +88,6 @@ class Terminal:
         return code
 
     def emit(self, event: Event) -> None:
-        """Print an event of a plan that is carried out."""
         name = f"{event.key} {event.label}".strip()
         if event.type is EventType.PROGRESS:
             self._progress(name, event)
@@ -166,7 +156,6 @@ def _words(event: Event) -> str:
 
 
 def explain(error: BaseException) -> tuple[str, Exit]:
-    """Return the message and the exit code of an error."""
     match error:
         case LlmopsError():
             return str(error), error.exit
@@ -190,7 +179,6 @@ def open_streams() -> None:
 
 
 def open_terminal(*, colour: str, quiet: bool, form: str) -> Terminal:
-    """Open the terminal with the options of the command and the environment."""
     wanted = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     coloured = {"always": True, "never": False}.get(colour, wanted)
     return Terminal(sys.stdout, sys.stderr, coloured=coloured, quiet=quiet, form=form)

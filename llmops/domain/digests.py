@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import hashlib
 from typing import BinaryIO, TypeAlias
 
@@ -25,7 +23,6 @@ def sha256(data: bytes) -> Digest:
 
 
 def of_file(file: BinaryIO) -> Digest:
-    """Hash the rest of a file."""
     return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # typeshed asks for readinto
 
 

@@ -12,8 +12,6 @@ An order has a folder:
 Pure.
 """
 
-from __future__ import annotations
-
 import msgspec
 from msgspec import Raw, Struct
 
@@ -34,16 +32,12 @@ class Input(Struct, frozen=True, kw_only=True):
 
 
 class Previous(Struct, frozen=True, kw_only=True):
-    """The result of an earlier run of the same job."""
-
     outputs: dict[str, Digest] = {}
     metrics: dict[str, float] = {}
     seconds: float = 0.0
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """One unit of work."""
-
     unit: Digest
     key: Key
     field: str = ""
@@ -68,8 +62,6 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """Jobs of one step for one process."""
-
     name: str
     step: str
     """Name of the module."""
@@ -95,8 +87,6 @@ class JobResult(Struct, frozen=True, kw_only=True):
 
 
 class OrderReport(Struct, frozen=True):
-    """The end of an order."""
-
     error: str = ""
     """Reason why it stopped early; '' if it did not."""
     failed: dict[Digest, str] = {}
@@ -104,7 +94,6 @@ class OrderReport(Struct, frozen=True):
 
     @property
     def is_well(self) -> bool:
-        """Whether every unit was built."""
         return not (self.error or self.failed)
 
 

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -26,8 +24,6 @@ class Sign(StrEnum):
 
 
 class Change(Struct, frozen=True):
-    """A resource that differs between two graphs, with the reasons."""
-
     sign: Sign
     key: Key
     old: Digest | None
@@ -82,8 +78,6 @@ class Verb(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an action is planned."""
-
     NEW = "new"
     EDITED = "edited"
     FOLLOWS = "follows"
@@ -107,8 +101,6 @@ class _Action(Struct, frozen=True, kw_only=True):
 
 
 class BuildAction(_Action, frozen=True, kw_only=True, tag_field="action", tag="build"):
-    """Build a pending unit."""
-
     verb: str
     """Name of the step: train, evaluate, prepare."""
     part: str = ""
@@ -134,16 +126,12 @@ Action: TypeAlias = BuildAction | ReleaseAction | RemoveAction
 
 
 class RequiredChange(Struct, frozen=True, kw_only=True):
-    """The change that converges a live resource to its spec."""
-
     verb: Verb
     reason: Reason
     tier: Tier | None = None
 
 
 class Reuse(Struct, frozen=True, kw_only=True):
-    """A needed unit that was built before."""
-
     key: Key
     part: str
     label: str
@@ -151,8 +139,6 @@ class Reuse(Struct, frozen=True, kw_only=True):
 
 
 class Blocked(Struct, frozen=True, kw_only=True):
-    """A resource that cannot be converged, with the reason."""
-
     key: Key
     digest: Digest
     why: str
@@ -160,8 +146,6 @@ class Blocked(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """The actions that converge an environment to a commit."""
-
     commit: str
     base: str
     environment: str
@@ -178,15 +162,12 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def builds(self) -> tuple[BuildAction, ...]:
-        """The builds, in order of their dependencies."""
         return tuple(action for action in self.actions if isinstance(action, BuildAction))
 
     @property
     def releases(self) -> tuple[ReleaseAction | RemoveAction, ...]:
-        """The actions on live resources, in order."""
         return tuple(action for action in self.actions if not isinstance(action, BuildAction))
 
     @property
     def id(self) -> Digest:
-        """Digest of the whole plan."""
         return digest(self)

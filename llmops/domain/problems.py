@@ -6,8 +6,6 @@ the remedy and has the exit code.
 Pure.
 """
 
-from __future__ import annotations
-
 import errno
 import importlib
 from collections.abc import Iterable
@@ -56,7 +54,6 @@ class Problem(Struct, frozen=True, order=True):
 
     @property
     def message(self) -> str:
-        """The problem and its remedy, without its place."""
         return " ".join(filter(None, (f"{self.at}:" if self.at else "", self.what, self.remedy)))
 
     def __str__(self) -> str:

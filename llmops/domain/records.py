@@ -25,8 +25,6 @@ class Initiator(Struct, frozen=True, kw_only=True):
 
 
 class Provenance(Struct, frozen=True, kw_only=True):
-    """The run that built an outcome, its time and its environment."""
-
     commit: str
     actor: str
     run: str
@@ -58,8 +56,6 @@ class Standing(StrEnum):
 
 
 class RuntimeChoice(Struct, frozen=True, kw_only=True):
-    """A runtime by name, with its options."""
-
     type: str = "local"
     config: dict[str, Any] = {}
 
@@ -79,8 +75,6 @@ class Revision(Struct, frozen=True, kw_only=True):
 
 
 class Rollout(Struct, frozen=True, kw_only=True):
-    """A new revision that is taking over."""
-
     revision: Digest
     step: int
     """Index of the step of the strategy; -1 while it starts."""
@@ -90,8 +84,6 @@ class Rollout(Struct, frozen=True, kw_only=True):
 
 
 class Release(Struct, frozen=True, kw_only=True):
-    """The revisions of one deployment."""
-
     live: Digest = ""
     """The revision with the traffic; '' before the first."""
     rollout: Rollout | None = None
@@ -135,8 +127,6 @@ class Lease(Struct, frozen=True, kw_only=True):
 
 
 class EnvironmentState(Struct, frozen=True, kw_only=True):
-    """State of one environment: one commit of its ledger ref."""
-
     releases: dict[str, Release] = {}
     intents: dict[str, Intent] = {}
     lease: Lease | None = None

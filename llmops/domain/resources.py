@@ -13,8 +13,6 @@ from llmops.domain.digests import Digest
 
 
 class Key(Struct, frozen=True, order=True, gc=False):
-    """Name of a resource: ``Training/router``."""
-
     kind: str
     name: str
 
@@ -99,8 +97,6 @@ class Pin(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Spec(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A declared resource, typed, with its facts and references."""
-
     key: Key
     body: Any
     path: str
@@ -130,7 +126,6 @@ class Need(Struct, frozen=True, array_like=True, gc=False):
 
 
 def need(ref: Ref, key: Key) -> Need:
-    """Resolve a reference to the resource that it names."""
     return Need(ref.at, key, ref.scope, ref.is_gate, *place_in(ref.at))
 
 

@@ -3,6 +3,4 @@
 Pure.
 """
 
-from __future__ import annotations
-
 __version__ = "0.1.0"

@@ -3,8 +3,6 @@
 Effects: imports the formats.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -23,7 +21,6 @@ from llmops.specs import graph, loading
 
 
 def translate(path: str, files: Files, options: ImportOptions) -> Translation:
-    """Convert a file of the repository."""
     try:
         documents = [document for document in yaml_reader.load(files[path]) if document.value is not None]
     except yaml_reader.Unreadable as error:
@@ -73,8 +70,6 @@ def _problems(files: Files) -> Iterable[Problem]:
 
 
 class With(Struct, frozen=True):
-    """Files with others above them."""
-
     below: Files
     more: Mapping[str, str]
 

@@ -3,12 +3,8 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-
-from msgspec import Struct
 
 from llmops.importing.source_model import ImportedAssertion, ImportedTest, SourceConfig, SourceLocation
 from llmops.language import jinja
@@ -18,13 +14,7 @@ LITERAL = frozenset({"is-json", "contains-json"})
 """Types whose value is a JSON Schema, not a template."""
 
 
-class TestGroup(Struct, frozen=True):
-    """Tests with the same sorts of assertion."""
-
-    tests: tuple[ImportedTest, ...]
-
-
-def groups(tests: Iterable[ImportedTest]) -> Iterator[TestGroup]:
+def groups(tests: Iterable[ImportedTest]) -> Iterator[list[ImportedTest]]:
     """Group tests with the same sorts of assertion, in the order in which each sort first appears."""
     members: dict[str, list[ImportedTest]] = {}
     for test in tests:
@@ -32,7 +22,7 @@ def groups(tests: Iterable[ImportedTest]) -> Iterator[TestGroup]:
             (sorted(assertion.fields.items()), assertion.judge, _shape(assertion)) for assertion in test.assertions
         ]
         members.setdefault(repr((test.threshold, sorts)), []).append(test)
-    return (TestGroup(tuple(same)) for same in members.values())
+    return iter(members.values())
 
 
 def _shape(assertion: ImportedAssertion) -> object:
@@ -57,7 +47,6 @@ class Columns:
         self.rows, self.source = rows, source
 
     def value(self, assertions: Sequence[ImportedAssertion]) -> Any:
-        """Return one value that stands for those of every row."""
         if assertions[0].fields["type"].removeprefix("not-") in LITERAL:
             return assertions[0].value
         return self._merged(

@@ -20,8 +20,6 @@ from llmops.specs.parsing import json_path
 
 
 class SourceLocation(Struct, frozen=True):
-    """A place in a file of the repository."""
-
     path: str
     files: Files
     steps: tuple[str | int, ...] = ()
@@ -29,11 +27,9 @@ class SourceLocation(Struct, frozen=True):
     """The line, in a file that is no YAML; 0 otherwise."""
 
     def at(self, *steps: str | int) -> SourceLocation:
-        """Return a location inside."""
         return replace(self, steps=(*self.steps, *steps))
 
     def problem(self, what: str, remedy: str = "") -> Problem:
-        """Make a problem at this location."""
         if self.line:
             return Problem(self.path, self.line, "", what, remedy)
         line = yaml_reader.line_of(self.files[self.path], 0, self.steps)
@@ -56,8 +52,6 @@ class ImportedAssertion(Struct, frozen=True, kw_only=True):
 
 
 class ImportedTest(Struct, frozen=True, kw_only=True):
-    """One test: the columns of its row, and the assertions on the answer."""
-
     row: Mapping[str, Any]
     assertions: tuple[ImportedAssertion, ...]
     threshold: float | None = None
@@ -74,7 +68,6 @@ class ImportedPrompt(Struct, frozen=True, kw_only=True):
     location: SourceLocation
 
     def texts(self) -> tuple[str, ...]:
-        """Return every template in it."""
         if self.messages:
             return tuple(content for _, content in self.messages)
         return (self.location.files[self.path].decode() if self.path else self.text,)
@@ -105,7 +98,6 @@ class SourceConfig(Struct, kw_only=True):
     """Parts that differ here, or have no effect."""
 
     def refuse(self, location: SourceLocation, what: str, remedy: str) -> None:
-        """Report a part that cannot be translated."""
         self.problems.append(location.problem(what, remedy))
 
     def listed(self, value: Any, location: SourceLocation) -> list[Any]:
@@ -115,7 +107,6 @@ class SourceConfig(Struct, kw_only=True):
         return value if isinstance(value, list) else []
 
     def remark(self, location: SourceLocation, what: str, remedy: str = "") -> None:
-        """Note a part that differs here."""
         self.notes.append(location.problem(what, remedy))
 
 

@@ -6,8 +6,6 @@ into the suite. A value that differs becomes a column, and the suite refers to i
 Pure.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.problems import Problem
-from llmops.importing.grouping import Columns, TestGroup, groups
+from llmops.importing.grouping import Columns, groups
 from llmops.importing.source_model import (
     ImportedAssertion,
     ImportedPrompt,
@@ -38,8 +36,6 @@ INLINE = 100
 
 
 class ImportOptions(Struct, frozen=True, kw_only=True):
-    """Options of a translation."""
-
     models: Mapping[str, str] = {}
     """Provider -> Model or Training of this repository."""
     judge: str = ""
@@ -51,8 +47,6 @@ class ImportOptions(Struct, frozen=True, kw_only=True):
 
 
 class Translation(Struct, frozen=True, kw_only=True):
-    """The result of a translation."""
-
     files: Mapping[str, str]
     """Path -> text."""
     problems: tuple[Problem, ...]
@@ -72,7 +66,6 @@ def slug(text: str) -> str:
 
 
 def translate(source: SourceConfig, options: ImportOptions) -> Translation:
-    """Translate the content of a file."""
     return _Translator(source, options).translation()
 
 
@@ -189,19 +182,19 @@ class _Translator:
             self.source.refuse(assertion.location, what, remedy)
         return not wrong
 
-    def _suite(self, group: TestGroup, number: int, prompts: Sequence[ImportedPrompt]) -> dict[str, Any]:
+    def _suite(self, tests: Sequence[ImportedTest], number: int, prompts: Sequence[ImportedPrompt]) -> dict[str, Any]:
         name = self.name if number == 0 else f"{self.name}-{number + 1}"
-        rows = [dict(test.row) for test in group.tests]
+        rows = [dict(test.row) for test in tests]
         columns = Columns(rows, self.source)
-        assertions = list(zip(*(test.assertions for test in group.tests), strict=True))
+        assertions = list(zip(*(test.assertions for test in tests), strict=True))
         asserts = [Line(_ordered(same[0], columns.value(same))) for same in assertions if self._has_judge(same)]
-        self._fill(rows, group, prompts)
+        self._fill(rows, tests, prompts)
         path = f"kb/{name}.jsonl"
         self.files[path] = "".join(f"{msgspec.json.encode(row).decode()}\n" for row in rows)
         self._spec("Dataset", name, {"format": "rows", "sources": [Line(path=path)]})
         suite: dict[str, Any] = {"name": name, "dataset": name, "assert": asserts}
-        if group.tests[0].threshold is not None:
-            suite["threshold"] = group.tests[0].threshold
+        if tests[0].threshold is not None:
+            suite["threshold"] = tests[0].threshold
         if judges := [
             assertion for same in assertions for assertion in same if _is_rubric(assertion) and self._judge(assertion)
         ]:
@@ -210,7 +203,9 @@ class _Translator:
             suite["trials"] = self.source.trials
         return suite
 
-    def _fill(self, rows: list[dict[str, Any]], group: TestGroup, prompts: Sequence[ImportedPrompt]) -> None:
+    def _fill(
+        self, rows: list[dict[str, Any]], tests: Sequence[ImportedTest], prompts: Sequence[ImportedPrompt]
+    ) -> None:
         """Add the variables of the prompts that a row lacks; they are empty, as in the other tools."""
         variables = sorted({name for prompt in prompts for name in _variables(prompt)})
         for name in variables:
@@ -218,7 +213,7 @@ class _Translator:
             for number in lacking:
                 rows[number][name] = ""
             if lacking:
-                location = group.tests[lacking[0]].location
+                location = tests[lacking[0]].location
                 what = f"{len(lacking)} of {len(rows)} tests have no {name}: it is empty for them."
                 self.source.remark(location, what)
 

@@ -28,8 +28,7 @@ from llmops.domain.version import __version__
 from llmops.git.tree import CommitFiles
 from llmops.index import database
 from llmops.index.database import Database, Unwritable
-from llmops.plugins.plugins import Plugins
-from llmops.plugins.registry import installed_code
+from llmops.plugins.registry import Plugins, installed_code
 from llmops.specs import closures, graph, loading, settings_file
 from llmops.specs.closures import Kinds, ResolvedSpec
 from llmops.specs.graph import Graph

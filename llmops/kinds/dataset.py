@@ -27,8 +27,6 @@ MOST_PROBLEMS = 10
 
 
 class Message(Struct):
-    """One turn of a conversation."""
-
     role: Annotated[str, Meta(min_length=1)]
     content: str
 
@@ -37,8 +35,6 @@ Turns: TypeAlias = Annotated[list[Message], Meta(min_length=1)] | str
 
 
 class TextRow(Struct):
-    """Plain text for language modelling."""
-
     text: str
 
 
@@ -62,8 +58,6 @@ class PreferenceRow(Struct):
 
 
 class PromptRow(Struct):
-    """A prompt without an answer."""
-
     prompt: Turns
 
 
@@ -115,13 +109,11 @@ def check(dataset: Dataset, _: Choices) -> Iterable[FieldProblem]:
 
 
 def endings(format_: Format) -> str:
-    """List the file endings of a format, in words."""
     *others, last = parsers.suffixes(format_)
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def examine(dataset: Dataset, files: Files) -> Iterable[Problem]:
-    """Check every row of the files in the repository."""
     by = dataset.split.by if dataset.split else ()
     for source in dataset.sources:
         if source.path is not None:

@@ -63,7 +63,6 @@ class Model(Body, frozen=True, kw_only=True):
 
 
 def check(model: Model, _: Choices) -> Iterable[FieldProblem]:
-    """Check the number of sources, and the path of the card."""
     given = [name for name in ("hf", "path", "uri") if getattr(model.source, name) is not None]
     if len(given) != 1:
         what = f"{' and '.join(given)} are set." if given else "no source is set."
@@ -74,7 +73,6 @@ def check(model: Model, _: Choices) -> Iterable[FieldProblem]:
 
 
 def examine(model: Model, files: Files) -> Iterable[FieldProblem]:
-    """Check that a folder is a checkpoint that transformers can load without running code from it."""
     folder = model.source.path
     if folder is None:
         return
@@ -100,7 +98,6 @@ def unsafe(names: Collection[str], model: Model) -> str:
 
 
 def remarks(model: Model) -> Iterable[str]:
-    """Point out weights that can run code."""
     if model.allow_pickle is not None:
         yield f"its weights may be pickles, which can run code when they are loaded: {model.allow_pickle.reason}"
 

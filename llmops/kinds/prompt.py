@@ -45,7 +45,6 @@ class Prompt(Body, frozen=True, kw_only=True):
 
 
 def check(prompt: Prompt, _: Choices) -> Iterable[FieldProblem]:
-    """Check that there is a file or messages, valid schemas, and variables that match the messages."""
     if (prompt.template is None) == (not prompt.messages):
         yield FieldProblem("", "a prompt has either a template or messages.", "Set exactly one of them.")
     for name, schema in prompt.variables.items():

@@ -169,7 +169,6 @@ def _from_scratch(training: Training, task: TrainingTask) -> Iterable[FieldProbl
 
 
 def review(node: Node, nodes: Mapping[Key, Node], choices: Choices) -> Iterable[FieldProblem]:
-    """Check that all datasets have the same format, which the task supports."""
     name = node.spec.body.task
     task: TrainingTask = choices.choice("tasks", name)
     mixture = [need for need in node.needs if need.field == "datasets"]
@@ -189,7 +188,6 @@ def _format(dataset: Node) -> object:
 
 
 def devices(training: Training) -> Mapping[str, float]:
-    """The GPUs of all workers, or a machine without one."""
     resources = training.resources
     return {"cuda": resources.workers * resources.gpus} if resources.gpus else ONE_MACHINE
 

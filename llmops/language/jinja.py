@@ -5,8 +5,6 @@ Jinja is imported with the first template that has a brace. That takes 30 ms, an
 Pure.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping
 from functools import cache, lru_cache

@@ -7,8 +7,6 @@ expression can make a large value, the steps are counted before the value is mad
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -90,7 +88,6 @@ def _counted(value: Any) -> Any:
 
 
 def _joined(values: Iterable[Any]) -> str:
-    """Join values as `~` does."""
     parts = list(values)
     _spend_on(parts)
     return "".join(map(str, parts))
@@ -286,5 +283,4 @@ def _check(node: nodes.Node) -> None:
 
 @lru_cache(MOST_REMEMBERED)
 def compiled(source: str) -> Template:
-    """Compile a template."""
     return _ENVIRONMENT.from_string(source)

@@ -64,7 +64,6 @@ class _Choice(Struct, frozen=True):
 
 
 def _choices(kind: types.Type, seen: set[type]) -> Iterator[_Choice]:
-    """Find the fields that choose plug-ins, in a struct and in all structs inside it."""
     if isinstance(kind, types.StructType) and kind.cls not in seen:
         seen.add(kind.cls)
         for field in kind.fields:
@@ -76,7 +75,6 @@ def _choices(kind: types.Type, seen: set[type]) -> Iterator[_Choice]:
 
 
 def _inside(kind: types.Type) -> Iterator[types.Type]:
-    """The type of a field, and of the items of a list or mapping."""
     yield kind
     for plain in _alternatives(kind):
         if isinstance(plain, (types.VarTupleType, types.ListType)):
@@ -106,7 +104,6 @@ def _limit(choice: _Choice, plugins: Mapping[str, Any], defs: dict[str, Any]) ->
 
 
 def _string_of(schema: dict[str, Any]) -> dict[str, Any]:
-    """Find the part of a field's schema that is about a string."""
     return next(option for option in schema.get("anyOf", [schema]) if option.get("type") == "string")
 
 

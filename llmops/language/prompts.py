@@ -5,8 +5,6 @@ The gateway and every step that asks a model through a prompt render it here.
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 

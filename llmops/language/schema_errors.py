@@ -6,8 +6,6 @@ because jsonschema takes a tenth of a second to import.
 Pure.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -37,7 +35,6 @@ class SchemaError(Struct, frozen=True):
 
 
 def explain(value: Any, schema: dict[str, Any]) -> tuple[SchemaError, ...]:
-    """List every error of a value, each once."""
     errors = (problem for error in Draft202012Validator(schema).iter_errors(value) for problem in _explain(error))
     return tuple(dict.fromkeys(errors))
 
@@ -148,7 +145,6 @@ def _brief(value: Any) -> str:
 
 
 def _hint(error: ValidationError) -> str:
-    """Suggest how to write a value of the wrong type."""
     value: Any = error.instance
     want: Any = error.validator_value
     if want == "string" and isinstance(value, (int, float, bool)):
@@ -165,7 +161,6 @@ def _hint(error: ValidationError) -> str:
 
 
 def _form(pattern: str) -> str:
-    """Describe a pattern, or show it."""
     return _FORMS.get(pattern, f"It must match {pattern}.")
 
 

@@ -5,8 +5,6 @@ Patterns are RE2's, because Python's may backtrack without end. A reference to a
 Pure.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator, Mapping
 from typing import Any

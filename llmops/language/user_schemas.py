@@ -59,7 +59,6 @@ def problems(schema: Any, role: str) -> Iterator[FieldProblem]:
 
 
 def wrong(schema: Any) -> str:
-    """Return the reason why a value is not a JSON Schema, or ''."""
     return "" if _is_plain(schema) else _wrong(schema)
 
 
@@ -83,7 +82,6 @@ def _wrong(schema: Any) -> str:
 
 
 def keywords(schema: Any) -> Iterator[tuple[str, Any]]:
-    """Find every keyword of a schema and of the schemas in it, with its value."""
     if isinstance(schema, list):
         for inner in schema:
             yield from keywords(inner)

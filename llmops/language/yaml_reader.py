@@ -8,8 +8,6 @@ too large through aliases.
 Pure.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,12 +1,11 @@
 """Parses the rows of dataset files: one parser for each file format."""
 
-import sys
 from collections.abc import Iterator
 
 from llmops.plugins.parser import Parser
 from llmops.plugins.registry import Registry
 
-PARSERS = Registry(sys.modules[__name__], "PARSER", "llmops.parsers")
+PARSERS = Registry(__name__, "PARSER", "llmops.parsers")
 
 
 def find(name: str, dataset_format: str) -> Parser | None:

@@ -32,7 +32,7 @@ from llmops.domain.plans import (
 )
 from llmops.domain.records import EnvironmentState, Release, Standing
 from llmops.domain.resources import Key, Node, Scope, Unit
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 from llmops.releases.live import Controller
 from llmops.specs.graph import Graph
 

@@ -129,8 +129,6 @@ def seconds(duration: Duration) -> float:
 
 
 class CollectedFields(Struct):
-    """The contents of a body, in the order of its fields."""
-
     facts: list[Fact] = []
     refs: list[Ref] = []
     files: list[FileUse] = []
@@ -191,7 +189,8 @@ def _way(place: _Place, sort: type) -> _Way:
     kind, meta = _unwrap(sort, place.kind, place.meta)
     inner = FieldMeta(scope=meta.scope)  # items inherit only the scope of a field
     inside = kind.fields if isinstance(kind, types.StructType) else ()
-    fields = tuple(_Field(f.encode_name, _default(f), _is_choice(f.type), _Place(f.type, inner)) for f in inside)
+    chosen = {f.name for f in inside if (own := meta_of(f.type)) and own.plugin}
+    fields = tuple(_Field(f.encode_name, _default(f), f.name in chosen, _Place(f.type, inner)) for f in inside)
     return _Way(_visitor(sort, kind, meta), meta, fields, _Place(_item_type(kind), inner))
 
 
@@ -275,13 +274,7 @@ def _walk_choice_with_config(value: Struct, way: _Way, at: str, walk: _Walk) -> 
             _walk(item, field.place, here, walk)
 
 
-def _is_choice(kind: types.Type) -> bool:
-    meta = meta_of(kind)
-    return meta is not None and bool(meta.plugin)
-
-
 def meta_of(kind: types.Type) -> FieldMeta | None:
-    """Find the `FieldMeta` of an annotation."""
     meta = (kind.extra or {}).get(META) if isinstance(kind, types.Metadata) else None
     return meta if isinstance(meta, FieldMeta) else None
 

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -57,15 +55,7 @@ def _nothing(*_: Any) -> Iterable[Any]:
     return ()
 
 
-def _no_options(*_: Any) -> JobOptions:
-    return JobOptions()
-
-
 ONE_MACHINE: Mapping[str, float] = {"cpu": 1}
-
-
-def _one_machine(_body: Any) -> Mapping[str, float]:
-    return ONE_MACHINE
 
 
 class Kind(Struct, Generic[B], frozen=True):
@@ -90,9 +80,9 @@ class Kind(Struct, Generic[B], frozen=True):
     """Finds problems of a resource together with those that it depends on."""
     reviewed_roles: tuple[str, ...] = ()
     """Roles of the dependencies that `review` needs; a resource without any is not reviewed."""
-    devices: Callable[[B], Mapping[str, float]] = _one_machine
+    devices: Callable[[B], Mapping[str, float]] = lambda _: ONE_MACHINE
     """Number of busy devices during the build, by the names of the setting ``hourly_cost``."""
-    options: Callable[[Node, Unit, Any], JobOptions] = _no_options
+    options: Callable[[Node, Unit, Any], JobOptions] = lambda *_: JobOptions()
     """Options of the step for a unit, given the `Settings` of its commit. Raises `Refused`."""
     remarks: Callable[[B], Iterable[str]] | None = None
     """Remarks in a plan for the reviewer of a new or changed resource."""

@@ -7,20 +7,22 @@ repository are not: only the folders that Python installs into are searched
 Effects: lists folders, imports plug-ins by name.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os
 import re
 import site
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
-from llmops.domain.problems import Broken
+from msgspec import ValidationError
+
+from llmops.domain.problems import Broken, did_you_mean
+from llmops.plugins.kind import Kind, Step
 
 GROUPS = "llmops."
 """Prefix of the groups of entry points: ``llmops.kinds``, ``llmops.engines``, …"""
@@ -33,8 +35,9 @@ class Registry(Mapping[str, Any]):
     points of others. With ``in_capitals`` names are class names: ``KnowledgeBase`` is in ``knowledge_base.py``.
     """
 
-    def __init__(self, package: ModuleType, member: str, group: str, *, in_capitals: bool = False) -> None:
-        self._package, self._member, self._group, self._in_capitals = package, member, group, in_capitals
+    def __init__(self, package: str, member: str, group: str, *, in_capitals: bool = False) -> None:
+        self._package, self._member = sys.modules[package], member
+        self._group, self._in_capitals = group, in_capitals
         self._folders: list[str] = []
         self._loaded: dict[str, Any] = {}
 
@@ -78,6 +81,41 @@ class Registry(Mapping[str, Any]):
     def files(self) -> list[str]:
         """List the files of the plug-ins, sorted; imports none."""
         return [name for name in modules(self._package) if not name.startswith("_")]
+
+
+class Plugins:
+    """The kinds, and the plug-ins of each folder that a field of a spec may choose from (`about(plugin=…)`)."""
+
+    def __init__(self, kinds: Mapping[str, Kind[Any]], choices: Mapping[str, Mapping[str, Any]]) -> None:
+        self.kinds, self.choices = kinds, choices
+        self._providers: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+
+    def choice(self, folder: str, name: str) -> Any:
+        """Find a plug-in by name. Raises `ValidationError` if there is none, or it cannot be loaded."""
+        try:
+            return self.choices[folder][name]
+        except KeyError:
+            hint = did_you_mean(name, self.choices[folder])
+            raise ValidationError(f'no plug-in is called "{name}". {hint}'.rstrip()) from None
+        except Broken as error:
+            raise ValidationError(str(error)) from None
+
+    def kinds_for(self, role: str) -> tuple[str, ...]:
+        folders = getattr(self.kinds, "folders", ())
+        if (role, folders) not in self._providers:
+            names = tuple(name for name in self.kinds if role in self.kinds[name].provides)
+            self._providers[role, folders] = names
+        return self._providers[role, folders]
+
+    def step(self, kind: str, body: Any) -> Step | None:
+        """Find the step that builds a resource: that of its kind, or of the plug-in that its body chooses."""
+        declared = self.kinds[kind]
+        if not declared.step_of:
+            return declared.step
+        folder, field = declared.step_of
+        plugin = self.choice(folder, getattr(body, field).type)
+        prepare: Step | None = plugin.prepare
+        return prepare
 
 
 def load(group: str, name: str, value: str, member: str = "") -> Any:

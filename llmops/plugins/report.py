@@ -8,8 +8,6 @@ that models or strangers wrote. The folder says which result is rendered: ``gate
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeAlias
 

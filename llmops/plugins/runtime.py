@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -35,8 +33,6 @@ class ReplicaSetSpec(Struct, frozen=True, kw_only=True):
 
 
 class Phase(StrEnum):
-    """State of a replica."""
-
     STARTING = "starting"
     READY = "ready"
     WAITING = "waiting"  # ended; it restarts after a pause

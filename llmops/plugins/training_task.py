@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,10 +35,6 @@ class TrainerInputs(Struct, frozen=True, kw_only=True):
     """Arguments for transformers' `TrainingArguments` and its subclasses in trl."""
 
 
-def _no_problems(_training: Any) -> Iterable[FieldProblem]:
-    return ()
-
-
 class TrainingTask(Struct, frozen=True, kw_only=True):
     """One way to train. The planner reads it, so its module imports no training library at its top."""
 
@@ -50,5 +44,5 @@ class TrainingTask(Struct, frozen=True, kw_only=True):
     """Builds a `transformers.Trainer` or a subclass; loads its libraries by `importlib.import_module`."""
     needs_base: bool = True
     """False: a Training without a base builds its model from `architecture` and `tokenizer`."""
-    check: Callable[[Any], Iterable[FieldProblem]] = _no_problems
+    check: Callable[[Any], Iterable[FieldProblem]] = lambda _: ()
     """Yields problems of a Training body that concern this task only."""

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from llmops.domain.problems import Problem
@@ -24,7 +22,6 @@ def marker(environment: str) -> str:
 
 
 def refusal(problems: Sequence[Problem], where: str, context: ReportContext) -> str:
-    """Report invalid specs, and list the problems."""
     listed = [f"- {code(problem.place)} {literal(problem.message)}" for problem in problems[:PROBLEMS]]
     if len(problems) > PROBLEMS:
         listed.append(f"- and {len(problems) - PROBLEMS} more")
@@ -33,17 +30,14 @@ def refusal(problems: Sequence[Problem], where: str, context: ReportContext) -> 
 
 
 def trouble(message: str, context: ReportContext) -> str:
-    """Report a fault that left the change without a verdict."""
     return _comment("🔧 No verdict: this says nothing about the change", [literal(message[:LONGEST])], context)
 
 
 def cannot(message: str, context: ReportContext) -> str:
-    """Report a change that cannot be judged."""
     return _comment("❌ Fail: this cannot be judged", [literal(message[:LONGEST])], context)
 
 
 def waiting(reasons: Sequence[str], context: ReportContext) -> str:
-    """Ask for an approval, with the reasons."""
     page = f" [in this run]({context.page})" if context.page else ""
     lines = [
         *(f"- {literal(reason)}" for reason in reasons),

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.gates.compare import ComparisonResult, ComparisonRow, ComparisonTable
 from llmops.reports.formatting import count, duration, interval, p_value
 from llmops.statistics.contrasts import ALPHA
@@ -16,13 +14,11 @@ CONFIDENCE = f"{1 - ALPHA:.0%}".replace("%", " %")
 
 
 def title(comparison: ComparisonResult) -> str:
-    """Name the subjects: those that are compared, and the baseline."""
     baseline, *others = [row.subject for row in comparison.tables[0].rows]
     return f"{', '.join(others)} against {baseline}"
 
 
 def heading(table: ComparisonTable) -> str:
-    """Name a suite, its metric, and which way is better."""
     way = "; lower is better" if table.lower_is_better else ""
     return f"{table.suite} ({table.evaluation}): {table.metric or 'no metric'}{way}"
 
@@ -45,7 +41,6 @@ def cells(row: ComparisonRow) -> tuple[str, ...]:
 
 
 def notes(table: ComparisonTable) -> list[str]:
-    """List the facts about a suite that its figures do not show."""
     facts = [f"{row.subject}: {row.note}." for row in table.rows if row.note]
     baseline = table.rows[0]
     for row in table.rows:
@@ -61,12 +56,10 @@ def notes(table: ComparisonTable) -> list[str]:
 
 
 def failures(comparison: ComparisonResult) -> list[str]:
-    """List why results failed to build, each reason once."""
     return list(dict.fromkeys(comparison.failed.values()))
 
 
 def closing(comparison: ComparisonResult) -> list[str]:
-    """Explain the intervals and the tests, and count the reused scores."""
     rows = [row for table in comparison.tables for row in table.rows]
     amount = next((row.contrast.together for row in rows if row.contrast), 0)
     holm = f"; in brackets, after Holm's correction for all {amount} differences" if amount > 1 else ""

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +32,6 @@ def gate(comparison: GatePlan, estimate: Price | None) -> str:
 
 
 def gate_json(comparison: GatePlan, estimate: Price | None) -> dict[str, Any]:
-    """List the same for programs."""
     return {
         "base": comparison.base.commit,
         "head": comparison.head.commit,
@@ -57,7 +54,6 @@ def compare(comparison: PreparedComparison, estimate: Price | None) -> str:
 
 
 def compare_json(comparison: PreparedComparison, estimate: Price | None) -> dict[str, Any]:
-    """List the same for programs."""
     return {
         "commit": comparison.commit,
         "subjects": [subject.entry.name for subject in comparison.subjects],

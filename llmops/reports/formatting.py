@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,7 +25,6 @@ SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def short(digest: Digest) -> str:
-    """Shorten a digest or a commit for people."""
     return digest[:SHORT]
 
 

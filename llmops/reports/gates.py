@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -90,7 +88,6 @@ def name(report: SuiteReport, among: Iterable[SuiteReport]) -> str:
 
 
 def by_severity(reports: Iterable[SuiteReport]) -> list[SuiteReport]:
-    """Sort suites, the worst verdict first."""
     return sorted(reports, key=lambda report: SEVERITY.index(report.judgement.verdict))
 
 
@@ -100,7 +97,6 @@ def is_without_figures(report: SuiteReport, gated: GateResult) -> bool:
 
 
 def table(reports: Sequence[SuiteReport], paint: Paint = plain) -> list[str]:
-    """Write the suites as an aligned table; [] without suites."""
     if not reports:
         return []
     lines = columns([HEADER, *map(row, reports)])
@@ -126,7 +122,6 @@ def row(report: SuiteReport) -> tuple[str, ...]:
 
 
 def figures(report: SuiteReport, arrow: str = "->") -> str:
-    """Write both scores and their difference in one line; '' without scores."""
     cells = dict(zip(HEADER, row(report), strict=True))
     scores = f" {arrow} ".join(filter(None, (cells["base"], cells["head"])))
     return ", ".join(filter(None, (scores, cells["delta"])))

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable, Sequence
 from html import escape
 
@@ -38,7 +36,6 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 
 
 def document(headline: str, parts: Iterable[str], command: str) -> str:
-    """Lay out a page: its headline, its parts (HTML), and the command that reproduces it."""
     head = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -53,12 +50,10 @@ def document(headline: str, parts: Iterable[str], command: str) -> str:
 
 
 def bullets(title: str, texts: Iterable[str]) -> str:
-    """Lay out a section that is a list of texts."""
     return f"<h2>{escape(title)}</h2><ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
 
 
 def table(header: str, rows: Iterable[str]) -> str:
-    """Lay out a table that scrolls sideways, of rows that `cells` laid out."""
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>'
 

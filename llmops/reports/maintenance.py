@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +19,6 @@ MOST_NOTES = 20
 
 
 def gc_text(survey: Survey, *, pruned: bool, paint: Paint = plain) -> str:
-    """List the unused results, and the reasons why the others are kept."""
     amount = f"{count(len(survey.blobs), 'file')} of the store, {count(len(survey.folders), 'order')}"
     is_any = bool(survey.blobs or survey.folders or survey.intents)
     head = f"{'Removed' if pruned else 'Unused'}: {amount}, {size(survey.bytes)}" if is_any else "Nothing is unused."
@@ -42,12 +39,10 @@ def _shares(shares: Sequence[BlobShare]) -> list[str]:
 
 
 def gc_json(survey: Survey, *, pruned: bool) -> Any:
-    """Write the same for programs."""
     return {"pruned": pruned, "bytes": survey.bytes, **msgspec.to_builtins(survey)}
 
 
 def fsck_text(report: FsckReport, paint: Paint = plain) -> str:
-    """Write the problems, then the notes, then the number of problems that are left."""
     scope = f"{count(report.blobs, 'file')} of the store ({size(report.bytes)}), {count(report.results, 'result')}"
     lines = [f"Checked {scope} and the releases of {', '.join(report.environments)}."]
     problems = [finding for finding in report.findings if finding.grade is Severity.PROBLEM]
@@ -67,5 +62,4 @@ def _line(finding: Finding) -> str:
 
 
 def fsck_json(report: FsckReport) -> Any:
-    """Write the same for programs."""
     return {"clean": report.is_clean, **msgspec.to_builtins(report)}

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -77,7 +75,6 @@ def fit(lines: Sequence[str], folds: Sequence[Fold], closing: Sequence[str], con
 
 
 def reproduce(context: ReportContext) -> list[str]:
-    """Name the command that prints the same report, and link to the run."""
     page = f" · [this run]({context.page})" if context.page else ""
     return [f"Reproduce: `{context.command}`{page}", ""]
 

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from llmops.domain.plans import Change, Condition, Sign
@@ -29,7 +27,6 @@ CONDITION_WORDS = {Condition.OWED: "pending"}
 
 
 def overview(status: Overview, paint: Paint = plain) -> str:
-    """Write the state of every resource."""
     applied = f"applied {short(status.applied)}" if status.applied else "nothing applied yet"
     lines = [f"Environment {status.environment}: commit {short(status.commit)}, {applied}"]
     if status.endpoint:
@@ -49,21 +46,18 @@ def overview(status: Overview, paint: Paint = plain) -> str:
 
 
 def history(key: Key, entries: Sequence[Entry], paint: Paint = plain) -> str:
-    """Write the results and revisions of a resource."""
     if not entries:
         return f"{key} has no results and no revisions yet.\n"
-    rows = [(entry.at, entry.what, short(entry.digest), short(entry.commit), _details(entry)) for entry in entries]
+    rows = []
+    for entry in entries:
+        seconds = "" if entry.seconds is None else duration(entry.seconds)
+        details = ", ".join(filter(None, (seconds, entry.detail)))
+        rows.append((entry.at, entry.what, short(entry.digest), short(entry.commit), details))
     head, *rest = columns([("when", "what", "digest", "commit", "details"), *rows])
     return "\n".join([paint(head, "bold"), *rest]) + "\n"
 
 
-def _details(entry: Entry) -> str:
-    seconds = "" if entry.seconds is None else duration(entry.seconds)
-    return ", ".join(filter(None, (seconds, entry.detail)))
-
-
 def why(key: Key, chain: Sequence[Change], since: str, paint: Paint = plain) -> str:
-    """Write the path from a resource to the first input that differs."""
     if not chain:
         return f"{key} has not changed since {since}.\n"
     lines = [f"{key} since {since}:", ""]
@@ -83,7 +77,6 @@ def _reasons(change: Change) -> tuple[str, ...]:
 
 
 def changes(differences: Sequence[Change], paint: Paint = plain) -> str:
-    """Write the changes between two commits."""
     if not differences:
         return "No difference: both commits declare the same resources.\n"
     rows = columns((str(change.key), ", ".join(_reasons(change))) for change in differences)

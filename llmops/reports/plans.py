@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +34,6 @@ REASONS_SHOWN = 2
 
 
 def row(action: Action, proposal: Proposal) -> tuple[str, ...]:
-    """Write the cells of an action: resource, verb, reasons, estimate."""
     return (str(action.key), action.verb, _why(action), _expected(action, proposal))
 
 
@@ -57,7 +54,6 @@ def _expected(action: Action, proposal: Proposal) -> str:
 
 
 def reused(result: Reuse) -> str:
-    """Name a result that is reused."""
     return f"{result.key} {result.label} {short(result.unit)}".replace("  ", " ")
 
 
@@ -81,7 +77,6 @@ def _no_work(change: Change, graph: Graph) -> str:
 
 
 def summary(proposal: Proposal) -> str:
-    """Summarise a plan in one line."""
     plan = proposal.plan
     verbs = Counter(action.verb for action in plan.actions)
     if not verbs and not plan.blocked:

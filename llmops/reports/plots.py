@@ -6,8 +6,6 @@ and every verdict has a shape of its own. Texts take the colour and the font of 
 Pure.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
@@ -125,7 +123,6 @@ def strip(judgement: Judgement) -> str:
 
 
 def scale(judgement: Judgement) -> int:
-    """Compute the number of items for each cell of the strip."""
     return max(1, math.ceil(judgement.items / CELLS))
 
 

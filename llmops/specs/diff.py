@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -61,7 +59,6 @@ class _Value(Struct, frozen=True):
 
 
 def _differences(before: Node, after: Node, *, in_digest: bool) -> Iterator[str]:
-    """Describe the differences between two forms of a resource, of fields in the digest or of all others."""
     old, new = _values(before, in_digest=in_digest), _values(after, in_digest=in_digest)
     for role in sorted(old.keys() | new.keys()):
         was, now = old.get(role), new.get(role)

@@ -1,12 +1,10 @@
 """Resolves references between specs and computes each resource's digest.
 
-`digesting` computes the digests as the drafts arrive; this module reviews each resource together with its dependencies,
+`closures` computes the digests as the drafts arrive; this module reviews each resource together with its dependencies,
 and reports problems.
 
 Pure.
 """
-
-from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,10 +14,9 @@ from msgspec.structs import replace
 
 from llmops.domain.problems import LOOKS_LIKE, FieldProblem, Invalid, Problem, did_you_mean
 from llmops.domain.resources import NOTHING_KNOWN, Files, Key, KnownCommit, Need, Node, Ref, Scope, need
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 from llmops.specs import closures, parsing
-from llmops.specs.closures import Draft, Kinds, ResolvedNodes, ResolvedSpec, in_digest
-from llmops.specs.digesting import Resolver, targets
+from llmops.specs.closures import Draft, Kinds, ResolvedNodes, ResolvedSpec, Resolver, in_digest, targets
 from llmops.specs.loading import ParsedCommit
 from llmops.specs.parsing import steps_of
 
@@ -44,7 +41,6 @@ class Graph(Struct, frozen=True):
         return key in self.nodes
 
     def order(self, keys: Iterable[Key]) -> list[Key]:
-        """Sort some of the resources by depth, then by key."""
         return sorted(keys, key=lambda key: (self.nodes[key].depth, key))
 
     def closure(self, key: Key) -> Iterator[Key]:
@@ -101,7 +97,8 @@ def build(parsed: ParsedCommit, files: Files, plugins: Plugins, known: KnownComm
     affected = _affected(parsed, known)
     building = GraphBuilder(plugins, known, affected, parsed.gone)
     for key in sorted(affected - parsed.drafts.keys()):
-        building.add(_draft_again(key, known, plugins))
+        node = known.nodes[key]
+        building.add(closures.draft(node.spec, node.files, plugins.step(key.kind, node.spec.body)))
     return building.finish(parsed, files)
 
 
@@ -125,7 +122,6 @@ class GraphBuilder:
         self._problems: list[tuple[ResolvedSpec, FieldProblem]] = []
 
     def add(self, draft: Draft) -> list[ResolvedSpec]:
-        """Add a draft; return the newly resolved specs."""
         resolved = self._resolver.add(draft)
         for spec in resolved:
             self._review(spec)
@@ -167,12 +163,6 @@ class GraphBuilder:
         )
         graph = Graph(self._nodes, (), self._known, frozenset(resolved) | self._gone, resolved)
         return replace(graph, live=tuple(graph.order(live)))
-
-
-def _draft_again(key: Key, known: KnownCommit, plugins: Plugins) -> Draft:
-    """Draft a resource again whose dependencies may differ."""
-    node = known.nodes[key]
-    return closures.draft(node.spec, node.files, plugins.step(key.kind, node.spec.body))
 
 
 def _affected(parsed: ParsedCommit, known: KnownCommit) -> AbstractSet[Key]:
@@ -263,7 +253,6 @@ def _cycle_problem(
 
 
 def _forbidden(graph: Graph, files: Files, kinds: Kinds) -> Iterator[Problem]:
-    """Report the resources that must not be referenced, each with the list of its dependents."""
     dependents: dict[tuple[Key, str], list[Key]] = {}
     for name, spec in graph.resolved.items():
         direct = [edge.key for edge in spec.needs]

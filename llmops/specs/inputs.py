@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import posixpath
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from llmops.domain.problems import Problem, did_you_mean
-from llmops.domain.resources import Files, FileUse, Pin, Spec
+from llmops.domain.resources import Files, FileUse, Spec
 from llmops.plugins.kind import Kind
 from llmops.specs import parsing
 from llmops.specs.lock_file import Pins
@@ -20,20 +18,21 @@ from llmops.specs.parsing import Location, steps_of
 
 
 def resolve(spec: Spec, kind: Kind[Any], files: Files, lock: Pins) -> tuple[Spec, list[Problem]]:
-    """Return the spec with all its files and pins, and the problems of those."""
     at = parsing.location(spec, files)
     uses = (*spec.files, *kind.leads_to(spec.body, files))
     problems = [problem for use in uses for problem in _file_problems(use, files, at)]
     if not problems:
         problems = [at.place(problem) for problem in kind.examine(spec.body, files)]
     pins = tuple(pin if pin.value else replace(pin, value=lock.get(pin.name, ""), is_moving=True) for pin in spec.pins)
-    problems += [_unpinned(pin, at) for pin in pins if not pin.value]
+    remedy = "Pin it: run `llmops lock` and commit llmops.lock."
+    unpinned = [(steps_of(pin.at), f"{pin.name} may change without a commit here.") for pin in pins if not pin.value]
+    problems += [at.problem(steps, what, remedy) for steps, what in unpinned]
     is_whole = uses == spec.files and pins == spec.pins
     return spec if is_whole else replace(spec, files=uses, pins=pins), problems
 
 
 def _file_problems(use: FileUse, files: Files, at: Location) -> Iterator[Problem]:
-    if _is_outside(use.path):
+    if use.path.startswith("/") or posixpath.normpath(use.path).partition("/")[0] == "..":
         what = f"{use.path} is outside of this repository."
         yield at.problem(steps_of(use.at), what, "Commit it here, and give its path from the root.")
         return
@@ -50,10 +49,6 @@ def _file_problems(use: FileUse, files: Files, at: Location) -> Iterator[Problem
             yield at.problem(steps_of(use.at), f"there is no file {use.path}.", _suggestion(use.path, files))
 
 
-def _is_outside(path: str) -> bool:
-    return path.startswith("/") or posixpath.normpath(path).partition("/")[0] == ".."
-
-
 def parents(path: str) -> Iterator[str]:
     """List the folders around a path, the closest first, without the root."""
     while (folder := posixpath.dirname(path)) not in ("", path):
@@ -65,8 +60,3 @@ def _suggestion(path: str, files: Files) -> str:
     folder = posixpath.dirname(path)
     siblings = [sibling for sibling in files.names(folder) if posixpath.dirname(sibling) == folder]
     return did_you_mean(path, siblings) or "Add it to the commit."
-
-
-def _unpinned(pin: Pin, at: Location) -> Problem:
-    what = f"{pin.name} may change without a commit here."
-    return at.problem(steps_of(pin.at), what, "Pin it: run `llmops lock` and commit llmops.lock.")

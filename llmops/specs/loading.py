@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
@@ -13,7 +11,7 @@ from msgspec import Struct
 
 from llmops.domain.problems import Problem
 from llmops.domain.resources import Files, Key, KnownCommit, Spec
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 from llmops.specs import closures, inputs, lock_file, parsing, settings_file
 from llmops.specs.closures import Draft
 from llmops.specs.lock_file import Pins
@@ -41,8 +39,6 @@ class ParsedCommit(Struct, frozen=True, kw_only=True):
 
 
 class ParsedFile(Struct):
-    """The specs of one file, with the files that they name."""
-
     drafts: list[Draft] = []
     problems: list[Problem] = []
     broken: list[Key] = []
@@ -52,7 +48,6 @@ class ParsedFile(Struct):
 
 
 def read_all(paths: Sequence[str], files: Files, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:
-    """Read several spec files, in their order, and the files that their specs name."""
     readings = parsing.read_all(paths, files, plugins)
     while batch := list(islice(readings, parsing.BATCH)):
         for specs in parsing.prefetched(batch, _files_of, files):
@@ -82,7 +77,6 @@ class CommitReader:
             yield from self._collected.take(path, parsed, self._files)
 
     def parsed(self) -> ParsedCommit:
-        """Read the rest, and return the whole commit."""
         for _ in self:
             pass
         collected = self._collected
@@ -97,7 +91,6 @@ class CommitReader:
 
 
 def parse(files: Files, plugins: Plugins) -> ParsedCommit:
-    """Read all specs of a commit."""
     return CommitReader(files, plugins).parsed()
 
 
@@ -151,8 +144,6 @@ def with_bodies(bodies: Iterable[tuple[Spec, Any]], files: Files, plugins: Plugi
 
 
 class _Collected(Struct):
-    """The contents of all spec files that were read so far."""
-
     drafts: dict[Key, Draft] = {}
     problems: list[Problem] = []
     broken: set[Key] = set()
@@ -190,7 +181,6 @@ def _complete_all(specs: FileSpecs, plugins: Plugins, files: Files, lock: Pins) 
 
 
 def spec_paths(files: Files, settings: Settings) -> Iterator[str]:
-    """List the paths of spec files, each once."""
     seen: set[str] = set()
     for folder in settings.specs:
         for path in files.names(folder):

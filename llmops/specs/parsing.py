@@ -5,8 +5,6 @@ The result depends only on the bytes of the file and on the plug-ins.
 Pure.
 """
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +20,7 @@ from llmops.domain.resources import Files, Key, Spec
 from llmops.language import json_schema, yaml_reader
 from llmops.plugins.fields import collect
 from llmops.plugins.kind import Kind
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 
 T = TypeVar("T")
 BATCH = 500
@@ -30,8 +28,6 @@ BATCH = 500
 
 
 class FileSpecs(Struct):
-    """The contents of one file."""
-
     specs: list[Spec] = []
     problems: list[Problem] = []
     broken: list[Key] = []
@@ -48,7 +44,6 @@ class Location(Struct, frozen=True):
     document: int = 0
 
     def problem(self, steps: Sequence[str | int], what: str, remedy: str = "") -> Problem:
-        """Create a problem with the line of the value at these steps."""
         line = yaml_reader.line_of(self.files[self.path], self.document, steps)
         return Problem(self.path, line, json_path(steps), what, remedy)
 
@@ -60,8 +55,6 @@ class Location(Struct, frozen=True):
 
 
 class Declared(Protocol):
-    """A spec, or a draft of one, with its place."""
-
     @property
     def path(self) -> str: ...
     @property
@@ -94,7 +87,6 @@ def prefetched(items: Iterable[T], names: Callable[[T], Iterable[str]], files: F
 
 
 def read_all(paths: Sequence[str], files: Files, plugins: Plugins) -> Iterator[FileSpecs]:
-    """Parse several files, in their order."""
     return (read(path, files, plugins) for path in prefetched(paths, lambda path: (path,), files))
 
 
@@ -167,8 +159,6 @@ def _unknown_kind(at: Location, value: Any, kinds: Mapping[str, Kind[Any]]) -> P
 
 
 class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields around a body."""
-
     apiVersion: Literal["llmops/v1alpha1"]  # noqa: N815  the word of the file
     kind: str
     metadata: json_schema.Metadata
@@ -195,7 +185,6 @@ def _typed(
 
 
 def restated(spec: Spec, body: Any, kind: Kind[Any], plugins: Plugins) -> tuple[Spec, list[tuple[str, Any]]]:
-    """Replace the body of a spec; also return the plug-ins that it chooses."""
     collected = collect(body, plugins)
     restated = replace(
         spec,

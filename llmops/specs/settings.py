@@ -145,7 +145,6 @@ class Settings(Body, frozen=True, kw_only=True):
 
 
 def check(settings: Settings) -> Iterator[FieldProblem]:
-    """Find problems between settings: a limit on the cost needs prices."""
     if settings.gate.budget_cost is not None and not settings.hourly_cost:
         what = "this is a cost, and no device has a price."
         remedy = "Add hourly_cost: {cpu: 0.05, cuda: 2.5}, or give gate.budget: 20m."

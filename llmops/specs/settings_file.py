@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import msgspec
@@ -14,7 +12,7 @@ from llmops.domain.problems import Problem
 from llmops.domain.resources import Files
 from llmops.language import json_schema
 from llmops.plugins.fields import collect
-from llmops.plugins.plugins import Plugins
+from llmops.plugins.registry import Plugins
 from llmops.specs import parsing, settings
 from llmops.specs.settings import FILE, Settings
 
@@ -49,7 +47,6 @@ def read_stated(files: Files, plugins: Plugins) -> tuple[Settings | None, list[P
 
 
 def schema(plugins: Plugins) -> dict[str, Any]:
-    """Generate the JSON Schema of `llmops.yaml`."""
     document = json_schema.document("Settings", Settings, plugins.choices)
     document["required"] = ["apiVersion", "kind"]
     del document["properties"]["metadata"]

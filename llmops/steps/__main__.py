@@ -6,8 +6,6 @@
 Effects: imports the step, reads and writes the order's folder, ends the process.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import importlib.metadata
@@ -41,8 +39,6 @@ REPORT_SECONDS = 1.0
 
 
 class StepModule(Protocol):
-    """The module of a step, named by the kind."""
-
     def run(self, jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput | JobFailure]:
         """Yield the output or failure of each job when it is ready. An exception ends the order."""
 

@@ -3,8 +3,6 @@
 Effects: reads and writes the store and the order's folder, looks up secrets.
 """
 
-from __future__ import annotations
-
 import shutil
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,8 +32,6 @@ class StepFailed(Exception):
 
 
 class JobOutput(Struct, frozen=True):
-    """The result of one job."""
-
     job: Job
     outputs: dict[str, Digest]
     """Folders in the store, by name."""
@@ -62,7 +58,6 @@ def contained(jobs: Sequence[Job], products: Iterable[JobOutput | JobFailure]) -
 
 
 def reason(error: BaseException) -> str:
-    """Explain an exception of a step to the user."""
     if isinstance(error, (StepFailed, LlmopsError)):
         return str(error)
     if isinstance(error, OSError):
@@ -79,8 +74,6 @@ def check_pin(uri: str, sha256: str, job: Job) -> None:
 
 
 class StepContext(Struct, frozen=True):
-    """One order, as its step sees it."""
-
     folder: Path
     store: Store
     cluster: bool
@@ -112,7 +105,6 @@ class StepContext(Struct, frozen=True):
         return target
 
     def report(self, text: str, done: int = 0, total: int = 0) -> None:
-        """Report the progress of the order."""
         report(self.folder, Progress(self.redaction.clean(text), done, total))
 
     def secret(self, reference: str | None) -> str | None:
@@ -127,7 +119,6 @@ class StepContext(Struct, frozen=True):
         return value
 
     def options(self, source: Source) -> dict[str, Any]:
-        """Return fsspec's options for the address of a source."""
         token = self.secret(source.token)
         return {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
 
@@ -156,5 +147,4 @@ def report(folder: Path, progress: Progress) -> None:
 
 
 def body(resource: Job | Input, kind: type[B]) -> B:
-    """Decode the spec of a job or an input."""
     return msgspec.json.decode(bytes(resource.body), type=kind)

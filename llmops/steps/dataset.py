@@ -3,8 +3,6 @@
 Effects: reads sources, writes the store.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

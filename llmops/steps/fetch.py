@@ -3,8 +3,6 @@
 Effects: downloads from the hub and from URLs, writes the store.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import shutil
@@ -26,7 +24,6 @@ PICKLES = tuple(f"*{ending}" for ending in PICKLED)
 
 
 def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
-    """Build each model: a folder that transformers can load."""
     for job in jobs:
         model = body(job, Model)
         context.report(f"fetching {job.key}")
@@ -54,7 +51,6 @@ def _from_hub(model: Model, hub: Hub, job: Job, context: StepContext) -> Path:
 
 
 def _from_address(source: ModelSource, job: Job, context: StepContext) -> Path:
-    """Download and unpack a tar archive of a model folder."""
     uri = str(source.uri)
     archive = context.scratch("download") / "model.tar"
     digest = hashlib.sha256()

@@ -3,8 +3,6 @@
 Effects: talks to the Hugging Face hub, reads addresses.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.metadata

@@ -3,8 +3,6 @@
 Effects: reads and writes the store.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator
 
@@ -17,7 +15,6 @@ PACKAGES = ("torch", "transformers", "peft")
 
 
 def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:
-    """Yield the digest of each deployment's model."""
     for job in jobs:
         model = job.inputs["model"]
         packages = PACKAGES if "adapter" in model.outputs else ()

@@ -5,8 +5,6 @@ After the first secret is added, standard output and standard error go through a
 Effects: redirects the output of the process.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -39,7 +37,6 @@ class Redaction:
         self._redirect()
 
     def clean(self, text: str) -> str:
-        """Mask the secrets in a text."""
         for secret in sorted(self._known, key=len, reverse=True):
             text = text.replace(secret, MASK)
         return text

@@ -7,8 +7,6 @@ connection as for Vault's own tools: VAULT_ADDR, VAULT_TOKEN, VAULT_NAMESPACE an
 Effects: reads the environment and files, sends requests to Vault.
 """
 
-from __future__ import annotations
-
 import os
 import ssl
 from collections.abc import Callable, Mapping
@@ -32,7 +30,6 @@ class NoSecret(Exception):
 
 
 def resolve(reference: str) -> str:
-    """Look up a secret. Raises `NoSecret`."""
     scheme, _, rest = reference.partition(":")
     if scheme not in PROVIDERS:
         raise NoSecret(f"{reference}: there is no provider for {scheme}:. {did_you_mean(scheme, PROVIDERS)}")

@@ -3,8 +3,6 @@
 Effects: loads transformers and reads rows when a trainer is built.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterable
 from typing import Any

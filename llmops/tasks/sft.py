@@ -3,8 +3,6 @@
 Effects: loads trl and reads rows when a trainer is built.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -18,8 +18,6 @@ examples:
 Effects: trains, evaluates, releases; writes the ledger and the store; prints.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

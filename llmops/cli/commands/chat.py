@@ -11,8 +11,6 @@ examples:
 Effects: sends HTTP requests to the gateway, reads the terminal, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import http.client
 import json
@@ -100,8 +98,6 @@ def _questions(terminal: Terminal) -> Iterator[str]:
 
 
 class Answer:
-    """One answer while it is streamed."""
-
     def __init__(self, url: SplitResult, model: str, messages: list[dict[str, str]], max_tokens: int) -> None:
         self._url = url
         self._body = {"model": model, "messages": messages, "max_tokens": max_tokens, "stream": True}

@@ -11,8 +11,6 @@ examples:
 Effects: reads git, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from llmops.cli.completers import add_revision

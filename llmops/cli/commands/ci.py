@@ -20,8 +20,6 @@ examples:
 Effects: trains, evaluates and releases if asked to; writes to the forge, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import time
@@ -94,7 +92,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _job(arguments: argparse.Namespace) -> CiJob:
-    """Read the event of the job, or build one from the options."""
     if jobs.is_one(os.environ) and not (arguments.event or arguments.base or arguments.head):
         return jobs.read(os.environ, _payload)
     repo = repository.discover(arguments.folder)

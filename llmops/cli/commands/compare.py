@@ -16,8 +16,6 @@ examples:
 Effects: trains and evaluates what is missing; writes the ledger and the store; prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import time
@@ -90,7 +88,6 @@ def _request(arguments: argparse.Namespace) -> ComparisonRequest:
 
 
 def _command(arguments: argparse.Namespace, desired: Desired) -> str:
-    """Write the command that prints the same report in any clone."""
     options = [word for name in arguments.suites for word in ("--suite", name)]
     options += [word for name in arguments.evaluations for word in ("--evaluation", name)]
     options += ["--model", arguments.model] if arguments.model else []

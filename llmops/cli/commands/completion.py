@@ -7,8 +7,6 @@ examples:
 Effects: prints.
 """
 
-from __future__ import annotations
-
 import argparse
 
 import argcomplete

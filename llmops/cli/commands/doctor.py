@@ -10,8 +10,6 @@ examples:
 Effects: looks at this machine, reads git, fetches the ledger, writes a few bytes into the store, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 from collections.abc import Callable, Iterator
@@ -138,7 +136,6 @@ def _extras() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    """List the plug-ins of other distributions, each with its entry point."""
     for group, name, value in registry.entry_points():
         try:
             registry.load(group, name, value, "__name__")

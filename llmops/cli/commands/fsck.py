@@ -17,8 +17,6 @@ examples:
 Effects: reads git, fetches the ledger, reads the store, removes damaged files, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 

@@ -17,8 +17,6 @@ examples:
 Effects: trains and evaluates what is missing; writes the ledger and the store; prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from contextlib import nullcontext
@@ -85,7 +83,6 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _command(arguments: argparse.Namespace, gated: GateResult) -> str:
-    """Write the command that prints the same report in any clone."""
     environment = f" -e {arguments.environment}" if arguments.environment else ""
     sides = f"--base {short(gated.base)} --head {short(gated.head)}"
     budget = gating.budget_options(arguments.budget)

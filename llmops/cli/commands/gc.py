@@ -19,8 +19,6 @@ examples:
 Effects: reads git, fetches the ledger, removes files of the store and the work folder, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import time

@@ -7,8 +7,6 @@ examples:
 Effects: reads git and the ledger, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from llmops.api import reading

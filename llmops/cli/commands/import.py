@@ -14,8 +14,6 @@ examples:
 Effects: reads the working copy, writes files into it, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Iterable
@@ -58,7 +56,6 @@ def _mapping(text: str) -> tuple[str, str]:
 
 
 def _complete_provider(arguments: argparse.Namespace, prefix: str) -> list[str]:
-    """Offer models behind a "="."""
     provider, equals, _ = prefix.rpartition("=")
     return [f"{provider}={name}" for name in completers.models(arguments)] if equals else []
 
@@ -137,7 +134,6 @@ def _is_same(path: Path, text: str) -> bool:
 
 
 def _write(root: Path, outputs: dict[str, str]) -> tuple[str, ...]:
-    """Write the files that do not exist yet, and return their paths."""
     new = tuple(path for path, text in outputs.items() if not _is_same(root / path, text))
     for path in new:
         (root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,6 @@ examples:
 Effects: writes files and the ledger, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 from importlib import resources
 from pathlib import Path

@@ -10,8 +10,6 @@ examples:
 Effects: reads the working copy, uses the network, writes llmops.lock, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from llmops import registry

@@ -10,8 +10,6 @@ examples:
 Effects: reads log files, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -66,7 +64,6 @@ def _since(before: Logs, now: Logs) -> Iterator[str]:
 
 
 def _reader(workspace: Workspace, key: Key) -> Callable[[], Logs]:
-    """Return a function that reads the lines of a resource."""
     if key.kind == "Deployment" and any(
         replica.deployment == key.name for replica in deployments.released_runtimes(workspace).look()
     ):

@@ -15,8 +15,6 @@ examples:
 Effects: reads git, fetches the ledger, writes the file of --out, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -9,8 +9,6 @@ examples:
 Effects: writes the ledger, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from msgspec.structs import replace

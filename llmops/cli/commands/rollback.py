@@ -11,8 +11,6 @@ examples:
 Effects: reads git and the ledger, makes a commit, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from llmops.api import opening

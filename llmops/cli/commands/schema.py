@@ -11,8 +11,6 @@ examples:
 Effects: writes files if asked to, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path
@@ -50,13 +48,11 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> None:
 
 
 def schemas() -> dict[str, dict[str, object]]:
-    """Map each kind, and llmops.yaml, to its schema."""
     kinds = {kind.name: json_schema.document(kind.name, kind.body, PLUGINS.choices) for kind in KINDS.values()}
     return kinds | {"Settings": settings_file.schema(PLUGINS)}
 
 
 def write(folder: Path) -> None:
-    """Write every schema into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in schemas().items():
         disk.write(folder / f"{name}.json", f"{json.dumps(document, indent=2)}\n".encode())

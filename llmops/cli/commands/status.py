@@ -10,8 +10,6 @@ examples:
 Effects: reads git, the ledger and what runs; prints.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from llmops.api import reading

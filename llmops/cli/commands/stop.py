@@ -8,8 +8,6 @@ examples:
 Effects: ends processes, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from llmops.cli.options import add_environment

@@ -12,8 +12,6 @@ examples:
 Effects: looks at processes, writes the ledger and the fence of the routes, asks, prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -6,8 +6,6 @@ have the meaning of https://github.com/github/gh-models: they ignore case, excep
 Pure.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -43,7 +41,6 @@ def recognises(path: str, value: Mapping[str, Any]) -> bool:
 
 
 def read(location: SourceLocation, value: Mapping[str, Any]) -> SourceConfig:
-    """Read a file."""
     stem = posixpath.basename(location.path)
     for ending in (*ENDINGS, ".yml", ".yaml"):
         stem = stem.removesuffix(ending)

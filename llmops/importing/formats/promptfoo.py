@@ -5,8 +5,6 @@ The format: https://www.promptfoo.dev/docs/configuration/reference/.
 Pure.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -50,7 +48,6 @@ def recognises(path: str, value: Mapping[str, Any]) -> bool:
 
 
 def read(location: SourceLocation, value: Mapping[str, Any]) -> SourceConfig:
-    """Read a configuration."""
     stem = posixpath.basename(location.path).rpartition(".")[0]
     folder = posixpath.basename(posixpath.dirname(location.path))
     name = folder or "promptfoo" if stem == "promptfooconfig" else stem

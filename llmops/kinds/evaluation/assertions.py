@@ -132,22 +132,18 @@ class Assert(Body, frozen=True, kw_only=True):
 
     @property
     def basis(self) -> str:
-        """The type without `not-`."""
         return self.type.removeprefix("not-")
 
     @property
     def is_negated(self) -> bool:
-        """Whether the type has `not-`."""
         return self.type.startswith("not-")
 
     @property
     def is_record(self) -> bool:
-        """Whether the measurement is only recorded as the metric."""
         return self.basis in MEASURES and self.threshold is None
 
     @property
     def share(self) -> float:
-        """Weight in the score of an answer."""
         return 0.0 if self.is_record else self.weight
 
 
@@ -200,7 +196,6 @@ def problems(assertion: Assert, role: str) -> Iterator[FieldProblem]:
 
 
 def _field_problems(assertion: Assert, role: str) -> Iterator[FieldProblem]:
-    """Fields that belong to other types, and missing fields of this type."""
     if assertion.threshold is not None and assertion.basis not in THRESHOLDS:
         yield FieldProblem(f"{role}.threshold", f"{assertion.type} has no threshold: it holds or not.", "Remove it.")
     elif (assertion.threshold or 0) > 1 and assertion.basis in ("bleu", "rouge-n", "llm-rubric"):
@@ -268,7 +263,6 @@ def _template_problems(assertion: Assert, role: str) -> Iterator[FieldProblem]:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Every text in a value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, dict)):

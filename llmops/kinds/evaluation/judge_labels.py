@@ -17,8 +17,6 @@ _REMEDY = 'Write {"question": "…", "output": "…", "label": true}.'
 
 
 class JudgeLabel(Struct, frozen=True, kw_only=True):
-    """An answer that people labelled."""
-
     line: int
     question: str
     output: str

@@ -97,7 +97,6 @@ def _misplaced(suite: Suite, role: str, fields: tuple[str, ...], owner: str) -> 
 
 
 def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
-    """Task files, with the files that they include, import and read."""
     for index, suite in enumerate(evaluation.suites):
         if suite.file:
             role = intern(f"suites[{index}].task")
@@ -130,7 +129,6 @@ def _output_type_problem(subject: Subject, output: str) -> tuple[str, str] | Non
 
 
 def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterator[FieldProblem]:
-    """Check what depends on whether the deployment has a prompt."""
     deployment = next((nodes[need.key] for need in node.needs if need.at == "subject.deployment"), None)
     if deployment is None:
         return

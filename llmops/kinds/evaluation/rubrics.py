@@ -5,8 +5,6 @@ The messages and the sampling parameters are fixed; their digest is in the closu
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -30,15 +28,12 @@ LONGEST_REASON = 500
 
 
 class RubricCase(Struct, frozen=True):
-    """One answer to decide by a rubric."""
-
     rubric: str
     question: str
     answer: str
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """Messages to the judge."""
         return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": msgspec.json.encode(self).decode()}]
 
 
@@ -47,8 +42,6 @@ VERSION = digest([RubricCase("", "", "").messages, GREEDY])[:SHORT]
 
 
 class Ruling(Struct, frozen=True, kw_only=True):
-    """Decision of a judge on a case."""
-
     id: str
     """Digest of the judge and the case: the same question is not asked again."""
     holds: bool | None = None
@@ -58,8 +51,6 @@ class Ruling(Struct, frozen=True, kw_only=True):
 
 
 class Agreement(Struct, frozen=True, kw_only=True):
-    """Agreement of a judge with the labels."""
-
     kappa: float | None
     """Cohen's kappa; None where both always gave the same answer."""
     labels: int
@@ -73,7 +64,6 @@ class _Reply(Struct, forbid_unknown_fields=True):
 
 
 def name(judge: str, case: RubricCase) -> str:
-    """Id of the ruling of a judge on a case."""
     return digest([VERSION, judge, case.rubric, case.question, case.answer])
 
 

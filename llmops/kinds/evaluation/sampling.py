@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import msgspec
@@ -36,8 +34,6 @@ class SamplingBudget(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EvaluationOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the step is told besides the spec."""
-
     trial: int = 0
     """Which of several samples of the suite it is."""
     budget: SamplingBudget | None = None
@@ -56,7 +52,6 @@ def options(node: Node, unit: Unit, settings: Settings) -> JobOptions:
 
 
 def full_budget(node: Node, unit: Unit, settings: Settings) -> SamplingBudget | None:
-    """The limits of the gate of a unit's suite; None unless the suite is sequential."""
     suite: Suite = node.spec.body.suites[unit.index]
     return limits(suite.gate, node.key, node.spec.body, settings) if suite.sequential else None
 
@@ -78,5 +73,4 @@ def limits(gate: Gate, key: Key, evaluation: Evaluation, settings: Settings) -> 
 
 
 def devices(evaluation: Evaluation) -> Mapping[str, float]:
-    """The device that the model is on."""
     return {evaluation.device.partition(":")[0]: 1}

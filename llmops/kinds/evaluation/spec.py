@@ -108,7 +108,6 @@ class Suite(Body, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """Name of the suite in reports."""
         return self.name or posixpath.basename(self.task or "").removesuffix(".yaml").removesuffix(".yml")
 
     @property

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -54,8 +52,6 @@ Opened: TypeAlias = tuple[tuple[str, TaskFile | Unreadable], ...]
 
 
 class TaskSummary(Struct, frozen=True):
-    """Facts about a task file for the planner."""
-
     leads_to: tuple[str, ...]
     """Other files that it needs, each once: includes, modules and rows."""
     problems: tuple[Problem, ...]

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import json
@@ -25,6 +23,7 @@ MOST_TRIED = 1_000
 """Places of an answer at which JSON is tried: each of them may be read to the end."""
 PATH_CACHE = 256
 """Compiled paths that are kept."""
+_compiled = functools.lru_cache(PATH_CACHE)(assertions.path)
 _BEGINS = re.compile(r"[{\[]")
 
 
@@ -62,11 +61,6 @@ def matches(path: str, text: str) -> list[Any]:
         return list(itertools.islice(values, MOST_MATCHES))
     except RecursionError:  # nested too deeply for the path
         return []
-
-
-@functools.lru_cache(PATH_CACHE)
-def _compiled(path: str) -> Any:
-    return assertions.path(path)
 
 
 def equal(left: Any, right: Any) -> bool:

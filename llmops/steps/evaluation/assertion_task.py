@@ -94,13 +94,11 @@ class AssertionTask(ConfigurableTask):
         return Stopwatch(self._subject, self._seconds) if is_timed else self._subject
 
     def judged_metrics(self) -> tuple[str, ...]:
-        """Metrics that depend on the judge."""
         ruled = [assertion for assertion in self.suite.assert_ if assertion.basis == "llm-rubric"]
         overall = (PASS, SCORE) if any(assertion.share for assertion in ruled) else ()
         return (*overall, *dict.fromkeys(assertion.metric for assertion in ruled if assertion.metric))
 
     def _target(self, row: dict[str, Any]) -> str:
-        """Describe the assertions of a row in reports."""
         return "\n".join(_description(assertion, _value(assertion, row)) for assertion in self.suite.assert_)
 
     def apply_filters(self) -> None:

@@ -100,7 +100,6 @@ class _ModelCache:
         self._open: dict[str, tuple[LM, ExitStack]] = {}
 
     def get(self, job: Job) -> LM:
-        """Open the subject of a job, unless it is open."""
         name = subjects.identity(job)
         entry = self._open.pop(name, None)
         if entry is None:
@@ -122,8 +121,6 @@ class _ModelCache:
 
 
 class _Side:
-    """One subject of a suite, and its answers so far."""
-
     def __init__(
         self, job: Job, budget: SamplingBudget, context: StepContext, judges: JudgePool, models: _ModelCache
     ) -> None:
@@ -145,12 +142,10 @@ class _Side:
         return self.result.facts.of
 
     def may_ask(self, stop: int) -> bool:
-        """Whether the budget allows asking until ``stop`` items were asked."""
         items, seconds = self.budget.items, self.budget.seconds
         return (items is None or stop <= items) and (seconds is None or self._spent < seconds)
 
     def ask(self, stop: int) -> None:
-        """Ask the next items of the order until ``stop`` items were asked."""
         started = time.monotonic()
         total, seed = self.total, str(body(self.job, Evaluation).seed)
         self._context.report(f"{self.job.key} {lm_eval_task.suite_of(self.job).label}", self.asked, total)
@@ -175,7 +170,6 @@ class _Side:
         return prepared_suite.publish(self.job, self.result, self._context)
 
     def close(self) -> None:
-        """Release the model."""
         self._suite = None
 
     def _prepared(self) -> PreparedSuite:

@@ -3,8 +3,6 @@
 Effects: starts and stops processes, reads the store and the order's folder, sends HTTP requests to the engine.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time
@@ -107,7 +105,6 @@ class CompletionClient(EngineClient, LocalCompletionsAPI):
 
 
 def is_chat(job: Job) -> bool:
-    """Whether the deployment of a job is sent messages."""
     return PROMPT in job.inputs or body(job, Evaluation).apply_chat_template
 
 
@@ -144,7 +141,6 @@ def _prompt(prompt: Input | None, context: StepContext) -> PromptRoute | None:
 
 
 def template(prompt: Input, context: StepContext) -> str | None:
-    """Read the template file of a prompt; None without one."""
     path = body(prompt, Prompt).template
     return blobs.read(context.store, prompt.files[path]).decode() if path else None
 

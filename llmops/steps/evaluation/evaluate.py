@@ -5,8 +5,6 @@ For each suite: open the subject, build the task, ask, score, and publish the ev
 Effects: reads and writes the store, loads models, starts engines.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from datasets import disable_caching, disable_progress_bars

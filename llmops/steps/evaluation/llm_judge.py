@@ -5,8 +5,6 @@ A judge is asked the same question once: within a run, and across runs through t
 Effects: reads the store, loads models.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -38,7 +36,6 @@ class LlmJudge:
         self._rulings: dict[str, Ruling] = {}
 
     def recall(self, earlier: Iterable[Ruling]) -> None:
-        """Reuse rulings of earlier runs."""
         self._rulings = {ruling.id: ruling for ruling in earlier} | self._rulings
 
     def rule(self, cases: Sequence[RubricCase]) -> list[Ruling]:
@@ -109,7 +106,6 @@ class SuiteJudge:
 
 
 def encode(rulings: Iterable[Ruling]) -> bytes:
-    """Encode rulings as JSON Lines, sorted by id."""
     return b"".join(msgspec.json.encode(ruling) + b"\n" for ruling in sorted(rulings, key=lambda ruling: ruling.id))
 
 

@@ -3,8 +3,6 @@
 Effects: reads the store and the order's folder, looks up secrets.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 from functools import cache
 from pathlib import Path

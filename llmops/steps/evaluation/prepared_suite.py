@@ -5,8 +5,6 @@ lm-eval's standard errors are not computed (`bootstrap_iters=0`): gates judge th
 Effects: reads models and rows, reads and writes the store.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math
@@ -48,8 +46,6 @@ class SuiteResult(Struct, frozen=True, kw_only=True):
 
 
 class PreparedSuite:
-    """A suite whose task is built for an opened subject."""
-
     def __init__(self, job: Job, model: LM, context: StepContext, judges: JudgePool) -> None:
         self._job, self._suite, self._subject = job, lm_eval_task.suite_of(job), model
         with _named(job):
@@ -67,7 +63,6 @@ class PreparedSuite:
         return documents if self._suite.limit is None else min(documents, self._suite.limit)
 
     def ask(self, picked: list[int] | None = None) -> SuiteResult:
-        """Ask all questions, or those of the picked documents, and score the answers."""
         with _named(self._job):
             subjects.seed(self._subject, body(self._job, Evaluation).seed + lm_eval_task.options(self._job).trial)
             output = self._run_lm_eval(picked)
@@ -130,7 +125,6 @@ def _facts(scored: ScoredItems, task: Task) -> SuiteFacts:
 
 
 def _question(job: Job, context: StepContext) -> Callable[[dict[str, Any]], str]:
-    """Make a function from a sample to the question in reports."""
     prompt = subjects.prompt(job)
     if prompt is None:
         return lambda sample: _last_message(sample["arguments"][0][0])

@@ -3,8 +3,6 @@
 Effects: reads the store.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -26,7 +24,6 @@ Messages: TypeAlias = list[dict[str, str]]
 
 
 def task_fields(prompt: Input, model: LM, context: StepContext) -> dict[str, Any]:
-    """Write the task fields for a prompt: text for a model, the variables of the prompt for an engine."""
     fill, spec = filler(prompt, context), body(prompt, Prompt)
 
     def variables(row: Row) -> str:
@@ -40,7 +37,6 @@ def task_fields(prompt: Input, model: LM, context: StepContext) -> dict[str, Any
 
 
 def filler(prompt: Input, context: StepContext) -> Callable[[Row], Messages]:
-    """Make a function from a row to the messages of a prompt; it raises `StepFailed` where a variable is missing."""
     messages = _messages(prompt, context)
 
     def fill(row: Row) -> Messages:

@@ -6,8 +6,6 @@ aggregate of the item alone; for a mean, the value itself.
 Pure.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from statistics import fmean
@@ -36,8 +34,6 @@ LONGEST = 2000
 
 
 class SampleReader(Struct, frozen=True):
-    """How the question, the cluster and the trial of a sample are determined."""
-
     question: Callable[[dict[str, Any]], str]
     cluster: str | None
     """Column with the cluster of an item."""

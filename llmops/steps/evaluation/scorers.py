@@ -6,8 +6,6 @@ NaN, which is never a pass.
 Pure.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import math
@@ -32,8 +30,6 @@ UNSCORED = float("nan")
 
 
 class MeasuredAnswer(Struct, frozen=True, kw_only=True):
-    """An answer of the subject, with its measurements."""
-
     text: str
     seconds: float | None = None
     perplexity: float | None = None
@@ -81,7 +77,6 @@ def _mean(weighted: Sequence[tuple[AssertionScore, float]]) -> float:
 
 
 def score(answer: MeasuredAnswer, row: Row, assertion: Assert, index: int = 0) -> AssertionScore:
-    """Score an answer by one assertion; ``index`` is its index in the suite, which names its ruling."""
     if assertion.basis in MEASURES:
         return _measured(answer, assertion)
     if assertion.basis == "llm-rubric":

@@ -3,8 +3,6 @@
 Effects: reads the store, loads models, starts engines.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +22,6 @@ MODEL = "subject.model"
 
 
 def identity(job: Job) -> str:
-    """Identify the subject of a job: jobs with the same identity share one loaded model or engine."""
     evaluation, subject = body(job, Evaluation), _subject(job)
     outputs = sorted(subject.outputs.items())
     if subject is not job.inputs.get(MODEL):
@@ -50,7 +47,6 @@ def is_chat(job: Job) -> bool:
 
 @contextmanager
 def opened(job: Job, context: StepContext) -> Iterator[LM]:
-    """Load the model of a job, or run the engine of its deployment until the context ends."""
     if MODEL in job.inputs:
         yield load(job.inputs[MODEL], body(job, Evaluation), context)
     else:

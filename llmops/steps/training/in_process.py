@@ -6,8 +6,6 @@ there. The order's next process resumes from the newest.
 Effects: reads and writes the order's folder, limits the process to one GPU.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os

@@ -5,8 +5,6 @@ The seed is set before model and adapter are built: peft initialises adapters lo
 Effects: reads rows and model folders, draws random weights, writes checkpoints and the result.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -136,7 +134,6 @@ def to_dataset(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Dat
 
 
 def causal_lm(config: LoopConfig, training: Training, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """Load the base, or draw the weights of a new model for the tokenizer."""
     dtype = torch.bfloat16 if training.arguments.bf16 else torch.float32
     if config.has_base:
         return AutoModelForCausalLM.from_pretrained(config.start, dtype=dtype)
@@ -148,7 +145,6 @@ def causal_lm(config: LoopConfig, training: Training, tokenizer: PreTrainedToken
 
 
 def lora(training: Training, task_type: str) -> LoraConfig | None:
-    """Configure the adapter of a training; None when every weight is trained."""
     if training.finetuning != "lora":
         return None
     options = training.lora or Lora()
@@ -191,8 +187,6 @@ def _normalise_adapter(folder: Path) -> None:
 
 
 class _Reporter(TrainerCallback):
-    """Reports progress, and hands checkpoints to the worker."""
-
     def __init__(self, config: LoopConfig, worker: Worker) -> None:
         self._order = Path(config.order)
         self._worker = worker

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 from llmops.kinds.dataset import Format
@@ -14,8 +12,6 @@ FAILED = "training failed on its workers: {}"
 
 
 class TrainRows(Struct, frozen=True):
-    """The train rows of one dataset of the mixture."""
-
     rows: str
     """Path of a file of JSON lines."""
     format: Format

@@ -3,8 +3,6 @@
 Effects: reads and writes model folders.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch
@@ -20,7 +18,6 @@ PROBE_TOKENS = 32
 
 
 def merged(model: Input, context: StepContext) -> Path:
-    """Return a folder with the merged model of an input that has a base and an adapter."""
     base, adapter = context.folder_of(model, "base"), context.folder_of(model, "adapter")
     return context.once(lambda folder: merge(base, adapter, folder), "merged", model.outputs["adapter"])
 

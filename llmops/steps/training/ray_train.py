@@ -6,8 +6,6 @@ The run carries the order's name, so a second driver with the same name resumes 
 Effects: starts Ray or joins a cluster, writes checkpoints to the order's folder.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import math
@@ -91,8 +89,6 @@ def _work(config: dict[str, Any]) -> None:
 
 
 class _RayWorker:
-    """One of several workers; Ray Train keeps the checkpoints."""
-
     def __init__(self) -> None:
         self.is_first = ray.train.get_context().get_world_rank() == 0
 

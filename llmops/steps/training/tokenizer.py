@@ -3,8 +3,6 @@
 Effects: reads rows, writes a folder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

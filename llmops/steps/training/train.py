@@ -5,8 +5,6 @@ One worker on this machine trains in the step's own process. Ray runs several wo
 Effects: reads and writes the store and the order's folder, may start Ray.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import math

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from html import escape
 
@@ -21,7 +19,6 @@ LEGEND = {Verdict.PASS: "better", Verdict.FAIL: "worse", Verdict.INCONCLUSIVE: "
 
 
 def render(comparison: ComparisonResult, context: ReportContext) -> str:
-    """Render a table and a plot of subjects for each suite, with its notes."""
     parts = [f'<p class="dim">At <code>{short(comparison.commit)}</code>.</p>']
     for table in comparison.tables:
         parts += _section(table)

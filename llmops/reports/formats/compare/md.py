@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.gates.compare import ComparisonResult
 from llmops.plugins.report import ReportContext
 from llmops.reports import markdown
@@ -13,7 +11,6 @@ from llmops.reports.markdown import literal
 
 
 def render(comparison: ComparisonResult, context: ReportContext) -> str:
-    """Render a table of subjects for each suite, with its notes."""
     lines = [f"### {literal(title(comparison))}", ""]
     for table in comparison.tables:
         rows = ([literal(cell) for cell in cells(row)] for row in table.rows)

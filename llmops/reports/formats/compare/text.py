@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.gates.compare import ComparisonResult
 from llmops.plugins.report import ReportContext
 from llmops.reports.comparisons import HEADER, cells, closing, failures, heading, notes, title
@@ -14,7 +12,6 @@ STYLES = {"better": "good", "worse": "bad"}
 
 
 def render(comparison: ComparisonResult, context: ReportContext) -> str:
-    """Render a table of subjects for each suite, with its notes."""
     paint = context.paint
     lines = [f"Comparison at {short(comparison.commit)}: {title(comparison)}", ""]
     for table in comparison.tables:

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

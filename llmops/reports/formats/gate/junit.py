@@ -5,8 +5,6 @@ A suite of an evaluation is a test case. An inconclusive suite is a failure; a s
 Pure.
 """
 
-from __future__ import annotations
-
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter

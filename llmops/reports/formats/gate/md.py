@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from llmops.domain.plans import Verdict
@@ -24,7 +22,6 @@ HEADER = ("suite", "base", "head", "delta [interval]", "verdict")
 
 
 def render(gated: GateResult, context: ReportContext) -> str:
-    """Render the headline, the table of suites and what needs attention; the rest is folded away."""
     reports = gates.by_severity(gated.reports)
     lines = [f"### {headline(gated)}", "", *_table(reports)]
     urgent = [report for report in reports if not _is_plain(report)]
@@ -37,7 +34,6 @@ def render(gated: GateResult, context: ReportContext) -> str:
 
 
 def headline(gated: GateResult) -> str:
-    """Summarise a gate in one line, behind a sign."""
     sign = "🔧" if gated.failed else SIGNS[gated.verdict]
     return f"{sign} {literal(gates.headline(gated))}"
 

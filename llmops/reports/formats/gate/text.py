@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.domain.formatting import shortened
 from llmops.domain.plans import Verdict
 from llmops.gates.pull_request import GateResult
@@ -18,7 +16,6 @@ SHOWN = 5
 
 
 def render(gated: GateResult, context: ReportContext) -> str:
-    """Render the table of suites, their notes, and the headline last."""
     paint = context.paint
     lines = [f"Gate: {short(gated.head)} against {short(gated.base)}", ""]
     if gated.reports:
@@ -49,7 +46,6 @@ def _legend(gated: GateResult, paint: Paint) -> list[str]:
 
 
 def _items(report: SuiteReport, paint: Paint) -> list[str]:
-    """List the items whose scores changed most, for a suite that fails."""
     if report.judgement.verdict is not Verdict.FAIL:
         return []
     worse, better = report.worse[:SHOWN], report.better[:SHOWN]

@@ -1,7 +1,5 @@
 """Renders a plan for `llmops plan -o NAME`: one file for each format."""
 
-import sys
-
 from llmops.plugins.registry import Registry
 
-REPORTS = Registry(sys.modules[__name__], "render", "llmops.reports.plan")
+REPORTS = Registry(__name__, "render", "llmops.reports.plan")

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.planning.proposals import Proposal
 from llmops.plugins.report import ReportContext
 from llmops.reports import plans
@@ -12,5 +10,4 @@ from llmops.reports.formatting import json_text
 
 
 def render(proposal: Proposal, _context: ReportContext) -> str:
-    """Render the fields of a plan."""
     return json_text(plans.as_json(proposal))

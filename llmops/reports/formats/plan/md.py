@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.planning.proposals import Proposal
 from llmops.plugins.report import ReportContext
 from llmops.reports import markdown, plans
@@ -15,7 +13,6 @@ HEADER = ("", "resource", "action", "why", "expected")
 
 
 def render(proposal: Proposal, _context: ReportContext) -> str:
-    """Render the summary and the table of actions; the rest is folded away."""
     plan = proposal.plan
     lines = [f"### llmops plan for `{plan.environment}`", "", f"**{plans.summary(proposal)}**", ""]
     if plan.actions:

@@ -3,8 +3,6 @@
 Pure.
 """
 
-from __future__ import annotations
-
 from llmops.planning.proposals import Proposal
 from llmops.plugins.report import ReportContext
 from llmops.reports import plans
@@ -12,7 +10,6 @@ from llmops.reports.formatting import STYLES, columns, short
 
 
 def render(proposal: Proposal, context: ReportContext) -> str:
-    """Render the actions, the changes without work, the blocked resources, and the summary last."""
     plan, paint = proposal.plan, context.paint
     since = f", changes since {short(plan.base)}" if plan.base else ""
     title = f"Plan {short(plan.id)} for {plan.environment}: commit {short(plan.commit)}{since}"
