@@ -47,6 +47,14 @@ class RunnerSettings(Body, frozen=True, kw_only=True):
         | None
     ) = None
     parallel: Annotated[int, about("Number of orders that run at once.", ge=1, le=1000)] = 1
+    deadline: Annotated[Duration, about("Longest time of an order; then it is stopped, and its units fail.")] = "24h"
+    idle: (
+        Annotated[
+            Duration,
+            about("Longest time in which an order reports no progress and writes no log; default: no limit."),
+        ]
+        | None
+    ) = None
 
 
 class StoreSettings(Body, frozen=True, kw_only=True):
