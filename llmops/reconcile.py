@@ -21,7 +21,7 @@ from llmops.domain.problems import Refused, Unfinished, Unhealthy
 from llmops.domain.records import EnvironmentState, Initiator, Release
 from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
-from llmops.execution import executor
+from llmops.execution import deadlines, executor
 from llmops.execution.executor import DEPENDENCY_FAILED, BuildContext
 from llmops.gates import verdicts
 from llmops.gates.trials import EvidenceStore
@@ -110,6 +110,7 @@ def build_context(
         work=workspace.work,
         parallel=workspace.settings.runner.parallel,
         guard=guard,
+        limits=deadlines.limits(workspace.settings.runner),
         stop=stop,
     )
 

@@ -69,6 +69,8 @@ class Order(Struct, frozen=True, kw_only=True):
     store: str
     cluster: bool = False
     """Whether the process runs inside a Ray cluster and uses it, instead of starting its own."""
+    deadline: str = ""
+    """Duration after which the process ends itself; '' is never."""
 
 
 class Progress(Struct, frozen=True):
@@ -102,6 +104,14 @@ def name(jobs: tuple[Job, ...]) -> str:
     first = jobs[0]
     whole = jobs[0].unit if len(jobs) == 1 else digest(sorted(job.unit for job in jobs))
     return f"{first.key.kind.lower()}-{first.key.name[:40]}-{whole[:SHORT]}"
+
+
+def over_deadline(deadline: str) -> str:
+    """Explain why an order was ended at its deadline."""
+    return (
+        f"it ran for over {deadline} (runner.deadline of llmops.yaml), and was stopped. "
+        "Find what does not end, make the work smaller, or raise runner.deadline"
+    )
 
 
 def encode(value: Struct) -> bytes:

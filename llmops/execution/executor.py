@@ -22,7 +22,8 @@ from llmops.domain.orders import Job, JobResult, Order, OrderReport, Previous, P
 from llmops.domain.plans import BuildAction
 from llmops.domain.problems import Stopped
 from llmops.domain.records import EnvironmentState, Initiator, Intent, Outcome, Provenance
-from llmops.execution import dispatch
+from llmops.execution import deadlines, dispatch
+from llmops.execution.deadlines import OrderLimits
 from llmops.host import clock, disk
 from llmops.host.signals import NEVER, Stop
 from llmops.index.commits import Desired
@@ -53,6 +54,7 @@ class BuildContext(Struct, frozen=True, kw_only=True):
     parallel: int
     guard: Callable[[EnvironmentState], EnvironmentState]
     """Applied to every state before it is changed: raises when the lease is lost, renews it when it is due."""
+    limits: OrderLimits = OrderLimits()
     stop: Stop = NEVER
 
 
@@ -104,6 +106,8 @@ def build(tasks: Iterable[BuildTask], context: BuildContext, initiator: Initiato
 class _Running(Struct):
     order: OrderRef
     actions: tuple[BuildAction, ...]
+    started: float
+    """Seconds since the epoch."""
     attempts: int = 1
     reported: Progress | None = None
 
@@ -141,7 +145,7 @@ class _Building:
 
     def _join(self, intent: Intent, folder: Path) -> None:
         actions = tuple(self.waiting.pop(unit) for unit in intent.units)
-        self.running.append(_Running(self._ref(folder), actions))
+        self.running.append(_Running(self._ref(folder), actions, clock.parse(intent.at)))
         self.result.joined.update(intent.units)
         self._emit(EventType.JOINED, actions, intent.name)
 
@@ -227,6 +231,7 @@ class _Building:
             jobs=jobs,
             store=self.context.store.url,
             cluster=self.context.runner.cluster,
+            deadline=self.context.limits.deadline,
         )
         dispatch.forget_invalid(folder, self.context.store)
         if any(job.incremental for job in jobs) and self.context.runner.look(folder) is not OrderState.RUNNING:
@@ -234,7 +239,7 @@ class _Building:
         disk.write(folder / orders.ORDER, orders.encode(order))
         for action in batch:
             del self.waiting[action.unit]
-        return _Running(self._ref(folder), batch)
+        return _Running(self._ref(folder), batch, time.time())
 
     def _ref(self, folder: Path) -> OrderRef:
         digest = sha256((folder / orders.ORDER).read_bytes())
@@ -269,7 +274,14 @@ class _Building:
             self._emit(EventType.AGAIN, running.actions, running.order.name)
             self.context.runner.start(running.order)
             return False
-        return order_state is not OrderState.RUNNING
+        return order_state is not OrderState.RUNNING or self._was_stopped(running)
+
+    def _was_stopped(self, running: _Running) -> bool:
+        """Stop an order that is over its limits."""
+        why = deadlines.overdue(self.context.limits, running.order.folder, running.started, time.time())
+        if why:
+            deadlines.stop(self.context.runner, running.order.folder, why, running.actions)
+        return bool(why)
 
     def _pass_on_progress(self, running: _Running) -> None:
         progress = dispatch.progress(running.order.folder)

@@ -7,19 +7,32 @@ expression can make a large value, the steps are counted before the value is mad
 Pure.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from io import StringIO
-from typing import Any
+from typing import Any, TypeAlias
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-__all__ = ["Forbidden", "TemplateError", "TemplateSyntaxError", "compiled", "counting", "variables"]
+__all__ = [
+    "Forbidden",
+    "OverBudget",
+    "Sandbox",
+    "SecurityError",
+    "TemplateError",
+    "TemplateSyntaxError",
+    "bounded",
+    "compiled",
+    "counting",
+    "spend",
+    "spend_on",
+    "variables",
+]
 MAX_PARTS = 4_000
 """Most expressions and tags of a template: the time to compile them grows with their square."""
 MAX_STEPS = 1_000_000
@@ -34,7 +47,8 @@ _REMOVED = ("center", "format", "batch", "slice", "pprint", "random", "striptags
 _STRING_METHODS = frozenset(
     "upper lower title capitalize strip lstrip rstrip split splitlines startswith endswith".split()
 )
-_LEFT: ContextVar[list[int] | None] = ContextVar("steps that are left", default=None)
+_COLLECTIONS: Any = (list, tuple, set, frozenset, type({}.keys()), type({}.values()), type({}.items()))
+_LEFT: ContextVar[list[int] | None] = ContextVar("steps that are left, and their limit", default=None)
 
 
 class Forbidden(TemplateError):
@@ -45,51 +59,61 @@ class Forbidden(TemplateError):
         self.line = line
 
 
+class OverBudget(SecurityError):
+    """A rendering takes more steps than it may."""
+
+
 @contextmanager
-def counting() -> Iterator[None]:
-    """Limit the steps of what is rendered inside; `SecurityError` ends a rendering that takes more."""
-    token = _LEFT.set([MAX_STEPS])
+def counting(steps: int = MAX_STEPS) -> Iterator[None]:
+    """Limit the steps of what is rendered inside; `OverBudget` ends a rendering that takes more."""
+    token = _LEFT.set([steps, steps])
     try:
         yield
     finally:
         _LEFT.reset(token)
 
 
-def _spend(steps: int) -> bool:
+def spend(steps: int) -> bool:
     """Count steps. Always true, so that it can be part of a condition."""
     left = _LEFT.get()
     if left is not None:
         left[0] -= steps
         if left[0] < 0:
-            raise SecurityError(f"the template takes more than {MAX_STEPS:,} steps.")
+            raise OverBudget(f"the template takes more than {left[1]:,} steps.")
     return True
 
 
-def _spend_on(*values: Any) -> None:
+def spend_on(*values: Any) -> None:
     """Count the steps of going through values and all that they contain, as often as they contain it."""
     waiting = list(values)
     while waiting:
         value = waiting.pop()
         if isinstance(value, (str, bytes)):
-            _spend(1 + len(value))
+            spend(1 + len(value))
         elif isinstance(value, dict):
-            _spend(1 + 2 * len(value))
+            spend(1 + 2 * len(value))
             waiting += [*value.keys(), *value.values()]
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            _spend(1 + len(value))
+        elif isinstance(value, _COLLECTIONS):
+            spend(1 + len(value))
             waiting += value
         else:
-            _spend(1)
+            spend(1)
 
 
-def _counted(value: Any) -> Any:
-    _spend_on(value)
+def counted(value: Any) -> Any:
+    spend_on(value)
+    return value
+
+
+def _sliced(value: Any) -> Any:
+    """Count the steps of a slice, which copies no item."""
+    spend(1 + (len(value) if isinstance(value, (str, bytes, list, tuple)) else 0))
     return value
 
 
 def _joined(values: Iterable[Any]) -> str:
     parts = list(values)
-    _spend_on(parts)
+    spend_on(parts)
     return "".join(map(str, parts))
 
 
@@ -109,7 +133,7 @@ def _indent_cost(s: Any, width: Any = 4, first: Any = False, blank: Any = False)
 
 
 def _tojson_cost(value: Any, indent: int | None = None) -> int:
-    _spend_on(*([value] * (indent or 0)))
+    spend_on(*([value] * (indent or 0)))
     return 0
 
 
@@ -128,20 +152,20 @@ _COSTS: Mapping[str, Callable[..., int]] = {
 }
 
 
-def _bounded(function: Callable[..., Any], cost: Callable[..., int] | None = None) -> Callable[..., Any]:
+def bounded(function: Callable[..., Any], cost: Callable[..., int] | None = None) -> Callable[..., Any]:
     """Make a filter or a test count the steps of its arguments and, with a cost, of its result."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0  # Jinja's own first argument
 
-    def bounded(*values: Any, **named: Any) -> Any:
+    def limited(*values: Any, **named: Any) -> Any:
         arguments = [list(value) if isinstance(value, Iterator) else value for value in values]
-        _spend_on(*arguments[first:], *named.values())
+        spend_on(*arguments[first:], *named.values())
         if cost is not None:
-            _spend(cost(*arguments[first:], **named))
+            spend(cost(*arguments[first:], **named))
         return function(*arguments, **named)
 
     if first:
-        bounded.jinja_pass_arg = function.jinja_pass_arg  # type: ignore[attr-defined]
-    return bounded
+        limited.jinja_pass_arg = function.jinja_pass_arg  # type: ignore[attr-defined]
+    return limited
 
 
 class Counting(CodeGenerator):
@@ -161,7 +185,7 @@ class Counting(CodeGenerator):
             elif isinstance(part, (nodes.Operand, nodes.Compare)):
                 part.expr = _call("counted", part.expr)
             elif isinstance(part, nodes.Getitem):
-                part.node = _call("counted", part.node) if isinstance(part.arg, nodes.Slice) else part.node
+                part.node = _call("sliced", part.node) if isinstance(part.arg, nodes.Slice) else part.node
             elif isinstance(part, (nodes.For, nodes.Macro, nodes.CallBlock)):
                 _weigh(part)
         super().visit_Template(node, frame)
@@ -197,38 +221,38 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     code_generator_class = Counting
     intercepted_binops = frozenset({"*", "**", "%", "+"})
-    spend, counted, joined = staticmethod(_spend), staticmethod(_counted), staticmethod(_joined)
+    spend, counted = staticmethod(spend), staticmethod(counted)
+    sliced, joined = staticmethod(_sliced), staticmethod(_joined)
+    string_methods = _STRING_METHODS
 
-    def __init__(self) -> None:
-        super().__init__(
-            undefined=StrictUndefined,
-            autoescape=False,
-            keep_trailing_newline=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True} | options)
         for name in ("range", "lipsum"):
             del self.globals[name]
         kept = {name: function for name, function in self.filters.items() if name not in _REMOVED}
-        self.filters = {name: _bounded(function, _COSTS.get(name)) for name, function in kept.items()}
+        self.filters = {name: bounded(function, _COSTS.get(name)) for name, function in kept.items()}
         tests: dict[str, Any] = dict(self.tests)
-        self.tests = {name: _bounded(function) for name, function in tests.items()}
+        self.tests = {name: bounded(function) for name, function in tests.items()}
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
         if operator == "+":
-            _spend_on(left, right)
+            spend_on(left, right)
         elif not numbers or operator == "**" or max(abs(left), abs(right), abs(left * right)) > 100 * MAX_NUMBER:
             raise SecurityError(f"'{operator}' is only for small numbers in a prompt.")
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, *values: Any, **named: Any) -> Any:
         if not any(obj is function for function in _OURS):
-            _spend_on(getattr(obj, "__self__", None), *values, *named.values())
+            self.spend_on_call(obj, values, named)
         return super().call(context, obj, *values, **named)
 
+    def spend_on_call(self, obj: Any, values: Sequence[Any], named: Mapping[str, Any]) -> None:
+        """Count the steps of a call, before it is made."""
+        spend_on(getattr(obj, "__self__", None), *values, *named.values())
+
     def getitem(self, obj: Any, argument: Any) -> Any:
-        _spend_on(argument)  # a key is hashed, with all that it contains
+        spend_on(argument)  # a key is hashed, with all that it contains
         return super().getitem(obj, argument)
 
     def wrap_str_format(self, value: Any) -> None:  # noqa: ARG002  the base class lets str.format through here
@@ -236,11 +260,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, (str, bytes)):
-            return attr in _STRING_METHODS
+            return attr in self.string_methods
         return super().is_safe_attribute(obj, attr, value)
 
 
-_OURS = (_spend, _counted, _joined)
+_OURS = (spend, counted, _sliced, _joined)
 
 
 class _Tracking(meta.TrackingCodeGenerator, Counting):
@@ -249,23 +273,26 @@ class _Tracking(meta.TrackingCodeGenerator, Counting):
     write = CodeGenerator.write
 
 
+Check: TypeAlias = Callable[[nodes.Node], None]
 _ENVIRONMENT = Sandbox()
 _REACHES_OUT = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
 
-def variables(source: str) -> frozenset[str]:
-    """Find the variables that a template uses.
+def variables(source: str, environment: Sandbox | None = None, check: Check = lambda _: None) -> frozenset[str]:
+    """Find the variables that a template uses; ``check`` raises `Forbidden` for a node that it may not contain.
 
     Raises `Forbidden`, `TemplateError`, and whatever CPython raises for a program that it cannot compile.
     """
-    tree = _ENVIRONMENT.parse(source)
+    environment = environment or _ENVIRONMENT
+    tree = environment.parse(source)
     parts: list[nodes.Node] = [tree]
     for part in parts:
         _check(part)
+        check(part)
         parts += part.iter_child_nodes()
         if len(parts) > MAX_PARTS:
             raise Forbidden(1, f"the template has over {MAX_PARTS:,} expressions and tags")
-    generator = _Tracking(_ENVIRONMENT)
+    generator = _Tracking(environment)
     generator.stream = program = StringIO()
     generator.visit(tree)
     compile(program.getvalue(), "<template>", "exec")  # Jinja may write a program that is not valid Python

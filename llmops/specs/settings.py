@@ -45,6 +45,14 @@ class RunnerSettings(Body, frozen=True, kw_only=True):
     config: Annotated[Options, about("The runner's own options.")] = {}
     work: Annotated[str | None, about("Folder of this machine for running work; default: in the git directory.")] = None
     parallel: Annotated[int, about("Number of orders that run at once.", ge=1, le=1000)] = 1
+    deadline: Annotated[Duration, about("Longest time of an order; then it is stopped, and its units fail.")] = "24h"
+    idle: (
+        Annotated[
+            Duration,
+            about("Longest time in which an order reports no progress and writes no log; default: no limit."),
+        ]
+        | None
+    ) = None
 
 
 class StoreSettings(Body, frozen=True, kw_only=True):

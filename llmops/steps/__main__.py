@@ -10,7 +10,9 @@ import argparse
 import importlib
 import importlib.metadata
 import math
+import os
 import platform
+import signal
 import sys
 import tempfile
 import threading
@@ -30,12 +32,15 @@ from llmops.domain.digests import Digest
 from llmops.domain.orders import Job, JobResult, Order, OrderReport, Previous
 from llmops.host import disk, file_locks
 from llmops.host.clock import now
+from llmops.plugins import fields
 from llmops.steps.context import JobFailure, JobOutput, StepContext, reason
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs, mailbox
 from llmops.store.blobs import Store
 
 REPORT_SECONDS = 1.0
+GRACE_SECONDS = 10.0
+"""Seconds after its deadline in which a run may end an order, with a better message than that of the order itself."""
 
 
 class StepModule(Protocol):
@@ -62,6 +67,7 @@ def _attempt(folder: Path, redaction: Redaction) -> OrderReport:
     error, failed = "", dict[Digest, str]()
     try:
         order = msgspec.json.decode((folder / orders.ORDER).read_bytes(), type=Order)
+        _watch(order, folder)
         for failure in _run(order, folder, redaction):
             failed[failure.job.unit] = redaction.clean(failure.why)
     except (Exception, SystemExit) as exception:  # noqa: BLE001  the edge of the process: everything becomes a report
@@ -99,6 +105,23 @@ def _run(order: Order, folder: Path, redaction: Redaction) -> Iterator[JobFailur
         )
         _write(folder / orders.RESULTS / f"{result.unit}.json", result)
         started, clock = now(), time.monotonic()
+
+
+def _watch(order: Order, folder: Path) -> None:
+    """End this process and its group after the deadline, for when no run is there to end it."""
+
+    def end() -> None:
+        _write(folder / orders.OUTCOME, OrderReport(f"{order.name}: {orders.over_deadline(order.deadline)}"))
+        time.sleep(2 * REPORT_SECONDS)  # a cluster's mailbox gets the report
+        if os.getpgid(0) == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    if order.deadline:
+        limit = fields.seconds(order.deadline) + GRACE_SECONDS
+        timer = threading.Timer(min(limit, threading.TIMEOUT_MAX), end)
+        timer.daemon = True
+        timer.start()
 
 
 def _pending(job: Job, folder: Path) -> Job | None:

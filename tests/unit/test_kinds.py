@@ -390,7 +390,7 @@ def test_tasks_may_include_one_another() -> None:
     ],
 )
 def test_hostile_task_files_are_problems(task: str, words: str) -> None:
-    assert words in problems(suite_of("evals/t.yaml", **{"evals/t.yaml": task}))[0]
+    assert any(words in line for line in problems(suite_of("evals/t.yaml", **{"evals/t.yaml": task})))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sys import intern
 
 from llmops.domain.problems import FieldProblem, Problem
 from llmops.domain.resources import Files, FileUse, Key, Node, Pin, Scope
-from llmops.kinds.evaluation import assertions, judge_labels, rubrics, sampling, task_files
+from llmops.kinds.evaluation import assertions, judge_labels, rubrics, sampling, task_files, task_policy
 from llmops.kinds.evaluation.spec import Evaluation, Gate, Subject, Suite
 from llmops.plugins.kind import Choices, Kind, Step
 
@@ -120,7 +120,7 @@ def examine(evaluation: Evaluation, files: Files) -> Iterator[FieldProblem | Pro
 
 def _output_type_problem(subject: Subject, output: str) -> tuple[str, str] | None:
     """Reason why a subject cannot be asked for an output type, and the remedy."""
-    if subject.deployment is not None and output in task_files.LIKELIHOODS:
+    if subject.deployment is not None and output in task_policy.LIKELIHOODS:
         what = f"its output_type is {output}, and an engine answers with text, not with likelihoods of tokens."
         return what, "Make it generate_until, or evaluate the model (subject: {model: …})."
     if subject.prompt is not None and output == "loglikelihood_rolling":

@@ -11,27 +11,16 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from llmops.domain.problems import Problem, did_you_mean
+from llmops.domain.problems import Problem
 from llmops.domain.resources import Files
+from llmops.kinds.evaluation import task_checks, task_groups
+from llmops.kinds.evaluation.task_policy import LOADERS, Function
 from llmops.language import yaml_reader
 from llmops.language.yaml_reader import Unreadable
 
-FIELDS = frozenset(
-    "task task_alias tag include dataset_path dataset_name dataset_kwargs custom_dataset training_split "
-    "validation_split test_split fewshot_split process_docs doc_to_text doc_to_target doc_to_image doc_to_audio "
-    "unsafe_code doc_to_choice process_results use_prompt description target_delimiter fewshot_delimiter "
-    "fewshot_config num_fewshot metric_list output_type generation_kwargs repeats filter_list "
-    "should_decontaminate doc_to_decontamination_query gen_prefix metadata".split()
-)
-"""Fields of lm-eval's TaskConfig; a contract test compares them with the installed version."""
-LOADERS = ("json", "csv", "parquet", "text", "arrow")
-"""Values of ``dataset_path`` that read files; all others are repositories of the hub."""
 CACHE = 256
 """Task files that are cached: many suites share one, and summarizing it for each took an eighth of the parsing time."""
 COMMIT = re.compile("[0-9a-f]{40}")
-LIKELIHOODS = ("loglikelihood", "loglikelihood_rolling", "multiple_choice")
-"""Output types that need the likelihoods of tokens, which an engine does not return."""
-OUTPUT_TYPES = (*LIKELIHOODS, "generate_until")
 
 
 class TaskFile(Struct, frozen=True, eq=False):
@@ -40,6 +29,8 @@ class TaskFile(Struct, frozen=True, eq=False):
     fields: dict[str, Any]
     functions: tuple[str, ...]
     """Functions of its ``!function`` tags: ``utils.process``."""
+    data: bytes = b""
+    """The bytes of the file, to find the lines of its fields."""
 
 
 def is_file(task: str) -> bool:
@@ -47,6 +38,7 @@ def is_file(task: str) -> bool:
     return task.endswith((".yaml", ".yml"))
 
 
+Fields: TypeAlias = dict[str, Any]
 Opened: TypeAlias = tuple[tuple[str, TaskFile | Unreadable], ...]
 """A task file and all files that it includes, each once: the path, and the content or the error."""
 
@@ -56,37 +48,65 @@ class TaskSummary(Struct, frozen=True):
     """Other files that it needs, each once: includes, modules and rows."""
     problems: tuple[Problem, ...]
     output_type: str
-    """Its own value overrides that of an included file, as in lm-eval."""
+    num_fewshot: int = 0
+    """Solved examples before each question, unless the suite has a number of its own."""
 
 
 def summarize(task: str, files: Files, *, with_rows: bool) -> TaskSummary:
     """Summarize a task file; ``with_rows`` is false when a dataset replaces its own rows."""
-    return _summarize(tuple(_opened(task, files)), with_rows=with_rows)
+    opened = tuple(_opened(task, files))
+    first = opened[0][1] if opened else None
+    if isinstance(first, TaskFile) and task_groups.is_group(first.fields):
+        return TaskSummary(
+            (), tuple(task_groups.problems(task, first.fields, first.data, _named_tasks(task, files))), ""
+        )
+    return _summarize(opened, with_rows=with_rows)
 
 
 @lru_cache(CACHE)
 def _summarize(opened: Opened, *, with_rows: bool) -> TaskSummary:
-    contents = (content.fields for _, content in opened if isinstance(content, TaskFile))
-    output = next((str(fields["output_type"]) for fields in contents if "output_type" in fields), "generate_until")
-    needed, problems = _needed_files(opened, with_rows=with_rows), _problems(opened, with_rows=with_rows)
-    return TaskSummary(tuple(needed), tuple(problems), output)
+    merged = _merged(opened)
+    number = merged.get("num_fewshot")
+    needed = _needed_files(opened, merged, with_rows=with_rows)
+    problems = _problems(opened, merged, with_rows=with_rows)
+    return TaskSummary(
+        leads_to=tuple(needed),
+        problems=tuple(problems),
+        output_type=str(merged.get("output_type", "generate_until")),
+        num_fewshot=number if isinstance(number, int) and not isinstance(number, bool) else 0,
+    )
 
 
-def _needed_files(opened: Opened, *, with_rows: bool) -> Iterator[str]:
+def _merged(opened: Opened) -> Fields:
+    """Merge a task file with its includes as lm-eval does: a later include overrides an earlier, and the file both."""
+    contents = {path: content for path, content in opened if isinstance(content, TaskFile)}
+
+    def merge(path: str, above: frozenset[str]) -> Fields:
+        if path not in contents or path in above:
+            return {}
+        fields: Fields = {}
+        for included in _included(path, contents[path]):
+            fields |= merge(included, above | {path})
+        return fields | {name: value for name, value in contents[path].fields.items() if name != "include"}
+
+    return merge(opened[0][0], frozenset()) if opened else {}
+
+
+def _needed_files(opened: Opened, merged: Fields, *, with_rows: bool) -> Iterator[str]:
     seen = {path for path, _ in opened[:1]}
     for path, content in opened:
         if isinstance(content, Unreadable):
             continue  # `_problems` reports it
-        rows = _strings(_kwargs(content).get("data_files")) if with_rows else ()
-        modules = _siblings(path, (f"{name.rpartition('.')[0]}.py" for name in content.functions))
+        rows = _row_files(content) if with_rows and not is_hub(merged.get("dataset_path")) else ()
+        modules = _siblings(path, task_checks.modules_of(content.functions))
         for file in (*_included(path, content), *modules, *rows):
             if file and file not in seen:
                 seen.add(file)
                 yield file
 
 
-def _problems(opened: Opened, *, with_rows: bool) -> Iterator[Problem]:
-    """Invalid YAML or fields, and rows that can change without a commit."""
+def _problems(opened: Opened, merged: Fields, *, with_rows: bool) -> Iterator[Problem]:
+    """Invalid YAML, fields against their policy, and rows that can change without a commit."""
     tasks: list[tuple[str, TaskFile]] = []
     for path, content in opened:
         if isinstance(content, Unreadable):
@@ -94,43 +114,39 @@ def _problems(opened: Opened, *, with_rows: bool) -> Iterator[Problem]:
             yield Problem(path, content.line, "", what, content.remedy or "Correct the YAML.")
         else:
             tasks.append((path, content))
-            yield from _field_problems(path, content) if path == opened[0][0] else ()
+            for finding in task_checks.check(content.fields, merged):
+                yield finding.at(path, content.data)
     if tasks and with_rows:
-        yield from _row_problems(tasks)
+        yield from _row_problems(tasks, merged)
 
 
-def _field_problems(path: str, task: TaskFile) -> Iterator[Problem]:
-    for name in sorted(task.fields.keys() - FIELDS):
-        yield Problem(path, 1, f"$.{name}", "lm-eval has no such task field.", did_you_mean(name, FIELDS))
-    output = task.fields.get("output_type", "generate_until")
-    if output not in OUTPUT_TYPES:
-        yield Problem(
-            path, 1, "$.output_type", f'"{output}" is not an output type.', f"Use one of {', '.join(OUTPUT_TYPES)}."
-        )
-    if isinstance(_kwargs(task).get("token"), str):
-        remedy = "Remove it, and add a reference to the suite: token: env:HF_TOKEN."
-        yield Problem(path, 1, "$.dataset_kwargs.token", "a secret is written out here.", remedy)
-    if task.fields.get("dataset_kwargs") not in (None, _kwargs(task)):
-        remedy = "Write the options by name: dataset_kwargs: {data_files: …}."
-        yield Problem(path, 1, "$.dataset_kwargs", "this is not a mapping.", remedy)
-
-
-def _row_problems(tasks: list[tuple[str, TaskFile]]) -> Iterator[Problem]:
-    """Rows that are missing, or on the hub and not pinned.
-
-    ``tasks`` are the task file and its includes; the earlier file overrides the later, as in lm-eval.
-    """
-    merged = TaskFile({name: value for _, task in reversed(tasks) for name, value in task.fields.items()}, ())
-    path = merged.fields.get("dataset_path")
-    revision = str(_kwargs(merged).get("revision", ""))
-    if isinstance(path, str) and path not in LOADERS and not COMMIT.fullmatch(revision):
-        file = next(file for file, task in tasks if "dataset_path" in task.fields)
+def _row_problems(tasks: list[tuple[str, TaskFile]], merged: Fields) -> Iterator[Problem]:
+    """Rows that are missing, or on the hub and not pinned."""
+    path, kwargs = merged.get("dataset_path"), merged.get("dataset_kwargs")
+    revision = str(kwargs.get("revision", "")) if isinstance(kwargs, dict) else ""
+    if is_hub(path) and not (COMMIT.fullmatch(revision) and "/" in str(path)):
+        file, task = next((file, task) for file, task in tasks if "dataset_path" in task.fields)
         what = f"the rows of {path} are on the hub and may change."
         remedy = "Add dataset_kwargs: {revision: <commit of 40 hexadecimal digits>}, or add a dataset to the suite."
-        yield Problem(file, 1, "$.dataset_path", what, remedy)
-    if not (merged.fields.keys() & {"dataset_path", "custom_dataset"}):
+        if COMMIT.fullmatch(revision):
+            what, remedy = f"the rows of {path} have no owner.", "Name the repository of the hub as owner/name."
+        yield task_checks.Finding(("dataset_path",), what, remedy).at(file, task.data)
+    if not (merged.keys() & {"dataset_path", "custom_dataset"}):
         remedy = "Add a dataset to the suite, or a dataset_path to the task."
         yield Problem(tasks[0][0], 1, "", "the task has no rows.", remedy)
+
+
+def is_hub(dataset_path: Any) -> bool:
+    """Whether the rows of a task are on the hub, not in files."""
+    return isinstance(dataset_path, str) and dataset_path not in LOADERS
+
+
+def _named_tasks(group: str, files: Files) -> dict[str, str]:
+    """Find the task files beside a group, by the name of their task."""
+    folder = posixpath.dirname(group)
+    opened = ((path, _open(path, files)) for path in files.names(folder) if is_file(path) and path != group)
+    found = ((content.fields.get("task"), path) for path, content in opened if isinstance(content, TaskFile))
+    return {name: path for name, path in found if isinstance(name, str)}
 
 
 def _opened(start: str, files: Files) -> Iterator[tuple[str, TaskFile | Unreadable]]:
@@ -172,9 +188,10 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(entry)
 
 
-def _kwargs(task: TaskFile) -> dict[str, Any]:
+def _row_files(task: TaskFile) -> Iterator[str]:
     kwargs = task.fields.get("dataset_kwargs")
-    return kwargs if isinstance(kwargs, dict) else {}
+    paths = _strings(kwargs.get("data_files")) if isinstance(kwargs, dict) else ()
+    return (path for path in paths if not task_checks.wrong_path(path))
 
 
 @lru_cache(CACHE)
@@ -182,11 +199,11 @@ def read(data: bytes) -> TaskFile:
     """Parse an lm-eval task file without running it. Raises `Unreadable`, as for a spec."""
     functions: list[str] = []
 
-    def function(name: str) -> str:
+    def function(name: str) -> Function:
         functions.append(name)
-        return name
+        return Function(name)
 
     documents = yaml_reader.load(data, {"!function": function})
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
         raise Unreadable(1, "it is not one mapping of fields.")
-    return TaskFile(documents[0].value, tuple(functions))
+    return TaskFile(documents[0].value, tuple(functions), data)

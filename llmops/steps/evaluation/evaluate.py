@@ -12,7 +12,7 @@ from lm_eval.api.model import LM
 
 from llmops.domain.orders import Job
 from llmops.steps.context import JobFailure, JobOutput, StepContext, contained
-from llmops.steps.evaluation import batches, lm_eval_task, prepared_suite, subjects
+from llmops.steps.evaluation import batches, lm_eval_guard, lm_eval_task, prepared_suite, subjects
 from llmops.steps.evaluation.llm_judge import JudgePool
 from llmops.steps.evaluation.prepared_suite import PreparedSuite
 
@@ -22,6 +22,7 @@ def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput | Job
 
     A suite that fails does not affect the others; a subject that cannot be opened fails all of its suites.
     """
+    lm_eval_guard.install()
     disable_caching()
     disable_progress_bars()
     judges = JudgePool(context)

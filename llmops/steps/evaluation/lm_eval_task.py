@@ -15,12 +15,12 @@ from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
 from llmops.domain.orders import Job
-from llmops.kinds.evaluation import task_files
+from llmops.kinds.evaluation import task_files, task_policy
 from llmops.kinds.evaluation.sampling import EvaluationOptions
 from llmops.kinds.evaluation.spec import Evaluation, Suite
 from llmops.steps.context import StepContext, StepFailed, body
 from llmops.steps.dataset import TEST, TRAIN
-from llmops.steps.evaluation import prompting, subjects
+from llmops.steps.evaluation import lm_eval_guard, prompting, subjects
 
 
 def suite_of(job: Job) -> Suite:
@@ -35,6 +35,7 @@ def options(job: Job) -> EvaluationOptions:
 
 def task(job: Job, model: LM, context: StepContext) -> Task:
     """Build the task of a job's suite. Raises `StepFailed` where the subject cannot be asked for its output type."""
+    lm_eval_guard.install()
     suite = suite_of(job)
     assert suite.task is not None  # noqa: S101  suites of assertions have their own task
     fields: dict[str, Any] = {}
@@ -52,7 +53,7 @@ def task(job: Job, model: LM, context: StepContext) -> Task:
     if len(loaded) != 1:
         raise StepFailed(f"{suite.task} is a group of {len(loaded)} tasks. Declare a suite for each of them.")
     built = next(iter(loaded.values()))
-    if built.OUTPUT_TYPE in task_files.LIKELIHOODS and subjects.MODEL not in job.inputs:
+    if built.OUTPUT_TYPE in task_policy.LIKELIHOODS and subjects.MODEL not in job.inputs:
         raise StepFailed(
             f"{suite.task} is {built.OUTPUT_TYPE}, and the engine of {subjects.name(job)} answers with text, not with "
             "likelihoods of tokens. Evaluate the model (subject: {model: …}), or use a task that is generate_until."

@@ -34,6 +34,7 @@ from llmops.domain.orders import Progress
 from llmops.kinds.training import Lora, Training
 from llmops.plugins.training_task import TrainerInputs, TrainingTask
 from llmops.registry import PLUGINS
+from llmops.steps import chat_templates
 from llmops.steps.context import StepFailed, report
 from llmops.steps.training.loop_config import LOSSES, LoopConfig, TrainRows
 
@@ -55,6 +56,7 @@ class Worker(Protocol):
 
 def run(config: LoopConfig, worker: Worker) -> None:
     """Train on one worker. Every worker builds the same model from the same seed; the first one saves the result."""
+    chat_templates.install()
     training = msgspec.json.decode(config.training, type=Training)
     task: TrainingTask = PLUGINS.choice("tasks", training.task)
     torch.set_num_threads(max(1, int(training.resources.cpus)))
