@@ -134,7 +134,8 @@ def test_two_workers_give_the_same_bytes_after_a_kill_and_are_no_other_training(
 def test_a_cluster_trains_it_as_a_job_with_the_same_bytes(
     tmp_path: Path, whole: dict[str, dict[str, str]], cluster: Cluster
 ) -> None:
-    runner = f"{{type: ray, address: '{cluster.address}', python: '{sys.executable}', work: '{tmp_path / 'shared'}'}}"
+    config = f"{{address: '{cluster.address}', python: '{sys.executable}'}}"
+    runner = f"{{type: ray, config: {config}, work: '{tmp_path / 'shared'}'}}"
     settings = f"apiVersion: llmops/v1alpha1\nkind: Settings\nspec: {{runner: {runner}}}\n"
     with classroom(tmp_path, school() | {"llmops.yaml": settings}) as repo:
         done = run(repo, "apply")
