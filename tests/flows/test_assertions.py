@@ -142,7 +142,7 @@ def test_labels_that_are_none_are_a_problem_with_their_line(asked: Repo, llmops:
 
     assert llmops("check") == Exit.NO
 
-    assert "kb/labels.jsonl:5: question (or input) and output are texts." in llmops.out + llmops.err
+    assert "kb/labels.jsonl:5: question (or input) and output must be text." in llmops.out + llmops.err
 
 
 def test_editing_how_a_judge_is_believed_asks_nothing_and_editing_a_rubric_asks_again(

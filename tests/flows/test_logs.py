@@ -11,21 +11,30 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from llmops.cli.commands import logs
 from llmops.domain.problems import Exit
+from llmops.domain.records import Release, Revision, Standing
+from llmops.ledger import ledger
 from llmops.serving.runtimes.local import LABEL, Label
 from llmops.serving.supervised import LOG
 from tests.conftest import ROOT, Shell
 from tests.repos import Repo
 from tests.trees import system
+from tests.waiting import wait_for
 
 REVISION = "a" * 64
 
 
 @pytest.fixture
 def replicas(repo: Repo) -> tuple[Path, Path]:
-    """The folders of two replicas that once ran; each has printed a line."""
-    repo.commit(dict(system()))
+    """The folders of two replicas of a release; each has printed a line."""
+    repo.commit(system())
+    revision = Revision(commit="c", standing=Standing.GOOD, since="2026-01-01T00:00:00Z")
+    release = Release(live=REVISION, revisions={REVISION: revision})
+    ledger.start(repo.ledger())
+    ledger.transact(repo.ledger(), lambda state: replace(state, releases={"Deployment/chat": release}), "released")
     made = []
     for number in range(2):
         folder = repo.workspace().runtime / "replicas" / f"chat-aaaaaaaaaaaa-{number}"
@@ -52,10 +61,8 @@ class Follower:
 
     def lines(self, count: int) -> list[str]:
         """Wait until there are so many lines, and a little longer, lest there are more."""
-        deadline = time.monotonic() + 30
-        while len(self._out.read_text().splitlines()) < count and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(1.2)
+        wait_for(lambda: len(self._out.read_text().splitlines()) >= count, seconds=30)
+        time.sleep(2.5 * logs.INTERVAL)
         return [line.partition(": ")[2] for line in self._out.read_text().splitlines()]
 
 

@@ -14,6 +14,8 @@ from tests.conftest import ROOT
 
 GUIDES = ("import", "two-machines", "signatures", "secrets", "roll-back")
 """Guides that are run by themselves; those that are not run say so."""
+ELSEWHERE = ("bring-a-model", "python")
+"""Guides of real models: the one that is marked as slow, and the notebook."""
 OF_A_DEPLOYMENT = ("call-a-deployment", "metrics")
 """Guides that are run in the repository of the tutorial, while its deployment serves."""
 
@@ -43,4 +45,4 @@ def test_the_guides_that_are_run_are_those_with_a_mark() -> None:
     )
 
     assert {name for _, name in listed} == {path.stem for path in (ROOT / "docs" / "guides").glob("*.md")} - {"index"}
-    assert {name for mark, name in listed if mark} == {*GUIDES, *OF_A_DEPLOYMENT, "bring-a-model"}
+    assert {name for mark, name in listed if mark} == {*GUIDES, *OF_A_DEPLOYMENT, *ELSEWHERE}

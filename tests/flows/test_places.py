@@ -205,7 +205,7 @@ def test_a_store_that_does_not_open_is_named(prepared: Shell) -> None:
 
     assert prepared("doctor") == Exit.NO
     assert "the store at ftp://localhost:1/x cannot be opened: " in prepared.out
-    assert "store.url of llmops.yaml" in prepared.out
+    assert "Check store.url in llmops.yaml" in prepared.out
 
 
 def test_doctor_says_where_to_look_when_a_store_cannot_be_written(prepared: Shell) -> None:
