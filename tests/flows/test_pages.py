@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 GUIDES = ("import", "two-machines", "signatures", "secrets", "roll-back")
 """Guides that are run by themselves; those that are not run say so."""
-ELSEWHERE = ("bring-a-model", "python", "python")
+ELSEWHERE = ("bring-a-model", "python")
 """Guides of real models: the one that is marked as slow, and the notebook."""
 OF_A_DEPLOYMENT = ("call-a-deployment", "metrics")
 """Guides that are run in the repository of the tutorial, while its deployment serves."""
