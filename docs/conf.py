@@ -43,7 +43,9 @@ NAVIGATION = {
         *("guides/signatures", "guides/secrets", "guides/bring-a-model", "guides/import", "guides/python"),
         *("guides/call-a-deployment", "guides/metrics", "guides/roll-back", "guides/recover-a-lease"),
     ),
-    "concepts/index": tuple(f"concepts/{name}" for name in ("digest", "plan", "gate", "rollout", "trust", "recovery")),
+    "concepts/index": tuple(
+        f"concepts/{name}" for name in ("digest", "plan", "gate", "rollout", "trust", "policies", "recovery")
+    ),
     "reference/index": ("reference/*", "assertions", "gates", "glossary", "performance"),
     "extending/index": (
         *("extending/kinds", "extending/live-kinds", "extending/engines", "extending/runtimes", "extending/runners"),

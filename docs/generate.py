@@ -1,4 +1,4 @@
-"""Generates the reference, the list of decisions, the layers, and the page about performance.
+"""Generates the reference, the policies, the list of decisions, the layers, and the page about performance.
 
 `docs/performance.md` shows the figures that `make bench` left in `docs/performance.json`.
 
@@ -22,7 +22,7 @@ from unittest import mock
 
 from benchmarks import page as performance
 from benchmarks import results
-from docs import layers, notebook, tables
+from docs import layers, notebook, policies, tables
 from llmops import cli, registry
 from llmops.domain import problems
 from llmops.domain.problems import Exit, LlmopsError
@@ -46,6 +46,7 @@ def pages() -> dict[Path, str]:
         "reference/kinds.md": kinds_page(),
         "reference/cli.md": cli_page(),
         "reference/exit-codes.md": exits_page(),
+        "concepts/policies.md": policies.page(),
         "decisions/index.md": decisions_page(),
         "guides/python.md": notebook.page(Path(__file__).parent / "guides" / "python.ipynb"),
     }

@@ -198,7 +198,7 @@ def _block(
     if set(action.after) & failed.keys():
         why, remedy = DEPENDENCY_FAILED, "See the error above."
     elif unknown:
-        why = f"the live revision cannot be read for a comparison: {unknown.removesuffix('.')}"
+        why = f"the live revision cannot be read for a comparison: {unknown.rstrip('.')}"
         remedy = "Fetch it: `git fetch --unshallow`, or `--all`."
     elif blocking := [report for report in reports if report.judgement.blocks]:
         failures = "; ".join(f"{report.suite} is {report.judgement.verdict}" for report in blocking)

@@ -16,13 +16,7 @@ from msgspec.structs import replace
 
 from llmops.domain.problems import Problem
 from llmops.importing.grouping import Columns, groups
-from llmops.importing.source_model import (
-    ImportedAssertion,
-    ImportedPrompt,
-    ImportedTest,
-    Provider,
-    SourceConfig,
-)
+from llmops.importing.source_model import ImportedAssertion, ImportedPrompt, ImportedTest, Provider, SourceConfig
 from llmops.kinds.evaluation import assertions as rules
 from llmops.kinds.evaluation.assertions import Assert
 from llmops.language import jinja, yaml_writer

@@ -32,7 +32,7 @@ from llmops.plugins.registry import Plugins, installed_code
 from llmops.specs import closures, graph, loading, settings_file
 from llmops.specs.closures import Kinds, ResolvedSpec
 from llmops.specs.graph import Graph
-from llmops.specs.loading import CommitReader, ParsedFile
+from llmops.specs.loading import ParsedFile
 from llmops.specs.lock_file import Pins
 from llmops.specs.settings import Settings
 
@@ -195,14 +195,14 @@ def _read_changes(index: Index, files: CommitFiles, settings: Settings) -> Graph
 
 def _read_whole(index: Index, files: CommitFiles) -> tuple[Settings, Graph]:
     """Read every spec; write the generation, unless a graph reads from the last one."""
-    reader = CommitReader(files, index.plugins, _read_packed)
-    built = graph.build(reader.parsed(), files, index.plugins)
+    parsed = loading.parse(files, index.plugins, _read_packed)
+    built = graph.build(parsed, files, index.plugins)
     if not index.generation.is_read:
-        _write(index, files.tree, reader.settings, built)
+        _write(index, files.tree, parsed.settings, built)
         if index.generation.tree == files.tree:  # written here, or by another process
             index.generation.is_read = True
             built = Graph(index.generation.nodes, built.live, index.generation)
-    return reader.settings, built
+    return parsed.settings, built
 
 
 def _read_packed(paths: Sequence[str], files: CommitFiles, plugins: Plugins, lock: Pins) -> Iterator[ParsedFile]:

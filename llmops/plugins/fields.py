@@ -55,15 +55,19 @@ class FieldMeta(Struct, frozen=True):
     is_gate: bool = False
     is_file: bool = False
     plugin: str = ""
+    neutral: int | None = None
+    """A value that is in no digest, like the default."""
 
 
-def about(text: str, *, scope: Scope = Scope.BUILD, plugin: str = "", **limits: Any) -> Meta:
+def about(
+    text: str, *, scope: Scope = Scope.BUILD, plugin: str = "", neutral: int | None = None, **limits: Any
+) -> Meta:
     """Describe a field. ``limits`` are those of `msgspec.Meta` (ge, le, pattern, min_length, …).
 
     ``plugin`` is the folder of plug-ins that the field chooses from (``engines``): by its value, or, for an object, by
-    its ``type``, which also determines the schema of its ``config``.
+    its ``type``, which also determines the schema of its ``config``. ``neutral`` is a value that is in no digest.
     """
-    return Meta(description=text, extra={META: FieldMeta(scope=scope, plugin=plugin)}, **limits)
+    return Meta(description=text, extra={META: FieldMeta(scope=scope, plugin=plugin, neutral=neutral)}, **limits)
 
 
 def ref(role: str, *, about: str, scope: Scope = Scope.BUILD, is_gate: bool = False) -> Meta:
@@ -160,6 +164,7 @@ class _Field(Struct, frozen=True):
     default: Any
     is_choice: bool
     """Whether it chooses a plug-in: then even the default is a fact."""
+    neutral: int | None
     place: _Place
 
 
@@ -190,7 +195,9 @@ def _way(place: _Place, sort: type) -> _Way:
     inner = FieldMeta(scope=meta.scope)  # items inherit only the scope of a field
     inside = kind.fields if isinstance(kind, types.StructType) else ()
     chosen = {f.name for f in inside if (own := meta_of(f.type)) and own.plugin}
-    fields = tuple(_Field(f.encode_name, _default(f), f.name in chosen, _Place(f.type, inner)) for f in inside)
+    fields = tuple(
+        _Field(f.encode_name, _default(f), f.name in chosen, _neutral(f.type), _Place(f.type, inner)) for f in inside
+    )
     return _Way(_visitor(sort, kind, meta), meta, fields, _Place(_item_type(kind), inner))
 
 
@@ -255,7 +262,7 @@ def _step(name: str) -> str:
 def _walk_struct(value: Struct, way: _Way, at: str, walk: _Walk) -> None:
     prefix = f"{at}." if at else ""
     for item, field in zip(astuple(value), way.fields, strict=True):
-        if item != field.default or field.is_choice:
+        if (item != field.default and (field.neutral is None or item != field.neutral)) or field.is_choice:
             _walk(item, field.place, intern(prefix + field.name), walk)
 
 
@@ -272,6 +279,11 @@ def _walk_choice_with_config(value: Struct, way: _Way, at: str, walk: _Walk) -> 
             _walk(msgspec.convert(item, plugin.config), _top(plugin.config, scope), here, walk)
         elif item != field.default or field.is_choice:
             _walk(item, field.place, here, walk)
+
+
+def _neutral(kind: types.Type) -> int | None:
+    members = kind.types if isinstance(kind, types.UnionType) else (kind,)
+    return next((meta.neutral for member in members if (meta := meta_of(member))), None)
 
 
 def meta_of(kind: types.Type) -> FieldMeta | None:

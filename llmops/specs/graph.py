@@ -1,22 +1,20 @@
-"""Resolves references between specs and computes each resource's digest.
-
-`closures` computes the digests as the drafts arrive; this module reviews each resource together with its dependencies,
-and reports problems.
+"""Resolves references between specs, computes each resource's digest, and reviews it together with its dependencies.
 
 Pure.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from graphlib import CycleError, TopologicalSorter
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmops.domain.problems import LOOKS_LIKE, FieldProblem, Invalid, Problem, did_you_mean
+from llmops.domain.problems import LOOKS_LIKE, Invalid, Problem, did_you_mean
 from llmops.domain.resources import NOTHING_KNOWN, Files, Key, KnownCommit, Need, Node, Ref, Scope, need
 from llmops.plugins.registry import Plugins
 from llmops.specs import closures, parsing
-from llmops.specs.closures import Draft, Kinds, ResolvedNodes, ResolvedSpec, Resolver, in_digest, targets
+from llmops.specs.closures import Draft, Kinds, ResolvedNodes, ResolvedSpec, in_digest
 from llmops.specs.loading import ParsedCommit
 from llmops.specs.parsing import steps_of
 
@@ -94,75 +92,93 @@ def build(parsed: ParsedCommit, files: Files, plugins: Plugins, known: KnownComm
     Raises `Invalid` with every problem of the commit: those of the files, and unknown references, cycles and forbidden
     uses.
     """
-    affected = _affected(parsed, known)
-    building = GraphBuilder(plugins, known, affected, parsed.gone)
-    for key in sorted(affected - parsed.drafts.keys()):
+    drafts = dict(parsed.drafts)
+    for key in sorted(_affected(parsed, known) - drafts.keys()):
         node = known.nodes[key]
-        building.add(closures.draft(node.spec, node.files, plugins.step(key.kind, node.spec.body)))
-    return building.finish(parsed, files)
+        drafts[key] = closures.draft(node.spec, node.files, plugins.step(key.kind, node.spec.body))
+    resolved = _resolved(_Declared(drafts, known, parsed.gone), parsed, files)
+    graph = _graph(resolved, parsed.gone, known, plugins.kinds)
+    problems = [*_reviews(graph, files, plugins), *_forbidden(graph, files, plugins.kinds)]
+    if problems:
+        raise Invalid(problems)
+    return graph
 
 
-class GraphBuilder:
-    """Builds a graph from drafts in any order; each is resolved and reviewed as soon as possible."""
+class _Declared(Struct, frozen=True):
+    """The keys that references may name: those of drafts, and of the rest of the known commit."""
 
-    def __init__(
-        self,
-        plugins: Plugins,
-        known: KnownCommit = NOTHING_KNOWN,
-        other: AbstractSet[Key] = NONE,
-        gone: AbstractSet[Key] = NONE,
-    ) -> None:
-        self._plugins, self._known, self._gone = plugins, known, gone
-        self._resolver = Resolver(known, other | gone)
-        resolved, kinds = self._resolver.resolved, plugins.kinds
-        self._nodes = (
-            ResolvedNodes(resolved, kinds) if known is NOTHING_KNOWN else LayeredNodes(known, resolved, gone, kinds)
-        )
-        self._unreviewed: list[ResolvedSpec] = []
-        self._problems: list[tuple[ResolvedSpec, FieldProblem]] = []
+    drafts: Mapping[Key, Draft]
+    known: KnownCommit
+    gone: AbstractSet[Key]
 
-    def add(self, draft: Draft) -> list[ResolvedSpec]:
-        resolved = self._resolver.add(draft)
-        for spec in resolved:
-            self._review(spec)
-        return resolved
+    def __contains__(self, key: object) -> bool:
+        return key in self.drafts or (key not in self.gone and key in self.known.nodes)
 
-    def _review(self, spec: ResolvedSpec) -> None:
-        kind = self._plugins.kinds[spec.key.kind]
-        if kind.review is None:
-            return
-        kinds = {name for role in kind.reviewed_roles for name in self._plugins.kinds_for(role)}
-        beside = [edge.key for edge in spec.needs if edge.key.kind in kinds]
-        if not all(key in self._resolver.named for key in beside):
-            self._unreviewed.append(spec)  # dependencies outside the digest may come later
-        elif beside:
-            problems = kind.review(self._nodes[spec.key], self._nodes, self._plugins)
-            self._problems += ((spec, problem) for problem in problems)
+    def __iter__(self) -> Iterator[Key]:
+        yield from self.drafts
+        hidden = self.gone | self.drafts.keys()
+        yield from (key for _, key in self.known.ranks() if key not in hidden)
 
-    def finish(self, parsed: ParsedCommit, files: Files) -> Graph:
-        """Add the remaining drafts of a commit, and return its graph. Raises `Invalid`, as `build`."""
-        for draft in parsed.drafts.values():
-            if draft.key not in self._resolver.drafts:
-                self.add(draft)
-        if parsed.problems or not self._resolver.is_settled():
-            raise Invalid((*parsed.problems, *_unresolved(self._resolver, parsed, files)))
-        graph = self._graph()
-        for spec in self._unreviewed:
-            self._review(spec)
-        problems = [parsing.location(spec, files).place(problem) for spec, problem in self._problems]
-        problems += _forbidden(graph, files, self._plugins.kinds)
-        if problems:
-            raise Invalid(problems)
-        return graph
 
-    def _graph(self) -> Graph:
-        resolved = self._resolver.resolved
-        released = {kind for kind in {key.kind for key in resolved} if self._plugins.kinds[kind].live}
-        live = {key for key in resolved if key.kind in released} | (
-            set(self._known.live()) - resolved.keys() - self._gone
-        )
-        graph = Graph(self._nodes, (), self._known, frozenset(resolved) | self._gone, resolved)
-        return replace(graph, live=tuple(graph.order(live)))
+def _resolved(declared: _Declared, parsed: ParsedCommit, files: Files) -> dict[Key, ResolvedSpec]:
+    """Resolve all drafts, in order of dependencies. Raises `Invalid` as `build`, for references and cycles."""
+    drafts, known = declared.drafts, declared.known
+    needs, problems = _linked(declared, parsed, files)
+    resolved: dict[Key, ResolvedSpec] = {}
+    try:
+        for key in TopologicalSorter(_inside(needs)).static_order():
+            below = [resolved.get(edge.key) or known.nodes[edge.key] for edge in in_digest(needs[key])]
+            resolved[key] = closures.resolve(drafts[key], needs[key], below)
+    except CycleError:
+        problems.append(_cycle_problem(needs, drafts, files))
+    if parsed.problems or problems:
+        raise Invalid((*parsed.problems, *problems))
+    return resolved
+
+
+def _linked(
+    declared: _Declared, parsed: ParsedCommit, files: Files
+) -> tuple[dict[Key, tuple[Need, ...]], list[Problem]]:
+    """Find the resources that every draft depends on, and the problems of its references."""
+    needs: dict[Key, tuple[Need, ...]] = {}
+    problems: list[Problem] = []
+    for key, draft in declared.drafts.items():
+        edges: list[Need] = []
+        for ref in draft.refs:
+            keys = targets(ref, declared)
+            if len(keys) == 1:
+                edges.append(need(ref, keys[0]))
+            elif why := _unknown(ref, keys, declared, parsed):
+                problems.append(parsing.location(draft, files).problem(steps_of(ref.at), *why))
+        needs[key] = tuple(edges)
+    return needs, problems
+
+
+def _inside(needs: Mapping[Key, Sequence[Need]]) -> dict[Key, list[Key]]:
+    """Map every key to its dependencies among the keys.
+
+    References outside the digest may form cycles: a Deployment requires an Evaluation of that very Deployment.
+    """
+    return {key: [edge.key for edge in in_digest(edges) if edge.key in needs] for key, edges in needs.items()}
+
+
+def _graph(resolved: Mapping[Key, ResolvedSpec], gone: AbstractSet[Key], known: KnownCommit, kinds: Kinds) -> Graph:
+    is_new = known is NOTHING_KNOWN
+    nodes = ResolvedNodes(resolved, kinds) if is_new else LayeredNodes(known, resolved, gone, kinds)
+    released = {kind for kind in {key.kind for key in resolved} if kinds[kind].live}
+    live = {key for key in resolved if key.kind in released} | (set(known.live()) - resolved.keys() - gone)
+    graph = Graph(nodes, (), known, frozenset(resolved) | gone, resolved)
+    return replace(graph, live=tuple(graph.order(live)))
+
+
+def _reviews(graph: Graph, files: Files, plugins: Plugins) -> Iterator[Problem]:
+    """Review each resource together with its dependencies."""
+    for key, spec in graph.resolved.items():
+        kind = plugins.kinds[key.kind]
+        kinds = {name for role in kind.reviewed_roles for name in plugins.kinds_for(role)}
+        if kind.review and any(edge.key.kind in kinds for edge in spec.needs):
+            at = parsing.location(spec, files)
+            yield from map(at.place, kind.review(graph[key], graph.nodes, plugins))
 
 
 def _affected(parsed: ParsedCommit, known: KnownCommit) -> AbstractSet[Key]:
@@ -178,26 +194,16 @@ def _affected(parsed: ParsedCommit, known: KnownCommit) -> AbstractSet[Key]:
     return affected - parsed.gone
 
 
-def _unresolved(resolver: Resolver, parsed: ParsedCommit, files: Files) -> list[Problem]:
-    """Explain why resources have no digest: a reference is unknown or ambiguous, or references form a cycle."""
-    needs: dict[Key, tuple[Need, ...]] = {}
-    problems: list[Problem] = []
-    for key, draft in resolver.drafts.items():
-        edges: list[Need] = []
-        for ref in draft.refs:
-            target = _look_up(ref, resolver.declared, parsed)
-            if isinstance(target, Key):
-                edges.append(need(ref, target))
-            elif target:
-                problems.append(parsing.location(draft, files).problem(steps_of(ref.at), *target))
-        needs[key] = tuple(edges)
-    if cycle := _cycle(dict(sorted(needs.items()))):  # sorted, so that the same cycle is reported every time
-        problems.append(_cycle_problem(cycle, needs, resolver.drafts, files))
-    return problems
+def targets(ref: Ref, declared: Container[Key]) -> list[Key]:
+    """List the declared resources that a reference may mean; more than one is ambiguous."""
+    asked = Key.parse(ref.name)
+    if not asked.kind:
+        return [key for kind in ref.kinds if (key := Key(kind, asked.name)) in declared]
+    return [asked] if asked.kind in ref.kinds and asked in declared else []
 
 
-def _look_up(ref: Ref, declared: Collection[Key], parsed: ParsedCommit) -> Key | tuple[str, str] | None:
-    """Find the key that a reference means, or its problem and remedy, or None if its target already has a problem.
+def _unknown(ref: Ref, keys: Sequence[Key], declared: _Declared, parsed: ParsedCommit) -> tuple[str, str] | None:
+    """Explain why a reference does not mean one key, with a remedy; None if its target already has a problem.
 
     If some keys could not be read, a name is unknown only if it resembles a known one.
     """
@@ -205,9 +211,7 @@ def _look_up(ref: Ref, declared: Collection[Key], parsed: ParsedCommit) -> Key |
     wanted = " or ".join(ref.kinds)
     if asked.kind and asked.kind not in ref.kinds:
         return f"{asked} is not a {wanted}.", f"Name a {wanted}."
-    keys, kinds = targets(ref, declared), (asked.kind,) if asked.kind else ref.kinds
-    if len(keys) == 1:
-        return keys[0]
+    kinds = (asked.kind,) if asked.kind else ref.kinds
     if keys:
         return f"{asked.name} is {' and '.join(map(str, keys))}.", f"Write which: {keys[0]}."
     if any(Key(kind, asked.name) in parsed.broken for kind in kinds):
@@ -218,31 +222,12 @@ def _look_up(ref: Ref, declared: Collection[Key], parsed: ParsedCommit) -> Key |
     return f'no {wanted} is called "{asked.name}".', hint or f"Declare a {wanted}."
 
 
-def _cycle(needs: Mapping[Key, Sequence[Need]]) -> list[Key]:
-    """Find one cycle of keys, the first also as the last; empty if there is none.
-
-    References outside the digest may form cycles: a Deployment requires an Evaluation of that very Deployment.
-    """
-    done: set[Key] = set()
-    for start in needs:
-        path = {start: None} if start not in done else {}
-        while path:
-            key = next(reversed(path))
-            ahead = (edge.key for edge in in_digest(needs[key]) if edge.key in needs)
-            below = next((other for other in ahead if other not in done), None)
-            if below is None:
-                done.add(path.popitem()[0])
-            elif below in path:
-                cycle = list(path)
-                return [*cycle[cycle.index(below) :], below]
-            else:
-                path[below] = None
-    return []
-
-
-def _cycle_problem(
-    cycle: list[Key], needs: Mapping[Key, Iterable[Need]], drafts: Mapping[Key, Draft], files: Files
-) -> Problem:
+def _cycle_problem(needs: Mapping[Key, Sequence[Need]], drafts: Mapping[Key, Draft], files: Files) -> Problem:
+    sorter = TopologicalSorter(dict(sorted(_inside(needs).items())))  # sorted: the cycle is the same every time
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        cycle: list[Key] = error.args[1][::-1]
     start = cycle.index(min(cycle))
     turned = [*cycle[start:-1], *cycle[: start + 1]]
     words = " -> ".join(map(str, turned))

@@ -57,41 +57,23 @@ def read_all(paths: Sequence[str], files: Files, plugins: Plugins, lock: Pins) -
 ReadAll: TypeAlias = Callable[[Sequence[str], Any, Plugins, Pins], Iterable[ParsedFile]]
 
 
-class CommitReader:
-    """Reads a commit: iterates over the drafts, and returns the whole in the end.
-
-    Never raises for invalid files: problems are values. ``read_all`` is the function that reads several files.
-    """
-
-    def __init__(self, files: Files, plugins: Plugins, read_all: ReadAll = read_all) -> None:
-        self._files = files
-        stated, problems = settings_file.read_stated(files, plugins)
-        self.settings, self._is_guessed = stated or Settings(), stated is None
-        lock, lock_problems = lock_file.read(files)
-        paths = list(spec_paths(files, self.settings))
-        self._readings = zip(paths, read_all(paths, files, plugins, lock), strict=True)
-        self._collected = _Collected(problems=[*problems, *lock_problems])
-
-    def __iter__(self) -> Iterator[Draft]:
-        for path, parsed in self._readings:
-            yield from self._collected.take(path, parsed, self._files)
-
-    def parsed(self) -> ParsedCommit:
-        for _ in self:
-            pass
-        collected = self._collected
-        return ParsedCommit(
-            settings=self.settings,
-            drafts=collected.drafts,
-            problems=tuple(sorted(set(collected.problems))),
-            broken=frozenset(collected.broken),
-            unread=frozenset(collected.unread | ({FILE} if self._is_guessed else set())),
-            is_partial=collected.is_partial or self._is_guessed,
-        )
-
-
-def parse(files: Files, plugins: Plugins) -> ParsedCommit:
-    return CommitReader(files, plugins).parsed()
+def parse(files: Files, plugins: Plugins, read_all: ReadAll = read_all) -> ParsedCommit:
+    """Read all specs of a commit; ``read_all`` reads several files. Problems are values: it never raises."""
+    stated, problems = settings_file.read_stated(files, plugins)
+    settings, is_guessed = stated or Settings(), stated is None
+    lock, lock_problems = lock_file.read(files)
+    paths = list(spec_paths(files, settings))
+    collected = _Collected(problems=[*problems, *lock_problems])
+    for path, parsed in zip(paths, read_all(paths, files, plugins, lock), strict=True):
+        collected.take(path, parsed, files)
+    return ParsedCommit(
+        settings=settings,
+        drafts=collected.drafts,
+        problems=tuple(sorted(set(collected.problems))),
+        broken=frozenset(collected.broken),
+        unread=frozenset(collected.unread | ({FILE} if is_guessed else set())),
+        is_partial=collected.is_partial or is_guessed,
+    )
 
 
 def reparse(known: KnownCommit, changed: Collection[str], files: Files, plugins: Plugins) -> ParsedCommit:
@@ -150,20 +132,16 @@ class _Collected(Struct):
     unread: set[str] = set()
     is_partial: bool = False
 
-    def take(self, path: str, parsed: ParsedFile, files: Files) -> list[Draft]:
-        """Add the contents of a file; return those of its drafts that are new."""
+    def take(self, path: str, parsed: ParsedFile, files: Files) -> None:
         self.problems += (*parsed.problems, *parsed.wrong)
         self.unread.update([path] if parsed.problems else [])
         self.broken.update(parsed.broken)
         self.is_partial |= parsed.is_partial
-        new: list[Draft] = []
         for draft in parsed.drafts:
             if draft.key in self.drafts:
                 self.problems.append(_declared_twice(draft.key, draft, self.drafts[draft.key], files))
             else:
                 self.drafts[draft.key] = draft
-                new.append(draft)
-        return new
 
 
 def _files_of(specs: FileSpecs) -> Iterator[str]:

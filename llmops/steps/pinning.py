@@ -6,10 +6,15 @@ Effects: talks to the Hugging Face hub, reads addresses.
 import hashlib
 import importlib
 import importlib.metadata
+from typing import Any
 
 from llmops.domain.problems import Broken, LlmopsError
 
 HUB, TASK = "hf://", "lm-eval://"
+EXAMPLES = "num_fewshot="
+"""Begins the number of solved examples in the pin of a built-in task that has one."""
+MOST_NAMED = 20
+"""Tasks of a group that a message names."""
 
 
 def resolve(name: str) -> str:
@@ -40,7 +45,7 @@ def _hub_commit(name: str) -> str:
 
 
 def _task(name: str) -> str:
-    """Pin a built-in task: its name, the version of lm-eval, and the commit of its rows.
+    """Pin a built-in task: its name, the version of lm-eval, the commit of its rows, and its number of examples.
 
     The name is part of it because the value is what the closure of an evaluation holds.
     """
@@ -48,13 +53,21 @@ def _task(name: str) -> str:
     entry = importlib.import_module("lm_eval.tasks").TaskManager().task_index.get(name)
     if entry is None:
         raise Broken(f'lm_eval {version} has no task called "{name}". `lm-eval ls tasks` lists them.')
+    config = entry.cfg or {}
     if entry.kind.name in ("GROUP", "TAG"):
-        raise Broken(f"{name} is a group of tasks. Make a suite of each, so that each has its own evidence.")
-    repo = (entry.cfg or {}).get("dataset_path")
-    if not repo:
-        return f"{name} lm_eval=={version}"
-    hub = importlib.import_module("huggingface_hub")
-    return f"{name} lm_eval=={version} {repo}@{hub.HfApi().dataset_info(repo).sha}"
+        raise Broken(_group(name, sorted(entry.tags) if entry.kind.name == "TAG" else config["task"]))
+    repo, number = config.get("dataset_path"), config.get("num_fewshot")
+    parts = [name, f"lm_eval=={version}"]
+    if repo:
+        parts.append(f"{repo}@{importlib.import_module('huggingface_hub').HfApi().dataset_info(repo).sha}")
+    return " ".join([*parts, f"{EXAMPLES}{number}"] if number else parts)
+
+
+def _group(name: str, tasks: list[Any]) -> str:
+    names = [str(task.get("task", task.get("group", ""))) if isinstance(task, dict) else str(task) for task in tasks]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    what = f"{name} is a group of tasks, and a suite is one task"
+    return f"{what}. Declare a suite for each of its tasks: {', '.join(names[:MOST_NAMED])}{more}."
 
 
 def _digest(address: str) -> str:

@@ -162,7 +162,7 @@ def test_five_kinds_of_pull_request_are_told_what_they_are(stand: Stand) -> None
 
     played = stand.play(worse)
     assert played == Play(1, FAILED, "### ❌ Fail: choice, answer (2 of 2 affected suites)", merged=False)
-    assert stand.delta("choice") == pytest.approx(-0.05, abs=0.02)
+    assert stand.delta("choice") < -0.03  # the rare module is five of a hundred questions
 
     played = stand.play(broken)
     assert played.said.startswith("### ❌ Fail: 1 problem in the merge of ")

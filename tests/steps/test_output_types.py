@@ -230,6 +230,20 @@ def test_a_function_of_the_task_counts_for_items_only_if_it_is_their_mean(
     assert list(made.facts.unscored) == ["spread"]
 
 
+@pytest.mark.parametrize(("suite", "shown"), [({}, 2), ({"num_fewshot": 0}, 0), ({"num_fewshot": 1}, 1)])
+def test_the_examples_of_a_task_file_stand_before_the_question(
+    tmp_path: Path, kept: Store, model: Path, suite: dict[str, Any], shown: int
+) -> None:
+    """The file's number counts unless the suite has one: lm-eval's rule."""
+    samples = [{"question": f"What is 1{number}?", "answer": str(number)} for number in range(2)]
+    examples = {"num_fewshot": 2, "fewshot_config": {"sampler": "first_n", "samples": samples}}
+    writing = task("generate_until", "exact_match", generation_kwargs={"max_gen_toks": 4}, **QUESTION, **examples)
+
+    (made,) = tiny.evaluated(tmp_path, kept, ask(kept, model, writing, suite=suite))
+
+    assert {item.question.count("What is 1") for item in made.items} == {shown}
+
+
 def test_a_worse_model_is_shown_to_be_worse_by_its_perplexity(tmp_path: Path, kept: Store, model: Path) -> None:
     """A metric of which lower is better, from the model to the verdict."""
     import torch

@@ -141,6 +141,16 @@ def test_what_an_evaluation_of_a_deployment_cannot_say(old: str, new: str, probl
     assert problem in found
 
 
+def test_a_prompt_has_no_place_for_the_examples_of_a_task_file() -> None:
+    own = asked().edited("evals/sums.yaml", "task: sums\n", "task: sums\nnum_fewshot: 2\n")
+
+    found = problems(own)
+
+    assert "has no place for solved examples, and the task file has some. Set num_fewshot: 0" in found[0]
+    none = own.edited("specs/sums.yaml", "dataset: rows", "dataset: rows, num_fewshot: 0")
+    build(none)
+
+
 @pytest.mark.parametrize("output", ["multiple_choice", "loglikelihood", "loglikelihood_rolling"])
 def test_a_task_that_needs_likelihoods_is_refused_before_anything_runs(output: str) -> None:
     tree = asked().edited("evals/sums.yaml", "output_type: generate_until", f"output_type: {output}")

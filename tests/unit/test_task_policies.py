@@ -191,3 +191,42 @@ def test_a_template_with_a_mistake_names_its_line() -> None:
         task_templates.check("a\n{{ b.c() }}")
 
     assert (error.value.line, error.value.what) == (2, "a template cannot call c.")
+
+
+def digests(task: str, *suites: str) -> list[str]:
+    """The units of suites that ask by one task file."""
+    text = spec("Evaluation", "e", f"{{subject: {{model: tuned}}, suites: [{', '.join(suites)}]}}")
+    tree = Tree({**system(), "specs/new.yaml": text, "evals/t.yaml": f"task: t\n{task}"})
+    return [unit.digest for key, node in build(tree).nodes.items() if key.name == "e" for unit in node.units]
+
+
+def test_the_number_of_examples_of_a_file_counts_unless_the_suite_has_one() -> None:
+    plain, none, two = (
+        f"{{task: evals/t.yaml, dataset: rows, name: {name}{more}}}"
+        for name, more in (("a", ""), ("b", ", num_fewshot: 0"), ("c", ", num_fewshot: 2"))
+    )
+
+    without = digests("output_type: generate_until\n", plain, none, two)
+    own = digests("output_type: generate_until\nnum_fewshot: 2\n", plain, none, two)
+
+    assert (without[0] == without[1], without[0] == without[2]) == (True, False)
+    assert len(set(own)) == 3
+
+
+def test_examples_in_the_file_count_where_they_are_shown() -> None:
+    """They are in the digest of a suite that shows examples, and of no other."""
+    samples = "fewshot_config: {samples: [{question: a}]}\n"
+    suites = [
+        "{task: evals/t.yaml, dataset: rows, name: a}",
+        "{task: evals/t.yaml, dataset: rows, name: b, num_fewshot: 1}",
+    ]
+    text = spec("Evaluation", "e", f"{{subject: {{model: tuned}}, suites: [{', '.join(suites)}]}}")
+    node = next(
+        node
+        for key, node in build(
+            Tree({**system(), "specs/new.yaml": text, "evals/t.yaml": f"task: t\n{samples}"})
+        ).nodes.items()
+        if key.name == "e"
+    )
+
+    assert [use.at for use in node.spec.files if use.at.endswith(":num_fewshot")] == ["suites[1].task:num_fewshot"]

@@ -11,6 +11,7 @@ from llmops.domain.problems import FieldProblem, Problem
 from llmops.domain.resources import Files, FileUse, Key, Node, Pin, Scope
 from llmops.kinds.evaluation import assertions, judge_labels, rubrics, sampling, task_files, task_policy
 from llmops.kinds.evaluation.spec import Evaluation, Gate, Subject, Suite
+from llmops.kinds.evaluation.task_files import TaskSummary
 from llmops.plugins.kind import Choices, Kind, Step
 
 
@@ -96,12 +97,28 @@ def _misplaced(suite: Suite, role: str, fields: tuple[str, ...], owner: str) -> 
             yield FieldProblem(f"{role}.{name}", f"{name} is only for a suite with {owner}.", "Remove it.")
 
 
+EXAMPLES = ":num_fewshot"
+"""End of the role of a task file whose own number of solved examples, or whose own examples, count.
+
+It sets such a suite apart in the digest from one of a time when those of the file did not count.
+"""
+
+
+def _takes_examples_of(task: TaskSummary, suite: Suite) -> bool:
+    if suite.num_fewshot is None:
+        return task.num_fewshot > 0
+    return suite.num_fewshot > 0 and task.has_samples
+
+
 def leads_to(evaluation: Evaluation, files: Files) -> Iterator[FileUse]:
     for index, suite in enumerate(evaluation.suites):
         if suite.file:
             role = intern(f"suites[{index}].task")
             yield FileUse(role, suite.file, Scope.BUILD)
-            for path in task_files.summarize(suite.file, files, with_rows=suite.dataset is None).leads_to:
+            task = task_files.summarize(suite.file, files, with_rows=suite.dataset is None)
+            if _takes_examples_of(task, suite):
+                yield FileUse(f"{role}{EXAMPLES}", suite.file, Scope.BUILD)
+            for path in task.leads_to:
                 yield FileUse(f"{role}:{posixpath.relpath(path, posixpath.dirname(suite.file))}", path, Scope.BUILD)
 
 
@@ -133,10 +150,14 @@ def review(node: Node, nodes: Mapping[Key, Node], _: Choices) -> Iterator[FieldP
     if deployment is None:
         return
     has_prompt = any(need.field == "prompt" for need in deployment.needs)
+    roles = {use.at for use in node.spec.files}
     for index, suite in enumerate(node.spec.body.suites):
+        what = f"{deployment.key} has a prompt, which has no place for solved examples."
         if suite.num_fewshot and has_prompt:
-            what = f"{deployment.key} has a prompt, which has no place for solved examples."
             yield FieldProblem(f"suites[{index}].num_fewshot", what, "Remove it, or put examples into the prompt.")
+        elif f"suites[{index}].task{EXAMPLES}" in roles and has_prompt:
+            remedy = "Set num_fewshot: 0 in the suite, which overrides the task file."
+            yield FieldProblem(f"suites[{index}]", f"{what[:-1]}, and the task file has some.", remedy)
         if suite.assert_ and not has_prompt:
             yield FieldProblem(
                 "subject.deployment", f"{deployment.key} has no prompt that the rows fill.", "Add one to it."

@@ -84,7 +84,17 @@ class Suite(Body, frozen=True, kw_only=True):
     ) = None
     metric: Annotated[str | None, about("Metric that the gate judges; default: the first.", scope=Scope.NONE)] = None
     token: Annotated[str, secret("Access token for private or gated rows of the hub.")] | None = None
-    num_fewshot: Annotated[int, about("Number of solved examples before each question.", ge=0)] = 0
+    num_fewshot: (
+        Annotated[
+            int,
+            about(
+                "Number of solved examples before each question; default: that of the task file, or 0.",
+                neutral=0,
+                ge=0,
+            ),
+        ]
+        | None
+    ) = None
     limit: Annotated[int, about("Ask only the first so many items.", ge=1)] | None = None
     trials: Annotated[
         int,

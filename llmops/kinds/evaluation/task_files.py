@@ -50,6 +50,8 @@ class TaskSummary(Struct, frozen=True):
     output_type: str
     num_fewshot: int = 0
     """Solved examples before each question, unless the suite has a number of its own."""
+    has_samples: bool = False
+    """Whether it holds the solved examples itself."""
 
 
 def summarize(task: str, files: Files, *, with_rows: bool) -> TaskSummary:
@@ -66,7 +68,7 @@ def summarize(task: str, files: Files, *, with_rows: bool) -> TaskSummary:
 @lru_cache(CACHE)
 def _summarize(opened: Opened, *, with_rows: bool) -> TaskSummary:
     merged = _merged(opened)
-    number = merged.get("num_fewshot")
+    number, examples = merged.get("num_fewshot"), merged.get("fewshot_config")
     needed = _needed_files(opened, merged, with_rows=with_rows)
     problems = _problems(opened, merged, with_rows=with_rows)
     return TaskSummary(
@@ -74,6 +76,7 @@ def _summarize(opened: Opened, *, with_rows: bool) -> TaskSummary:
         problems=tuple(problems),
         output_type=str(merged.get("output_type", "generate_until")),
         num_fewshot=number if isinstance(number, int) and not isinstance(number, bool) else 0,
+        has_samples=isinstance(examples, dict) and examples.get("samples") is not None,
     )
 
 

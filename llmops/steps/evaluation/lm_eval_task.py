@@ -21,6 +21,7 @@ from llmops.kinds.evaluation.spec import Evaluation, Suite
 from llmops.steps.context import StepContext, StepFailed, body
 from llmops.steps.dataset import TEST, TRAIN
 from llmops.steps.evaluation import lm_eval_guard, prompting, subjects
+from llmops.steps.pinning import EXAMPLES
 
 
 def suite_of(job: Job) -> Suite:
@@ -70,23 +71,34 @@ def _from_file(job: Job, path: str, context: StepContext) -> tuple[TaskManager, 
     file = folder / path
     manager = TaskManager(include_path=str(file.parent), include_defaults=False)
     name = str(task_files.read(file.read_bytes()).fields.get("task") or file.stem)
-    kwargs = _dataset_kwargs(name, manager)
-    return manager, name, {"dataset_kwargs": {**kwargs, "data_dir": str(folder)}} if "data_files" in kwargs else {}
+    config, kwargs = _config(name, manager), _dataset_kwargs(name, manager)
+    fields: dict[str, Any] = {}
+    if "data_files" in kwargs and not task_files.is_hub(config.get("dataset_path")):
+        fields["dataset_kwargs"] = {**kwargs, "data_dir": str(folder)}
+    if (config.get("fewshot_config") or {}).get("samples"):
+        fields["fewshot_split"] = None  # the examples of the file, not rows of a dataset
+    return manager, name, fields
 
 
 def _built_in(job: Job) -> tuple[TaskManager, str, dict[str, Any]]:
     """Find a task of lm-eval, at the locked versions of lm-eval and of the rows."""
     manager, name = _default_manager(), str(suite_of(job).task)
     pin, installed = job.pins[f"lm-eval://{name}"], f"{name} lm_eval=={importlib.metadata.version('lm_eval')}"
-    locked, rows = pin[: len(installed)], pin[len(installed) :].strip()
-    if locked != installed:
+    if pin[: len(installed)] != installed:
         raise StepFailed(
             f'{name} is locked to "{pin}", but "{installed}" is installed. '
             "Install the locked version, or run `llmops lock --update`."
         )
-    if not rows:
+    revision = next((part.rpartition("@")[2] for part in pin.split() if "@" in part), "")
+    if not revision:
         return manager, name, {}
-    return manager, name, {"dataset_kwargs": {**_dataset_kwargs(name, manager), "revision": rows.rpartition("@")[2]}}
+    return manager, name, {"dataset_kwargs": {**_dataset_kwargs(name, manager), "revision": revision}}
+
+
+def shipped_examples(job: Job) -> int:
+    """Read the number of solved examples of a task of lm-eval from its pin; older pins, and their evidence, have 0."""
+    pin = job.pins.get(f"lm-eval://{suite_of(job).task}", "")
+    return next((int(part.removeprefix(EXAMPLES)) for part in pin.split() if part.startswith(EXAMPLES)), 0)
 
 
 @cache
@@ -95,8 +107,12 @@ def _default_manager() -> TaskManager:
     return TaskManager()
 
 
+def _config(name: str, manager: TaskManager) -> dict[str, Any]:
+    return manager.task_index[name].cfg or {}
+
+
 def _dataset_kwargs(name: str, manager: TaskManager) -> dict[str, Any]:
-    return (manager.task_index[name].cfg or {}).get("dataset_kwargs") or {}
+    return _config(name, manager).get("dataset_kwargs") or {}
 
 
 def row_fields(folder: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from llmops.domain.orders import Job
 from llmops.execution.evidence import EVIDENCE, FACTS, ITEMS, RULINGS, Item, SuiteFacts
+from llmops.kinds.evaluation import task_files
 from llmops.kinds.evaluation.spec import Evaluation
 from llmops.steps.context import JobOutput, StepContext, StepFailed, body, reason
 from llmops.steps.evaluation import assertion_task, llm_judge, lm_eval_task, prompting, samples, subjects
@@ -81,8 +82,11 @@ class PreparedSuite:
         The few-shot examples depend on the seed of the Evaluation, not on that of the trial.
         """
         task, name = self._task, self._task.config.task
-        if task.config.num_fewshot != 0:  # a task that says 0 means it
-            task.set_config("num_fewshot", self._suite.num_fewshot)
+        number = self._suite.num_fewshot
+        if number is None and not task_files.is_file(self._suite.task or ""):
+            number = lm_eval_task.shipped_examples(self._job)
+        if number is not None and task.config.num_fewshot != 0:  # a task that says 0 means it
+            task.set_config("num_fewshot", number)
         task.set_fewshot_seed(body(self._job, Evaluation).seed)
         output: dict[str, Any] = lm_eval.evaluate(
             lm=self._model,
