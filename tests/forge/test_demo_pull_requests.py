@@ -40,7 +40,9 @@ def adjust(folder: Path) -> None:
     shrink(folder)
     (folder / "kb/docstrings.jsonl").write_text(corpus.lines(rows(ROWS, 0, rare=0.06)))
     training = folder / "specs/training.yaml"
-    training.write_text(training.read_text().replace("max_steps: 200", EARLY))
+    text = training.read_text().replace("max_steps: 200", EARLY)
+    # Here the length of a question tells its module, so a batch of one length would teach one answer only.
+    training.write_text(text.replace("    train_sampling_strategy: group_by_length\n", ""))
     route = folder / "specs/route.yaml"
     evaluated, _, _ = route.read_text().replace("detect: 0.5", "detect: 0.1").rpartition("---\n")
     route.write_text(evaluated)  # what serves is the demonstration's own scene
@@ -167,5 +169,6 @@ def test_five_kinds_of_pull_request_are_told_what_they_are(stand: Stand) -> None
     assert (played.code, played.statuses, played.merged) == (1, {"llmops/check": "failure"}, False)
 
     played = stand.play(weakened)
-    assert played == Play(1, FAILED, "### ❌ Fail: choice, answer (2 of 2 affected suites)", merged=False)
+    waits = FAILED | {"llmops/coverage": "pending"}
+    assert played == Play(1, waits, "### ❌ Fail: choice, answer (2 of 2 affected suites)", merged=False)
     assert "choice: this change edits the gate; the old gate applied" in stand.forge.summary
