@@ -37,14 +37,11 @@ class ImportOptions(Struct, frozen=True, kw_only=True):
     name: str = ""
     """Name of the specs; '' takes that of the file."""
     specs: str = "specs"
-    """The folder of specs."""
 
 
 class Translation(Struct, frozen=True, kw_only=True):
     files: Mapping[str, str]
-    """Path -> text."""
     problems: tuple[Problem, ...]
-    """Parts that cannot be translated, with remedies."""
     notes: tuple[Problem, ...]
     """Parts that differ here, or have no effect."""
     providers: frozenset[str] = frozenset()

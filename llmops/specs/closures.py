@@ -27,7 +27,6 @@ from llmops.plugins.kind import Kind, Step
 from llmops.specs.settings import LOCK_FILE
 
 Entry: TypeAlias = tuple[str, object]
-"""One entry of a closure: a place in the spec, and its value."""
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
 _json = msgspec.json.Encoder(order="sorted").encode
 _PLACE = itemgetter(0)

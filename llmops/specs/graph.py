@@ -24,7 +24,6 @@ class Graph(Struct, frozen=True):
 
     nodes: Mapping[Key, Node] = {}
     live: tuple[Key, ...] = ()
-    """The resources of live kinds."""
     known: KnownCommit = NOTHING_KNOWN
     """The commit that this one was built over, if any."""
     fresh: frozenset[Key] = frozenset()
