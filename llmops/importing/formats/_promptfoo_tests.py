@@ -64,6 +64,7 @@ class _Test(Struct, frozen=True):
 
     @property
     def location(self) -> SourceLocation:
+        """Locate the test itself; its defaults are the layers before."""
         return self.layers[-1][1]
 
     def field(self, name: str) -> Any:
