@@ -113,7 +113,7 @@ def log(message: str) -> None:
 def parse() -> argparse.Namespace:
     about = "Measure how fast llmops is, beside its peers."
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=about)
-    add, groups = parser.add_argument, list(page.TITLES)
+    add, groups = parser.add_argument, list(page.GROUPS)
     only = f"measure only these groups: {', '.join(groups)}"
     add("--only", nargs="+", choices=groups, default=groups, metavar="GROUP", help=only)
     add("--specs", type=int, nargs="+", default=[100, bars.FEW, bars.MANY], metavar="N", help="specs of plans")

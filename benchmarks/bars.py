@@ -7,6 +7,7 @@ Pure.
 
 from collections.abc import Callable
 from enum import StrEnum
+from operator import truediv
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -63,20 +64,20 @@ def _of(group: str, what: str, objects: int, times: float = 1) -> Value:
     return value
 
 
-def _ratio(over: Value, under: Value) -> Value:
+def _joined(over: Value, under: Value, join: Callable[[float, float], float]) -> Value:
     def value(results: Results) -> float | None:
         above, below = over(results), under(results)
-        return None if above is None or not below else above / below
+        return None if above is None or not below else join(above, below)
 
     return value
+
+
+def _ratio(over: Value, under: Value) -> Value:
+    return _joined(over, under, truediv)
 
 
 def _difference(over: Value, under: Value, times: float) -> Value:
-    def value(results: Results) -> float | None:
-        above, below = over(results), under(results)
-        return None if above is None or below is None else (above - below) * times
-
-    return value
+    return _joined(over, under, lambda above, below: (above - below) * times)
 
 
 def _asked(what: str) -> Value:

@@ -9,23 +9,15 @@ from benchmarks import bars, comparing, evaluating, keeping, planning, recording
 from benchmarks.bars import Judged, Verdict
 from benchmarks.results import Figure, Machine, Results
 
-TITLES = {
-    planning.GROUP: "Plans",
-    comparing.GROUP: "Peers",
-    recording.GROUP: "Recording outcomes",
-    keeping.GROUP: "Storing files",
-    evaluating.GROUP: "Gates",
-    training.GROUP: "Trainings",
+GROUPS = {
+    planning.GROUP: ("Plans", "specs"),
+    comparing.GROUP: ("Peers", "objects"),
+    recording.GROUP: ("Recording outcomes", "outcomes"),
+    keeping.GROUP: ("Storing files", "CPU seconds"),
+    evaluating.GROUP: ("Gates", "items"),
+    training.GROUP: ("Trainings", "steps"),
 }
-HEADS = {
-    planning.GROUP: "specs",
-    comparing.GROUP: "objects",
-    recording.GROUP: "outcomes",
-    keeping.GROUP: "CPU seconds",
-    evaluating.GROUP: "items",
-    training.GROUP: "steps",
-}
-"""Head of the first column."""
+"""Title of each table, and head of its first column."""
 TEXT = """\
 <!-- Written by `make bench` from performance.json; the text is in benchmarks/page.py. -->
 
@@ -127,7 +119,7 @@ RATIOS = "On {objects:,} objects:\n\n{each}\n"
 
 
 def page(results: Results) -> str:
-    tables = {group: _markdown(_pivot(results, group)) for group in TITLES}
+    tables = {group: _markdown(_pivot(results, group)) for group in GROUPS}
     return TEXT.format(
         ratios=_ratios(results),
         plot="performance.svg",
@@ -151,7 +143,7 @@ def page(results: Results) -> str:
 def printed(results: Results, groups: Iterable[str]) -> str:
     """Write the figures of some groups, and their bars, for a terminal."""
     shown = tuple(groups)
-    parts = [f"{TITLES[group]}\n{_plain(_pivot(results, group))}" for group in shown]
+    parts = [f"{GROUPS[group][0]}\n{_plain(_pivot(results, group))}" for group in shown]
     judged = [bar for bar in bars.judge(results) if bar.bar.group in shown]
     missing = [f"{what} is not measured: {why}" for what, why in results.missing.items()]
     return "\n\n".join([*parts, f"Bars\n{_plain(_bars(judged))}", *missing])
@@ -191,7 +183,7 @@ def _pivot(results: Results, group: str) -> list[Sequence[str]]:
     figures = [figure for figure in results.figures if figure.group == group]
     sizes = sorted({figure.objects for figure in figures})
     names = {amount.files: amount.what for amount in keeping.AMOUNTS} if group == keeping.GROUP else {}
-    head = [HEADS[group], *(names.get(size, f"{size:,}") for size in sizes)]
+    head = [GROUPS[group][1], *(names.get(size, f"{size:,}") for size in sizes)]
     rows = dict.fromkeys(figure.what for figure in figures)
     return [head, *([what, *(_cell(figures, what, size) for size in sizes)] for what in rows)]
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops import reconcile
-from llmops.api import opening
+from llmops.api import opening, planning
 from llmops.cli import applying, gating
 from llmops.cli.ci_reporter import CiReporter
 from llmops.cli.open_workspace import open_workspace, policy
@@ -20,7 +20,7 @@ from llmops.cli.terminal import Terminal
 from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit, Invalid, Refused
 from llmops.domain.resources import Key
-from llmops.environments import trust, workspaces
+from llmops.environments import workspaces
 from llmops.environments.workspaces import Workspace
 from llmops.forge import statuses
 from llmops.forge.job_outputs import Annotation, Level
@@ -267,9 +267,7 @@ def _stays(ci_run: CiRun, workspace: Workspace) -> str:
 def _apply(ci_run: CiRun, workspace: Workspace, proposal: Proposal) -> Exit:
     reporter, terminal = ci_run.reporter, ci_run.terminal
     workspaces.need_ledger(workspace, "llmops cannot tell what is built and what runs")
-    trust.require(
-        workspace, proposal.desired.commit, proposal.applied, proposal.trust, policy(ci_run.arguments, workspace)
-    )
+    planning.require_trust(workspace, policy(ci_run.arguments, workspace), proposal)
     name = reporter.context(APPLY)
     reporter.board.begin(name, plans.summary(proposal))
     applied = reconcile.apply(

@@ -12,7 +12,6 @@ from llmops.plugins.registry import Registry
 from llmops.specs.settings import TRUST
 
 FORMS = ("text", "json")
-"""The forms that every command prints."""
 
 
 def add_environment(parser: ArgumentParser) -> None:

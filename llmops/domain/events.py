@@ -33,7 +33,6 @@ class Event(Struct, frozen=True, kw_only=True):
     type: EventType
     key: Key
     label: str = ""
-    """Name of the part of the resource."""
     text: str = ""
     order: str = ""
     done: int = 0

@@ -43,7 +43,6 @@ class Job(Struct, frozen=True, kw_only=True):
     field: str = ""
     """The list field whose item it builds; '' builds the whole resource."""
     index: int | None = None
-    """Position in that list."""
     body: Raw
     files: dict[str, Digest] = {}
     """Files of the repository by path, each in the store."""
@@ -64,7 +63,6 @@ class Job(Struct, frozen=True, kw_only=True):
 class Order(Struct, frozen=True, kw_only=True):
     name: str
     step: str
-    """Name of the module."""
     jobs: tuple[Job, ...]
     store: str
     cluster: bool = False

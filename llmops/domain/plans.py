@@ -93,7 +93,6 @@ class _Action(Struct, frozen=True, kw_only=True):
     key: Key
     unit: Digest
     label: str = ""
-    """Name of the part of the resource."""
     reason: Reason
     because: tuple[str, ...] = ()
     after: tuple[Digest, ...] = ()
@@ -112,7 +111,6 @@ class ReleaseAction(_Action, frozen=True, kw_only=True, tag_field="action", tag=
 
     verb: Verb
     gates: tuple[Key, ...] = ()
-    """Evaluations that must pass first."""
     tier: Tier | None = None
 
 

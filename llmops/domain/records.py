@@ -134,7 +134,6 @@ class EnvironmentState(Struct, frozen=True, kw_only=True):
     consumed: tuple[str, ...] = ()
     """The last applied plans; none is applied twice."""
     commit: str = ""
-    """The last applied commit."""
     begun: str = ""
     """The last commit whose apply began, finished or not; its ancestors are older."""
     format: int = 1

@@ -122,7 +122,6 @@ class Need(Struct, frozen=True, array_like=True, gc=False):
     field: str = ""
     """The field of the body that ``at`` begins with: ``suites``."""
     index: int | None = None
-    """Position of the item that it belongs to, if that field is a list."""
 
 
 def need(ref: Ref, key: Key) -> Need:
@@ -143,9 +142,7 @@ class Unit(Struct, frozen=True, array_like=True, gc=False):
     field: str = ""
     """The list field whose item it builds; '' builds the whole resource."""
     index: int | None = None
-    """Position in that list."""
     label: str = ""
-    """Name of the part."""
     trial: int = 0
     """Number of the sample of the part, from 0; sample 0 has the digest of a part without trials."""
 

@@ -29,17 +29,11 @@ class TrustPolicy(Struct, frozen=True):
     keys: Keys = Keys()
 
 
-def require(workspace: Workspace, commit: str, since: str, level: Trust, policy: TrustPolicy) -> None:
-    """Raise `Refused` unless a commit may be applied.
+def refusal(workspace: Workspace, commit: str, since: str, level: Trust, policy: TrustPolicy) -> str:
+    """Reason why a commit must not be applied, with the remedy, or ''.
 
     ``level`` is that of the settings; ``since`` is the commit that was trusted last, or ''.
     """
-    if reason := refusal(workspace, commit, since, level, policy):
-        raise Refused(reason)
-
-
-def refusal(workspace: Workspace, commit: str, since: str, level: Trust, policy: TrustPolicy) -> str:
-    """Reason why a commit must not be applied, with the remedy, or ''. The arguments are those of `require`."""
     required = stricter((level, policy.least))
     if required == "none":
         return ""

@@ -202,11 +202,11 @@ def _pause(reply: Reply, attempt: int) -> float | None:
     """
     grows = FIRST_WAIT * (1 << attempt)
     if reply.status >= SERVER_ERROR:
-        return max(grows, _seconds(reply.headers.get("retry-after", "")))
+        return max(grows, _number(reply.headers.get("retry-after", "")))
     if reply.status not in (FORBIDDEN, TOO_MANY):
         return None
     if "retry-after" in reply.headers:
-        return max(grows, _seconds(reply.headers["retry-after"]))
+        return max(grows, _number(reply.headers["retry-after"]))
     if reply.headers.get("x-ratelimit-remaining") == "0":
         return max(grows, _until(reply.headers))
     if reply.status == TOO_MANY or "secondary rate limit" in reply.message.lower():
@@ -214,14 +214,15 @@ def _pause(reply: Reply, attempt: int) -> float | None:
     return None
 
 
-def _seconds(text: str) -> float:
+def _number(text: str) -> float:
+    """Decode a header of digits; 0 for any other text, such as a date."""
     return float(text) if text.strip().isdigit() else 0.0
 
 
 def _until(headers: dict[str, str]) -> float:
     """Compute the seconds until the rate limit is reset, by GitHub's own clock."""
     now = parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else 0.0
-    return max(_seconds(headers.get("x-ratelimit-reset", "")) - now, 0.0) if now else SECONDARY_WAIT
+    return max(_number(headers.get("x-ratelimit-reset", "")) - now, 0.0) if now else SECONDARY_WAIT
 
 
 def _refusal(what: str, reply: Reply, needs: str) -> str:

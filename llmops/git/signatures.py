@@ -99,17 +99,18 @@ def read(folder: Path, keys: Keys, revisions: Iterable[str], *options: str) -> t
     fields = command.run(folder, *arguments, environment=home, timeout=_SECONDS).split("\0")
     rows = zip(*(fields[number::_FIELDS] for number in range(_FIELDS)), strict=False)
     return tuple(
-        Signature(commit=commit, subject=subject, standing=_standing(letter, key, words), signer=signer, key=key)
-        for commit, subject, letter, signer, key, words in rows
+        Signature(commit=commit, subject=subject, standing=_status(letter, key, output), signer=signer, key=key)
+        for commit, subject, letter, signer, key, output in rows
     )
 
 
-def _standing(letter: str, key: str, words: str) -> SignatureStatus:
+def _status(letter: str, key: str, output: str) -> SignatureStatus:
+    """Decode the letter of git's ``%G?``. U is an untrusted key, or an SSH key whose status only the output says."""
     if letter != "U":
         return _LETTERS.get(letter, SignatureStatus.UNKNOWN)
     if not key.startswith(_SSH_KEY):
         return SignatureStatus.GOOD  # a key of the given keyring, which GnuPG need not trust
-    return SignatureStatus.EXPIRED if any(message in words for message in _DATES) else SignatureStatus.UNKNOWN
+    return SignatureStatus.EXPIRED if any(message in output for message in _DATES) else SignatureStatus.UNKNOWN
 
 
 @lru_cache(4096)

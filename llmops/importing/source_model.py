@@ -116,7 +116,6 @@ class Format(Struct, frozen=True, kw_only=True):
     title: str
     """Name in messages: ``promptfoo's configuration``."""
     recognises: Callable[[str, Mapping[str, Any]], bool]
-    """Whether a file with this path and content has the format."""
     read: Callable[[SourceLocation, Mapping[str, Any]], SourceConfig]
     """Read a file. Never raises for its content: reports problems instead."""
 

@@ -15,8 +15,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmops.domain.problems import Problem
-from llmops.importing.grouping import Columns, groups
-from llmops.importing.source_model import ImportedAssertion, ImportedPrompt, ImportedTest, Provider, SourceConfig
+from llmops.importing.source_model import (
+    ImportedAssertion,
+    ImportedPrompt,
+    ImportedTest,
+    Provider,
+    SourceConfig,
+    SourceLocation,
+)
 from llmops.kinds.evaluation import assertions as rules
 from llmops.kinds.evaluation.assertions import Assert
 from llmops.language import jinja, yaml_writer
@@ -25,6 +31,8 @@ from llmops.language.json_schema import API_VERSION
 from llmops.language.yaml_writer import Line
 
 LONGEST_NAME = 63
+LITERAL = frozenset({"is-json", "contains-json"})
+"""Types whose value is a JSON Schema, not a template."""
 INLINE = 100
 """Characters up to which a prompt of one line is written into its spec."""
 
@@ -37,14 +45,11 @@ class ImportOptions(Struct, frozen=True, kw_only=True):
     name: str = ""
     """Name of the specs; '' takes that of the file."""
     specs: str = "specs"
-    """The folder of specs."""
 
 
 class Translation(Struct, frozen=True, kw_only=True):
     files: Mapping[str, str]
-    """Path -> text."""
     problems: tuple[Problem, ...]
-    """Parts that cannot be translated, with remedies."""
     notes: tuple[Problem, ...]
     """Parts that differ here, or have no effect."""
     providers: frozenset[str] = frozenset()
@@ -246,6 +251,73 @@ class _Translator:
             remedy = f"Map it to a model of this repository: --provider {provider.name}=MODEL."
             self.source.refuse(provider.location, what, remedy)
         return model
+
+
+def groups(tests: Iterable[ImportedTest]) -> Iterator[list[ImportedTest]]:
+    """Group tests with the same sorts of assertion, in the order in which each sort first appears."""
+    members: dict[str, list[ImportedTest]] = {}
+    for test in tests:
+        sorts = [
+            (sorted(assertion.fields.items()), assertion.judge, _shape(assertion)) for assertion in test.assertions
+        ]
+        members.setdefault(repr((test.threshold, sorts)), []).append(test)
+    return iter(members.values())
+
+
+def _shape(assertion: ImportedAssertion) -> object:
+    """Return the parts of a value that must be equal within a suite: all but its texts."""
+    return (
+        assertion.value if assertion.fields["type"].removeprefix("not-") in LITERAL else _without_texts(assertion.value)
+    )
+
+
+def _without_texts(value: Any) -> object:
+    if isinstance(value, dict):
+        return {name: _without_texts(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_texts(part) for part in value]
+    return "" if isinstance(value, str) else value
+
+
+class Columns:
+    """Moves values that differ from row to row into columns."""
+
+    def __init__(self, rows: list[dict[str, Any]], source: SourceConfig) -> None:
+        self.rows, self.source = rows, source
+
+    def value(self, assertions: Sequence[ImportedAssertion]) -> Any:
+        if assertions[0].fields["type"].removeprefix("not-") in LITERAL:
+            return assertions[0].value
+        return self._merged(
+            [assertion.value for assertion in assertions], [assertion.location for assertion in assertions]
+        )
+
+    def _merged(self, values: Sequence[Any], locations: Sequence[SourceLocation]) -> Any:
+        first = values[0]
+        if all(value == first for value in values[1:]):
+            return first
+        if isinstance(first, dict):
+            return {name: self._merged([value[name] for value in values], locations) for name in first}
+        if isinstance(first, list):
+            return [self._merged([value[at] for value in values], locations) for at in range(len(first))]
+        return self._column(values, locations)
+
+    def _column(self, values: Sequence[Any], locations: Sequence[SourceLocation]) -> str:
+        taken = {name for row in self.rows for name in row}
+        names = ("expected", *(f"expected_{number}" for number in range(2, 1000)))
+        name = next(candidate for candidate in names if candidate not in taken)
+        filled = [self._filled(*cell) for cell in zip(values, self.rows, locations, strict=True)]
+        for row, text in zip(self.rows, filled, strict=True):
+            row[name] = text
+        return f"{{{{ {name} }}}}"
+
+    def _filled(self, value: str, row: Mapping[str, Any], location: SourceLocation) -> str:
+        """Fill in the columns of a row: a value in a column is no template."""
+        try:
+            return jinja.render(value, row)
+        except InvalidTemplate as error:
+            self.source.refuse(location, f'"{value}" cannot be filled in: {error.what}', "Correct the template.")
+            return value
 
 
 def _is_rubric(assertion: ImportedAssertion) -> bool:

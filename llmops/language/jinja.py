@@ -11,7 +11,6 @@ from functools import cache, lru_cache
 from typing import Any
 
 MAX_CHARACTERS = 200_000
-"""Longest template and longest rendered text."""
 MOST_REMEMBERED = 256
 """How many templates are remembered: many prompts of a repository have the same text."""
 NO_TEMPLATE = "this is not a Jinja template"

@@ -71,7 +71,7 @@ _COSTS: Mapping[str, Callable[..., int]] = {
 
 
 def numbers(*limits: int) -> list[int]:
-    """Replace Jinja's ``range``: every number is counted."""
+    """Replace Jinja's ``range``: each number is charged to the budget of the rendering."""
     counted = range(*limits)
     spend(len(counted))
     return list(counted)

@@ -40,7 +40,6 @@ MAX_STEPS = 1_000_000
 MAX_NUMBER = 10_000
 """Largest number in a template. A product stays below a hundred times that."""
 MOST_REMEMBERED = 256
-"""How many compiled templates are remembered."""
 
 _REMOVED = ("center", "format", "batch", "slice", "pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr")
 """Filters that make large values of small ones, are about HTML, or differ from run to run."""

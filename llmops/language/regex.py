@@ -11,9 +11,7 @@ from typing import Any
 from llmops.domain.problems import FieldProblem
 
 LONGEST = 10_000
-"""Most characters of a regular expression or a JSON path."""
 MOST_REMEMBERED = 256
-"""How many compiled expressions are remembered."""
 
 
 @functools.lru_cache(MOST_REMEMBERED)

@@ -18,7 +18,6 @@ from referencing.exceptions import Unresolvable
 from llmops.language import regex
 
 MOST_REMEMBERED = 256
-"""How many schemas are remembered."""
 MOST_SHOWN = 300
 """Most characters of a message, which may contain the value."""
 

@@ -33,7 +33,7 @@ def _replaced_size(text: str, _pattern: str, replacement: str, count: int = 0) -
 
 @cache
 def _sandbox() -> Any:
-    """Import Jinja and build the sandbox with the first template: that takes 30 ms."""
+    """Import Jinja and build the sandbox, when the first template needs it: that takes 30 ms."""
     library = importlib.import_module("llmops.language.jinja_library")
     sandbox = importlib.import_module("llmops.language.jinja_sandbox")
     environment = library.LibrarySandbox(trim_blocks=False, lstrip_blocks=False, keep_trailing_newline=True)

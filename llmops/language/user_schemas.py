@@ -58,10 +58,6 @@ def problems(schema: Any, role: str) -> Iterator[FieldProblem]:
             yield from expressions.wrong(pattern, role)
 
 
-def wrong(schema: Any) -> str:
-    return "" if _is_plain(schema) else _wrong(schema)
-
-
 def _is_plain(schema: Any) -> bool:
     try:
         msgspec.convert(schema, _Plain)

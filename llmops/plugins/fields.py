@@ -45,7 +45,6 @@ SECRET = "x-llmops-secret"  # noqa: S105  a keyword
 """Keyword of a field that may contain a secret by mistake: its value is never printed."""
 
 META = "llmops"
-"""The key of a field's `FieldMeta` in the extra of its annotation."""
 
 
 class FieldMeta(Struct, frozen=True):
@@ -133,6 +132,7 @@ def seconds(duration: Duration) -> float:
 
 
 class CollectedFields(Struct):
+    plugins: Choices
     facts: list[Fact] = []
     refs: list[Ref] = []
     files: list[FileUse] = []
@@ -142,14 +142,9 @@ class CollectedFields(Struct):
 
 def collect(body: Struct, plugins: Choices) -> CollectedFields:
     """Walk a body and list its facts (defaults left out), references, files and choices of plug-ins."""
-    collected = CollectedFields()
-    _walk(body, _top(type(body), Scope.BUILD), "", _Walk(collected, plugins))
+    collected = CollectedFields(plugins)
+    _walk(body, _top(type(body), Scope.BUILD), "", collected)
     return collected
-
-
-class _Walk(Struct):
-    collected: CollectedFields
-    plugins: Choices
 
 
 class _Place(Struct, frozen=True, eq=False):
@@ -171,11 +166,10 @@ class _Field(Struct, frozen=True):
 class _Way(Struct, frozen=True):
     """Everything about values of one type in one place that can be computed once."""
 
-    visit: Callable[[Any, Self, str, _Walk], None]
+    visit: Callable[[Any, Self, str, CollectedFields], None]
     meta: FieldMeta
     fields: tuple[_Field, ...]
     item: _Place
-    """The place of the items of a list or mapping."""
 
 
 @cache
@@ -201,7 +195,7 @@ def _way(place: _Place, sort: type) -> _Way:
     return _Way(_visitor(sort, kind, meta), meta, fields, _Place(_item_type(kind), inner))
 
 
-def _visitor(sort: type, kind: types.Type, meta: FieldMeta) -> Callable[[Any, _Way, str, _Walk], None]:
+def _visitor(sort: type, kind: types.Type, meta: FieldMeta) -> Callable[[Any, _Way, str, CollectedFields], None]:
     if meta.role and sort is not NoneType:
         return _walk_ref
     if meta.is_file and sort is not NoneType:
@@ -218,40 +212,40 @@ def _visitor(sort: type, kind: types.Type, meta: FieldMeta) -> Callable[[Any, _W
 _NARROWEST: Mapping[Scope, int] = {Scope.BUILD: 0, Scope.LIVE: 1, Scope.NONE: 2}
 
 
-def _walk(value: Any, place: _Place, at: str, walk: _Walk) -> None:
+def _walk(value: Any, place: _Place, at: str, into: CollectedFields) -> None:
     way = _way(place, value.__class__)
-    way.visit(value, way, at, walk)
+    way.visit(value, way, at, into)
 
 
-def _walk_plain(value: Scalar, way: _Way, at: str, walk: _Walk) -> None:
-    walk.collected.facts.append(Fact(at, value, way.meta.scope))
+def _walk_plain(value: Scalar, way: _Way, at: str, into: CollectedFields) -> None:
+    into.facts.append(Fact(at, value, way.meta.scope))
 
 
-def _walk_choice(value: Scalar, way: _Way, at: str, walk: _Walk) -> None:
-    walk.collected.choices.append((at, walk.plugins.choice(way.meta.plugin, str(value))))
-    _walk_plain(value, way, at, walk)
+def _walk_choice(value: Scalar, way: _Way, at: str, into: CollectedFields) -> None:
+    into.choices.append((at, into.plugins.choice(way.meta.plugin, str(value))))
+    _walk_plain(value, way, at, into)
 
 
-def _walk_ref(value: str, way: _Way, at: str, walk: _Walk) -> None:
-    kinds = walk.plugins.kinds_for(way.meta.role)
-    walk.collected.refs.append(Ref(at, kinds, value, way.meta.scope, way.meta.is_gate))
+def _walk_ref(value: str, way: _Way, at: str, into: CollectedFields) -> None:
+    kinds = into.plugins.kinds_for(way.meta.role)
+    into.refs.append(Ref(at, kinds, value, way.meta.scope, way.meta.is_gate))
 
 
-def _walk_file(value: str, way: _Way, at: str, walk: _Walk) -> None:
-    walk.collected.files.append(FileUse(at, value, way.meta.scope))
+def _walk_file(value: str, way: _Way, at: str, into: CollectedFields) -> None:
+    into.files.append(FileUse(at, value, way.meta.scope))
 
 
-def _walk_list(value: Sequence[Any], way: _Way, at: str, walk: _Walk) -> None:
-    _walk_plain(len(value), way, intern(f"{at}[]"), walk)
+def _walk_list(value: Sequence[Any], way: _Way, at: str, into: CollectedFields) -> None:
+    _walk_plain(len(value), way, intern(f"{at}[]"), into)
     for index, item in enumerate(value):
-        _walk(item, way.item, intern(f"{at}[{index}]"), walk)
+        _walk(item, way.item, intern(f"{at}[{index}]"), into)
 
 
-def _walk_mapping(value: Mapping[str, Any], way: _Way, at: str, walk: _Walk) -> None:
+def _walk_mapping(value: Mapping[str, Any], way: _Way, at: str, into: CollectedFields) -> None:
     if not value:
-        _walk_plain(None, way, f"{at}{{}}", walk)
+        _walk_plain(None, way, f"{at}{{}}", into)
     for name in sorted(value):
-        _walk(value[name], way.item, f"{at}.{_step(name)}", walk)
+        _walk(value[name], way.item, f"{at}.{_step(name)}", into)
 
 
 def _step(name: str) -> str:
@@ -259,26 +253,26 @@ def _step(name: str) -> str:
     return name if name.replace("-", "_").isidentifier() else msgspec.json.encode(name).decode()
 
 
-def _walk_struct(value: Struct, way: _Way, at: str, walk: _Walk) -> None:
+def _walk_struct(value: Struct, way: _Way, at: str, into: CollectedFields) -> None:
     prefix = f"{at}." if at else ""
     for item, field in zip(astuple(value), way.fields, strict=True):
         if (item != field.default and (field.neutral is None or item != field.neutral)) or field.is_choice:
-            _walk(item, field.place, intern(prefix + field.name), walk)
+            _walk(item, field.place, intern(prefix + field.name), into)
 
 
-def _walk_choice_with_config(value: Struct, way: _Way, at: str, walk: _Walk) -> None:
+def _walk_choice_with_config(value: Struct, way: _Way, at: str, into: CollectedFields) -> None:
     """Walk an object that chooses a plug-in by its ``type``, and its ``config`` as the plug-in declares it."""
-    plugin = walk.plugins.choice(way.meta.plugin, getattr(value, "type", ""))
-    walk.collected.choices.append((at, plugin))
+    plugin = into.plugins.choice(way.meta.plugin, getattr(value, "type", ""))
+    into.choices.append((at, plugin))
     decided = getattr(plugin, "decides", {})
-    walk.collected.facts.extend(Fact(f"{at}.{name}", text, Scope.BUILD) for name, text in sorted(decided.items()))
+    into.facts.extend(Fact(f"{at}.{name}", text, Scope.BUILD) for name, text in sorted(decided.items()))
     for item, field in zip(astuple(value), way.fields, strict=True):
         here = f"{at}.{field.name}"
         if field.name == "config":
             scope = _way(field.place, item.__class__).meta.scope
-            _walk(msgspec.convert(item, plugin.config), _top(plugin.config, scope), here, walk)
+            _walk(msgspec.convert(item, plugin.config), _top(plugin.config, scope), here, into)
         elif item != field.default or field.is_choice:
-            _walk(item, field.place, here, walk)
+            _walk(item, field.place, here, into)
 
 
 def _neutral(kind: types.Type) -> int | None:

@@ -60,7 +60,7 @@ class Registry(Mapping[str, Any]):
             plugin = load(self._group, name, installed(self._group)[name], self._member)
         else:
             raise KeyError(name)
-        if getattr(plugin, "name", name) != name:
+        if getattr(plugin, "name", name) != name:  # the file, not the kind
             raise KeyError(name)
         return plugin
 

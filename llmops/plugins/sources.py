@@ -14,7 +14,7 @@ from llmops.plugins.fields import SHA256_PATTERN, Body, about, file, location, s
 class Source(Body, frozen=True):
     """A file of this repository, or an address with the digest of its contents."""
 
-    path: Annotated[str, file("A file of this repository, from its root.")] | None = None
+    path: Annotated[str, file("Path from the repository's root; for a Model, a checkpoint's folder.")] | None = None
     uri: (
         Annotated[
             str,

@@ -11,9 +11,7 @@ from llmops.reports.formatting import count
 from llmops.reports.markdown import code, fit, literal, reproduce
 
 LONGEST = 2000
-"""Characters of a message that a comment quotes."""
 PROBLEMS = 30
-"""Problems that a comment lists."""
 
 
 def marker(environment: str) -> str:

@@ -9,7 +9,6 @@ from llmops.statistics.contrasts import ALPHA
 
 HEADER = ("subject", "items", "score", "difference", "worse/better", "p", "shows", "evidence")
 NUMBERS = range(1, 6)
-"""The columns that hold figures."""
 CONFIDENCE = f"{1 - ALPHA:.0%}".replace("%", " %")
 
 

@@ -17,7 +17,6 @@ from llmops.reports.formatting import VERDICT_STYLES, columns, count, effort, in
 HEADER = ("suite", "metric", "base", "head", "delta", "n", "worse/better", "p", "detectable", "verdict")
 SEVERITY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 NAMED = 3
-"""Suites that a headline names."""
 NEARLY = 1e-6
 """Rounding error of a float, in hundredths: 1.1 is stored as slightly more."""
 

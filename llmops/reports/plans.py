@@ -30,7 +30,6 @@ TIERS = {
     Tier.COLD: "cold: its model must be rebuilt",
 }
 REASONS_SHOWN = 2
-"""Reasons of an action in a line."""
 
 
 def row(action: Action, proposal: Proposal) -> tuple[str, ...]:

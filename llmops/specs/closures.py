@@ -27,7 +27,6 @@ from llmops.plugins.kind import Kind, Step
 from llmops.specs.settings import LOCK_FILE
 
 Entry: TypeAlias = tuple[str, object]
-"""One entry of a closure: a place in the spec, and its value."""
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
 _json = msgspec.json.Encoder(order="sorted").encode
 _PLACE = itemgetter(0)
@@ -177,25 +176,6 @@ def to_node(resource: ResolvedSpec, kinds: Kinds) -> Node:
         units=resource.units,
         depth=resource.depth,
     )
-
-
-class ResolvedNodes(Mapping[Key, Node]):
-    """Resolved specs as nodes, each decoded on access."""
-
-    def __init__(self, resolved: Mapping[Key, ResolvedSpec], kinds: Kinds) -> None:
-        self._resolved, self._kinds = resolved, kinds
-
-    def __getitem__(self, key: Key) -> Node:
-        return to_node(self._resolved[key], self._kinds)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._resolved
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(sorted(self._resolved, key=lambda key: (self._resolved[key].depth, key)))
-
-    def __len__(self) -> int:
-        return len(self._resolved)
 
 
 def file_digests(spec: Spec, files: Files) -> Iterator[FileDigest]:

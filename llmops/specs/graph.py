@@ -14,7 +14,7 @@ from llmops.domain.problems import LOOKS_LIKE, Invalid, Problem, did_you_mean
 from llmops.domain.resources import NOTHING_KNOWN, Files, Key, KnownCommit, Need, Node, Ref, Scope, need
 from llmops.plugins.registry import Plugins
 from llmops.specs import closures, parsing
-from llmops.specs.closures import Draft, Kinds, ResolvedNodes, ResolvedSpec, in_digest
+from llmops.specs.closures import Draft, Kinds, ResolvedSpec, in_digest
 from llmops.specs.loading import ParsedCommit
 from llmops.specs.parsing import steps_of
 
@@ -24,7 +24,6 @@ class Graph(Struct, frozen=True):
 
     nodes: Mapping[Key, Node] = {}
     live: tuple[Key, ...] = ()
-    """The resources of live kinds."""
     known: KnownCommit = NOTHING_KNOWN
     """The commit that this one was built over, if any."""
     fresh: frozenset[Key] = frozenset()
@@ -57,33 +56,33 @@ EMPTY = Graph()
 NONE: frozenset[Key] = frozenset()
 
 
-class LayeredNodes(Mapping[Key, Node]):
-    """The nodes of a known commit, some of them replaced and some removed."""
+class Nodes(Mapping[Key, Node]):
+    """The nodes of a known commit, some of them replaced and some removed; each is decoded on access."""
 
     def __init__(
         self, known: KnownCommit, resolved: Mapping[Key, ResolvedSpec], hidden: AbstractSet[Key], kinds: Kinds
     ) -> None:
-        self._known, self._resolved, self._hidden = known, resolved, hidden
-        self._over = ResolvedNodes(resolved, kinds)
+        self._known, self._resolved, self._hidden, self._kinds = known, resolved, hidden, kinds
 
     def __getitem__(self, key: Key) -> Node:
-        if key in self._over:
-            return self._over[key]
+        if key in self._resolved:
+            return closures.to_node(self._resolved[key], self._kinds)
         if key in self._hidden:
             raise KeyError(key)
         return self._known.nodes[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._over or (key not in self._hidden and key in self._known.nodes)
+        return key in self._resolved or (key not in self._hidden and key in self._known.nodes)
 
     def __iter__(self) -> Iterator[Key]:
-        below = (rank for rank in self._known.ranks() if rank[1] not in self._hidden and rank[1] not in self._over)
+        replaced = self._hidden | self._resolved.keys()
+        below = (rank for rank in self._known.ranks() if rank[1] not in replaced)
         above = ((spec.depth, key) for key, spec in self._resolved.items())
         return (key for _, key in sorted([*below, *above]))
 
     def __len__(self) -> int:
-        replaced = sum(key in self._known.nodes for key in self._over.keys() | self._hidden)
-        return len(self._known.nodes) - replaced + len(self._over)
+        replaced = sum(key in self._known.nodes for key in self._resolved.keys() | self._hidden)
+        return len(self._known.nodes) - replaced + len(self._resolved)
 
 
 def build(parsed: ParsedCommit, files: Files, plugins: Plugins, known: KnownCommit = NOTHING_KNOWN) -> Graph:
@@ -163,8 +162,7 @@ def _inside(needs: Mapping[Key, Sequence[Need]]) -> dict[Key, list[Key]]:
 
 
 def _graph(resolved: Mapping[Key, ResolvedSpec], gone: AbstractSet[Key], known: KnownCommit, kinds: Kinds) -> Graph:
-    is_new = known is NOTHING_KNOWN
-    nodes = ResolvedNodes(resolved, kinds) if is_new else LayeredNodes(known, resolved, gone, kinds)
+    nodes = Nodes(known, resolved, gone, kinds)
     released = {kind for kind in {key.kind for key in resolved} if kinds[kind].live}
     live = {key for key in resolved if key.kind in released} | (set(known.live()) - resolved.keys() - gone)
     graph = Graph(nodes, (), known, frozenset(resolved) | gone, resolved)

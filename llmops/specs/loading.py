@@ -19,7 +19,6 @@ from llmops.specs.parsing import Declared, FileSpecs
 from llmops.specs.settings import FILE, Settings
 
 SCHEMAS = "schemas/"
-"""Subfolder of a folder of specs for generated schemas."""
 
 
 class ParsedCommit(Struct, frozen=True, kw_only=True):

@@ -16,7 +16,6 @@ from llmops.specs import parsing
 from llmops.specs.settings import LOCK_FILE
 
 Pins: TypeAlias = Mapping[str, str]
-"""Exact versions by name."""
 HEADER = "# What moving names were fixed at. Written by `llmops lock`; commit it.\n"
 
 

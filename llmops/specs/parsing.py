@@ -31,7 +31,6 @@ class FileSpecs(Struct):
     specs: list[Spec] = []
     problems: list[Problem] = []
     broken: list[Key] = []
-    """Keys of invalid documents."""
     is_partial: bool = False
     """Whether the key of some document is unknown."""
 

@@ -19,7 +19,6 @@ from llmops.store import blobs
 
 TRAIN, TEST = "train.jsonl", "test.jsonl"
 ONE_SCREEN = 20
-"""Lines of a message."""
 
 
 def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:

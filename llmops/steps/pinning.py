@@ -3,11 +3,11 @@
 Effects: talks to the Hugging Face hub, reads addresses.
 """
 
-import hashlib
 import importlib
 import importlib.metadata
 from typing import Any
 
+from llmops.domain import digests
 from llmops.domain.problems import Broken, LlmopsError
 
 HUB, TASK = "hf://", "lm-eval://"
@@ -71,8 +71,5 @@ def _group(name: str, tasks: list[Any]) -> str:
 
 
 def _digest(address: str) -> str:
-    digest = hashlib.sha256()
     with importlib.import_module("fsspec").open(address, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"
+        return f"sha256:{digests.of_file(file)}"

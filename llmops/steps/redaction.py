@@ -18,7 +18,6 @@ LONGEST_LINE = 1 << 16
 SHORTEST_LINE = 8
 """A shorter line of a secret with several lines is no secret by itself: a "{", for example."""
 FLUSH_SECONDS = 5.0
-"""Limit for copying the last lines."""
 STDOUT, STDERR = 1, 2
 
 

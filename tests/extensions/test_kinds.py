@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmops.domain.problems import Exit, Invalid
+from llmops.domain.problems import Broken, Exit, Invalid
 from llmops.domain.resources import Key
 from llmops.registry import PLUGINS
+from llmops.releases.controllers import CONTROLLERS
 from tests.conftest import PLUGINS as FOLDER
 from tests.conftest import Shell
 from tests.extensions.conftest import install
@@ -51,6 +52,11 @@ def lit(repo: Repo, llmops: Shell) -> Shell:
 def test_a_kind_may_have_underscores_in_its_file_name_and_is_called_by_its_class() -> None:
     assert PLUGINS.kinds["TinyModel"].name == "TinyModel"
     assert "tiny_model" not in PLUGINS.kinds
+
+
+def test_a_live_kind_without_a_controller_is_reported_with_the_group_to_announce_it_in() -> None:
+    with pytest.raises(Broken, match="the live kind Ghost has no controller"):
+        CONTROLLERS["Ghost"]
 
 
 def test_a_kind_that_provides_a_role_is_used_without_a_change_elsewhere() -> None:

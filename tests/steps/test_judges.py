@@ -18,8 +18,7 @@ from llmops.kinds.evaluation import judge_labels, rubrics
 from llmops.kinds.evaluation.rubrics import RubricCase
 from llmops.kinds.evaluation.spec import Suite
 from llmops.steps.context import StepContext
-from llmops.steps.evaluation import llm_judge
-from llmops.steps.evaluation.llm_judge import JudgePool, LlmJudge
+from llmops.steps.evaluation.llm_judge import JudgePool, LlmJudge, SuiteJudge
 from llmops.steps.redaction import Redaction
 from llmops.store import blobs
 
@@ -286,7 +285,8 @@ def test_each_label_counts_once_and_for_its_own_rubric() -> None:
     ]
     model = Loud()
 
-    result = llm_judge.agreement(suite, "\n".join(map(json.dumps, lines)).encode(), LlmJudge("j", lambda: model).rule)
+    result = SuiteJudge(LlmJudge("j", lambda: model), "\n".join(map(json.dumps, lines)).encode()).agreement(suite)
 
+    assert result
     assert len(model.asked) == result.labels == 4
     assert result == rubrics.agreement([(True, True), (False, False), (True, True), (True, False)])

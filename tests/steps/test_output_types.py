@@ -15,6 +15,7 @@ import yaml
 from llmops.domain.plans import Verdict
 from llmops.gates.judge import GateCase, judge_together
 from llmops.kinds.evaluation.spec import Gate
+from llmops.steps.context import StepFailed
 from llmops.store import blobs
 from llmops.store.blobs import Store
 from tests import tiny
@@ -281,6 +282,18 @@ def test_a_task_reads_its_own_rows_as_the_commit_has_them(
     (made,) = tiny.evaluated(tmp_path, kept, asked)
 
     assert [item.question for item in made.items] == [row["question"] for row in ROWS]
+
+
+def test_a_loader_without_files_reads_nothing_of_the_folder_it_runs_in(
+    tmp_path: Path, kept: Store, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """datasets takes whatever lies in the working directory when a task names no files."""
+    (tmp_path / "test.jsonl").write_text(json.dumps(ROWS[0]))
+    monkeypatch.chdir(tmp_path)
+    asked = ask(kept, model, {**CHOICE, "dataset_path": "json", "test_split": "test"}, [])
+
+    with pytest.raises(StepFailed, match="Evaluation/tiny task: "):
+        tiny.evaluated(tmp_path, kept, asked)
 
 
 def test_two_commits_that_share_a_process_are_each_asked_by_their_own_task_file(

@@ -14,7 +14,7 @@ from llmops.domain.plans import Verdict
 from llmops.domain.problems import Exit
 from llmops.gates.pull_request import GateResult
 from llmops.plugins.report import ReportContext
-from llmops.reports import plots
+from llmops.reports import html_page
 from llmops.reports.formats.gate import html, junit
 from tests.answers import GOOD, WORSE, answered
 from tests.conftest import Shell
@@ -44,7 +44,7 @@ def test_nothing_that_a_model_can_say_leaves_the_page(answer: str) -> None:
 
 def test_every_verdict_has_a_shape_of_its_own() -> None:
     shapes = [
-        re.sub(r"[\d.]+|#\w+", "", re.findall(r"<(?:circle|rect)[^>]*>", plots.forest([report("a", one)]))[0])
+        re.sub(r"[\d.]+|#\w+", "", re.findall(r"<(?:circle|rect)[^>]*>", html_page.forest([report("a", one)]))[0])
         for one in (SAME, IS_WORSE, UNSURE)
     ]
     assert len(set(shapes)) == 3
@@ -56,10 +56,10 @@ def places(drawn: str) -> list[float]:
 
 
 def test_intervals_are_drawn_to_one_scale_within_the_plot() -> None:
-    drawn = plots.forest([report("a", SAME), report("b", IS_WORSE), report("c", UNSURE)])
+    drawn = html_page.forest([report("a", SAME), report("b", IS_WORSE), report("c", UNSURE)])
     same, worse, unsure = places(drawn)
     assert (same - worse) / (worse - unsure) == pytest.approx((-0.02 + 0.14) / (-0.14 + 0.2), abs=0.01)
-    assert all(plots.EDGE <= x <= 100 - plots.EDGE for x in (same, worse, unsure))
+    assert all(html_page.EDGE <= x <= 100 - html_page.EDGE for x in (same, worse, unsure))
 
 
 def test_a_plot_takes_the_width_there_is_and_its_words_stay_as_large_as_those_of_the_page() -> None:
@@ -71,7 +71,7 @@ def test_a_plot_takes_the_width_there_is_and_its_words_stay_as_large_as_those_of
     assert "100%" in widths
     assert all(width == "100%" or float(width) <= 20 for width in widths)
     assert not any("viewBox" in one or "viewbox" in one for _, one in page.elements)
-    assert long in Page(plots.forest([report(long, IS_WORSE)])).said
+    assert long in Page(html_page.forest([report(long, IS_WORSE)])).said
 
 
 def test_suites_of_another_metric_have_another_axis() -> None:
@@ -88,16 +88,16 @@ def test_a_suite_that_has_no_comparison_is_in_the_table_and_in_no_plot() -> None
     assert "head - base" not in page
     assert "How much head differs" not in Page(page).said
     endless = replace(SAME, low=float("-inf"))
-    assert plots.forest([report("one-item", endless)]) == ""
+    assert html_page.forest([report("one-item", endless)]) == ""
 
 
 @pytest.mark.parametrize("items", [1, 200, 1000, 5000])
 def test_a_strip_shows_every_item_once_or_says_for_how_many_a_cell_stands(items: int) -> None:
     found = replace(SAME, items=items, worse=items // 10, better=items // 20)
-    cells = plots.strip(found).count("<i")
-    assert cells * plots.scale(found) >= items
-    assert (cells - 2) * plots.scale(found) <= items
-    assert cells <= plots.CELLS + 2
+    cells = html_page.strip(found).count("<i")
+    assert cells * html_page.scale(found) >= items
+    assert (cells - 2) * html_page.scale(found) <= items
+    assert cells <= html_page.CELLS + 2
 
 
 # JUnit

@@ -38,7 +38,6 @@ from llmops.reports import plans
 from llmops.reports.formats.plan import REPORTS
 
 PLAN_FORMAT = 1
-"""The format of plan files that this version reads."""
 AGAIN = "Make a new one: `llmops plan --out plan.json`."
 
 

@@ -30,7 +30,6 @@ from llmops.importing.source_model import (
 from llmops.kinds.evaluation.assertions import Type
 
 TYPES = frozenset(get_args(Type)) - {"cost", "json-path", "not-json-path"}
-"""Types with the same meaning in both."""
 ASSERT_FIELDS = frozenset("type value threshold weight metric provider".split())
 NO_PROGRAM = "Use contains, regex or is-json: a gate runs no programs of the repository."
 RUBRIC = "Write it as an llm-rubric."
@@ -56,7 +55,6 @@ EXPECTED = re.compile(r"__expected[0-9]*$")
 COMPACT = re.compile(r"(?P<type>(not-)?[a-z][a-z-]+)(\((?P<threshold>[0-9.]+)\))?:(?P<value>.*)$", re.DOTALL)
 """An assertion in a cell: ``contains: Paris``, ``similar(0.8): Hello``."""
 Layer: TypeAlias = tuple[Mapping[str, Any], SourceLocation]
-"""The fields of a test, and their location."""
 
 
 class _Test(Struct, frozen=True):
@@ -66,6 +64,7 @@ class _Test(Struct, frozen=True):
 
     @property
     def location(self) -> SourceLocation:
+        """Locate the test itself; its defaults are the layers before."""
         return self.layers[-1][1]
 
     def field(self, name: str) -> Any:

@@ -36,7 +36,7 @@ UNKNOWN = "Leave it out, or express it in the spec in another way."
 
 
 def recognises(path: str, value: Mapping[str, Any]) -> bool:
-    """Whether a file is one: by its name, or because it has messages."""
+    """Whether a file is a .prompt.yml, by its name or its fields."""
     return path.endswith(ENDINGS) or ("messages" in value and "prompts" not in value)
 
 

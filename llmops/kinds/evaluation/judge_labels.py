@@ -22,7 +22,6 @@ class JudgeLabel(Struct, frozen=True, kw_only=True):
     output: str
     holds: bool
     metric: str
-    """Metric of the rubric that it is about."""
     row: dict[str, Any]
     """All columns of the line; they fill the rubric."""
 

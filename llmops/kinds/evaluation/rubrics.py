@@ -20,11 +20,9 @@ SYSTEM = (
     '{"pass": true or false, "score": a number from 0 (not at all) to 1 (fully), "reason": one sentence}.'
 )
 LONGEST = 256
-"""Maximum number of tokens of a reply."""
 GREEDY = {"do_sample": False, "until": [], "max_gen_toks": LONGEST}
 """Sampling parameters of a judge, as lm-eval calls them."""
 LONGEST_REASON = 500
-"""Characters of a reason that are kept."""
 
 
 class RubricCase(Struct, frozen=True):
@@ -38,7 +36,6 @@ class RubricCase(Struct, frozen=True):
 
 
 VERSION = digest([RubricCase("", "", "").messages, GREEDY])[:SHORT]
-"""Digest of the instructions and the sampling parameters."""
 
 
 class Ruling(Struct, frozen=True, kw_only=True):
@@ -54,7 +51,6 @@ class Agreement(Struct, frozen=True, kw_only=True):
     kappa: float | None
     """Cohen's kappa; None where both always gave the same answer."""
     labels: int
-    """Number of labels."""
 
 
 class _Reply(Struct, forbid_unknown_fields=True):

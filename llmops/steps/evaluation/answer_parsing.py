@@ -22,7 +22,6 @@ MOST_MATCHES = 10_000
 MOST_TRIED = 1_000
 """Places of an answer at which JSON is tried: each of them may be read to the end."""
 PATH_CACHE = 256
-"""Compiled paths that are kept."""
 _compiled = functools.lru_cache(PATH_CACHE)(assertions.path)
 _BEGINS = re.compile(r"[{\[]")
 

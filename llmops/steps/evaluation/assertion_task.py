@@ -27,7 +27,6 @@ from llmops.steps.evaluation.scorers import MeasuredAnswer
 from llmops.store import blobs
 
 PACKAGES = ("sacrebleu", "rouge-score", "rapidfuzz")
-"""Packages whose versions are recorded with the evidence."""
 
 
 def task(job: Job, model: LM, context: StepContext, judges: JudgePool) -> AssertionTask:
@@ -181,9 +180,7 @@ class Stopwatch(LM):
         return self._model.apply_chat_template(chat_history, add_generation_prompt)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        likelihoods: list[tuple[float, bool]] = self._model.loglikelihood(requests)
-        return likelihoods
+        return self._model.loglikelihood(requests)
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        likelihoods: list[float] = self._model.loglikelihood_rolling(requests)
-        return likelihoods
+        return self._model.loglikelihood_rolling(requests)

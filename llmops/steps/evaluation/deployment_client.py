@@ -81,8 +81,7 @@ class EngineClient:
         for output in outputs if isinstance(outputs, list) else [outputs]:
             if not (isinstance(output, dict) and output.get("choices")):
                 raise aiohttp.ClientPayloadError(f"there are no choices in {str(output)[:MOST_SHOWN]}")
-        texts: list[str | None] = super().parse_generations(outputs=outputs, **named)  # type: ignore[misc]
-        return texts
+        return super().parse_generations(outputs=outputs, **named)  # type: ignore[misc]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: FBT001, FBT002  lm-eval's
         """Ask, and cut each answer at the stop sequence of its task, at which an engine may not stop."""

@@ -102,7 +102,23 @@ class SuiteJudge:
         return rulings
 
     def agreement(self, suite: Suite) -> Agreement | None:
-        return agreement(suite, self._labels, self.rule) if self._labels else None
+        """Compare the judge with the labels of the suite, each by its own rubric."""
+        if not self._labels:
+            return None
+        by_metric = suite.rubrics
+        labels = judge_labels.read(self._labels, by_metric)
+        rulings = self.rule(
+            [
+                RubricCase(str(scorers.filled(by_metric[label.metric].value, label.row)), label.question, label.output)
+                for label in labels
+            ]
+        )
+        return rubrics.agreement(
+            [
+                (label.holds, scorers.is_met(ruling, by_metric[label.metric]))
+                for label, ruling in zip(labels, rulings, strict=True)
+            ]
+        )
 
 
 def encode(rulings: Iterable[Ruling]) -> bytes:
@@ -112,21 +128,3 @@ def encode(rulings: Iterable[Ruling]) -> bytes:
 def decode(data: bytes) -> list[Ruling]:
     decoder = msgspec.json.Decoder(Ruling)
     return [decoder.decode(line) for line in data.splitlines()]
-
-
-def agreement(suite: Suite, data: bytes, rule: Callable[[Sequence[RubricCase]], list[Ruling]]) -> Agreement:
-    """Compare a judge with the labels of a suite, each by its own rubric."""
-    by_metric = suite.rubrics
-    labels = judge_labels.read(data, by_metric)
-    rulings = rule(
-        [
-            RubricCase(str(scorers.filled(by_metric[label.metric].value, label.row)), label.question, label.output)
-            for label in labels
-        ]
-    )
-    return rubrics.agreement(
-        [
-            (label.holds, scorers.is_met(ruling, by_metric[label.metric]))
-            for label, ruling in zip(labels, rulings, strict=True)
-        ]
-    )

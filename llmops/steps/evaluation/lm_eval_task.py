@@ -66,14 +66,15 @@ def task(job: Job, model: LM, context: StepContext) -> Task:
 
 
 def _from_file(job: Job, path: str, context: StepContext) -> tuple[TaskManager, str, dict[str, Any]]:
-    """Find a task of the repository; its rows are read from the files of the commit."""
+    """Find a task of the repository; a loader reads its rows from the files of the commit, never from this folder."""
     folder = context.repository(job.files)
     file = folder / path
     manager = TaskManager(include_path=str(file.parent), include_defaults=False)
     name = str(task_files.read(file.read_bytes()).fields.get("task") or file.stem)
     config, kwargs = _config(name, manager), _dataset_kwargs(name, manager)
     fields: dict[str, Any] = {}
-    if "data_files" in kwargs and not task_files.is_hub(config.get("dataset_path")):
+    has_loader = config.get("dataset_path") in task_policy.LOADERS and "custom_dataset" not in config
+    if has_loader or ("data_files" in kwargs and not task_files.is_hub(config.get("dataset_path"))):
         fields["dataset_kwargs"] = {**kwargs, "data_dir": str(folder)}
     if (config.get("fewshot_config") or {}).get("samples"):
         fields["fewshot_split"] = None  # the examples of the file, not rows of a dataset

@@ -31,7 +31,6 @@ from llmops.steps.evaluation.samples import SampleReader, ScoredItems
 from llmops.store import blobs
 
 PACKAGES = ("lm_eval", "transformers", "peft", "torch", "tokenizers", "datasets")
-"""Packages whose versions are recorded with the evidence."""
 
 
 class SuiteResult(Struct, frozen=True, kw_only=True):
@@ -40,9 +39,7 @@ class SuiteResult(Struct, frozen=True, kw_only=True):
     items: tuple[Item, ...] = ()
     facts: SuiteFacts = SuiteFacts(metrics=())
     calls: int = 0
-    """Number of calls of the subject."""
     rulings: bytes = b""
-    """Encoded rulings of the judge."""
     judge_calls: int = 0
 
 

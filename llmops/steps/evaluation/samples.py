@@ -36,7 +36,6 @@ LONGEST = 2000
 class SampleReader(Struct, frozen=True):
     question: Callable[[dict[str, Any]], str]
     cluster: str | None
-    """Column with the cluster of an item."""
     trial: int
 
     def cluster_of(self, sample: dict[str, Any]) -> str:

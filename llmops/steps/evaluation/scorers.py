@@ -34,7 +34,6 @@ class MeasuredAnswer(Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     perplexity: float | None = None
     rulings: Mapping[int, Ruling] = {}
-    """Rulings of the judge by the index of the assertion."""
 
 
 class AssertionScore(Struct, frozen=True):

@@ -23,12 +23,9 @@ class LoopConfig(Struct, frozen=True, kw_only=True):
     """The configuration of all workers, which see the same paths."""
 
     training: str
-    """The body of the Training, as JSON."""
     start: str
     """The folder of the base; without a base, the folder of the new tokenizer."""
     has_base: bool
     mixture: tuple[TrainRows, ...]
     out: str
-    """The folder for the result."""
     order: str
-    """The folder of the order."""

@@ -25,7 +25,6 @@ from llmops.steps.training.loop_config import LOSSES, LoopConfig, TrainRows
 from llmops.store import blobs
 
 PACKAGES = ("accelerate", "datasets", "peft", "tokenizers", "torch", "transformers", "trl")
-"""Packages of the training loop; their versions are recorded with the outcome."""
 
 
 def run(jobs: tuple[Job, ...], context: StepContext) -> Iterator[JobOutput]:

@@ -1,4 +1,4 @@
-"""Renders a comparison as one page of HTML with plots.
+"""Renders a comparison as one page of HTML with html_page.
 
 Pure.
 """
@@ -9,10 +9,10 @@ from html import escape
 from llmops.domain.plans import Verdict
 from llmops.gates.compare import ComparisonResult, ComparisonTable
 from llmops.plugins.report import ReportContext
-from llmops.reports import html_page, plots
+from llmops.reports import html_page
 from llmops.reports.comparisons import HEADER, NUMBERS, cells, closing, failures, heading, notes, title
 from llmops.reports.formatting import short
-from llmops.reports.plots import Line
+from llmops.reports.html_page import Line
 
 MARKS = {"better": Verdict.PASS, "worse": Verdict.FAIL, "": Verdict.INCONCLUSIVE}
 LEGEND = {Verdict.PASS: "better", Verdict.FAIL: "worse", Verdict.INCONCLUSIVE: "not shown"}
@@ -36,5 +36,5 @@ def _section(table: ComparisonTable) -> Iterator[str]:
     contrasts = [(row.subject, row.contrast) for row in others if row.contrast]
     lines = [Line(name=name, middle=c.delta, low=c.low, high=c.high, mark=MARKS[c.shows]) for name, c in contrasts]
     axis = f"subject - {baseline.subject}"
-    if plot := plots.differences(lines, axis, "Difference of each subject with its interval"):
-        yield f'<div class="panel">{plots.legend(LEGEND)}{plot}</div>'
+    if plot := html_page.differences(lines, axis, "Difference of each subject with its interval"):
+        yield f'<div class="panel">{html_page.legend(LEGEND)}{plot}</div>'

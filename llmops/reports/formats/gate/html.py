@@ -1,4 +1,4 @@
-"""Renders the result of a gate as one page of HTML with plots.
+"""Renders the result of a gate as one page of HTML with html_page.
 
 Pure.
 """
@@ -10,7 +10,7 @@ from llmops.domain.plans import Verdict
 from llmops.gates.pull_request import GateResult
 from llmops.gates.verdicts import SuiteReport
 from llmops.plugins.report import ReportContext
-from llmops.reports import gates, html_page, plots
+from llmops.reports import gates, html_page
 from llmops.reports.formatting import count, effort, short
 
 WORDS = {Verdict.PASS: "✓ pass", Verdict.FAIL: "✗ fail", Verdict.INCONCLUSIVE: "? inconclusive"}
@@ -39,9 +39,9 @@ def _overview(reports: list[SuiteReport]) -> Iterator[str]:
         return
     header = html_page.cells([*(TITLES.get(name, name) for name in COLUMNS), "verdict"], NUMBERS, tag="th")
     yield f"<h2>Suites</h2>{html_page.table(header, map(_row, reports))}"
-    plots_by_metric = {metric: plots.forest(same) for metric, same in plots.by_metric(reports).items()}
+    plots_by_metric = {metric: html_page.forest(same) for metric, same in html_page.by_metric(reports).items()}
     if any(plots_by_metric.values()):
-        yield f'<h2>How much head differs from base</h2><div class="panel">{plots.legend()}'
+        yield f'<h2>How much head differs from base</h2><div class="panel">{html_page.legend()}'
         yield from (f"<h3>{escape(metric)}</h3>{plot}" for metric, plot in plots_by_metric.items() if plot)
         yield "</div>"
 
@@ -58,8 +58,8 @@ def _suite(report: SuiteReport) -> Iterator[str]:
     verdict = judgement.verdict
     yield f"<h2>{escape(report.suite)} <span class='verdict {verdict}'>{WORDS[verdict]}</span></h2>"
     yield "".join(f"<p>{escape(note[:1].upper() + note[1:])}.</p>" for note in gates.notes(report))
-    if strip := plots.strip(judgement):
-        each = plots.scale(judgement)
+    if strip := html_page.strip(judgement):
+        each = html_page.scale(judgement)
         items = count(judgement.items, "item")
         moved = f"{judgement.worse} of {items} got worse (▼), {judgement.better} got better (▲)"
         more = f"; each cell stands for up to {each} items" if each > 1 else ""
