@@ -35,6 +35,9 @@ def examples(number: int) -> int:
     return max(1, number * settings().max_examples // 100)
 
 
+# As many processes compute at once as there are cores, so each has one thread: more threads wait for one another, and a
+# model of a few thousand weights takes eight times as long. torch reads this when it is first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GIT_CONFIG_GLOBAL", "/dev/null")
 os.environ.setdefault("GIT_CONFIG_SYSTEM", "/dev/null")
 # Ray reads these when it is first imported, so they are here, before anything can import it.

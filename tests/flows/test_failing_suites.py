@@ -90,8 +90,6 @@ def test_a_model_that_cannot_be_loaded_does_not_stop_the_suites_about_others(
     repo: Repo, llmops: Shell, model: Path
 ) -> None:
     begin(repo, llmops, model)
-    config = {path.replace("small", "odd"): data for path, data in model.items()}
-    config["models/odd/config.json"] = b'{"model_type": "unheard-of"}'
     (repo.folder / "specs/letters.yaml").unlink()
     suites = "suites: [{name: all, task: evals/good.yaml, dataset: rows}]"
     repo.commit(
@@ -99,7 +97,8 @@ def test_a_model_that_cannot_be_loaded_does_not_stop_the_suites_about_others(
             "specs/odd.yaml": spec("Model", "odd", "source: {path: models/odd}"),
             "specs/about-odd.yaml": spec("Evaluation", "about-odd", f"subject: {{model: odd}}\n{suites}"),
             "specs/about-small.yaml": spec("Evaluation", "about-small", f"subject: {{model: small}}\n{suites}"),
-            **config,
+            **tiny.files(model, "odd"),
+            "models/odd/config.json": '{"model_type": "unheard-of"}',
         }
     )
 
