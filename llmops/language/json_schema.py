@@ -100,7 +100,8 @@ def _limit(choice: _Choice, plugins: Mapping[str, Any], defs: dict[str, Any]) ->
         elif isinstance(plain, types.StructType):
             chosen = defs[plain.cls.__name__]
             chosen["properties"]["type"]["enum"] = sorted(plugins)
-            chosen["allOf"] = [_when(choice.folder, *loaded, defs) for loaded in _loadable(plugins)]
+            if rules := [_when(choice.folder, *loaded, defs) for loaded in _loadable(plugins)]:
+                chosen["allOf"] = rules  # a schema must not have an empty list of rules
 
 
 def _string_of(schema: dict[str, Any]) -> dict[str, Any]:
