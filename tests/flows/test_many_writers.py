@@ -17,6 +17,7 @@ import pytest
 
 from llmops.domain.problems import Exit
 from llmops.domain.records import EnvironmentState
+from llmops.git import refs
 from llmops.ledger import ledger
 from tests.conftest import ROOT, SOAK, Shell
 from tests.repos import Repo
@@ -145,9 +146,8 @@ def test_many_reconcilers_do_everything_once(
     llmops.is_clean()
     where = repo.ledger()
     written = [int(repo.git("rev-list", "--count", "--first-parent", ref)) for ref in where.refs]
-    holders = {
-        msgspec.json.decode(one.data)["lease"]["holder"] for one in ledger.state_history(where) if b"holder" in one.data
-    }
+    states = [refs.read(where.at, version.commit, ledger.STATE_FILE) or b"" for version in ledger.state_history(where)]
+    holders = {msgspec.json.decode(state)["lease"]["holder"] for state in states if b"holder" in state}
     record_property("transitions", sum(written))
     record_property("holders", len(holders))
     assert len(holders) > 1
