@@ -180,11 +180,14 @@ def _judge(ci_run: CiRun, workspace: Workspace, comparison: GatePlan, plan: str)
 
 def _settle_coverage(ci_run: CiRun, gated: GateResult) -> None:
     """Report what is not measured, or needs an approval, as a status of its own."""
-    if not (found := gates.gaps(gated)):
+    if not (gaps := gates.gaps(gated)):
         return
-    is_stopped = gated.uncovered or (gated.policy == "fail" and gated.unmeasured)
-    state = StatusState.FAILURE if is_stopped else StatusState.PENDING if gated.needs_approval else StatusState.SUCCESS
-    ci_run.reporter.board.settle(ci_run.reporter.context(COVERAGE), state, found[0])
+    state, text = StatusState.SUCCESS, gaps[0]
+    if gated.uncovered:
+        state = StatusState.FAILURE
+    elif gated.needs_approval:
+        state, text = StatusState.PENDING, f"{statuses.ANSWERED}{gaps[0]}"  # so that `--settle` leaves it pending
+    ci_run.reporter.board.settle(ci_run.reporter.context(COVERAGE), state, text)
 
 
 def _suites(ci_run: CiRun, comparison: GatePlan) -> dict[tuple[Key, str], str]:

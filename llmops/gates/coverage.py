@@ -5,8 +5,6 @@ The base decides: its requirements and gates were reviewed, those of the change 
 Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -20,7 +18,9 @@ from llmops.kinds.evaluation.kind import KIND
 from llmops.specs.graph import Graph
 
 STRICTER_IF_LOWER = ("detect", "margin")
+"""Fields of a gate: a lower value lets less pass."""
 STRICTER_IF_HIGHER = ("alpha", "power")
+"""Fields of a gate: a higher value lets less pass."""
 LENIENCE = ("fail", "extend", "neutral")
 """Values of `on_inconclusive`, the strictest first."""
 
@@ -44,7 +44,7 @@ def unmeasured(head: Graph, base: Graph) -> Iterator[Unmeasured]:
         old, new = base.nodes.get(key), head[key]
         if old is not None and old.digest == new.digest:
             continue
-        required = [need.key for need in (old or new).needs if need.is_gate]
+        required = _required(old or new)
         if not required:
             why = "no evaluation is required for it" + ("" if old is None else " in the base")
             yield Unmeasured(key=key, why=why, remedy=f"Add `requires` to {key}.", required=False)
@@ -83,9 +83,10 @@ def weakened(head: Desired, base: Desired) -> Iterator[str]:
         if baseline is not None and is_weaker(suite.criteria, baseline.criteria):
             yield f"the gate of {suite.node.key} {suite.label} is not as strict as before"
     for key in base.graph.live:
-        if key in head.graph:
-            before, now = (_required(graph[key]) for graph in (base.graph, head.graph))
-            yield from (f"{key} does not require {name} any more" for name in before if name not in now)
+        kept = _required(head.graph[key]) if key in head.graph else []  # renaming it must not drop its requirements
+        yield from (
+            f"{key} does not require {name} any more" for name in _required(base.graph[key]) if name not in kept
+        )
     yield from (
         f"the folder {folder} holds no specs any more"
         for folder in base.settings.specs

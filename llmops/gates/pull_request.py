@@ -41,7 +41,7 @@ from llmops.planning.missing import ResultRequest
 from llmops.specs import diff, parsing, pricing
 from llmops.specs.parsing import steps_of
 from llmops.specs.pricing import Price
-from llmops.specs.settings import Settings, Unmeasurable
+from llmops.specs.settings import OnUnmeasured, Settings
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
     """Changed live resources that no evaluation of the base covers."""
     weakened: tuple[str, ...] = ()
     """What the change takes away from the checks of the base."""
-    policy: Unmeasurable = "neutral"
+    on_unmeasured: OnUnmeasured = "neutral"
     """Effect of a live resource for which the base requires no evaluation."""
     approved: bool = False
     """Whether what needs an approval has one."""
@@ -72,20 +72,20 @@ class GateResult(Struct, frozen=True, kw_only=True):
     def verdict(self) -> Verdict:
         """The worst blocking verdict; pass where nothing is affected, or all that is inconclusive is neutral."""
         blocking = {report.judgement.verdict for report in self.reports if report.judgement.blocks}
-        if Verdict.FAIL in blocking or (self.policy == "fail" and any(not gap.required for gap in self.unmeasured)):
+        if Verdict.FAIL in blocking or any(not gap.required for gap in self.uncovered):
             return Verdict.FAIL
         is_open = blocking or self.failed or self.uncovered or self.needs_approval
         return Verdict.INCONCLUSIVE if is_open else Verdict.PASS
 
     @property
     def uncovered(self) -> tuple[Unmeasured, ...]:
-        """Live resources whose required evaluations do not ask what will serve: missing evidence is never a pass."""
-        return tuple(gap for gap in self.unmeasured if gap.required)
+        """Live resources that stop the change: their required evaluations miss what will serve, or base wants it so."""
+        return tuple(gap for gap in self.unmeasured if gap.required or self.on_unmeasured == "fail")
 
     @property
     def needs_approval(self) -> bool:
         """Whether someone other than the author must accept what the change takes away, or leaves unmeasured."""
-        return not self.approved and _needs_approval(self.weakened, self.unmeasured, self.policy)
+        return not self.approved and _needs_approval(self.weakened, self.unmeasured, self.on_unmeasured)
 
     @property
     def waits(self) -> bool:
@@ -123,8 +123,8 @@ class GatePlan(Struct, frozen=True, kw_only=True):
         return _needs_approval(self.weakened, self.unmeasured, self.base.settings.gate.unmeasured)
 
 
-def _needs_approval(weakened: Iterable[str], unmeasured: Iterable[Unmeasured], policy: Unmeasurable) -> bool:
-    return bool(tuple(weakened)) or (policy == "approve" and any(not gap.required for gap in unmeasured))
+def _needs_approval(weakened: tuple[str, ...], unmeasured: tuple[Unmeasured, ...], effect: OnUnmeasured) -> bool:
+    return bool(weakened) or (effect == "approve" and any(not gap.required for gap in unmeasured))
 
 
 def prepare(workspace: Workspace, base: Desired, head: Desired) -> GatePlan:
@@ -292,7 +292,7 @@ def run(gate_plan: GatePlan, build_context: BuildContext, initiator: Initiator, 
         removed=gate_plan.removed,
         unmeasured=gate_plan.unmeasured,
         weakened=gate_plan.weakened,
-        policy=base.settings.gate.unmeasured,
+        on_unmeasured=base.settings.gate.unmeasured,
         approved=gate_plan.approved,
         made=len(result.built),
         seconds=sum(spent.values()),

@@ -91,7 +91,11 @@ class Deployment(Body, frozen=True, kw_only=True):
     replicas: Annotated[int, about("Number of copies of the engine.", scope=Scope.NONE, ge=1, le=64)] = 1
     requires: Annotated[
         tuple[Annotated[str, ref("evaluation", about="An evaluation.", is_gate=True)], ...],
-        about("Evaluations of this model that must pass before the release of a new revision.", scope=Scope.NONE),
+        about(
+            "Evaluations of this model through this prompt, or of this deployment, that must pass before a new "
+            "revision is released.",
+            scope=Scope.NONE,
+        ),
     ] = ()
     strategy: Annotated[Strategy, about("Rollout of a new revision.", scope=Scope.NONE)] = Strategy()
     keep_warm: Annotated[KeepWarm, about("Earlier revisions that keep running.", scope=Scope.NONE)] = KeepWarm()

@@ -18,17 +18,16 @@ from llmops.specs.pricing import Price
 
 def gate(comparison: GatePlan, estimate: Price | None) -> str:
     """List the affected evaluations, their missing builds, and the estimate (None: unknown)."""
-    removed = [f"Removed by this change: {name}." for name in comparison.removed]
-    removed += [f"{gap[:1].upper()}{gap[1:]}." for gap in gates.gaps(comparison)]
+    gaps = [f"{gap[:1].upper()}{gap[1:]}." for gap in gates.gaps(comparison)]
     if not comparison.affected:
-        return "\n".join(removed or ["No evaluation is affected by this change."])
+        return "\n".join(gaps or ["No evaluation is affected by this change."])
     lines = [f"Affected: {', '.join(map(str, comparison.affected))}.", *_builds(comparison.tasks)]
     if comparison.tasks:
         lines.append(_estimate(estimate))
     elif not comparison.skipped:
         lines.append("All evidence exists already.")
     lines += [f"Left out: {suite.evaluation} {suite.suite}: {gates.left_out(suite)}." for suite in comparison.skipped]
-    return "\n".join([*lines, *removed])
+    return "\n".join([*lines, *gaps])
 
 
 def gate_json(comparison: GatePlan, estimate: Price | None) -> dict[str, Any]:

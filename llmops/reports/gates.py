@@ -27,7 +27,8 @@ def headline(gated: GateResult) -> str:
         return f"No verdict: {count(len(gated.failed), 'result')} failed to build. This says nothing about the change"
     removed = f"{count(len(gated.removed), 'suite')} removed by this change" if gated.removed else ""
     verdict = gated.verdict
-    if verdict is not Verdict.PASS and not any(report.judgement.blocks for report in gated.reports):
+    decides = {report.judgement.verdict for report in gated.reports if report.judgement.blocks}
+    if verdict is not Verdict.PASS and verdict not in decides:
         return _gaps_headline(gated)
     if not gated.reports:
         return f"Pass: {removed or 'no evaluation is affected'}"
@@ -48,8 +49,7 @@ def headline(gated: GateResult) -> str:
 
 def _gaps_headline(gated: GateResult) -> str:
     """Summarise a change that no suite stops: something is not measured, or needs an approval."""
-    if gated.verdict is Verdict.FAIL or gated.uncovered:
-        gaps = gated.uncovered or gated.unmeasured
+    if gaps := gated.uncovered:
         names = ", ".join(str(gap.key) for gap in gaps[:NAMED]) + (" and more" if len(gaps) > NAMED else "")
         return f"{gated.verdict.capitalize()}: {names} is not measured. That is not a pass"
     return (

@@ -20,7 +20,7 @@ def stricter(levels: Iterable[Trust]) -> Trust:
     return max(levels, key=TRUST.index, default="none")
 
 
-Unmeasurable: TypeAlias = Literal["neutral", "approve", "fail"]
+OnUnmeasured: TypeAlias = Literal["neutral", "approve", "fail"]
 """Effects of a changed deployment for which the base requires no evaluation."""
 
 
@@ -104,7 +104,7 @@ class GateSettings(Body, frozen=True, kw_only=True):
         ),
     ] = None
     unmeasured: Annotated[
-        Unmeasurable,
+        OnUnmeasured,
         about(
             "Effect of a changed deployment for which the base requires no evaluation: neutral reports it; approve "
             "waits for an approval; fail stops the change."

@@ -169,3 +169,24 @@ def test_a_stricter_gate_needs_no_approval(shop: Repo, llmops: Shell) -> None:
     propose(shop)
 
     assert gate(llmops)[1]["weakened"] == []
+
+
+def test_junit_shows_what_waits_for_an_approval(shop: Repo, llmops: Shell) -> None:
+    shop.edit(deployment_file(shop), "requires: [sums]", "requires: []")
+    propose(shop)
+
+    assert llmops("gate", "--base", "base", "-o", "junit") == Exit.RUNNING
+    assert '<testsuite name="coverage" tests="1" failures="1">' in llmops.out
+    assert llmops("gate", "--base", "base", "-o", "junit", "--approved") == Exit.WELL
+    assert '<testsuite name="coverage" tests="1" failures="0">' in llmops.out
+
+
+def test_a_renamed_deployment_keeps_the_requirements_of_the_old_one(shop: Repo, llmops: Shell) -> None:
+    shop.edit(deployment_file(shop), "name: chat", "name: talk")
+    shop.edit(deployment_file(shop), "requires: [sums]", "requires: []")
+    propose(shop)
+
+    code, report = gate(llmops)
+
+    assert code == Exit.RUNNING
+    assert "Deployment/chat does not require Evaluation/sums any more" in report["weakened"]  # type: ignore[operator]

@@ -87,7 +87,7 @@ def test_a_suite_that_fails_is_annotated_at_its_line(forge: Forge) -> None:
 
 
 def commands(log: str) -> list[str]:
-    """Give the commands that a runner takes from a log: it looks behind the blanks at the beginning of each line."""
+    """Return the commands that a runner takes from a log: it looks behind the blanks at the beginning of each line."""
     found, stopped = [], ""
     for line in map(str.strip, log.splitlines()):
         if line.startswith("::stop-commands::"):
@@ -160,7 +160,7 @@ def test_a_fork_that_takes_a_suite_away_is_not_called_without_effect(forge: Forg
     forge.repo.commit(message="no evaluation, no gate")
     assert forge("pull_request", payload="pull_request_of_a_fork") == Exit.WELL
     assert forge.outputs["affected"] == "true"
-    assert "Removed by this change: Evaluation/sums sums." in forge.llmops.out
+    assert "Evaluation/sums sums is removed: needs an approval." in forge.llmops.out
 
 
 def test_a_dry_run_says_that_trust_will_refuse(forge: Forge) -> None:

@@ -138,7 +138,7 @@ def _extras() -> Iterator[Finding]:
 def _plugins() -> Iterator[Finding]:
     for group, name, value in registry.entry_points():
         try:
-            registry.load(group, name, value, "__name__")
+            registry.load(group, name, value, "__name__")  # of an entry point without an attribute, the module
             yield Finding(f"plug-in {name}", f"{group}, from {value}")
         except LlmopsError as error:
             yield Finding(f"plug-in {name}", f"{group}, from {value}, does not work", str(error))

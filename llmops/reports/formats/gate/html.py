@@ -74,8 +74,7 @@ def _suite(report: SuiteReport) -> Iterator[str]:
 
 
 def _cost(gated: GateResult, context: ReportContext) -> str:
-    texts = [f"Removed by this change: {name}" for name in gated.removed]
-    texts += [f"Failed: {why}" for why in dict.fromkeys(gated.failed.values())]
+    texts = [f"Failed: {why}" for why in dict.fromkeys(gated.failed.values())]
     if gated.unaffected:
         texts.append(f"Not affected: {', '.join(map(str, gated.unaffected))}")
     reused = sum(report.reused for report in gated.reports)

@@ -20,7 +20,7 @@ FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def render(gated: GateResult, context: ReportContext) -> str:
-    """Render a test suite for each evaluation, and one for results that failed to build."""
+    """Render a test suite for each evaluation, one for failed builds, and one for what is not measured."""
     names = list(dict.fromkeys(str(report.evaluation) for report in gated.reports))
     root = ET.Element("testsuites", name="llmops gate", time=f"{context.seconds:.3f}")
     for name in names:
@@ -31,6 +31,14 @@ def render(gated: GateResult, context: ReportContext) -> str:
         for unit, why in gated.failed.items():
             case = ET.SubElement(missing, "testcase", classname="evidence", name=unit)
             ET.SubElement(case, "error", message=_clean(why))
+    if gaps := gates.gaps(gated):
+        stops = bool(gated.uncovered or gated.needs_approval)
+        coverage = ET.SubElement(root, "testsuite", name="coverage", tests=str(len(gaps)))
+        coverage.set("failures", str(len(gaps) if stops else 0))
+        for gap in gaps:
+            case = ET.SubElement(coverage, "testcase", classname="coverage", name=_clean(gap))
+            if stops:
+                ET.SubElement(case, "failure", message=_clean(gap))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 

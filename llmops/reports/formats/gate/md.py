@@ -26,7 +26,6 @@ def render(gated: GateResult, context: ReportContext) -> str:
     lines = [f"### {headline(gated)}", "", *_table(reports)]
     urgent = [report for report in reports if not _is_plain(report)]
     notes = [f"- {note}" for report in urgent for note in _notes(report, reports)]
-    notes += [f"- ⚠️ removed by this change: {literal(name)}" for name in gated.removed]
     notes += [f"- ⚠️ {literal(gap)}" for gap in gates.gaps(gated)]
     notes += [f"- failed: {literal(why)}" for why in dict.fromkeys(gated.failed.values())]
     closing = ["", *_closing(gated, context)]

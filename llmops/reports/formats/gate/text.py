@@ -23,7 +23,6 @@ def render(gated: GateResult, context: ReportContext) -> str:
     lines += [f"  {report.suite}: {note}" for report in gated.reports for note in notes(report)]
     for report in gated.reports:
         lines += _items(report, paint)
-    lines += [f"  removed by this change: {name}" for name in gated.removed]
     lines += [f"  {gap}" for gap in gaps(gated)]
     if gated.unaffected:
         lines.append(paint(f"  not affected: {', '.join(map(str, gated.unaffected))}", "dim"))
