@@ -40,7 +40,7 @@ def survey(repo: Repo) -> GatePlan:
 
 
 def owed(found: GatePlan) -> set[tuple[str, str]]:
-    """Give what is owed, and of which side."""
+    """Return what is owed, and of which side."""
     base = found.base.graph
     return {("base" if task.desired.graph is base else "head", str(task.action.key)) for task in found.tasks}
 
@@ -121,7 +121,7 @@ def found(
 
 
 def retrained(repo: Repo) -> None:
-    """Change the model, which the evaluation leans on."""
+    """Change the model that the evaluation asks."""
     repo.edit("specs/tuned.yaml", "  task: sft", "  seed: 7\n  task: sft")
     repo.commit()
 

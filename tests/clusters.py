@@ -31,7 +31,7 @@ class Cluster(NamedTuple):
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A Ray cluster of our own, which ends with the tests."""
     folder = tmp_path_factory.mktemp("ray")
-    # Ray's own folder is short, since it holds sockets, and not /tmp/ray, which belongs to whoever used it first.
+    # Ray's own folder is short, since it holds sockets, and not /tmp/ray, which belongs to its first user.
     sessions = Path(tempfile.mkdtemp(prefix="ray-"))
     dashboard = free_port("127.0.0.1")
     environment = {

@@ -20,7 +20,7 @@ HALF, MOST = [1.0, 0.0] * 50, [1.0, 1.0, 1.0, 0.0] * 25
 
 
 def schoolbook() -> Tree:
-    """Give the small system with rows that hold questions, another prompt, and an evaluation without a prompt."""
+    """Return the small system with rows that hold questions, another prompt, and an evaluation without a prompt."""
     rows = "".join(
         json.dumps({"messages": [{"role": "user", "content": f"{n}?"}], "question": f"{n}?"}) + "\n" for n in range(4)
     )

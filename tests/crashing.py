@@ -41,7 +41,7 @@ STEP_PLACES: dict[str, tuple[Any, str]] = {"store": (blobs, "add_folder"), "said
 
 
 def points(places: dict[str, tuple[Any, str]]) -> list[str]:
-    """Give the points around some places."""
+    """Return the points around some places."""
     return [f"{when} {what}" for what in places for when in ("before", "after")]
 
 

@@ -118,7 +118,7 @@ OURS = ("llmops.yaml", "specs", "prompts", "models", "kb", "evals")
 
 
 def own_system() -> dict[str, bytes]:
-    """Give our own system as it would be committed now: path -> bytes."""
+    """Return our own system as it would be committed now: path -> bytes."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *OURS],
         cwd=ROOT,

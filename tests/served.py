@@ -115,7 +115,7 @@ def listening(shell: Shell) -> set[str]:
 
 
 def running(shell: Shell) -> set[int]:
-    """Give every process that has to do with this repository."""
+    """Return every process that has to do with this repository."""
     found: set[int] = set()
     for one in psutil.process_iter():
         try:
@@ -127,7 +127,7 @@ def running(shell: Shell) -> set[int]:
 
 
 def known(shell: Shell) -> set[int]:
-    """Give the gateway, the replicas and their supervisors, as they are written down."""
+    """Return the gateway, the replicas and their supervisors, as they are written down."""
     runtime = shell.repo.workspace().runtime
     folders = [runtime / "gateway", *(runtime / "replicas").glob("*")]
     return {

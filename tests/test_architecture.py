@@ -223,7 +223,7 @@ def test_every_dependency_has_an_exact_version_in_the_constraints() -> None:
 
 
 def normal(requirement: str) -> str:
-    """Give a requirement's name as PyPI spells it (PEP 503)."""
+    """Return a requirement's name as PyPI spells it (PEP 503)."""
     word = requirement
     for mark in ("[", ">", "=", "<", ";", " "):
         word = word.partition(mark)[0]

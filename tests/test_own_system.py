@@ -33,7 +33,7 @@ def questions() -> list[dict[str, Any]]:
 
 
 def pages() -> dict[str, str]:
-    """Give where each page of the index is: label -> path."""
+    """Return where each page of the index is: label -> path."""
     return dict(re.findall(r"^## (\S+): (\S+)$", (ROOT / "kb/pages.md").read_text(), re.MULTILINE))
 
 

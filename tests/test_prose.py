@@ -21,7 +21,7 @@ WORDS = re.compile(r"\b(nobody|somebody|whoever|lean(s|ed|ing)? on|is said)\b", 
 """A subject that is not a noun, a metaphor, and a passive that hides who speaks."""
 FIRST_WORDS = ("Give ", "Gives ", "Say ", "Says ")
 """First words of a docstring that repeats the signature."""
-SINCE, LONGEST_SUBJECT = "82dcab8", 72
+SINCE, LONGEST_SUBJECT = "deabde8", 72
 """The commit after which subjects of commits are checked, and their most characters."""
 LONGEST_SUMMARY = 55
 """Characters of a command's summary that fit a line of help on 80 columns, with the full stop that help drops."""
@@ -43,15 +43,25 @@ def breaches(path: Path) -> Iterator[str]:
     for number, line in enumerate(text.splitlines(), 1):
         yield from (f"{name}:{number}: {match[0]}" for match in WORDS.finditer(line))
     if path.suffix == ".py":
-        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, documented)]
-        for node in nodes:
-            if (ast.get_docstring(node) or "").startswith(FIRST_WORDS):
-                yield f"{name}:{getattr(node, 'lineno', 1)}: {ast.get_docstring(node)}"
+        yield from repeated_signatures(path)
+
+
+def repeated_signatures(path: Path) -> Iterator[str]:
+    """List the docstrings of a module that begin with a word that only repeats the signature."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, documented) and (ast.get_docstring(node) or "").startswith(FIRST_WORDS):
+            yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}: {ast.get_docstring(node)}"
 
 
 def test_code_and_documentation_keep_the_rules_of_prose() -> None:
     assert [breach for path in files() for breach in breaches(path)] == []
+
+
+def test_docstrings_of_tests_keep_the_rules_of_prose() -> None:
+    paths = sorted((ROOT / "tests").rglob("*.py"))
+
+    assert [breach for path in paths for breach in repeated_signatures(path)] == []
 
 
 def test_every_summary_of_a_command_is_an_imperative_sentence() -> None:

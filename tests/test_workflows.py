@@ -47,7 +47,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def steps(path: Path) -> Iterator[dict[str, Any]]:
-    """Give the steps of a workflow or of an action."""
+    """Return the steps of a workflow or of an action."""
     found = read(path)
     for job in found["jobs"].values() if "jobs" in found else [found["runs"]]:
         yield from job["steps"]
@@ -248,7 +248,7 @@ class Act:
         return done.returncode
 
     def _stand_ins(self) -> Iterator[str]:
-        """Give actions that do nothing for those that act would clone, also when their step is skipped."""
+        """Return actions that do nothing for those that act would clone, also when their step is skipped."""
         nothing = "name: nothing\ndescription: nothing\nruns: {using: composite, steps: []}\n"
         for below in ("", "restore", "save"):
             (self._folder / "nothing" / below).mkdir(parents=True, exist_ok=True)

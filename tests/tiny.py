@@ -59,7 +59,7 @@ def model(
 
 
 def files(folder: Path, name: str) -> dict[str, bytes]:
-    """Give a model's files as a repository holds them in `models/NAME`."""
+    """Return a model's files as a repository holds them in `models/NAME`."""
     return {f"models/{name}/{path.name}": path.read_bytes() for path in folder.iterdir()}
 
 
@@ -91,7 +91,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 def of_model(kept: Store, at: Path) -> dict[str, Any]:
-    """Say that a model is asked."""
+    """Make a model the subject of a job."""
     given = Input(key=Key("Model", at.name), body=Raw(b"{}"), outputs={"model": blobs.add_folder(kept, at)})
     return {"inputs": {"subject.model": given}, "subject": {"model": at.name}}
 
@@ -137,7 +137,7 @@ def evaluated(folder: Path, kept: Store, *asked: Asked) -> list[Found]:
 
 
 def all_made(found: Iterable[JobOutput | JobFailure]) -> Iterator[JobOutput]:
-    """Give what a step made. Raises `StepFailed` for the first job that came to nothing."""
+    """Return what a step made. Raises `StepFailed` for the first job that came to nothing."""
     for one in list(found):
         if isinstance(one, JobFailure):
             raise StepFailed(one.why)

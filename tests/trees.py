@@ -40,7 +40,7 @@ class Tree(dict[str, bytes]):
         return self._odd.get(path, "")
 
     def edited(self, path: str, old: str, new: str) -> Tree:
-        """Give the same tree with a text replaced in one file."""
+        """Return the same tree with a text replaced in one file."""
         text = self[path].decode()
         assert old in text, f"{path} does not hold {old!r}"
         return Tree({**self, path: text.replace(old, new)}, self._odd)
@@ -60,7 +60,7 @@ def spec(kind: str, name: str, body: str, **metadata: str) -> str:
 
 
 def system() -> Tree:
-    """Give a whole small system: data, two trainings, a prompt, an evaluation, a deployment."""
+    """Return a whole small system: data, two trainings, a prompt, an evaluation, a deployment."""
     return Tree(
         {
             "data/corpus.txt": "A text to read.\n",
@@ -122,5 +122,5 @@ def problems(tree: Tree) -> list[str]:
 
 
 def current(*known: Any, **more: Any) -> CurrentState:
-    """Give what is known outside the tree, with the controllers there are."""
+    """Return what is known outside the tree, with the controllers there are."""
     return CurrentState(*known, controllers=CONTROLLERS, **more)

@@ -29,7 +29,7 @@ from tests.trees import Tree
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
 def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Orders]:
-    """Give a function that makes a runner, as each process would."""
+    """Return a function that makes a runner, as each process would."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("COOKED", str(tmp_path / "cooked"))
     if request.param == "local":
@@ -103,7 +103,7 @@ def test_a_second_start_joins_the_first(
 
 
 def cooked(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """Give the file where the work was counted: processes of a cluster see the cluster's environment."""
+    """Return the file where the work was counted: processes of a cluster see the cluster's environment."""
     return tmp_path / "cooked" if "local" in request.node.name else request.getfixturevalue("cluster").cooked
 
 

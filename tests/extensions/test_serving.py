@@ -34,7 +34,7 @@ def stage(repo: Repo, llmops: Shell) -> Iterator[Shell]:
 
 @pytest.fixture
 def provider() -> Iterator[str]:
-    """An endpoint that somebody else runs."""
+    """An endpoint outside of llmops."""
     port = free_port("127.0.0.1")
     argv = [sys.executable, "-m", "tests.plugins.echo_server", "127.0.0.1", str(port), "remote ", "", "0"]
     program = subprocess.Popen(argv, cwd=ROOT)

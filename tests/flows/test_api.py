@@ -18,6 +18,7 @@ from llmops.api.environment import open as open_
 from llmops.domain.events import EventType
 from llmops.domain.problems import Exit, Invalid, Misused, Refused, Retry
 from llmops.plugins.report import ReportContext
+from llmops.reconcile import ApplyOptions
 from llmops.reports.formats.plan import REPORTS
 from tests.answers import answered
 from tests.conftest import Shell
@@ -42,7 +43,7 @@ COMMANDS: dict[str, tuple[list[str], Callable[[Environment], Any]]] = {
 }
 PRESENTATION = {"help", "output", "out", "detailed_exitcode"}
 """Options that choose how a result is shown, not what it is."""
-OTHER_NAMES = {"head": "revision", "to": "revision", "new": "new", "key": "resource"}
+OTHER_NAMES = {"head": "revision", "to": "revision", "key": "resource"}
 """Options that a method calls by another name."""
 
 
@@ -74,7 +75,7 @@ def test_every_option_of_a_command_is_a_parameter(name: str) -> None:
     dests = {action.dest for action in dict(subcommands.choices or {})[name]._actions}
     method = getattr(Environment, name)
     parameters = {*inspect.signature(method).parameters, *inspect.signature(open_).parameters}
-    options = {f"allow_{field}" for field in ("deletes", "older")} if name == "apply" else set()
+    options = {f"allow_{field}" for field in ApplyOptions.__struct_fields__} if name == "apply" else set()
     common = {action.dest for action in cli.build_parser([name])._actions}
 
     assert {OTHER_NAMES.get(dest, dest) for dest in dests - common - PRESENTATION} <= parameters | options

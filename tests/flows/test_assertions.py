@@ -33,7 +33,7 @@ suites:
 
 
 def said(land: str, prompt: str) -> tuple[str, str]:
-    """Give what is asked, and the subject's answer: it is as polite as it is spoken to."""
+    """Return what is asked, and the subject's answer: it is as polite as it is spoken to."""
     asked = prompt.replace("{{ land }}", land)
     return asked, LANDS[land] + (", dear." if "please" in asked else ".")
 
@@ -131,7 +131,7 @@ def test_a_prompt_that_makes_the_model_rude_is_found_by_the_judge_and_a_judge_th
 
 
 def judge_calls(repo: Repo, *revisions: str) -> list[float]:
-    """Give how often the judge was asked for the evidence of some commits."""
+    """Return how often the judge was asked for the evidence of some commits."""
     units = [repo.desire(one).graph[Key("Evaluation", "polite")].units[0].digest for one in revisions]
     outcomes = [ledger.outcome(repo.ledger(), unit) for unit in units]
     return [one.metrics["judge_calls"] for one in outcomes if one]

@@ -15,7 +15,7 @@ from tests.served import MODEL, SETTINGS, assert_nothing_else_runs, chat, conten
 pytestmark = pytest.mark.usefixtures("plugins")
 
 FEW = [("after program", 0), ("before routes", 1), ("after routes", 2), ("after state", 6), ("before end", 0)]
-"""A replica was started and nobody knows; before it gets requests; with a part of them; live; before the old one ends."""
+"""A replica was started and is not recorded; before it gets requests; with a part of them; live; before the old one ends."""
 
 
 ON_THE_WAY = points({what: place for what, place in PLACES.items() if what not in ("start", "result")})

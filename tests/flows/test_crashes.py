@@ -1,4 +1,4 @@
-"""kill -9 at every point of an apply: the next one converges, nothing is done twice, nobody has to help."""
+"""kill -9 at every point of an apply: the next one converges, nothing is done twice, without help."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_apply_that_was_killed_is_taken_up_by_the_next(
 
 
 KINDS = ("(model|dataset)", *(("training", "(evaluation|deployment)") if SOAK else ("deployment",)))
-"""The kinds that are made, those first that others lean on."""
+"""The kinds that are made, dependencies first."""
 STEPS = [f"{when} {what}" for what in ("state", "start", "store", "said", "result") for when in ("before", "after")]
 """Around the intent and its end, the start of the step's process, what it stores, what it says, and the result."""
 

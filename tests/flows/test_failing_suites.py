@@ -50,7 +50,7 @@ def begin(repo: Repo, llmops: Shell, model: Path, more: str = "") -> None:
 
 
 def made(repo: Repo, revision: str = "HEAD") -> dict[str, float]:
-    """Give how many items there are of each suite that was made."""
+    """Return how many items there are of each suite that was made."""
     units = [
         unit
         for node in repo.desire(revision).graph.nodes.values()

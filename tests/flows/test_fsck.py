@@ -111,7 +111,7 @@ store.add_bytes(store.open_at(sys.argv[1]), b"two")
 def test_a_write_that_was_killed_leaves_what_fsck_finds(kitchen: Shell) -> None:
     subprocess.run([sys.executable, "-c", BROKEN_OFF, kept(kitchen).url], check=False)
     (left,) = (Path(one.path) for one in blobs.listing(kept(kitchen)) if not one.digest)
-    assert fsck(kitchen)["findings"] == [], "somebody may be writing it"
+    assert fsck(kitchen)["findings"] == [], "another process may be writing it"
     os.utime(left, (time.time() - 7200, time.time() - 7200))
 
     assert [one["where"] for one in fsck(kitchen, "--repair")["findings"]] == [str(left)]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("plugins")
 
 
 def rewrite(shell: Shell, ref: str, files: dict[str, bytes], *, over: bool = True) -> None:
-    """Write a ref of the ledger as nobody should."""
+    """Write a ref of the ledger past llmops."""
     at = shell.repo.ledger().at
     tip = refs.tip(at, ref)
     new = refs.write(at, files, "by hand", [tip], over=tip if over else "")

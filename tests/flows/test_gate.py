@@ -82,7 +82,7 @@ def test_a_release_is_not_judged_as_the_first_when_what_is_live_cannot_be_read(j
     answered(judged, "HEAD", {"acc": GOOD})
     gone = Revision(commit="0" * 40, standing=Standing.GOOD, since="2026-01-01T00:00:00Z")
     live = {"Deployment/chat": Release(live="e" * 64, revisions={"e" * 64: gone})}
-    ledger.transact(judged.ledger(), lambda state: replace(state, releases=live), "somebody else released")
+    ledger.transact(judged.ledger(), lambda state: replace(state, releases=live), "released elsewhere")
 
     assert llmops("apply") == Exit.NO
 

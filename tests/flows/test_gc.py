@@ -140,7 +140,7 @@ def test_an_object_store_is_swept_as_well(repo: Repo, llmops: Shell) -> None:
     repo.commit({"llmops.yaml": settings})
     llmops("init")
     there = blobs.open_at("memory://upkeep")
-    digest = blobs.add_bytes(there, b"nobody needs this")
+    digest = blobs.add_bytes(there, b"unused")
 
     assert gc(llmops, "--prune")["blobs"] == []
     time.sleep(0.02)

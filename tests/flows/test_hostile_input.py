@@ -16,7 +16,7 @@ from tests.repos import Repo
 from tests.trees import spec, system
 
 NO_HOST = "192.0.2.1"
-"""An address that is nobody's: https://www.rfc-editor.org/rfc/rfc5737."""
+"""An address that is reserved for documentation: https://www.rfc-editor.org/rfc/rfc5737."""
 GUARD = """
 import os, sys
 

@@ -24,7 +24,7 @@ PROVIDERS = (
 
 
 def example(case: Path) -> dict[str, str | bytes]:
-    """Give the files of an example, at the root of a repository with two models."""
+    """Return the files of an example, at the root of a repository with two models."""
     found = {path.relative_to(case).as_posix(): path.read_bytes() for path in case.rglob("*") if path.is_file()}
     return {**MODELS, **{path: data for path, data in found.items() if path != "said.txt"}}
 
@@ -34,7 +34,7 @@ def source(case: Path) -> str:
 
 
 def mapped(case: Path) -> list[str]:
-    """Say which models stand for those that the file of an example names."""
+    """Map the models that the file of an example names to ours."""
     text = (case / source(case)).read_text()
     return [word for one in PROVIDERS if one.partition("=")[0] in text for word in ("--provider", one)]
 

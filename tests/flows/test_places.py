@@ -1,4 +1,4 @@
-"""Repositories, files and stores that are not as one expects: what is said, and that nothing happens."""
+"""Repositories, files and stores that are not as expected: the message, and that nothing happens."""
 
 from __future__ import annotations
 

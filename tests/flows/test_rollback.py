@@ -37,7 +37,7 @@ def test_going_back_is_a_switch_and_no_request_fails(stage: Shell) -> None:
 
 
 def engines(shell: Shell) -> set[int]:
-    """Give the processes of the engines of this repository, and of no other test."""
+    """Return the processes of the engines of this repository, and of no other test."""
     ours = [one for one in psutil.process_iter() if str(shell.repo.folder) in _command(one)]
     return {child.pid for one in ours for child in one.children() if "tests.plugins.echo_server" in _command(child)}
 

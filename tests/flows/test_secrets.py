@@ -20,7 +20,7 @@ SECRET = "hf_s3cr3tOfThisTest"
 
 
 class Private(Website):
-    """Gives rows to who has the token; whoever has it and asks for something else has it thrown back."""
+    """Serves rows to requests with the token; a request with the token for something else gets it thrown back."""
 
     def answer(self) -> None:
         known = self.headers.get("Authorization") == f"Bearer {SECRET}"

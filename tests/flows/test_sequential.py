@@ -53,7 +53,7 @@ suites:
 
 @cache
 def speaker(letter: str) -> dict[str, bytes]:
-    """Give the files of a model of a few thousand weights that thinks one letter the likeliest, whatever it reads."""
+    """Return the files of a model of a few thousand weights that thinks one letter the likeliest, whatever it reads."""
     import torch
     from transformers import LlamaForCausalLM
 

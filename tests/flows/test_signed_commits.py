@@ -91,15 +91,15 @@ def test_strict_asks_for_every_commit_since_the_one_applied_last(unsigned: Shell
     assert unsigned("apply", *trusting(ann)) == Exit.WELL
     sign(unsigned.repo, ann)
     assert unsigned("apply", *trusting(ann, "strict")) == Exit.WELL
-    unsigned.repo.commit(message="by somebody")
+    unsigned.repo.commit(message="by a stranger")
     sign(unsigned.repo, ann)
 
     assert unsigned("apply", *trusting(ann)) == Exit.WELL
-    unsigned.repo.commit(message="by somebody else")
+    unsigned.repo.commit(message="by another stranger")
     sign(unsigned.repo, ann)
     assert unsigned("apply", *trusting(ann, "strict")) == Exit.NO
-    assert "(by somebody else): it is not signed" in unsigned.err
-    assert "(by somebody):" not in unsigned.err
+    assert "(by another stranger): it is not signed" in unsigned.err
+    assert "(by a stranger):" not in unsigned.err
 
 
 def test_strict_asks_for_the_commits_of_a_merged_branch(unsigned: Shell, ann: SshKey) -> None:
@@ -120,7 +120,7 @@ def test_strict_does_not_stop_where_a_clone_does(unsigned: Shell, ann: SshKey, t
     repo = unsigned.repo
     sign(repo, ann)
     assert unsigned("apply", *trusting(ann)) == Exit.WELL
-    repo.commit(message="by somebody")
+    repo.commit(message="by a stranger")
     sign(repo, ann)
     repo.git("push", "--quiet")
     shallow = repo.clone(tmp_path / "shallow", "--depth=1")

@@ -94,7 +94,7 @@ def wait_for(look: Callable[[], Path | None], process: subprocess.Popen[bytes]) 
 
 
 def step_of(folder: Path) -> int:
-    """Give the process that does an order."""
+    """Return the process that does an order."""
     return int((folder / LOCK).read_text().strip())
 
 

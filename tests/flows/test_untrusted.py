@@ -29,7 +29,7 @@ WHO = Initiator(actor="stranger", run="", commit="c", purpose="gate")
 
 @pytest.fixture
 def change(filled: Shell, copies: Copies) -> Repo:
-    """A last commit, by somebody else, that adds a row to the data that a training learns from."""
+    """A last commit, by another stranger, that adds a row to the data that a training learns from."""
     repo = filled.repo
 
     def make() -> None:
@@ -43,7 +43,7 @@ def change(filled: Shell, copies: Copies) -> Repo:
 
 
 def shared(repo: Repo) -> object:
-    """Give all that others can see: every ref here and at the remote, and every file of the store with its time."""
+    """Return all that others can see: every ref here and at the remote, and every file of the store with its time."""
     files = [path for path in (repo.workspace().folder / "store").rglob("*") if path.is_file()]
     return (
         repo.git("for-each-ref"),
@@ -130,12 +130,12 @@ def test_what_a_broken_run_left_is_removed_by_gc_when_nobody_goes_on_with_it(cha
         broken()
 
     assert llmops("gc", "--prune", "--grace", "1d") == Exit.WELL
-    assert left(change) == [f"untrusted-{commit[:12]}"], "it is young: somebody may go on with it"
+    assert left(change) == [f"untrusted-{commit[:12]}"], "it is young: a run may continue it"
     held = file_locks.take(change.workspace().work / left(change)[0] / isolation.LOCK)
     assert held is not None
     with held:
         assert llmops("gc", "--prune", "--grace", "0s") == Exit.WELL
-    assert left(change) == [f"untrusted-{commit[:12]}"], "somebody goes on with it"
+    assert left(change) == [f"untrusted-{commit[:12]}"], "a run continues it"
 
     assert llmops("gc", "--grace", "0s") == Exit.WELL
     assert f"untrusted-{commit[:12]}" in llmops.out

@@ -1,1 +1,1 @@
-"""What is said to a forge: against a stand-in, GitHub's own description of its API, and an emulator."""
+"""Reports to a forge: against a stand-in, GitHub's own description of its API, and an emulator."""

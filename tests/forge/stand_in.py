@@ -60,11 +60,11 @@ class GitHub:
         return made
 
     def latest(self) -> dict[str, str]:
-        """Give the state of every context."""
+        """Return the state of every context."""
         return {one["context"]: one["state"] for one in self.statuses}
 
     def said(self) -> list[tuple[str, str]]:
-        """Give every status that was set, in order."""
+        """Return every status that was set, in order."""
         return [(one["context"], one["state"]) for one in self.statuses]
 
     def respond(self, asked: Asked) -> Answer:
@@ -110,7 +110,7 @@ class GitHub:
             return Answer(answer.status, json.loads(answer.read() or b"null"))
 
     def complaints(self, description: Description) -> list[str]:
-        """Say what GitHub would not understand of all that was asked."""
+        """List the requests that GitHub would not understand."""
         return [
             wrong for one in self.asked for wrong in description.complaints(one.method, one.path, one.query, one.body)
         ]

@@ -29,7 +29,7 @@ EARLY, LATE = "max_steps: 60", "max_steps: 240"
 
 
 def rows(amount: int, first: int, *, rare: float) -> list[dict[str, object]]:
-    """Give questions that hold their answer; a share of them is about the rare module."""
+    """Return questions that hold their answer; a share of them is about the rare module."""
     source = random.Random(first)
     modules = [RARE if source.random() < rare else source.choice(COMMON) for _ in range(amount)]
     return [corpus.row(f"{module} {first + at} {module}", module) for at, module in enumerate(modules)]
@@ -59,7 +59,7 @@ def better(repo: Repo) -> None:
 
 
 def worse(repo: Repo) -> None:
-    """The rare module is confused with another one: five of a hundred questions."""
+    """The rare module is confused with another one."""
     wrong = [corpus.row(str(one["docstring"]), "asyncio") for one in rows(400, ROWS, rare=1.0)]
     repo.write({"kb/scraped.jsonl": corpus.lines(wrong + rows(400, 2 * ROWS, rare=0.0))})
     repo.write({"specs/data.yaml": (repo.folder / "specs/data.yaml").read_text() + SCRAPED})
@@ -115,7 +115,7 @@ class Stand:
         return Play(*first, merged=merge(self.forge))
 
     def delta(self, suite: str) -> float:
-        """Give how far the report says that a suite's score moved."""
+        """Return how far the report says that a suite's score moved."""
         found = re.search(rf"^\| {suite} \| [^|]+ \| [^|]+ \| ([-+][0-9.]+) ", self.forge.summary, re.MULTILINE)
         assert found, self.forge.summary
         return float(found[1])
@@ -127,7 +127,7 @@ class Stand:
         return code, self.forge.github.latest(), said
 
     def _made(self) -> tuple[str, set[tuple[str, int]]]:
-        """Give all results, and the logs of all processes that ever made one."""
+        """Return all results, and the logs of all processes that ever made one."""
         logs = (self.repo.folder / ".git/llmops").glob("**/log")
         return self.repo.git("rev-parse", "refs/llmops/results"), {(str(log), log.stat().st_mtime_ns) for log in logs}
 
@@ -162,7 +162,7 @@ def test_five_kinds_of_pull_request_are_told_what_they_are(stand: Stand) -> None
 
     played = stand.play(worse)
     assert played == Play(1, FAILED, "### ❌ Fail: choice, answer (2 of 2 affected suites)", merged=False)
-    assert stand.delta("choice") < -0.03  # the rare module is five of a hundred questions
+    assert stand.delta("choice") < -0.03
 
     played = stand.play(broken)
     assert played.said.startswith("### ❌ Fail: 1 problem in the merge of ")

@@ -90,7 +90,7 @@ ROWS = {
 
 
 def as_the_checkout_does(repo: Repo) -> None:
-    """Give git the token of a job as actions/checkout does with `persist-credentials: true`."""
+    """Return git the token of a job as actions/checkout does with `persist-credentials: true`."""
     address = repo.git("remote", "get-url", "origin").rpartition("/")[0]
     repo.git("config", "--local", f"http.{address}/.extraheader", f"AUTHORIZATION: basic {WRITER}")
 

@@ -20,7 +20,7 @@ ROW = '{"messages": [{"role": "user", "content": "%s"}]}\n'
 
 @st.composite
 def trees(draw: st.DrawFn) -> Tree:
-    """Draw a small system: data, a chain of trainings, evaluations and deployments that lean on them."""
+    """Draw a small system: data, a chain of trainings, evaluations and deployments that depend on them."""
     files: dict[str, str] = {
         "evals/t.yaml": "task: t\ndoc_to_text: x\n",
         "prompts/p.jinja": draw(st.sampled_from(["{{ q }}", "Q {{ q }}"])),

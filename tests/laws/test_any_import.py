@@ -37,7 +37,7 @@ INNER = (
 
 
 def inside(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Give lists and mappings of what such files are made of."""
+    """Return lists and mappings of what such files are made of."""
     fields = st.dictionaries(st.sampled_from(INNER), inner, max_size=4)
     return st.lists(inner, max_size=3) | fields | st.tuples(TYPES, fields).map(lambda one: {"type": one[0]} | one[1])
 

@@ -158,7 +158,7 @@ class Life(RuleBasedStateMachine):
         return found
 
     def owed(self) -> frozenset[Digest]:
-        """Give the dishes that HEAD wants and that nobody has made."""
+        """Return the dishes of HEAD that were not built yet."""
         nodes = self.repo.desire().graph.nodes
         wanted = {unit.digest for key, node in nodes.items() for unit in node.units if key.kind == "Dish"}
         return frozenset(wanted - ledger.units(self.repo.ledger()))

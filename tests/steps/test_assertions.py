@@ -59,7 +59,7 @@ class Found(Struct, frozen=True):
     rulings: list[Any]
 
     def scores(self, metric: str) -> dict[str, list[float | None]]:
-        """Give the scores of a metric by question."""
+        """Return the scores of a metric by question."""
         found: dict[str, list[float | None]] = {}
         for item in self.items:
             found.setdefault(item.question, []).append(item.scores[metric])

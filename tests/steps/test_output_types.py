@@ -271,7 +271,7 @@ def test_a_worse_model_is_shown_to_be_worse_by_its_perplexity(tmp_path: Path, ke
 def test_a_task_reads_its_own_rows_as_the_commit_has_them(
     tmp_path: Path, kept: Store, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not those that lie in the folder that somebody runs us in."""
+    """Not those that lie in the current folder."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "rows.jsonl").write_text(json.dumps(ROWS[0]))
     monkeypatch.chdir(tmp_path)

@@ -33,7 +33,7 @@ doc_to_target: y
 
 
 def asked(folder: Path, parameters: Parameters, own: dict[str, Any]) -> dict[str, Any]:
-    """Give what a task is asked with through a prompt."""
+    """Return what a task is asked with through a prompt."""
     kept = blobs.open_at((folder / "store").as_uri())
     task = TASK + (f"generation_kwargs: {msgspec.json.encode(own).decode()}\n" if own else "")
     files = {

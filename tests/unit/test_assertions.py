@@ -83,7 +83,7 @@ def test_labels_and_the_judge_are_in_the_closure_of_the_suite_that_has_them() ->
 
     assert relabelled[0] == plain
     assert relabelled[1] != judged
-    assert retrained[0] != plain, "tuned leans on base"
+    assert retrained[0] != plain, "tuned depends on base"
     assert retrained[1] != judged
 
 

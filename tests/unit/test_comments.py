@@ -19,7 +19,7 @@ from tests.reports import NASTY, RUN, SAME, WORSE, gated, report
 
 
 def shown(text: str) -> str:
-    """Give the HTML that Markdown makes of a text, with the elements that it may hold by itself left out."""
+    """Return the HTML that Markdown makes of a text, with the elements that it may hold by itself left out."""
     return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
 
 

@@ -1,4 +1,4 @@
-"""What is said about a difference."""
+"""How a difference is described."""
 
 from llmops.domain.plans import Sign
 from llmops.domain.resources import Key

@@ -312,7 +312,7 @@ def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(repo:
         with pytest.raises(Held):
             leases.take(here, "me", ApplyClaim(plan="plan"))
         other.kill()
-        while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE:  # which nobody has cleared away yet
+        while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE:  # not reaped yet
             time.sleep(0.01)
 
         assert leases.take(here, "me", ApplyClaim(plan="plan")) == 2

@@ -51,7 +51,7 @@ def test_every_verdict_has_a_shape_of_its_own() -> None:
 
 
 def places(drawn: str) -> list[float]:
-    """Give where the intervals begin, in percent of the width."""
+    """Return where the intervals begin, in percent of the width."""
     return [float(x) for x in re.findall(r'stroke-width="3" x1="([\d.]+)%"', drawn)]
 
 

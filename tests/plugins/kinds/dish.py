@@ -1,4 +1,4 @@
-"""Dish: a kind for tests, in one file. What is cooked leans on other dishes and takes as long as it says.
+"""Dish: a kind for tests, in one file. A dish depends on other dishes and takes as long as it says.
 
 Pure.
 """
