@@ -19,13 +19,13 @@ QUICK := $(addprefix tests/, unit laws contracts test_architecture.py test_docs.
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(READY)  ## from a commit to a trained, gated, served and reverted model (10 minutes; again: 1 minute)
+demo: $(READY)  ## from a commit to a trained, gated, served and reverted model (6 minutes; again: 1 minute)
 	$(RUN)/python -m demo.run
 
 quick: $(READY)  ## the tests that need no model: units, laws, contracts of plug-ins, shape of the code (a minute)
 	$(RUN)/python -m pytest --hypothesis-profile=quick -m "not slow" $(QUICK)
 
-test: $(READY)  ## the whole test suite, in parallel (18 minutes)
+test: $(READY)  ## the whole test suite, in parallel (23 minutes)
 	$(RUN)/python -m pytest
 
 check: $(READY)  ## lint, types, layers, and our own specs
